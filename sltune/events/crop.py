@@ -1,0 +1,28 @@
+"""Crop windows: which time bins of a sample a network sees."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+TrainCrop = Literal["start", "random", "whole", "random-predecessor"]
+
+
+def bins_of(last_ms: int, time_bin_ms: int) -> int:
+    """Return how many whole time bins a sample has; the last, incomplete one is dropped, but one is kept at least.
+
+    last_ms: the millisecond of the latest event, counted from that of the first.
+    """
+    return max(1, last_ms // time_bin_ms)
+
+
+def crop_start(mode: TrainCrop, bins: int, crop_bins: int, rng: np.random.Generator) -> int:
+    """Return the bin at which the crop starts; 0 where the sample is no longer than the crop.
+
+    ``random-predecessor`` draws as the predecessor does and so never picks the last possible start.
+    """
+    room = bins - crop_bins
+    if room <= 0 or mode in ("start", "whole"):
+        return 0
+    return int(rng.integers(room if mode == "random-predecessor" else room + 1))

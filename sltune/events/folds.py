@@ -1,0 +1,64 @@
+"""Splits into training, validation and test parts that no signer straddles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sklearn.model_selection import KFold, train_test_split
+
+from sltune.errors import DataError
+from sltune.events.samples import RecordingInfo
+
+
+@dataclass(frozen=True)
+class Split:
+    """Recordings of each part, in the order in which they are read; val is empty in train/test splits."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def select_sessions(recordings: Sequence[RecordingInfo], sessions: Sequence[str]) -> list[RecordingInfo]:
+    """Return the recordings of the sessions; those that belong to no session always stay.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    kept = [recording for recording in recordings if not recording.session or recording.session in sessions]
+    if not kept:
+        there = ", ".join(sorted({recording.session for recording in recordings})) or "none"
+        raise DataError(f"no recording of the sessions {', '.join(sessions)}; the dataset has: {there}")
+    return kept
+
+
+def split_recordings(
+    recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int, val_fraction: float | None
+) -> Split:
+    """Return one fold's parts as the predecessor draws them, over signers instead of recordings.
+
+    Where each signer has one recording, as in SL-Animals-DVS, the two are the same: scikit-learn's
+    ``KFold(shuffle=True, random_state=seed)`` over the list in file order, then, for validation,
+    ``train_test_split(random_state=seed + 1)``. Training recordings keep the order in which that returns them.
+
+    Args:
+        fold: counted from 0.
+        val_fraction: share of the training part; None for a train/test split.
+
+    Raises:
+        DataError: there are too few signers for so many folds, or for a validation part.
+    """
+    of: dict[str, list[str]] = {}
+    for recording in recordings:
+        of.setdefault(recording.subject, []).append(recording.name)
+    subjects = list(of)
+    if len(subjects) < folds:
+        raise DataError(f"{folds} folds need at least {folds} signers, but the dataset has {len(subjects)}")
+    train_at, test_at = list(KFold(folds, shuffle=True, random_state=seed).split(subjects))[fold]
+    train, val, test = [subjects[i] for i in train_at], list[str](), [subjects[i] for i in test_at]
+    if val_fraction is not None:
+        if len(train) < 2:
+            raise DataError(f"{len(train)} signer is left for training and validation; use fewer folds or more data")
+        train, val = train_test_split(train, test_size=val_fraction, random_state=seed + 1)
+    return Split(*(tuple(name for subject in part for name in of[subject]) for part in (train, val, test)))

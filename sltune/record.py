@@ -1,0 +1,211 @@
+"""The run folder: where everything under ``results/<run>/`` lies, and what a trial's record holds.
+
+Only this module knows the layout. Every file appears whole or not at all, so that a run can be killed
+at any moment, and a record's presence means that its trial is over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sltune.errors import DataError
+
+SCHEMA = 1
+Status = Literal["done", "pruned", "failed", "diverged"]
+
+
+@dataclass(frozen=True, order=True)
+class TrialKey:
+    """One training: a configuration on one fold with one seed."""
+
+    config_id: str
+    seed: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.config_id}-f{self.fold}-s{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> TrialKey:
+        """Read the key back from a trial's folder name.
+
+        Raises:
+            ValueError: the name is not of the form ``c0000-f0-s0``.
+        """
+        found = re.fullmatch(r"(c\d{4,})-f(\d+)-s(\d+)", name)
+        if found is None:
+            raise ValueError(name)
+        return cls(config_id=found[1], fold=int(found[2]), seed=int(found[3]))
+
+
+class DatasetInfo(BaseModel):
+    """What a record says of its data: enough to never mix two datasets in one mean."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    synthetic: bool
+    fingerprint: str
+    classes: tuple[str, ...]
+
+
+class Record(BaseModel):
+    """The outcome of one trial. Accuracies are fractions, times are Unix seconds, folds count from 0."""
+
+    model_config = ConfigDict(frozen=True)
+    schema_version: int
+    run: str
+    config_id: str
+    config: dict[str, Any]
+    fold: int
+    seed: int
+    status: Status
+    error: str
+    splits: dict[str, list[str]]
+    metrics: dict[str, Any]
+    timings: dict[str, float]
+    device: dict[str, Any]
+    versions: dict[str, str]
+    dataset: DatasetInfo
+
+    @property
+    def key(self) -> TrialKey:
+        return TrialKey(self.config_id, self.seed, self.fold)
+
+    def to_json(self) -> str:
+        values = self.model_dump(mode="json")
+        return json.dumps({"schema": values.pop("schema_version"), **values}, indent=1)
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """Where the files of one trial lie."""
+
+    path: Path
+
+    @property
+    def epochs_csv(self) -> Path:
+        return self.path / "epochs.csv"
+
+    @property
+    def best_weights(self) -> Path:
+        return self.path / "best.pt"
+
+    @property
+    def error_txt(self) -> Path:
+        return self.path / "error.txt"
+
+    def record_file(self) -> Path | None:
+        """Return the newest record's file: ``record.json``, or the highest-numbered ``record.K.json``."""
+        numbered = {}
+        for file in self.path.glob("record*.json"):
+            found = re.fullmatch(r"record(?:\.(\d+))?\.json", file.name)
+            if found:
+                numbered[int(found[1] or 0)] = file
+        return numbered[max(numbered)] if numbered else None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of one run lie."""
+
+    root: Path
+
+    @property
+    def run_json(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def space_toml(self) -> Path:
+        return self.root / "space.toml"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
+    def splits(self) -> Path:
+        return self.root / "splits"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def trial(self, key: TrialKey) -> TrialFolder:
+        return TrialFolder(self.trials / key.name)
+
+    def info(self) -> dict[str, Any]:
+        """Return what ``run.json`` says of the run.
+
+        Raises:
+            DataError: the folder is no run folder, or was written by a newer sltune.
+        """
+        values = _read_json(self.run_json, "is this a run folder?")
+        _check_schema(self.run_json, values)
+        return values
+
+    def planned(self) -> list[TrialKey]:
+        """Return the trials of which the run consists, in the order in which they are handed out."""
+        try:
+            return [TrialKey.parse(name) for name in self.info()["trials"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.run_json}: 'trials' is no list of trial names: {error}") from error
+
+    def records(self) -> list[Record]:
+        """Return the newest record of every finished trial, by configuration, seed and fold.
+
+        Raises:
+            DataError: a record cannot be read or was written by a newer sltune; names the file.
+        """
+        files = (TrialFolder(folder).record_file() for folder in self.trials.glob("*"))
+        return sorted((read_record(file) for file in files if file), key=lambda record: record.key)
+
+
+def read_record(file: Path) -> Record:
+    """Read one trial's record.
+
+    Raises:
+        DataError: the file is no record or of a newer schema.
+    """
+    values = _read_json(file, "delete the trial's folder to run it again")
+    _check_schema(file, values)
+    try:
+        return Record(schema_version=values.pop("schema"), **values)
+    except (ValidationError, TypeError) as error:
+        raise DataError(f"{file}: not a trial record: {error}") from error
+
+
+def run_info(space: str, trials: Iterable[TrialKey], **facts: object) -> str:
+    """Return the text of a new ``run.json``."""
+    return json.dumps({"schema": SCHEMA, "space": space, **facts, "trials": [key.name for key in trials]}, indent=1)
+
+
+def _read_json(file: Path, hint: str) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}; {hint}") from error
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON: {error}; {hint}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file}: holds no JSON object; {hint}")
+    return values
+
+
+def _check_schema(file: Path, values: Mapping[str, Any]) -> None:
+    schema = values.get("schema")
+    if not isinstance(schema, int):
+        raise DataError(f"{file}: has no 'schema'; not written by sltune")
+    if schema > SCHEMA:
+        raise DataError(f"{file}: schema {schema} is newer than this sltune reads ({SCHEMA}); update sltune")

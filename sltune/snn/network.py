@@ -1,0 +1,198 @@
+"""The spiking networks of SL-Animals-DVS and N-MNIST: frames in, firing rates out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltune.snn.lif import LIF, LIFState, lif_layer
+
+POLARITIES = 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of spiking neurons: 3×3 convolutions to so many channels, or full connections to so many units."""
+
+    name: str
+    units: int
+    convolution: bool = False
+    pool: bool = False
+
+
+ARCHITECTURES: Mapping[str, tuple[Layer, ...]] = {
+    "slanimals": (
+        Layer("conv1", 20, convolution=True, pool=True),
+        Layer("conv2", 50, convolution=True, pool=True),
+        Layer("fc1", 200),
+    ),
+    "nmnist-cnn": (
+        Layer("conv1", 20, convolution=True, pool=True),
+        Layer("conv2", 50, convolution=True, pool=True),
+        Layer("fc1", 400),
+    ),
+    "nmnist-mlp": (Layer("fc1", 400), Layer("fc2", 400)),
+    "nmnist-mlp2": (Layer("fc1", 512),),
+}
+"""Hidden layers; the last one, to the classes, follows."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """norm: "none" or "tdbn". init: "torch" or "stbp". dropout acts on the input of the first full connections."""
+
+    norm: str = "none"
+    dropout: float = 0.0
+    init: str = "torch"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a network did over some time steps.
+
+    output: spikes of the last layer, shape (T, B, classes). state: of each layer after the last step.
+    activity: per layer, and for "input", the number of spikes over all steps and samples; empty unless asked for.
+    """
+
+    output: Tensor
+    state: list[LIFState]
+    activity: dict[str, Tensor] = field(default_factory=dict)
+
+
+class ThresholdBatchNorm(nn.BatchNorm2d):
+    """tdBN: normalise over time, batch, height and width per channel, × v_threshold, then affine.
+
+    Zheng et al. 2020 (arXiv 2011.05280), with α = 1 for layers in series. Time must be folded into the batch.
+    """
+
+    def __init__(self, channels: int, v_threshold: float) -> None:
+        super().__init__(channels)
+        self.v_threshold = v_threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return functional.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.v_threshold * self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
+class SpikingNetwork(nn.Module):
+    """A feed-forward network of LIF layers.
+
+    Takes frames of shape (T, B, P, H, W), where P is the polarity, and returns firing rates of shape (B, classes).
+    Parameters are named conv1.weight, fc1.bias and so on, as layers in the order of ARCHITECTURES.
+
+    Args:
+        input_size: (height, width) of the frames.
+
+    Raises:
+        ValueError: the architecture is unknown or the frames are too small for its convolutions.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        input_size: tuple[int, int],
+        classes: int,
+        lif: LIF,
+        options: NetworkOptions = NetworkOptions(),
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, but got {architecture!r}")
+        hidden = ARCHITECTURES[architecture]
+        self.layers = (*hidden, Layer(f"fc{len([layer for layer in hidden if not layer.convolution]) + 1}", classes))
+        self.lif = lif
+        self.dropout = options.dropout
+        shape = (POLARITIES, *input_size)
+        for layer in self.layers:
+            shape = self._add(layer, shape, options)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.simulate(frames).output.mean(0)
+
+    def simulate(
+        self, frames: Tensor, state: Sequence[LIFState] | None = None, count_spikes: bool = False
+    ) -> Simulation:
+        """Run over frames of shape (T, B, P, H, W), on from the state that an earlier stretch of time left."""
+        spikes = frames
+        states: list[LIFState] = []
+        activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
+        for index, layer in enumerate(self.layers):
+            current = self._current(layer, spikes)
+            spikes, after = lif_layer(current, self.lif, state[index] if state else None)
+            states.append(after)
+            if count_spikes:
+                activity[layer.name] = torch.count_nonzero(spikes)
+            if layer.pool:
+                spikes = _fold_time(spikes, lambda image: functional.avg_pool2d(image, 2))
+        return Simulation(spikes, states, activity)
+
+    def fan_out(self) -> dict[str, int]:
+        """Return how many synapses a spike of each layer, and of the input, drives; borders are not deducted."""
+        sources = ["input", *(layer.name for layer in self.layers)]
+        targets = {
+            source: layer.units * (9 if layer.convolution else 1)
+            for source, layer in zip(sources, self.layers, strict=False)
+        }
+        return {**targets, self.layers[-1].name: 0}
+
+    def _current(self, layer: Layer, spikes: Tensor) -> Tensor:
+        """Return the input current of a layer; time goes into the batch, since synapses have no memory."""
+        if not layer.convolution and spikes.dim() > 3:
+            spikes = self._drop_out(spikes.flatten(2))
+        norm = self._modules.get(f"{layer.name}_norm", nn.Identity())
+        synapses = self._modules[layer.name]
+        assert norm is not None and synapses is not None
+        return _fold_time(spikes, lambda image: norm(synapses(image)))
+
+    def _drop_out(self, spikes: Tensor) -> Tensor:
+        if not self.training or self.dropout == 0:
+            return spikes
+        # One mask for all time steps: a fresh one each step would average out over the sample.
+        return spikes * functional.dropout(torch.ones_like(spikes[0]), self.dropout)
+
+    def _add(self, layer: Layer, shape: tuple[int, ...], options: NetworkOptions) -> tuple[int, ...]:
+        """Make a layer's synapses and return the shape of its output."""
+        if not layer.convolution:
+            inputs = 1
+            for size in shape:
+                inputs *= size
+            synapses = nn.Linear(inputs, layer.units)
+            if options.init == "stbp":
+                _initialise_stbp(synapses.weight)
+            self.add_module(layer.name, synapses)
+            return (layer.units,)
+        channels, height, width = shape
+        if min(height, width) < 4:
+            raise ValueError(f"frames are too small for {layer.name}: {height}x{width} pixels reach it, 4x4 are needed")
+        self.add_module(layer.name, nn.Conv2d(channels, layer.units, 3))
+        if options.norm == "tdbn":
+            self.add_module(f"{layer.name}_norm", ThresholdBatchNorm(layer.units, self.lif.v_threshold))
+        return (layer.units, (height - 2) // 2, (width - 2) // 2)
+
+
+def _fold_time(values: Tensor, function: nn.Module) -> Tensor:
+    """Apply a function of (N, ...) to values of shape (T, B, ...)."""
+    steps, batch = values.shape[:2]
+    result: Tensor = function(values.flatten(0, 1))
+    return result.unflatten(0, (steps, batch))
+
+
+def _initialise_stbp(weight: Tensor) -> None:
+    """Draw uniformly from [−1, 1] and divide each row by its L2 norm (Wu et al. 2018, section 2.3)."""
+    with torch.no_grad():
+        weight.uniform_(-1, 1)
+        weight.div_(weight.norm(dim=1, keepdim=True))

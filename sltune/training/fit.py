@@ -1,0 +1,197 @@
+"""Training and evaluation of one network on one split, an epoch at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sltune.snn.network import SpikingNetwork
+from sltune.training.batches import Batch
+
+# Long samples are simulated in stretches of so many input values, so that memory does not grow with their length.
+STRETCH_VALUES = 1 << 23
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """epochs: how many at most. patience: stop after so many without a lower validation loss; 0 never stops.
+
+    loss: "mse" between rates and one-hot labels, or "cross-entropy" on the rates. precision: "float32" or "bfloat16".
+    """
+
+    epochs: int
+    loss: str = "mse"
+    precision: str = "float32"
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """loss: squared error summed over classes (or cross-entropy), mean over samples. accuracy: fraction.
+
+    confusion: counts, a row per true class. spikes: per sample and layer. synaptic_ops: per sample, spikes × fan-out.
+    """
+
+    loss: float
+    accuracy: float
+    confusion: list[list[int]]
+    spikes: dict[str, float]
+    synaptic_ops: float
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch, counted from 1. train_loss: sum of the batches' mean losses over the number of samples.
+
+    is_best: the validation loss is lower than in every epoch before.
+    """
+
+    epoch: int
+    train_loss: float
+    evaluation: Evaluation
+    is_best: bool
+    samples_per_second: float
+    seconds: float = field(compare=False)
+
+
+class Diverged(ArithmeticError):
+    """The training loss is no longer a finite number."""
+
+
+def fit(
+    network: SpikingNetwork,
+    optimizer: Optimizer,
+    schedule: LRScheduler | None,
+    batches: Callable[[int], Iterable[Batch]],
+    validate: Callable[[], Evaluation],
+    options: FitOptions,
+) -> Iterator[EpochMetrics]:
+    """Train for up to so many epochs and evaluate after each.
+
+    Args:
+        batches: called with the epoch, from 1, for its training batches.
+        validate: called after each epoch; what it evaluates on is the caller's choice.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    best_loss, best_epoch = math.inf, 0
+    for epoch in range(1, options.epochs + 1):
+        started = time.perf_counter()
+        losses, samples = train_epoch(network, optimizer, batches(epoch), options)
+        trained_seconds = time.perf_counter() - started
+        if schedule is not None:
+            schedule.step()
+        evaluation = validate()
+        is_best = evaluation.loss < best_loss
+        if is_best:
+            best_loss, best_epoch = evaluation.loss, epoch
+        yield EpochMetrics(
+            epoch=epoch,
+            train_loss=sum(losses) / samples,
+            evaluation=evaluation,
+            is_best=is_best,
+            samples_per_second=samples / trained_seconds,
+            seconds=time.perf_counter() - started,
+        )
+        if options.patience and epoch - best_epoch >= options.patience:
+            return
+
+
+def train_epoch(
+    network: SpikingNetwork, optimizer: Optimizer, batches: Iterable[Batch], options: FitOptions
+) -> tuple[list[float], int]:
+    """Train on each batch once; return the mean loss of each batch and the number of samples.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    network.train()
+    losses: list[Tensor] = []
+    samples = 0
+    for batch in batches:
+        for frames in batch.views:
+            with _autocast(frames.device, options.precision):
+                rates = network(frames)
+            loss = training_loss(rates, batch.labels, options.loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            samples += len(batch.labels)
+    # Read once an epoch: a look at each loss would make the device wait for the host.
+    values: list[float] = torch.stack(losses).tolist()
+    if not all(map(math.isfinite, values)):
+        raise Diverged(f"the loss of batch {next(i for i, v in enumerate(values, 1) if not math.isfinite(v))} is {values}")
+    return values, samples
+
+
+def training_loss(rates: Tensor, labels: Tensor, loss: str) -> Tensor:
+    """Return the loss to minimise, for rates of shape (B, classes).
+
+    Raises:
+        ValueError: the loss is unknown.
+    """
+    if loss == "mse":
+        return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
+    if loss == "cross-entropy":
+        return functional.cross_entropy(rates, labels)
+    raise ValueError(f"loss must be mse or cross-entropy, but got {loss!r}")
+
+
+@torch.no_grad()
+def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOptions) -> Evaluation:
+    """Evaluate on each sample once; the rates of several views of it are averaged."""
+    network.eval()
+    classes = network.layers[-1].units
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)
+    loss, samples, activity = 0.0, 0, dict[str, int]()
+    for batch in batches:
+        views = 0
+        total = torch.zeros(())
+        for frames in batch.views:
+            with _autocast(frames.device, options.precision):
+                rates, counts = _rates(network, frames)
+            total = total.to(rates.device) + rates
+            views += 1
+            activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
+        rates = total / views
+        scale = rates.numel() if options.loss == "mse" else len(rates)
+        loss += float(training_loss(rates, batch.labels, options.loss)) * scale
+        samples += len(rates)
+        cells = (batch.labels * classes + rates.argmax(1)).cpu()
+        confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes)
+    fan_out = network.fan_out()
+    return Evaluation(
+        loss=loss / samples,
+        accuracy=int(confusion.trace()) / samples,
+        confusion=confusion.tolist(),
+        spikes={layer: count / samples for layer, count in activity.items()},
+        synaptic_ops=sum(count * fan_out[layer] for layer, count in activity.items()) / samples,
+    )
+
+
+def _rates(network: SpikingNetwork, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return firing rates and spike counts, simulating stretch after stretch of time."""
+    stretch = max(1, STRETCH_VALUES // frames[0].numel())
+    state, activity = None, dict[str, Tensor]()
+    spikes = torch.zeros((), device=frames.device)
+    for part in frames.split(stretch):
+        simulation = network.simulate(part, state, count_spikes=True)
+        state = simulation.state
+        spikes = spikes + simulation.output.sum(0)
+        for layer, count in simulation.activity.items():
+            activity[layer] = activity.get(layer, torch.zeros_like(count)) + count
+    return spikes / len(frames), activity
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
