@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +111,14 @@ class TrialFolder:
                 numbered[int(found[1] or 0)] = file
         return numbered[max(numbered)] if numbered else None
 
+    def next_record_file(self) -> Path:
+        """Return where the next record goes; a record is never rewritten."""
+        newest = self.record_file()
+        if newest is None:
+            return self.path / "record.json"
+        number = int(newest.suffixes[0][1:]) if len(newest.suffixes) > 1 else 0
+        return self.path / f"record.{number + 1}.json"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -184,11 +192,6 @@ def read_record(file: Path) -> Record:
         return Record(schema_version=values.pop("schema"), **values)
     except (ValidationError, TypeError) as error:
         raise DataError(f"{file}: not a trial record: {error}") from error
-
-
-def run_info(space: str, trials: Iterable[TrialKey], **facts: object) -> str:
-    """Return the text of a new ``run.json``."""
-    return json.dumps({"schema": SCHEMA, "space": space, **facts, "trials": [key.name for key in trials]}, indent=1)
 
 
 def _read_json(file: Path, hint: str) -> dict[str, Any]:

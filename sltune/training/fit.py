@@ -63,7 +63,7 @@ class EpochMetrics:
 
 
 class Diverged(ArithmeticError):
-    """The training loss is no longer a finite number."""
+    """A loss or a weight is no longer a finite number."""
 
 
 def fit(
@@ -81,7 +81,7 @@ def fit(
         validate: called after each epoch; what it evaluates on is the caller's choice.
 
     Raises:
-        Diverged: the loss is not finite.
+        Diverged: a loss or a weight is not finite.
     """
     best_loss, best_epoch = math.inf, 0
     for epoch in range(1, options.epochs + 1):
@@ -112,7 +112,7 @@ def train_epoch(
     """Train on each batch once; return the mean loss of each batch and the number of samples.
 
     Raises:
-        Diverged: the loss is not finite.
+        Diverged: a loss or a weight is not finite.
     """
     network.train()
     losses: list[Tensor] = []
@@ -129,8 +129,13 @@ def train_epoch(
             samples += len(batch.labels)
     # Read once an epoch: a look at each loss would make the device wait for the host.
     values: list[float] = torch.stack(losses).tolist()
-    if not all(map(math.isfinite, values)):
-        raise Diverged(f"the loss of batch {next(i for i, v in enumerate(values, 1) if not math.isfinite(v))} is {values}")
+    for number, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            raise Diverged(f"the loss of batch {number} is {value}")
+    # A potential that is NaN fires no spike, so a network that is lost can keep a finite loss.
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            raise Diverged(f"{name} has values that are not finite; try a lower learning rate")
     return values, samples
 
 

@@ -1,0 +1,307 @@
+"""The command line: parse, call, render. Heavy imports stand inside the verbs, so that --help is instant."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sltune import __version__
+from sltune.errors import SltuneError, UsageError
+
+if TYPE_CHECKING:
+    from sltune.space import Space
+    from sltune.tuning.cluster import Request
+    from sltune.tuning.evaluation import Display
+
+FolderArgument = click.Path(path_type=Path, file_okay=False)
+FileArgument = click.Path(path_type=Path)
+
+
+class _Group(click.Group):
+    """Shows the errors that sltune raises on purpose as text with their exit code; others are bugs and keep a trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SltuneError as error:
+            click.echo(f"sltune: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("sltune: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sltune")
+def main() -> None:
+    """Cross-validated training of spiking networks on event-camera data, distributed with Ray.
+
+    \b
+    A first look, on synthetic recordings:   sltune demo
+    With recordings of your own:             sltune import SRC --out DATA
+                                             sltune evaluate search_spaces/paper.toml --data DATA
+                                             sltune report results/RUN
+    """
+
+
+@main.command()
+@click.argument("out", type=FolderArgument)
+@click.option("--recordings", default=12, show_default=True, help="How many signers; 59 is the size of the real set.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
+    """Write synthetic recordings and tags that look like SL-Animals-DVS."""
+    from sltune.events.synthetic import write_dataset
+
+    def show(name: str, events: int) -> None:
+        if not quiet:
+            click.echo(f"{name}: {events:,} events", err=True)
+
+    write_dataset(out, recordings, seed, show)
+
+
+@main.command(name="import")
+@click.argument("source_folder", metavar="SRC", type=FolderArgument)
+@click.option("--out", required=True, type=FolderArgument, help="Where the dataset goes.")
+@click.option(
+    "--source",
+    type=click.Choice(["slanimals", "nmnist-folder"]),
+    default="slanimals",
+    show_default=True,
+    help="What SRC holds: recordings/*.aedat and tags/*.csv, or N-MNIST digits 0 to 9.",
+)
+@click.option("--strict", is_flag=True, help="Take every warning for an error.")
+@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read; the manifest names it.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def import_(source_folder: Path, out: Path, source: str, strict: bool, skip_bad: bool, quiet: bool) -> None:
+    """Read recordings into a dataset that trials can train on.
+
+    \b
+    sltune import ~/SL-Animals-DVS --out data/slanimals
+    sltune import nmnist/ --source nmnist-folder --out data/nmnist
+    """
+    from sltune.events.importing import Imported, import_source
+    from sltune.events.slanimals import open_slanimals
+    from sltune.events.tonic_source import open_nmnist_folder
+
+    def show(done: Imported) -> None:
+        state = "unchanged" if done.reused else "imported"
+        if not quiet:
+            name = Path(done.stored.file).stem
+            click.echo(f"{name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}", err=True)
+
+    opened = open_slanimals(source_folder) if source == "slanimals" else open_nmnist_folder(source_folder)
+    manifest = import_source(opened, out, strict, skip_bad, show)
+    for warning in manifest.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    samples, events = (sum(getattr(file, what) for file in manifest.files) for what in ("samples", "events"))
+    recordings = sum(len(file.recordings) for file in manifest.files)
+    kind = "synthetic " if manifest.synthetic else ""
+    click.echo(
+        f"{out}: {kind}{manifest.name}, {recordings} recordings, {samples} samples, {events:,} events, "
+        f"{len(manifest.warnings)} warnings\nfingerprint {manifest.fingerprint}"
+    )
+
+
+@dataclass(frozen=True)
+class _RunOptions:
+    """The flags that evaluate, resume and demo share."""
+
+    device: str
+    address: str | None
+    gpus_per_trial: str
+    cpus_per_trial: float
+    max_concurrent: int | None
+    as_json: bool
+    quiet: bool
+
+    def request(self) -> Request:
+        from sltune.tuning.cluster import Request
+
+        gpus = None
+        if self.gpus_per_trial != "auto":
+            try:
+                gpus = float(self.gpus_per_trial)
+            except ValueError as error:
+                text = f"--gpus-per-trial must be a number or auto, but got {self.gpus_per_trial!r}"
+                raise UsageError(text) from error
+        return Request(self.device, self.address, self.cpus_per_trial, gpus, self.max_concurrent)
+
+    def display(self) -> Display:
+        from rich.console import Console
+
+        from sltune.tuning.evaluation import Display
+
+        console = Console(stderr=True)
+        mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
+        return Display(console, "quiet" if self.quiet else mode)
+
+
+def _run_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags of _RunOptions to a verb, which takes them as one."""
+    names = list(_RunOptions.__dataclass_fields__)
+
+    def call(**values: Any) -> None:
+        options = _RunOptions(**{name: values.pop(name) for name in names})
+        verb(options=options, **values)
+
+    call.__name__, call.__doc__ = verb.__name__, verb.__doc__
+    call.__click_params__ = list(getattr(verb, "__click_params__", []))  # type: ignore[attr-defined]
+    decorators = [
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
+        click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
+        click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True),
+        click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
+        click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    ]
+    result: Callable[..., None] = call
+    for decorate in reversed(decorators):
+        result = decorate(result)
+    return result
+
+
+@main.command()
+@click.argument("space_file", metavar="SPACE", type=FileArgument)
+@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@click.option("--run", "name", help="Name of the run; the space's name and the time without it.")
+@click.option("--results", type=FolderArgument, default=Path("results"), show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10")
+@click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
+@_run_options
+def evaluate(
+    space_file: Path,
+    data: Path,
+    name: str | None,
+    results: Path,
+    overrides: tuple[str, ...],
+    smoke: bool,
+    options: _RunOptions,
+) -> None:
+    """Train and test one fixed configuration on all folds and seeds, and print the table."""
+    from sltune.record import RunFolder
+    from sltune.space import load_space
+    from sltune.tuning.evaluation import start_evaluation
+
+    space = load_space(space_file, [*overrides, *(["training.epochs=2"] if smoke else [])])
+    folder = RunFolder(results / (name or time.strftime(f"{space_file.stem}-%Y%m%d-%H%M%S")))
+    _then_report(
+        lambda: start_evaluation(space, data, folder, options.request(), options.display()), folder.root, options
+    )
+
+
+@main.command()
+@click.argument("run", metavar="RUN", type=FolderArgument)
+@click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
+@click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
+@_run_options
+def resume(run: Path, data: Path | None, retry_failed: bool, options: _RunOptions) -> None:
+    """Go on with a run after any interruption; finished trials are kept."""
+    from sltune.record import RunFolder
+    from sltune.space import load_space
+    from sltune.tuning.evaluation import resume_evaluation
+
+    folder = RunFolder(run)
+    folder.info()
+    space = load_space(folder.space_toml)
+    _then_report(
+        lambda: resume_evaluation(space, folder, data, options.request(), options.display(), retry_failed), run, options
+    )
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FolderArgument)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True
+)
+@click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
+@click.option("--published/--no-published", default=True, help="Published figures beside ours.")
+def report(runs: tuple[Path, ...], form: str, ddof: str, published: bool) -> None:
+    """Print the mean ± std table of one or several runs."""
+    from sltune.report.formats import render
+    from sltune.report.table import load_runs, table
+
+    click.echo(render(table(load_runs(runs), int(ddof), published), form))
+
+
+@main.command()
+@click.argument("space_file", metavar="SPACE", type=FileArgument)
+@click.option("--data", type=FolderArgument, help="Also say what would run on this dataset.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10")
+def check(space_file: Path, data: Path | None, overrides: tuple[str, ...]) -> None:
+    """Validate a space file and print what it resolves to and what would run."""
+    from sltune.space import load_space
+
+    space = load_space(space_file, overrides)
+    click.echo(space.to_toml())
+    if space.domains:
+        click.echo("searches: " + ", ".join(space.domains), err=True)
+        return
+    from sltune.tuning.describe import describe
+
+    for line in describe(space.configuration(), data):
+        click.echo(line, err=True)
+
+
+@main.command()
+@click.argument("network_yaml", type=FileArgument)
+@click.option("--out", type=FileArgument, help="Write the space file here instead of to the terminal.")
+def convert(network_yaml: Path, out: Path | None) -> None:
+    """Turn the settings of ronichester/SL-animals-DVS-stbp (network.yaml) into a space file."""
+    from sltune.convert import convert_network_yaml
+    from sltune.files import write_whole
+
+    try:
+        text = network_yaml.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{network_yaml}: cannot be read: {error}") from error
+    space, lost = convert_network_yaml(text, str(network_yaml))
+    if out is None:
+        click.echo(space, nl=False)
+    else:
+        write_whole(out, space)
+    for line in lost:
+        click.echo(f"not carried over: {line}", err=True)
+
+
+@main.command()
+@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
+@_run_options
+def demo(out: Path, options: _RunOptions) -> None:
+    """Show the whole way on synthetic recordings: write, import, evaluate, report; minutes on two cores."""
+    from sltune.demo import run_demo
+
+    run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
+    _print_report(out / "results" / "demo", options.as_json)
+
+
+def _then_report(work: Callable[[], None], run: Path, options: _RunOptions) -> None:
+    """Do the work, and print the table of what it left, also where some trials failed."""
+    from sltune.errors import SomeTrialsFailed
+
+    try:
+        work()
+    except SomeTrialsFailed:
+        _print_report(run, options.as_json)
+        raise
+    _print_report(run, options.as_json)
+
+
+def _print_report(run: Path, as_json: bool) -> None:
+    from sltune.report.formats import render, write_report
+    from sltune.report.table import load_runs, table
+
+    result = table(load_runs([run]))
+    write_report(run, result)
+    click.echo(render(result, "json" if as_json else "md"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

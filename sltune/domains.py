@@ -1,0 +1,248 @@
+"""Search domains: which values a setting may take in a search, and when it is searched at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError
+
+from sltune.config import DEFAULTS, RULES, SECTIONS, Rule
+from sltune.schema import AtLeastOne, Section, Switch, Value, checked, show, suggestion
+
+RANGE = ("low", "high", "step", "log")
+CHOICES = ("choices", "when")
+
+Conditions = dict[str, Value]
+"""Keys and the values that they must have for a setting to be searched; else it has its default."""
+
+
+class IntDomain(Section):
+    """Whole numbers low, low + step, … up to high; on a logarithmic scale if log."""
+
+    low: Annotated[int, Field(description="a whole number")]
+    high: Annotated[int, Field(description="a whole number")]
+    step: AtLeastOne = 1
+    log: Switch = False
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.low, self.high - (self.high - self.low) % self.step
+
+
+class FloatDomain(Section):
+    """Numbers from low to high; only low + k · step where there is a step; on a logarithmic scale if log."""
+
+    low: Annotated[float, Field(description="a number")]
+    high: Annotated[float, Field(description="a number")]
+    step: Annotated[float | None, Field(gt=0, description="a number > 0")] = None
+    log: Switch = False
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        if isinstance(value, str | bool | tuple) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        # A multiple of a step such as 0.1 is hardly ever exact.
+        return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.low, self.high
+
+
+class ChoiceDomain(Section):
+    """One of some values."""
+
+    choices: tuple[Value, ...]
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        return value in self.choices
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.choices
+
+
+Domain = IntDomain | FloatDomain | ChoiceDomain
+
+
+def is_idle(domain: Domain, settings: Mapping[str, Value]) -> bool:
+    """Say whether the settings rule the domain out by its conditions; those on other keys are open."""
+    return any(key in settings and settings[key] != wanted for key, wanted in domain.when.items())
+
+
+def table_of(domain: Domain) -> dict[str, object]:
+    """Return the domain as it stands in a space file."""
+    return domain.model_dump(mode="json", exclude_defaults=True)
+
+
+def show_domain(domain: Domain) -> str:
+    """Return the domain as text."""
+    return show(table_of(domain))
+
+
+def parse_setting(key: str, value: object) -> Value:
+    """Return the value of a setting as its model holds it.
+
+    Raises:
+        ValueError: it is not allowed; says what is.
+    """
+    section, name = key.split(".")
+    return checked(SECTIONS[section], name, value)
+
+
+def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> Domain | None:
+    """Read the inline table of a searched setting; adds what is wrong to problems and then returns None."""
+    found = len(problems)
+    known = CHOICES if "choices" in table else (*RANGE, "when")
+    for name in table:
+        if name not in known:
+            hint = suggestion(name, (*RANGE, *CHOICES))
+            problems.append(f"{key} = {show(table)}: unknown {name}, known are {', '.join(known)}{hint}")
+    if key.startswith("evaluation."):
+        problems.append(f"{key} = {show(table)}: cannot be searched, as all are compared on the same folds and seeds")
+    when = _parse_when(key, table.get("when", {}), problems)
+    parse = _parse_choices if "choices" in table else _parse_range
+    domain = parse(key, table, when, problems)
+    return domain if len(problems) == found else None
+
+
+def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Give the items of nested tables with dotted keys."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def problems_between(settings: Mapping[str, Value], domains: Mapping[str, Domain]) -> Iterator[str]:
+    """Say which conditions cannot hold, and which rules some values of the domains would break."""
+    for key, domain in domains.items():
+        for other, wanted in domain.when.items():
+            place = f"{key}.when: {other} = {show(wanted)}"
+            if other in domains and domains[other].when:
+                yield f"{place}: has conditions itself, and conditions do not chain"
+            elif other in domains and not domains[other].contains(wanted):
+                yield f"{place}: never holds, as it is not among the values searched for {other}"
+            elif other in settings and settings[other] != wanted:
+                yield f"{place}: never holds, as {other} = {show(settings[other])}; give {key} one value, too"
+    for rule in RULES:
+        found = (rule.problem(case) for case in _extreme_cases(rule, settings, domains))
+        if problem := next(filter(None, found), None):
+            searched = [key for key in rule.keys if key in domains]
+            yield problem + (f" (values that the search of {' and '.join(searched)} allows)" if searched else "")
+
+
+def _extreme_cases(
+    rule: Rule, settings: Mapping[str, Value], domains: Mapping[str, Domain]
+) -> Iterator[dict[str, Value]]:
+    """Give what a rule's settings can be at the ends of their domains, with every outcome of their conditions."""
+    conditions = [item for key in rule.keys if key in domains for item in domains[key].when.items()]
+    keys = dict.fromkeys([*rule.keys, *(key for key, _ in conditions)])
+    ends = [
+        [*domains[key].extremes(), *(wanted for other, wanted in conditions if other == key)]
+        if key in domains
+        else [settings[key]]
+        for key in keys
+        if key in domains or key in settings
+    ]
+    if len(ends) < len(keys):
+        return
+    for values in product(*ends):
+        case = dict(zip(keys, values, strict=True))
+        for key in rule.keys:
+            if key in domains and is_idle(domains[key], case):
+                case[key] = DEFAULTS[key]
+        yield case
+
+
+def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
+    if not isinstance(table, dict):
+        problems.append(f'{key}.when = {show(table)}: must be a table such as {{ "sampling.train_crop" = "random" }}')
+        return {}
+    when: dict[str, Value] = {}
+    for other, value in flat(table):
+        place = f"{key}.when: {other} = {show(value)}"
+        if other not in DEFAULTS:
+            problems.append(f"{place}: unknown key{suggestion(other, DEFAULTS)}")
+        elif other == key:
+            problems.append(f"{place}: a setting cannot be its own condition")
+        else:
+            try:
+                when[other] = parse_setting(other, value)
+            except ValueError as error:
+                problems.append(f"{place}: {error}")
+    return when
+
+
+def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> ChoiceDomain | None:
+    choices: list[Value] = []
+    given = table["choices"]
+    if not isinstance(given, list) or not given:
+        problems.append(f"{key}.choices = {show(given)}: must be a list of at least one value")
+        return None
+    for value in given:
+        try:
+            choice = parse_setting(key, value)
+        except ValueError as error:
+            problems.append(f"{key}.choices: {show(value)} {error}")
+            continue
+        if choice in choices:
+            problems.append(f"{key}.choices = {show(given)}: {show(value)} occurs twice")
+        choices.append(choice)
+    return ChoiceDomain(choices=tuple(choices), when=when)
+
+
+def _parse_range(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> Domain | None:
+    model = _range_model(key)
+    if model is None:
+        problems.append(f"{key} = {show(table)}: is not searched between numbers; give choices = […]")
+        return None
+    try:
+        domain = model.model_validate({"when": when, **{name: table[name] for name in RANGE if name in table}})
+    except ValidationError as error:
+        names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+        problems += [
+            f"{key}.{name} = {show(table[name])}: must be {model.model_fields[name].description}"
+            for name in names
+            if name in table
+        ]
+        if not table.keys() >= {"low", "high"}:
+            problems.append(f"{key} = {show(table)}: a search needs low and high, or choices")
+        return None
+    problems += [f"{key} = {show(table)}: {problem}" for problem in _range_problems(key, domain)]
+    return domain
+
+
+def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
+    for name, bound in (("low", domain.low), ("high", domain.high)):
+        try:
+            parse_setting(key, bound)
+        except ValueError as error:
+            yield f"{name} {error}"
+    if domain.low >= domain.high:
+        yield "low must be less than high; write the value alone to fix it"
+    elif domain.step is not None and domain.step > domain.high - domain.low:
+        yield "step must not exceed high − low"
+    if domain.log and domain.low <= 0:
+        yield "low must be > 0 on a logarithmic scale"
+    if domain.log and "step" in domain.model_fields_set:
+        yield "log and step exclude each other"
+
+
+def _range_model(key: str) -> type[IntDomain] | type[FloatDomain] | None:
+    """Return how a setting is searched between numbers; None if it cannot be."""
+    section, name = key.split(".")
+    annotation = SECTIONS[section].model_fields[name].annotation
+    if annotation is float:
+        return FloatDomain
+    in_union = annotation is not None and get_origin(annotation) in (Union, UnionType)
+    parts = get_args(annotation) if in_union else (annotation,)
+    return IntDomain if any(part is int or get_args(part)[:1] == (int,) for part in parts) else None

@@ -1,0 +1,136 @@
+"""The tables of a report as cells of text, before Markdown or LaTeX dresses them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from sltune.report.published import Published, session_set
+from sltune.report.rows import Row
+from sltune.report.table import NO_COMPARISON, SYNTHETIC, Section, Table, section_notes
+
+NONE = "–"
+_LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts; the first ``words`` columns hold words, the others numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int
+
+
+def grids(section: Section, ddof: int) -> list[Grid]:
+    """Return the tables of a section: means, values per fold and, where any fit, published figures."""
+    tables = [_means(section, shown_ddofs(section, ddof)), _folds(section)]
+    return [*tables, _published(section)] if section.published else tables
+
+
+def shown_ddofs(section: Section, ddof: int) -> list[int]:
+    """Return the ddof asked for, and each other one that a published figure beneath has."""
+    others = {figure.ddof for figure in section.published if figure.ddof is not None}
+    return [ddof, *sorted(others - {ddof})]
+
+
+def heading(section: Section) -> str:
+    """Name dataset and session choice: ``SL-Animals-DVS, synthetic data, reduced set (S1, S2, S4)``."""
+    dataset = section.dataset
+    parts = [dataset.name, SYNTHETIC] if dataset.synthetic else [dataset.name]
+    if "SL-Animals" in dataset.name and section.sessions:
+        name = session_set(dataset.name, section.sessions)
+        parts.append(f"{f'{name} set' if name else 'sessions'} ({', '.join(section.sessions)})")
+    return ", ".join(parts)
+
+
+def facts(section: Section) -> str:
+    """Say in one line what the numbers are measured in, against and on."""
+    dataset = section.dataset
+    chance = percent(100 / len(dataset.classes))
+    return f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}."
+
+
+def remarks(section: Section) -> list[str]:
+    """Return the notes of a section, then what is to be said of single published figures and their sources."""
+    methods: defaultdict[str, list[str]] = defaultdict(list)
+    for figure in section.published:
+        methods[figure.note].append(figure.method)
+    noted = [f"{', '.join(names)}: {note}" for note, names in methods.items() if note]
+    sources = [f"[{number}] {source}" for number, source in enumerate(_sources(section), start=1)]
+    return [*section_notes(section), *noted, *sources]
+
+
+def no_result(table: Table) -> str | None:
+    """Return the sentence that stands for a table without any result."""
+    return None if any(row.n for row in table.rows) else "No trial has a result."
+
+
+def percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _means(section: Section, ddofs: list[int]) -> Grid:
+    several = any(row.seed is not None for row in section.rows)
+    header = ["run", "protocol", "metric", *(["seed"] if several else []), "mean", *(f"± ddof {k}" for k in ddofs), "n"]
+    lines = [_mean_line(row, ddofs, several) for row in section.rows]
+    words = 4 if several else 3
+    chance = percent(100 / len(section.dataset.classes))
+    lines.append(("chance", *[""] * (words - 1), chance, *[NONE] * len(ddofs), ""))
+    return Grid("Mean ± standard deviation over folds and seeds", tuple(header), tuple(lines), words)
+
+
+def _mean_line(row: Row, ddofs: list[int], several: bool) -> tuple[str, ...]:
+    seed = ["all" if row.seed is None else str(row.seed)] if several else []
+    stds = [percent(row.std(ddof)) for ddof in ddofs]
+    words = [row.group.label, row.group.protocol or "?", _metric(row), *seed]
+    return (*words, percent(row.mean), *stds, _count(row))
+
+
+def _metric(row: Row) -> str:
+    return "test, optimistic" if row.optimistic else _LABELS.get(row.metric, "test")
+
+
+def _count(row: Row) -> str:
+    if row.complete:
+        return str(row.n)
+    reasons = {absence.reason for absence in row.absent}
+    why = f"{len(row.absent)} {reasons.pop()}" if len(reasons) == 1 else "incomplete"
+    return f"{row.n} of {row.planned}: {why}"
+
+
+def _folds(section: Section) -> Grid:
+    rows = [row for row in section.rows if row.seed is None]
+    folds = sorted({trial.fold for row in rows for trial in row.outcomes})
+    lines = [
+        (row.group.label, _metric(row), str(seed), *cells)
+        for row in rows
+        for seed, cells in _fold_cells(row, folds).items()
+    ]
+    header = ("run", "metric", "seed", *(f"fold {fold}" for fold in folds))
+    return Grid("Values per fold", header, tuple(lines), 3)
+
+
+def _fold_cells(row: Row, folds: list[int]) -> dict[int, list[str]]:
+    texts = {(value.seed, value.fold): percent(value.percent) for value in row.values}
+    texts |= {(absence.seed, absence.fold): absence.reason for absence in row.absent}
+    return {seed: [texts.get((seed, fold), "") for fold in folds] for seed in sorted({seed for seed, _ in texts})}
+
+
+def _published(section: Section) -> Grid:
+    sources = _sources(section)
+    header = ("method", "protocol", "mean", "std", "ddof", "n")
+    title = f"Published, {NO_COMPARISON}" if section.dataset.synthetic else "Published"
+    return Grid(title, header, tuple(_published_line(figure, sources) for figure in section.published), 2)
+
+
+def _published_line(figure: Published, sources: list[str]) -> tuple[str, ...]:
+    source = f" [{sources.index(figure.reference) + 1}]" if figure.reference else ""
+    ddof = "?" if figure.ddof is None else str(figure.ddof)
+    numbers = (percent(figure.mean), percent(figure.std), NONE if figure.std is None else ddof)
+    return (figure.method + source, figure.protocol or "?", *numbers, "?" if figure.n is None else str(figure.n))
+
+
+def _sources(section: Section) -> list[str]:
+    return list(dict.fromkeys(figure.reference for figure in section.published if figure.reference))

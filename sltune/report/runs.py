@@ -1,0 +1,62 @@
+"""Run folders as the report reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sltune.errors import DataError
+from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run folder holds: ``run.json``, the finished trials' records and the planned trials."""
+
+    name: str
+    folder: Path
+    info: Mapping[str, Any]
+    records: tuple[Record, ...]
+    planned: tuple[TrialKey, ...]
+
+    @property
+    def dataset(self) -> DatasetInfo:
+        """The data that the run was started on.
+
+        Raises:
+            DataError: ``run.json`` does not describe them.
+        """
+        try:
+            return DatasetInfo.model_validate(self.info.get("dataset"))
+        except ValidationError as error:
+            file = RunFolder(self.folder).run_json
+            raise DataError(f"{file}: 'dataset' does not describe a dataset: {error}") from error
+
+
+def load_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read run folders, finished or not; a folder given twice counts once.
+
+    Raises:
+        DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+    """
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        folders.setdefault(path.resolve(), path)
+    return [_load(path) for path in folders.values()]
+
+
+def _load(path: Path) -> Run:
+    folder = RunFolder(path)
+    info = folder.info()
+    if not isinstance(info.get("name"), str):
+        raise DataError(f"{folder.run_json}: has no 'name'; not written by sltune evaluate")
+    records = folder.records()
+    twice = [key.name for key, count in Counter(record.key for record in records).items() if count > 1]
+    if twice:
+        raise DataError(f"{folder.trials}: several folders hold a record of {twice[0]}; remove the copies")
+    return Run(info["name"], path, info, tuple(records), tuple(folder.planned()))

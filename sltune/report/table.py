@@ -1,0 +1,159 @@
+"""Rows of the report: trial records in, accuracies over folds and seeds out.
+
+A mean never crosses runs, configurations, protocols, session choices or datasets, and a trial without a
+result is counted and named in its row instead of being left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sltune.errors import DataError, UsageError
+from sltune.record import DatasetInfo, Record, TrialKey
+from sltune.report.published import Published, load_published, published_file
+from sltune.report.rows import Absence, Group, Row, Value
+from sltune.report.runs import Run, load_runs
+
+__all__ = ["Run", "Section", "Table", "load_runs", "section_notes", "table"]
+
+OPTIMISTIC = "optimistic: selects the epoch on the test set"
+SYNTHETIC = "synthetic data"
+NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
+_METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
+_DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one dataset and session choice, and the published figures that fit them."""
+
+    dataset: DatasetInfo
+    sessions: tuple[str, ...]
+    rows: tuple[Row, ...]
+    published: tuple[Published, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a report says; ``ddof`` is the one asked for."""
+
+    ddof: int
+    sections: tuple[Section, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(row for section in self.sections for row in section.rows)
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        return tuple(dict.fromkeys(figure for section in self.sections for figure in section.published))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for section in self.sections for note in section_notes(section)))
+
+
+def table(runs: Sequence[Run], ddof: int = 1, published: bool = True) -> Table:
+    """Return mean and standard deviation of every group of trials, and the published figures that fit.
+
+    Raises:
+        UsageError: ``ddof`` is neither 0 nor 1.
+        DataError: a record lacks its protocol or holds an accuracy that is no fraction; names the trial.
+    """
+    if ddof not in (0, 1):
+        raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
+    figures = load_published(published_file()) if published else []
+    sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
+    for run, label in zip(runs, _labels(runs), strict=True):
+        for group, trials in _groups(run, label).items():
+            sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
+    return Table(ddof, tuple(_section(*key, rows, figures) for key, rows in sections.items()))
+
+
+def section_notes(section: Section) -> list[str]:
+    """Return what a reader must know to read the rows of a section rightly."""
+    notes = [
+        f"Incomplete: {row.group.label}: {row.trials}"
+        for row in section.rows
+        if not row.complete and row.seed is None and row.metric == "test_accuracy"
+    ]
+    if section.dataset.synthetic:
+        notes.insert(0, f"{SYNTHETIC.capitalize()}: simulated events, not real recordings")
+    if any(row.metric == "val_accuracy" for row in section.rows):
+        notes.append("Validation: at the epoch of the lowest validation loss, whose weights are tested")
+    if any(row.optimistic for row in section.rows):
+        notes.append(f"Protocol train-test is {OPTIMISTIC}; the accuracy of the last epoch stands beside it")
+    if section.published and section.dataset.synthetic:
+        notes.append(f"Published figures: {NO_COMPARISON}")
+    if any(figure.std is not None and figure.ddof is None for figure in section.published):
+        notes.append("Published ddof ?: the source does not say how its standard deviation was computed")
+    return notes
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    names = Counter(run.name for run in runs)
+    return [run.name if names[run.name] == 1 else str(run.folder) for run in runs]
+
+
+def _section(
+    dataset: DatasetInfo, sessions: tuple[str, ...], rows: Iterable[Row], figures: Iterable[Published]
+) -> Section:
+    fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
+    return Section(dataset, sessions, tuple(rows), fitting)
+
+
+def _groups(run: Run, label: str) -> dict[Group, dict[TrialKey, Record | None]]:
+    """Sort a run's trials by what may share a mean; a planned trial without a record maps to None."""
+    groups: dict[Group, dict[TrialKey, Record | None]] = {}
+    for record in run.records:
+        groups.setdefault(_group(record, label), {})[record.key] = record
+    homes: defaultdict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        homes[group.config_id].append(group)
+    recorded = {record.key for record in run.records}
+    for key in (key for key in run.planned if key not in recorded):
+        if key.config_id not in homes:
+            homes[key.config_id] = [Group(label, key.config_id, "", (), run.dataset)]
+        for group in homes[key.config_id]:
+            groups.setdefault(group, {})[key] = None
+    return groups
+
+
+def _group(record: Record, label: str) -> Group:
+    try:
+        evaluation = record.config["evaluation"]
+        protocol, sessions = str(evaluation["protocol"]), tuple(sorted(map(str, evaluation["sessions"])))
+    except (KeyError, TypeError) as error:
+        place = f"run {record.run}, trial {record.key.name}"
+        raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions: {error}") from error
+    return Group(label, record.config_id, protocol, sessions, record.dataset)
+
+
+def _rows(group: Group, trials: Mapping[TrialKey, Record | None], ddof: int) -> list[Row]:
+    seeds = sorted({key.seed for key in trials})
+    chosen: list[int | None] = [None, *(seeds if len(seeds) > 1 else [])]
+    metrics = _METRICS.get(group.protocol, _DEFAULT_METRICS) if group.protocol else ("test_accuracy",)
+    return [_row(group, trials, metric, seed, ddof) for metric in metrics for seed in chosen]
+
+
+def _row(group: Group, trials: Mapping[TrialKey, Record | None], metric: str, seed: int | None, ddof: int) -> Row:
+    outcomes = [_outcome(key, trials[key], metric) for key in sorted(trials) if seed in (None, key.seed)]
+    values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
+    return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
+
+
+def _outcome(key: TrialKey, record: Record | None, metric: str) -> Value | Absence:
+    if record is None:
+        return Absence(key.fold, key.seed, "missing")
+    if record.status != "done":
+        return Absence(key.fold, key.seed, record.status)
+    fraction = record.metrics.get(metric)
+    if fraction is None or (isinstance(fraction, float) and math.isnan(fraction)):
+        return Absence(key.fold, key.seed, "without value")
+    if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+        place = f"run {record.run}, trial {key.name}"
+        raise DataError(f"{place}: {metric} is {fraction!r}; allowed is a fraction between 0 and 1")
+    return Value(key.fold, key.seed, 100 * fraction)

@@ -1,0 +1,131 @@
+"""What tables of settings have in common: types that say what they allow, and errors that repeat it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
+"""A setting. TOML's lists become tuples."""
+
+T = TypeVar("T")
+
+
+def _whole(value: object) -> object:
+    if type(value) is not int:
+        raise ValueError("not a whole number")
+    return value
+
+
+def _different(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value occurs twice")
+    return values
+
+
+# scikit-learn takes 32 bits, and validation parts are drawn with seed + 1.
+LAST_SEED = 2**32 - 2
+
+# A description is what an error says to be allowed.
+AtLeastOne = Annotated[int, Field(ge=1, description="a whole number ≥ 1")]
+AtLeastTwo = Annotated[int, Field(ge=2, description="a whole number ≥ 2")]
+NotNegative = Annotated[int, Field(ge=0, description="a whole number ≥ 0")]
+SeedNumber = Annotated[int, Field(ge=0, le=LAST_SEED, description=f"a whole number from 0 to {LAST_SEED}")]
+SeedOrMinusOne = Annotated[int, Field(ge=-1, le=LAST_SEED, description=f"a whole number from -1 to {LAST_SEED}")]
+Positive = Annotated[float, Field(gt=0, description="a number > 0")]
+PositiveOrZero = Annotated[float, Field(ge=0, description="a number ≥ 0")]
+ZeroToOne = Annotated[float, Field(ge=0, le=1, description="a number ≥ 0 and ≤ 1")]
+BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number ≥ 0 and < 1")]
+BetweenZeroAndOne = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
+AboveZeroToOne = Annotated[float, Field(gt=0, le=1, description="a number > 0 and ≤ 1")]
+Text = Annotated[str, Field(description="a string")]
+Switch = Annotated[bool, Field(description="true or false")]
+# Literal alone takes 1.0 and true for 1.
+Downsample = Annotated[Literal[1, 2, 4], BeforeValidator(_whole)]
+CropLength = Annotated[
+    Annotated[int, Field(ge=1)] | Literal["whole", "train"],
+    Field(description='a whole number ≥ 1, "whole" or "train"'),
+]
+Seeds = Annotated[
+    tuple[SeedNumber, ...],
+    Field(strict=False, min_length=1, description=f"a list of different whole numbers from 0 to {LAST_SEED}"),
+    AfterValidator(_different),
+]
+Sessions = Annotated[
+    tuple[Literal["S1", "S2", "S3", "S4"], ...],
+    Field(strict=False, min_length=1, description='a list of different ones of "S1", "S2", "S3", "S4"'),
+    AfterValidator(_different),
+]
+Objectives = Annotated[
+    tuple[Literal["val_accuracy", "synaptic_ops"], ...],
+    Field(strict=False, min_length=1, description='a list of different ones of "val_accuracy", "synaptic_ops"'),
+    AfterValidator(_different),
+]
+Constraints = Annotated[
+    dict[Literal["max_synaptic_ops"], Annotated[float, Field(gt=0)]],
+    Field(description="a table in which max_synaptic_ops, a number > 0, may stand"),
+]
+NoAugmentations = Annotated[
+    tuple[str, ...],
+    Field(strict=False, max_length=0, description="the empty list []; there are no augmentations in this version"),
+]
+
+
+class Section(BaseModel):
+    """Base of the tables of a space file: frozen, exact types, finite numbers, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def checked(model: type[Section], name: str, value: object) -> Value:
+    """Return the value as the model holds it.
+
+    Raises:
+        ValueError: the model does not take it for the field; says what it takes.
+    """
+    try:
+        return cast(Value, getattr(model.model_validate({name: value}), name))
+    except ValidationError as error:
+        annotation, description = model.model_fields[name].annotation, model.model_fields[name].description
+        choices = _choices(annotation)
+        allowed = description or "one of " + ", ".join(map(show, choices))
+        words = value if isinstance(value, list) else [value]
+        hints = (suggestion(word, choices) for word in words if isinstance(word, str) and word not in choices)
+        raise ValueError(f"must be {allowed}{next(hints, '')}") from error
+
+
+def suggestion(word: str, known: Iterable[object]) -> str:
+    """Return '; did you mean "x"?' for the known word that is most like this one, or nothing."""
+    words = {name.lower(): name for name in known if isinstance(name, str)}
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    return f"; did you mean {show(words[near[0]])}?" if near else ""
+
+
+def show(value: object) -> str:
+    """Return the value as it would stand in a TOML file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list() | tuple():
+            return f"[{', '.join(map(show, value))}]"
+        case dict():
+            return "{ " + ", ".join(f"{_show_key(key)} = {show(item)}" for key, item in value.items()) + " }"
+    return str(value)
+
+
+def _show_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else show(key)
+
+
+def _choices(annotation: object) -> list[object]:
+    """Return what the Literals within an annotation list."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for part in get_args(annotation) for choice in _choices(part)]

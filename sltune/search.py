@@ -1,0 +1,96 @@
+"""The [search] table of a space file: how a search proposes, judges and ends, and what it tries first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from sltune.config import DEFAULTS
+from sltune.domains import Domain, FloatDomain, flat, is_idle, parse_setting, show_domain
+from sltune.schema import (
+    AtLeastOne,
+    Constraints,
+    Objectives,
+    PositiveOrZero,
+    Section,
+    Value,
+    checked,
+    show,
+    suggestion,
+)
+
+
+class Search(Section):
+    """How a search proposes, judges and ends. Hours of 0 set no limit."""
+
+    trials: AtLeastOne = 100
+    sampler: Literal["tpe", "random", "grid", "cmaes", "gp"] = "tpe"
+    objectives: Objectives = ("val_accuracy",)
+    constraints: Constraints = Field(default_factory=dict)
+    aggregate: Literal["mean", "mean-std"] = "mean"
+    std_weight: PositiveOrZero = 1.0
+    max_hours: PositiveOrZero = 0.0
+    max_device_hours: PositiveOrZero = 0.0
+    fold_pruner: Literal["median", "paired-t", "none"] = "median"
+    epoch_pruner: Literal["none", "median", "halving"] = "none"
+
+
+def read_search(
+    table: object, settings: Mapping[str, Value], domains: Mapping[str, Domain], problems: list[str]
+) -> tuple[Search | None, tuple[Mapping[str, Value], ...]]:
+    """Return the settings of the search and the configurations to try first; adds what is wrong to problems."""
+    if not isinstance(table, dict):
+        return None, ()
+    values = {}
+    for name, value in table.items():
+        if name in Search.model_fields:
+            try:
+                values[name] = checked(Search, name, value)
+            except ValueError as error:
+                problems.append(f"search.{name} = {show(value)}: {error}")
+        elif name != "first":
+            hint = suggestion(name, [*Search.model_fields, "first"])
+            problems.append(f"search.{name} = {show(value)}: unknown key{hint}")
+    search = Search.model_validate(values)
+    if search.sampler == "grid":
+        problems += [
+            f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
+            for key, domain in domains.items()
+            if isinstance(domain, FloatDomain) and domain.step is None
+        ]
+    return search, tuple(_read_first(table.get("first", []), settings, domains, problems))
+
+
+def _read_first(
+    tables: object, settings: Mapping[str, Value], domains: Mapping[str, Domain], problems: list[str]
+) -> Iterator[dict[str, Value]]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        problems.append(f"search.first = {show(tables)}: must be a list of tables, [[search.first]]")
+        return
+    for number, table in enumerate(tables, start=1):
+        values: dict[str, Value] = {}
+        for key, value in flat(table):
+            place = f"search.first, table {number}: {key} = {show(value)}"
+            try:
+                values[key] = _first_value(key, value, settings, domains)
+            except ValueError as error:
+                problems.append(f"{place}: {error}")
+        problems += [
+            f"search.first, table {number}: {key} is searched only when {show(domains[key].when)}; drop it here"
+            for key in values
+            if key in domains and is_idle(domains[key], values)
+        ]
+        yield values
+
+
+def _first_value(key: str, value: object, settings: Mapping[str, Value], domains: Mapping[str, Domain]) -> Value:
+    if key not in DEFAULTS:
+        raise ValueError(f"unknown key{suggestion(key, DEFAULTS)}")
+    parsed = parse_setting(key, value)
+    if key in settings:
+        raise ValueError(f"is not searched; drop it here, or search {key}")
+    if key in domains and not domains[key].contains(parsed):
+        raise ValueError(f"is not among the values searched, {show_domain(domains[key])}")
+    return parsed

@@ -1,0 +1,193 @@
+"""Space files: a configuration in which any value may be a search domain."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sltune.config import DEFAULTS, SECTIONS, Configuration
+from sltune.domains import Domain, is_idle, parse_domain, parse_setting, problems_between, show_domain, table_of
+from sltune.errors import ConfigError
+from sltune.schema import Value, show, suggestion
+from sltune.search import Search, read_search
+
+if TYPE_CHECKING:
+    from tomlkit.items import InlineTable
+
+_NAMES = {key.split(".")[1]: key for key in DEFAULTS}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a space file says, defaults included.
+
+    settings: every setting that is not searched. domains: the others. search: None where the file has no such table.
+    first: configurations to try first, as values of domains.
+    """
+
+    settings: Mapping[str, Value]
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    search: Search | None = None
+    first: tuple[Mapping[str, Value], ...] = ()
+    source: str = field(default="space", compare=False)
+
+    def configuration(self, sampled: Mapping[str, Value] | None = None) -> Configuration:
+        """Return the configuration, in a search with the sampled values; an idle domain gives the default.
+
+        Raises:
+            ConfigError: a value is searched and was not sampled; names all such and their domains.
+        """
+        values = {**self.settings, **(sampled or {})}
+        problems = [
+            f"{key} = {show_domain(domain)}: is searched, but needs one value: --set {key}=VALUE"
+            for key, domain in self.domains.items()
+            if key not in values and not is_idle(domain, values)
+        ]
+        if problems:
+            raise ConfigError(self.source, problems)
+        return Configuration.of({**DEFAULTS, **values})
+
+    def to_toml(self) -> str:
+        """Return the text of a space file that reads back equal to this one; defaults are written out."""
+        import tomlkit
+
+        tables: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+        for key in DEFAULTS:
+            section, name = key.split(".")
+            tables[section][name] = self.settings[key] if key in self.settings else table_of(self.domains[key])
+        if self.search is not None:
+            first = {"first": [dict(values) for values in self.first]} if self.first else {}
+            tables["search"] = {**self.search.model_dump(mode="json"), **first}
+        document = tomlkit.document()
+        for section, settings in tables.items():
+            table = tomlkit.table()
+            for name, value in settings.items():
+                table[name] = _inline(value) if isinstance(value, dict) else value
+            document[section] = table
+        return tomlkit.dumps(document)
+
+
+def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
+    """Read a space file, and overrides of the form ``section.key=TOML value``, of which a later one wins.
+
+    Raises:
+        ConfigError: the file cannot be read, or anything is wrong in it; names every problem.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), ["no such file; those that come with sltune lie in search_spaces/"]) from error
+    except IsADirectoryError as error:
+        raise ConfigError(str(path), ["is a folder; name a space file in it"]) from error
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
+    return parse_space(text, str(path), overrides)
+
+
+def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
+    """Read the text of a space file as load_space does; source is what errors call it.
+
+    Raises:
+        ConfigError: anything is wrong in it; names every problem.
+    """
+    source = " ".join([source, *(f"--set {override}" for override in overrides)])
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(source, [f"is not TOML: {error}"]) from error
+    problems: list[str] = []
+    for override in overrides:
+        try:
+            _apply(override, tables)
+        except ValueError as error:
+            problems.append(f"--set {override}: {error}")
+    settings, domains = _read_sections(tables, problems)
+    problems += problems_between(settings, domains)
+    search, first = read_search(tables.get("search"), settings, domains, problems)
+    if domains and settings.get("evaluation.protocol") == "train-test":
+        problems.append('evaluation.protocol = "train-test": a search must not see the test set; use "train-val-test"')
+    if problems:
+        raise ConfigError(source, problems)
+    return Space(settings, domains, search, first, source)
+
+
+def _apply(override: str, tables: dict[str, Any]) -> None:
+    """Set one value within the tables of a space file.
+
+    Raises:
+        ValueError: the override has another form than key=value, or its value is broken TOML.
+    """
+    path, equals, text = (part.strip() for part in override.partition("="))
+    *parents, name = path.split(".")
+    if not equals or not parents or not all([*parents, name]):
+        raise ValueError(f"must have the form section.key=value{_nearest_key(name)}")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError) as error:
+        # A bare word is a string, so that a shell does not need two kinds of quotes.
+        if text.startswith(('"', "'", "[", "{")):
+            raise ValueError(f"{text} is not a TOML value: {error}") from error
+        parsed = {"value": text}
+    if len(parsed) > 1:
+        raise ValueError("must set one value only")
+    table = tables
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{parent} = {show(table)} is no table")
+    table[name] = parsed["value"]
+
+
+def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[dict[str, Value], dict[str, Domain]]:
+    """Return the settings, with defaults but without those that are wrong, and the domains."""
+    settings = dict(DEFAULTS)
+    domains: dict[str, Domain] = {}
+    for section, table in tables.items():
+        if section != "search" and section not in SECTIONS:
+            hint = _nearest_key(section) if section in _NAMES else suggestion(section, [*SECTIONS, "search"])
+            problems.append(f"{section}: unknown table{hint}")
+        elif not isinstance(table, dict):
+            problems.append(f"{section} = {show(table)}: must be a table, [{section}]")
+        elif section in SECTIONS:
+            for name, value in table.items():
+                _read_setting(f"{section}.{name}", value, settings, domains, problems)
+    return settings, domains
+
+
+def _read_setting(
+    key: str, value: object, settings: dict[str, Value], domains: dict[str, Domain], problems: list[str]
+) -> None:
+    """Move a setting to the domains or give it its value; one that is wrong goes from both."""
+    if settings.pop(key, None) is None:
+        section, name = key.split(".", 1)
+        problems.append(f"{key} = {show(value)}: unknown key{_nearest_key(name, section)}")
+    elif isinstance(value, dict):
+        if domain := parse_domain(key, value, problems):
+            domains[key] = domain
+    else:
+        try:
+            settings[key] = parse_setting(key, value)
+        except ValueError as error:
+            problems.append(f"{key} = {show(value)}: {error}")
+
+
+def _nearest_key(name: str, section: str = "") -> str:
+    """Return a hint at the key that was meant: the same name in another section, or a like one, best in its own."""
+    if name in _NAMES:
+        return f'; did you mean "{_NAMES[name]}"?'
+    own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
+    return suggestion(name, own) or suggestion(name, _NAMES)
+
+
+def _inline(values: Mapping[str, object]) -> InlineTable:
+    from tomlkit import inline_table
+
+    table = inline_table()
+    table.update(values)
+    return table

@@ -1,0 +1,156 @@
+"""Ray: connect or start it, check that what is asked for exists, and put the data into its object store."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sltune.errors import DataError, UsageError
+from sltune.events.store import Manifest, read_table
+
+# Arrow holds two bytes of address and four of time an event where the sensor has at most 2^16 addresses.
+BYTES_PER_EVENT = {True: 6, False: 8}
+STORE_HEADROOM = 256 << 20
+MAX_SHARERS = 4
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one trial gets of a node: CPUs, and GPUs as 1/k or a whole number."""
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for. gpus_per_trial None means auto."""
+
+    device: str = "auto"
+    address: str | None = None
+    cpus_per_trial: float = 1
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+
+
+@contextmanager
+def connected(request: Request, store_bytes: int) -> Iterator[None]:
+    """Connect to the cluster at an address, or start a local one that ends with the block.
+
+    A Ray that the process has already started is used as it is and left running.
+
+    Raises:
+        UsageError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    # 2.60 no longer hides GPUs from workers that asked for none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    try:
+        if request.address:
+            ray.init(address=request.address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=store_bytes + STORE_HEADROOM,
+                **quiet,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def share_for(request: Request, trials: int) -> Share:
+    """Return what each trial gets, checked against the nodes: a request that never fits would wait for ever.
+
+    Raises:
+        UsageError: no node could run such a trial; says what there is.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = request.gpus_per_trial
+    if gpus is None:
+        gpus = 0.0 if request.device == "cpu" else _automatic_share(sum(node.get("GPU", 0) for node in nodes), trials)
+    share = Share(request.cpus_per_trial, check_fraction(gpus))
+    if request.device == "cuda" and not share.gpus:
+        raise UsageError("--device cuda: no node has a GPU, or --gpus-per-trial is 0")
+    if not any(node.get("CPU", 0) >= share.cpus and node.get("GPU", 0) >= share.gpus for node in nodes):
+        there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise UsageError(
+            f"a trial asks for {share.cpus:g} CPUs and {share.gpus:g} GPUs, and no node has them; the nodes have {there}"
+        )
+    return share
+
+
+def check_fraction(gpus: float) -> float:
+    """Return the share of GPUs if Ray can place it: 0, 1/k or a whole number.
+
+    Raises:
+        UsageError: it is none of these; 0.6 and 0.4 on nodes of two GPUs hang Ray.
+    """
+    inverse = 1 / gpus if gpus > 0 else 1.0
+    if math.isfinite(gpus) and gpus >= 0 and min(abs(gpus - round(gpus)), abs(inverse - round(inverse))) < 1e-6:
+        return gpus
+    raise UsageError(f"--gpus-per-trial must be 0, 1/k (1, 0.5, 0.25, …) or a whole number, but got {gpus:g}")
+
+
+def slots(share: Share, request: Request) -> int:
+    """Return how many trials can run at once."""
+    free = 0
+    for node in ray.nodes():
+        has = node["Resources"] if node["Alive"] else {}
+        fits = [has.get("CPU", 0) / share.cpus] if share.cpus else []
+        fits += [has.get("GPU", 0) / share.gpus] if share.gpus else []
+        free += int(min(fits) + 1e-6) if fits else 1
+    return max(1, min(free, request.max_concurrent or free))
+
+
+def data_bytes(manifest: Manifest) -> int:
+    """Return about how much memory the dataset takes in the object store."""
+    height, width = manifest.sensor
+    return BYTES_PER_EVENT[2 * height * width <= 1 << 16] * sum(file.events for file in manifest.files)
+
+
+def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
+    """Put each file into the object store, once, and return the references in the manifest's order.
+
+    The driver puts them, because what a task puts dies with its node.
+
+    Raises:
+        UsageError: a node's object store could not hold the data; Ray would spill to disk without a word.
+        DataError: a file cannot be read or is not the one that was imported.
+    """
+    need = data_bytes(manifest)
+    for node in ray.nodes():
+        store = node["Resources"].get("object_store_memory", 0) if node["Alive"] else math.inf
+        if need > store:
+            raise UsageError(
+                f"the data need {need / 1e6:.0f} MB of Ray's object store, but node {node['NodeManagerHostname']} has "
+                f"{store / 1e6:.0f} MB; start Ray there with a larger --object-store-memory"
+            )
+    references = []
+    for file in manifest.files:
+        table = read_table(root / file.file)
+        if table.num_rows != file.samples:
+            raise DataError(f"{root / file.file}: has {table.num_rows} samples instead of {file.samples}; import again")
+        references.append(ray.put(table))
+    return references
+
+
+def _automatic_share(gpus: float, trials: int) -> float:
+    """Give each trial a whole GPU while there are enough, then pack up to four on one."""
+    if not gpus:
+        return 0.0
+    return 1 / min(MAX_SHARERS, max(1, math.ceil(trials / gpus)))

@@ -1,0 +1,74 @@
+"""What a space would run, in words and numbers, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from sltune.config import Configuration
+from sltune.events.samples import Samples
+from sltune.events.store import Manifest, read_manifest, read_table
+from sltune.record import TrialKey
+from sltune.training.fit import train_epoch
+from sltune.tuning.campaign import plan
+from sltune.tuning.job import Job, Trainer, split_of
+
+BATCHES_TIMED = 3
+
+
+def describe(configuration: Configuration, data: Path | None) -> Iterator[str]:
+    """Give lines on the trials of a fixed configuration and, where there is a dataset, on their size and time.
+
+    The time is that of a few training batches on this machine, times all there are.
+
+    Raises:
+        DataError: the dataset cannot be read or does not fit the configuration.
+    """
+    evaluation, training = configuration.evaluation, configuration.training
+    planned = plan(configuration)
+    yield (
+        f"would run {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) of up to "
+        f"{training.epochs} epochs, protocol {evaluation.protocol}"
+    )
+    if data is None:
+        yield "with --data, also how large they are and how long they take"
+        return
+    manifest = read_manifest(data)
+    samples = Samples([read_table(data / file.file) for file in manifest.files])
+    yield from _describe_trial(configuration, manifest, samples, planned)
+
+
+def _describe_trial(
+    configuration: Configuration, manifest: Manifest, samples: Samples, planned: list[TrialKey]
+) -> Iterator[str]:
+    key = planned[0]
+    split = split_of(configuration, samples.recordings(), key.fold, key.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(Job(key, configuration, manifest.sensor, len(manifest.classes)), samples, split, device)
+    sizes = [len(part) for part in (trainer.train, trainer.val if split.val else [], trainer.test)]
+    parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    height, width = trainer.frames.size
+    yield "fold 1 has {} training, {} validation and {} test samples".format(*sizes)
+    yield (
+        f"network {configuration.network.name}: {parameters:,} parameters, frames of 2×{height}×{width}, "
+        f"{trainer.train.crop_bins} time steps in training and {trainer.test.crop_bins} in evaluation"
+    )
+    seconds = _seconds_per_sample(trainer)
+    hours = seconds * sizes[0] * configuration.training.epochs * len(planned) / 3600
+    yield (
+        f"training takes {1000 * seconds:.1f} ms a sample on this {device.type}, with one thread: about {hours:.2g} hours "
+        "for all trials one after the other, evaluation not counted"
+    )
+
+
+def _seconds_per_sample(trainer: Trainer) -> float:
+    """Train on the first few batches, with one thread as a trial has, and time it."""
+    torch.set_num_threads(1)
+    batches = list(islice(trainer.train_batches(1), BATCHES_TIMED))
+    started = time.perf_counter()
+    _, samples = train_epoch(trainer.network, trainer.optimizer, batches, trainer.options)
+    return (time.perf_counter() - started) / samples

@@ -1,0 +1,149 @@
+"""The main job: one fixed configuration over folds and seeds, from a dataset to a run folder full of records."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from sltune import __version__
+from sltune.config import Configuration
+from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.events.samples import RecordingInfo, Samples
+from sltune.events.store import Manifest, read_manifest
+from sltune.files import write_whole
+from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.space import Space
+from sltune.tuning.campaign import Campaign, locked, plan, write_run_info
+from sltune.tuning.cluster import Request, connected, data_bytes, put_dataset, share_for, slots
+from sltune.tuning.executor import Placement, execute
+from sltune.tuning.job import split_of
+from sltune.tuning.progress import Progress
+
+
+@dataclass(frozen=True)
+class Display:
+    """Where and how progress is shown; see Progress for the modes."""
+
+    console: Console
+    mode: str
+
+
+def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+    """Evaluate a fixed configuration in a new run folder.
+
+    Raises:
+        ConfigError: the space searches something.
+        UsageError: the run exists, or no node can run such trials.
+        DataError: the dataset cannot be read or has too few signers.
+        SomeTrialsFailed, NothingRan: by how many trials have a result.
+        Interrupted: the user stopped the run.
+    """
+    configuration = space.configuration()
+    manifest = read_manifest(data)
+    if folder.run_json.exists():
+        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
+    planned = plan(configuration)
+    with locked(folder):
+        write_whole(folder.space_toml, space.to_toml())
+        write_run_info(folder, planned, _facts(folder, data, manifest))
+        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned)
+        _run(campaign, data, manifest, request, display)
+
+
+def resume_evaluation(
+    space: Space, folder: RunFolder, data: Path | None, request: Request, display: Display, retry_failed: bool = False
+) -> None:
+    """Go on with a run: finished trials are kept, the others are trained; raises as start_evaluation does.
+
+    Args:
+        data: where the dataset lies now; None for where it lay when the run began.
+    """
+    info = folder.info()
+    data = data or Path(info["dataset"]["path"])
+    manifest = read_manifest(data)
+    if manifest.fingerprint != info["dataset"]["fingerprint"]:
+        raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
+    with locked(folder):
+        dataset = _dataset_info(manifest)
+        campaign = Campaign(folder, space.configuration(), dataset, folder.planned(), retry_failed)
+        if campaign.left:
+            _run(campaign, data, manifest, request, display)
+
+
+def _run(campaign: Campaign, data: Path, manifest: Manifest, request: Request, display: Display) -> None:
+    with connected(request, data_bytes(manifest)):
+        share = share_for(request, campaign.left)
+        references = put_dataset(data, manifest)
+        recordings = Samples(ray.get(references)).recordings()
+        _export_folds(campaign.folder, campaign.configuration, recordings, campaign.planned)
+        placement = Placement(share, slots(share, request), request.device)
+        epochs = campaign.configuration.training.epochs
+        with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
+            execute(campaign, references, manifest.sensor, placement, progress)
+    _judge(campaign)
+
+
+def _judge(campaign: Campaign) -> None:
+    """Raise what the run's end calls for."""
+    folder = campaign.folder.root
+    if campaign.left:
+        raise Interrupted(f"{campaign.left} trials are left; go on with: sltune resume {folder}")
+    bad = [record for record in campaign.records.values() if record.status != "done"]
+    if not bad:
+        return
+    lines = [f"{record.key.name}: {record.status}: {record.error.strip().splitlines()[-1]}" for record in bad]
+    lines.append(f"see error.txt in {folder}/trials/…; try again with: sltune resume {folder} --retry-failed")
+    raise (NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed)("\n".join(lines))
+
+
+def _export_folds(
+    folder: RunFolder, configuration: Configuration, recordings: Sequence[RecordingInfo], planned: Sequence[TrialKey]
+) -> None:
+    """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
+    for key in planned:
+        split = split_of(configuration, list(recordings), key.fold, key.seed)
+        training = {*split.train, *split.val}
+        lists = {"train": tuple(r.name for r in recordings if r.name in training), "test": split.test}
+        if split.val:
+            lists["val"] = split.val
+        for part, names in lists.items():
+            file = folder.splits / f"seed{key.seed}" / f"{part}list{key.fold + 1}.txt"
+            write_whole(file, "".join(f"{name}\n" for name in names))
+
+
+def _dataset_info(manifest: Manifest) -> DatasetInfo:
+    return DatasetInfo(
+        name=manifest.name, synthetic=manifest.synthetic, fingerprint=manifest.fingerprint, classes=manifest.classes
+    )
+
+
+def _facts(folder: RunFolder, data: Path, manifest: Manifest) -> Mapping[str, Any]:
+    packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
+    return {
+        "name": folder.root.name,
+        "kind": "evaluate",
+        "command": sys.argv,
+        "dataset": {**_dataset_info(manifest).model_dump(), "path": str(data.resolve())},
+        "versions": {"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the source tree that sltune runs from; None where it is installed."""
+    here = Path(__file__).parent
+    result = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or None if result.returncode == 0 else None

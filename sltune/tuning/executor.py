@@ -1,0 +1,162 @@
+"""Ray Tune as the executor of a campaign, and no more: it places trials, keeps actors warm, restarts dead ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sltune.record import TrialKey
+from sltune.tuning.campaign import Campaign, Finished
+from sltune.tuning.cluster import Share
+from sltune.tuning.job import Outcome
+from sltune.tuning.progress import Progress
+from sltune.tuning.scalars import ScalarLog
+from sltune.tuning.trial import JOB, OUTCOME, ROW, TrialWorker
+
+RETRIES_AFTER_DEATH = 2
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How trials run: what each gets, how many at once, and the device they are told to use."""
+
+    share: Share
+    concurrent: int
+    device: str
+
+
+def execute(
+    campaign: Campaign, references: Sequence[Any], sensor: tuple[int, int], placement: Placement, progress: Progress
+) -> None:
+    """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
+
+    Args:
+        references: the dataset's tables in the object store.
+    """
+    _quieten_tune()
+    data = {"tables": list(references), "sensor": sensor, "classes": len(campaign.dataset.classes)}
+    worker = tune.with_resources(
+        tune.with_parameters(TrialWorker, data=data), {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
+    )
+    # Tune keeps a state of its own, which we never read: it may vanish with the run.
+    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
+        tuner = tune.Tuner(
+            worker,
+            tune_config=tune.TuneConfig(
+                search_alg=_CampaignSearcher(campaign, placement.device),
+                num_samples=campaign.left,
+                max_concurrent_trials=placement.concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="run",
+                verbose=0,
+                callbacks=[_Reporter(campaign, progress)],
+                failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+
+class _CampaignSearcher(Searcher):  # type: ignore[misc]
+    """Gives Tune the campaign's next trial."""
+
+    def __init__(self, campaign: Campaign, device: str) -> None:
+        super().__init__()
+        self._campaign = campaign
+        self._device = device
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        key = self._campaign.next_trial()
+        if key is None:
+            return str(Searcher.FINISHED)
+        return TrialWorker.describe(key, self._campaign.configuration, self._device)
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the reporter has passed on what came of the trial."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the campaign's records are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a run goes on from its records."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Reporter(tune.Callback):  # type: ignore[misc]
+    """Passes results from Tune to the campaign and the progress display."""
+
+    def __init__(self, campaign: Campaign, progress: Progress) -> None:
+        self._campaign = campaign
+        self._progress = progress
+        self._scalars = ScalarLog(campaign.folder)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._progress.start(_key(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        key = _key(trial)
+        if ROW in result:
+            self._campaign.add_epoch(key, result[ROW])
+            self._scalars.epoch(key, result[ROW])
+            self._progress.epoch(key, result[ROW])
+        else:
+            # Taken out, since Tune would keep the weights of every trial in memory.
+            outcome: Outcome = result.pop(OUTCOME)
+            self._finish(key, _finished(outcome, result))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note a trial whose process or node died more often than it is retried."""
+        error = f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time: {trial.error_file or 'no trace'}"
+        if trial.error_file and os.path.exists(trial.error_file):
+            with open(trial.error_file, encoding="utf-8", errors="replace") as file:
+                error = f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time:\n{file.read()}"
+        self._finish(_key(trial), Finished("failed", error, {}, {}, None, {}, {}, {}))
+
+    def _finish(self, key: TrialKey, finished: Finished) -> None:
+        record = self._campaign.finish(key, finished)
+        self._scalars.finish(record)
+        self._progress.finish(record)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks; ours holds open files and needs no copy.
+        return {}
+
+
+def _key(trial: Trial) -> TrialKey:
+    return TrialKey(**trial.config[JOB]["key"])
+
+
+def _finished(outcome: Outcome, result: Mapping[str, Any]) -> Finished:
+    return Finished(
+        status=outcome.status,
+        error=outcome.error,
+        splits={name: list(part) for name, part in asdict(outcome.split).items()} if outcome.split else {},
+        metrics=outcome.metrics,
+        weights=outcome.weights,
+        timings=result["timings"],
+        device=result["device"],
+        versions=result["versions"],
+    )
+
+
+def _quieten_tune() -> None:
+    """Keep Tune from printing, from writing logs for every trial, and from saving a state that nobody reads."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    logging.getLogger("ray").setLevel(logging.ERROR)

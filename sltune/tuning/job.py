@@ -1,0 +1,209 @@
+"""One trial as a plain generator: train one configuration on one fold with one seed, test it, say how it went.
+
+Knows no Ray, so that it can be run, tested and debugged in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sltune.config import Configuration
+from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.samples import RecordingInfo, Samples
+from sltune.record import Status, TrialKey
+from sltune.snn.lif import LIF
+from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.training.batches import Batch, BatchSource, FrameFormat
+from sltune.training.checkpoint import load_weights, weights_from_bytes, weights_to_bytes
+from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, evaluate, fit
+from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.streams import numpy_stream, seed_torch
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on which data. sensor: (height, width) in pixels."""
+
+    key: TrialKey
+    configuration: Configuration
+    sensor: tuple[int, int]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended. metrics is empty unless status is "done"; weights are those of the best epoch."""
+
+    status: Status
+    error: str
+    split: Split | None
+    metrics: dict[str, Any]
+    weights: bytes | None
+
+
+def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold: int, seed: int) -> Split:
+    """Return the parts that one trial trains, validates and tests on.
+
+    Raises:
+        DataError: the sessions or folds that the configuration asks for are not to be had from these recordings.
+    """
+    evaluation = configuration.evaluation
+    return split_recordings(
+        select_sessions(recordings, evaluation.sessions),
+        fold,
+        evaluation.folds,
+        evaluation.split_seed_for(seed),
+        evaluation.validation_fraction,
+    )
+
+
+def run_job(job: Job, samples: Samples, device: torch.device) -> Iterator[dict[str, float] | Outcome]:
+    """Give a row of metrics after every epoch and, last of all, the outcome.
+
+    Raises:
+        SltuneError: the data or saved weights do not fit the configuration.
+    """
+    split = split_of(job.configuration, samples.recordings(), job.key.fold, job.key.seed)
+    trainer = Trainer(job, samples, split, device)
+    try:
+        for metrics in trainer.epochs():
+            yield trainer.row(metrics)
+    except Diverged as error:
+        yield Outcome("diverged", str(error), split, {}, None)
+        return
+    yield Outcome("done", "", split, trainer.final_metrics(), trainer.best_weights)
+
+
+class Trainer:
+    """The state of one trial: its network, its batches, and the best epoch so far."""
+
+    def __init__(self, job: Job, samples: Samples, split: Split, device: torch.device) -> None:
+        self.job = job
+        self.config = job.configuration
+        self.options = _fit_options(self.config)
+        self.device = device
+        self.selects_on_test = not split.val
+        self._make_batches(samples, split)
+        self.network = _make_network(job, self.frames.size).to(device)
+        optimizer = _optimizer_options(self.config)
+        self.optimizer = make_optimizer(self.network.parameters(), optimizer)
+        self.schedule = make_schedule(self.optimizer, optimizer, self.config.training.epochs)
+        self.best: EpochMetrics | None = None
+        self.best_weights = b""
+        self.last: EpochMetrics | None = None
+
+    def epochs(self) -> Iterator[EpochMetrics]:
+        """Train, keeping the weights of the best epoch so far."""
+        batches, validate = self.train_batches, lambda: self._evaluate(self.val)
+        for metrics in fit(self.network, self.optimizer, self.schedule, batches, validate, self.options):
+            self.last = metrics
+            if self._is_best(metrics):
+                self.best, self.best_weights = metrics, weights_to_bytes(self.network)
+            yield metrics
+
+    def row(self, metrics: EpochMetrics) -> dict[str, float]:
+        """Return what is logged of an epoch."""
+        part = "test" if self.selects_on_test else "val"
+        evaluation = metrics.evaluation
+        row = {
+            "epoch": metrics.epoch,
+            "train_loss": metrics.train_loss,
+            f"{part}_loss": evaluation.loss,
+            f"{part}_accuracy": evaluation.accuracy,
+            "samples_per_second": metrics.samples_per_second,
+            "seconds": metrics.seconds,
+            "synaptic_ops": evaluation.synaptic_ops,
+            **{f"spikes_{layer}": count for layer, count in evaluation.spikes.items()},
+        }
+        if self.device.type == "cuda":
+            row["device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        return row
+
+    def final_metrics(self) -> dict[str, Any]:
+        """Return the record's metrics; tests the weights of the epoch with the lowest validation loss."""
+        assert self.best is not None and self.last is not None, "at least one epoch was trained"
+        chosen = self.best.evaluation
+        if self.selects_on_test:
+            test = chosen
+            selection: dict[str, Any] = {"best_epoch": None, "val_loss": None, "val_accuracy": None}
+            optimism = {"test_accuracy_last": self.last.evaluation.accuracy, "test_accuracy_max": chosen.accuracy}
+        else:
+            weights_from_bytes(self.network, self.best_weights)
+            test = self._evaluate(self.test)
+            selection = {"best_epoch": self.best.epoch, "val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
+            optimism = {}
+        return {
+            **selection,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+            **optimism,
+            "confusion": test.confusion,
+            "spikes": chosen.spikes,
+            "synaptic_ops": chosen.synaptic_ops,
+        }
+
+    def _is_best(self, metrics: EpochMetrics) -> bool:
+        """Say whether to keep this epoch: by validation loss, or, train/test, by accuracy as the predecessor does."""
+        if self.best is None or not self.selects_on_test:
+            return metrics.is_best or self.best is None
+        return metrics.evaluation.accuracy > self.best.evaluation.accuracy
+
+    def _make_batches(self, samples: Samples, split: Split) -> None:
+        sampling = self.config.sampling
+        self.frames = FrameFormat(self.job.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+        self.train = self._part(samples, split.train, sampling.train_bins)
+        self.test = self._part(samples, split.test, sampling.eval_bins)
+        self.val = self.test if self.selects_on_test else self._part(samples, split.val, sampling.eval_bins)
+
+    def _part(self, samples: Samples, recordings: Sequence[str], crop_bins: int | None) -> BatchSource:
+        return BatchSource(samples, samples.indices_of(recordings), self.frames, crop_bins, self.device)
+
+    def train_batches(self, epoch: int) -> Iterator[Batch]:
+        """Give an epoch's batches; the same ones whenever it is asked for them."""
+        key, training = self.job.key, self.config.training
+        seed_torch(key.seed, key.fold, "dropout", epoch)
+        order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
+        starts = numpy_stream(key.seed, key.fold, "crop", epoch)
+        return self.train.training(training.batch_size, self.config.sampling.train_crop, starts, order)
+
+    def _evaluate(self, part: BatchSource) -> Evaluation:
+        batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
+        return evaluate(self.network, batches, self.options)
+
+
+def _make_network(job: Job, size: tuple[int, int]) -> SpikingNetwork:
+    config, neuron = job.configuration.network, job.configuration.neuron
+    seed_torch(job.key.seed, job.key.fold, "weights")
+    network = SpikingNetwork(
+        config.name,
+        size,
+        job.classes,
+        LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width),
+        NetworkOptions(config.norm, config.dropout, config.init),
+    )
+    if weights := config.weights_for(job.key.fold):
+        load_weights(network, Path(weights))
+    return network
+
+
+def _fit_options(config: Configuration) -> FitOptions:
+    training = config.training
+    return FitOptions(training.epochs, training.loss, training.precision, training.patience)
+
+
+def _optimizer_options(config: Configuration) -> OptimizerOptions:
+    training = config.training
+    return OptimizerOptions(
+        training.optimizer,
+        training.learning_rate,
+        training.momentum,
+        training.weight_decay,
+        training.schedule,
+        training.step_epochs,
+        training.step_factor,
+    )

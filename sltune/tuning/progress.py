@@ -1,0 +1,88 @@
+"""What a person sees while a run goes on: a live table on a terminal, plain lines elsewhere, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sltune.record import Record, TrialKey
+
+SHOWN_TRIALS = 20
+
+
+class Progress:
+    """Follows the trials of a run. mode: "live", "lines", "json" or "quiet"."""
+
+    def __init__(self, console: Console, mode: str, planned: Sequence[TrialKey], epochs: int) -> None:
+        self._console = console
+        self._mode = mode
+        self._rows: dict[TrialKey, dict[str, str]] = {key: {"state": "waiting"} for key in planned}
+        self._epochs = epochs
+        self._started = time.monotonic()
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self.table) if mode == "live" else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.refresh()
+            self._live.stop()
+
+    def start(self, key: TrialKey) -> None:
+        self._show(key, {"state": "running"}, f"{key.name}  started")
+
+    def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        part = "val" if "val_accuracy" in row else "test"
+        accuracy = f"{100 * row[f'{part}_accuracy']:.1f}"
+        speed = f"{row['samples_per_second']:.0f}"
+        cells = {"epoch": f"{row['epoch']}/{self._epochs}", part: accuracy, "samples/s": speed}
+        text = f"{key.name}  epoch {cells['epoch']}  {part} accuracy {accuracy} %  {speed} samples/s"
+        self._show(key, cells, text, {"event": "epoch", **row})
+
+    def finish(self, record: Record) -> None:
+        metrics = record.metrics
+        cells = {"state": record.status}
+        text = f"{record.key.name}  {record.status}"
+        if metrics:
+            cells["test"] = f"{100 * metrics['test_accuracy']:.1f}"
+            text += f"  test accuracy {cells['test']} %"
+        elif record.error:
+            text += f": {record.error.strip().splitlines()[-1]}"
+        self._show(record.key, cells, text, {"event": "finish", "status": record.status, "metrics": metrics})
+
+    def table(self) -> Table:
+        """Return the live table: what runs, what has just ended, and how much is left."""
+        done = sum(row["state"] not in ("waiting", "running") for row in self._rows.values())
+        elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self._started))
+        table = Table(caption=f"{done} of {len(self._rows)} trials ended, {elapsed} elapsed", caption_justify="left")
+        columns = ["state", "epoch", "val", "test", "samples/s"]
+        table.add_column("trial", no_wrap=True)
+        for column in columns:
+            table.add_column(column + (" %" if column in ("val", "test") else ""), justify="right", no_wrap=True)
+        active = [item for item in self._rows.items() if item[1]["state"] != "waiting"][-SHOWN_TRIALS:]
+        for key, row in active or list(self._rows.items())[:SHOWN_TRIALS]:
+            table.add_row(key.name, *(row.get(column, "") for column in columns))
+        return table
+
+    def _show(
+        self, key: TrialKey, cells: Mapping[str, str], text: str, event: Mapping[str, object] | None = None
+    ) -> None:
+        self._rows.setdefault(key, {"state": "waiting"}).update(cells)
+        if self._live:
+            self._live.refresh()
+        elif self._mode == "lines":
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        elif self._mode == "json":
+            line = json.dumps({"trial": key.name, **(event or {"event": "start"})})
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,130 @@
+"""The Ray trainable: one (configuration, fold, seed) in a worker process.
+
+Events are read where Ray's object store has them; results go back to the driver, which alone writes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from sltune import __version__
+from sltune.config import Configuration
+from sltune.errors import SltuneError, UsageError
+from sltune.events.samples import Samples
+from sltune.record import TrialKey
+from sltune.tuning.job import Job, Outcome, run_job
+
+JOB = "job"
+"""Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
+
+ROW, OUTCOME = "row", "outcome"
+"""Keys of a worker's results: the metrics of an epoch, or how the trial ended."""
+
+
+class TrialWorker(tune.Trainable):  # type: ignore[misc]
+    """Trains one job after another: a step is an epoch, the last one also tests."""
+
+    @staticmethod
+    def describe(key: TrialKey, configuration: Configuration, device: str) -> dict[str, Any]:
+        """Return a trial's Tune configuration."""
+        return {JOB: {"key": asdict(key), "configuration": configuration.model_dump(mode="json"), "device": device}}
+
+    def setup(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Take a first job. data: "tables" (references in the object store), "sensor" and "classes"."""
+        self._data = data
+        self._samples = Samples(ray.get(list(data["tables"])))
+        self._begin(config[JOB])
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        self._begin(new_config[JOB])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Return an epoch's metrics, or the outcome; an error of ours or of the user's becomes a failed outcome.
+
+        Tune would take an exception for a dead process and try again, and again fail.
+        """
+        try:
+            result = next(self._results)
+        except SltuneError as error:
+            result = Outcome("failed", str(error), None, {}, None)
+        except Exception:
+            result = Outcome("failed", traceback.format_exc(), None, {}, None)
+        if not isinstance(result, Outcome):
+            return {ROW: result}
+        return {
+            OUTCOME: result,
+            "timings": {"started": self._started, "ended": time.time()},
+            "device": self._hardware(),
+            "versions": _versions(),
+            "done": True,
+        }
+
+    def _begin(self, job: Mapping[str, Any]) -> None:
+        self._started = time.time()
+        self._device_choice = job["device"]
+        self._results = self._run(job)
+
+    def _run(self, job: Mapping[str, Any]) -> Iterator[dict[str, float] | Outcome]:
+        # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
+        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        device = _torch_device(self._device_choice)
+        work = Job(
+            TrialKey(**job["key"]),
+            Configuration.model_validate(job["configuration"]),
+            self._data["sensor"],
+            self._data["classes"],
+        )
+        yield from run_job(work, self._samples, device)
+
+    def _hardware(self) -> dict[str, Any]:
+        held = self.trial_resources.required_resources
+        on_gpu = self._device_choice != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
+        return {
+            "name": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "num_cpus": held.get("CPU", 0),
+            "num_gpus": held.get("GPU", 0),
+            "gpu_ids": [str(gpu) for gpu in ray.get_gpu_ids()],
+            "threads": torch.get_num_threads(),
+        }
+
+
+def _torch_device(choice: str) -> torch.device:
+    """Return the device of this worker: a trial that was given a GPU must find one, unless told to use the CPU.
+
+    Raises:
+        UsageError: torch sees no GPU here; names the node.
+    """
+    holds_gpu = bool(ray.get_gpu_ids())
+    if choice == "cpu" or (choice == "auto" and not holds_gpu):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"the trial holds GPU {ray.get_gpu_ids()} on node {socket.gethostname()}, but torch {torch.__version__} "
+            "sees none there; install torch for CUDA on that node or run with --device cpu"
+        )
+    return torch.device("cuda")
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "sltune": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ray": ray.__version__,
+    }
+
+

@@ -1,0 +1,280 @@
+"""Each format read back by a parser of its own; numbers worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from sltune.errors import UsageError
+from sltune.report.formats import Format, render, write_report
+from sltune.report.runs import load_runs
+from sltune.report.table import table
+
+Spec = dict[str, Any]
+Record = Callable[..., Spec]
+WriteRun = Callable[..., Path]
+Lines = list[dict[str, str]]
+FORMATS: tuple[Format, ...] = get_args(Format)
+PLANNED = [f"c0000-f{fold}-s0" for fold in range(4)]
+SYNTHETIC = {"synthetic": True}
+
+
+def text_of(*folders: Path, format: Format = "md", **options: Any) -> str:
+    return render(table(load_runs(folders), **options), format)
+
+
+def markdown_tables(text: str) -> list[Lines]:
+    """Read every pipe table of a Markdown text; checks that rule and widths are well formed."""
+    blocks = [block.split("\n") for block in text.strip().split("\n\n") if block.startswith("|")]
+    tables = []
+    for header, rule, *lines in blocks:
+        assert re.fullmatch(r"\|( -+:? \|)+", rule), rule
+        assert {len(line) for line in lines} <= {len(header)}
+        cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (header, *lines)]
+        tables.append([dict(zip(cells[0], line, strict=True)) for line in cells[1:]])
+    return tables
+
+
+@pytest.fixture
+def half_done(record: Record, run_folder: WriteRun) -> Path:
+    """50, 60, 70 and one failed fold: mean 60, squared deviations 100 + 0 + 100."""
+    done = [record(fold, 0.5 + 0.1 * fold, val_accuracy=0.25) for fold in range(3)]
+    return run_folder([*done, record(3, status="failed")], name="half")
+
+
+@pytest.fixture
+def optimistic(record: Record, run_folder: WriteRun) -> Path:
+    facts: Spec = {"protocol": "train-test", "dataset": SYNTHETIC, "test_accuracy_last": 0.25}
+    return run_folder([record(fold, 0.5, **facts) for fold in range(2)], name="fast")
+
+
+def test_markdown_gives_mean_both_deviations_and_the_count(half_done: Path) -> None:
+    means, _, _ = markdown_tables(text_of(half_done))
+    test = {"run": "half/c0000", "protocol": "train-val-test", "metric": "test", "mean": "60.00"}
+    assert means[0] == test | {"± ddof 1": "10.00", "± ddof 0": "8.16", "n": "3 of 4: 1 failed"}
+    assert (means[1]["metric"], means[1]["mean"], means[1]["± ddof 1"]) == ("validation", "25.00", "0.00")
+    assert (means[2]["run"], means[2]["mean"]) == ("chance", "5.26")
+    assert len(means) == 3
+
+
+def test_markdown_names_the_trial_that_failed_in_its_fold(half_done: Path) -> None:
+    text = text_of(half_done)
+    _, folds, _ = markdown_tables(text)
+    cells = {"fold 0": "50.00", "fold 1": "60.00", "fold 2": "70.00", "fold 3": "failed"}
+    assert folds[0] == {"run": "half/c0000", "metric": "test", "seed": "0"} | cells
+    assert "- Incomplete: half/c0000: 3 of 4 trials; fold 3 failed\n" in text
+
+
+def test_markdown_marks_published_figures_each_with_its_own_ddof(half_done: Path) -> None:
+    text = text_of(half_done)
+    figures = {line["method"].split(" [")[0]: line for line in markdown_tables(text)[2]}
+    assert "\nPublished:\n" in text
+    paper, optimised = figures["STBP, paper"], figures["STBP, predecessor, optimised"]
+    assert (paper["mean"], paper["std"], paper["ddof"], paper["protocol"]) == ("56.20", "1.52", "1", "train-test")
+    assert (optimised["mean"], optimised["std"], optimised["ddof"], optimised["n"]) == ("75.78", "2.73", "0", "4")
+    assert (figures["SEW-type net"]["ddof"], figures["EvT"]["std"], figures["EvT"]["ddof"]) == ("?", "–", "–")
+    assert paper["method"] == "STBP, paper [1]"
+    assert "\n- [1] Vasudevan et al. 2021, doi 10.1007/s10044-021-01011-w" in text
+
+
+def test_the_ddof_asked_for_comes_first_and_stands_alone_without_published_figures(half_done: Path) -> None:
+    asked = markdown_tables(text_of(half_done, ddof=0))[0][0]
+    assert [key for key in asked if "ddof" in key] == ["± ddof 0", "± ddof 1"]
+    alone = markdown_tables(text_of(half_done, ddof=0, published=False))
+    assert [key for key in alone[0][0] if "ddof" in key] == ["± ddof 0"]
+    assert len(alone) == 2
+
+
+def test_markdown_shows_a_dash_where_one_value_has_no_deviation(record: Record, run_folder: WriteRun) -> None:
+    means = markdown_tables(text_of(run_folder([record(0, 0.5)]), published=False))[0]
+    assert (means[0]["mean"], means[0]["± ddof 1"], means[0]["n"]) == ("50.00", "–", "1")
+
+
+def test_markdown_gives_every_seed_a_line_where_there_are_several(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(0, 0.25), record(0, 0.75, seed=3)])
+    means, folds, _ = markdown_tables(text_of(folder))
+    assert [(line["seed"], line["mean"]) for line in means[:3]] == [("all", "50.00"), ("0", "25.00"), ("3", "75.00")]
+    assert [(line["seed"], line["fold 0"]) for line in folds[:2]] == [("0", "25.00"), ("3", "75.00")]
+
+
+def test_markdown_sets_every_dataset_and_session_choice_apart(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(0, 0.5), record(1, 0.5, sessions=["S1", "S2", "S4"]), record(2, 0.5, sessions=["S1"])])
+    headings = [line for line in text_of(folder).split("\n") if line.startswith("## ")]
+    assert headings == [
+        "## SL-Animals-DVS, full set (S1, S2, S3, S4)",
+        "## SL-Animals-DVS, reduced set (S1, S2, S4)",
+        "## SL-Animals-DVS, sessions (S1)",
+    ]
+
+
+def test_markdown_of_a_finished_evaluation_fits_80_columns(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(fold, 0.5, dataset=SYNTHETIC) for fold in range(4)], name="demo")
+    assert max(map(len, text_of(folder).split("\n"))) <= 80
+
+
+def test_markdown_of_an_incomplete_train_test_run_fits_100_columns(record: Record, run_folder: WriteRun) -> None:
+    trials = [
+        record(0, 0.5, protocol="train-test", test_accuracy_last=0.5),
+        record(1, status="failed", protocol="train-test"),
+    ]
+    folder = run_folder(trials, name="paper", planned=PLANNED)
+    text = text_of(folder)
+    assert max(map(len, text.split("\n"))) <= 100
+    assert markdown_tables(text)[0][0]["n"] == "1 of 4: incomplete"
+    assert [markdown_tables(text)[1][0][f"fold {fold}"] for fold in range(4)] == [
+        "50.00",
+        "failed",
+        "missing",
+        "missing",
+    ]
+
+
+def csv_lines(text: str) -> Lines:
+    return list(csv.DictReader(io.StringIO(text), strict=True))
+
+
+def test_csv_has_one_line_a_row_at_full_precision(half_done: Path) -> None:
+    lines = csv_lines(text_of(half_done, format="csv"))
+    test = lines[0]
+    assert [line["kind"] for line in lines].count("measured") == 2
+    assert float(test["mean_percent"]) == pytest.approx(60, abs=1e-12)
+    assert float(test["std_percent"]) == pytest.approx(10, abs=1e-12)
+    assert float(test["std_ddof0_percent"]) == pytest.approx((200 / 3) ** 0.5, abs=1e-12)
+    assert (test["ddof"], test["n"], test["complete"], test["seed"]) == ("1", "3", "false", "")
+    assert test["trials"] == "3 of 4 trials; fold 3 failed"
+    assert float(test["chance_percent"]) == pytest.approx(100 / 19, abs=1e-12)
+    values = dict(pair.split(":") for pair in test["values_percent"].split(";"))
+    assert {key: float(value) for key, value in values.items()} == pytest.approx(
+        {"f0-s0": 50, "f1-s0": 60, "f2-s0": 70}, abs=1e-12
+    )
+
+
+def test_csv_marks_published_figures_and_an_unknown_ddof(half_done: Path) -> None:
+    figures = {line["run"]: line for line in csv_lines(text_of(half_done, format="csv")) if line["kind"] == "published"}
+    sew = figures["SEW-type net"]
+    assert (sew["mean_percent"], sew["std_percent"], sew["ddof"], sew["protocol"]) == ("87.6", "1.5", "?", "?")
+    assert figures["EvT"]["ddof"] == ""
+    assert figures["STBP, paper"]["doi"] == "10.1007/s10044-021-01011-w"
+
+
+def test_json_has_the_documented_keys_in_per_cent(half_done: Path) -> None:
+    report = json.loads(text_of(half_done, format="json"))
+    row = report["rows"][0]
+    names = ["run", "config_id", "protocol", "sessions", "metric", "mean", "std", "ddof", "n", "values"]
+    assert list(row)[:10] == names
+    assert report["unit"] == "%"
+    assert (row["run"], row["config_id"], row["protocol"]) == ("half", "c0000", "train-val-test")
+    assert (row["sessions"], row["metric"]) == (["S1", "S2", "S3", "S4"], "test_accuracy")
+    assert (row["mean"], row["std"], row["ddof"], row["n"]) == (pytest.approx(60), pytest.approx(10), 1, 3)
+    assert row["values"][1] == {"fold": 1, "seed": 0, "value": pytest.approx(60)}
+    assert row["std_by_ddof"] == {"0": pytest.approx((200 / 3) ** 0.5), "1": pytest.approx(10)}
+    assert row["absent"] == [{"fold": 3, "seed": 0, "reason": "failed"}]
+    assert row["complete"] is False
+
+
+def test_json_gives_null_for_what_is_not_known(record: Record, run_folder: WriteRun) -> None:
+    report = json.loads(text_of(run_folder([record(0, 0.5)]), format="json"))
+    assert report["rows"][0]["std"] is None
+    sew = next(figure for figure in report["published"] if figure["method"] == "SEW-type net")
+    assert (sew["mean"], sew["std"], sew["ddof"], sew["protocol"]) == (87.6, 1.5, None, None)
+
+
+def latex_tables(text: str) -> Iterator[Lines]:
+    """Read every tabular; checks that each line has as many cells as the columns declared."""
+    for columns, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+        lines = [line for line in body.strip().split("\n") if "&" in line]
+        rules = [line for line in body.strip().split("\n") if "&" not in line]
+        assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
+        assert all(line.endswith(r" \\") for line in lines)
+        cells = [[cell.strip() for cell in re.split(r"(?<!\\)&", line[:-3])] for line in lines]
+        assert {len(line) for line in cells} == {len(columns)}
+        yield [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
+
+
+def check_latex_structure(text: str) -> None:
+    bare = re.sub(r"\\[\\{}%&$#_]", "", re.sub(r"^% .*\n", "", text))
+    assert bare.count("{") == bare.count("}")
+    assert "%" not in bare
+    assert "#" not in bare
+    assert "_" not in bare
+    assert bare.count("$") % 2 == 0
+    begun, ended = (re.findall(rf"\\{word}\{{(\w+)\}}", text) for word in ("begin", "end"))
+    assert sorted(begun) == sorted(ended)
+
+
+def test_latex_is_a_whole_booktabs_table_with_the_same_numbers(half_done: Path) -> None:
+    text = text_of(half_done, format="latex")
+    check_latex_structure(text)
+    means, folds, figures = latex_tables(text)
+    assert (means[0]["mean"], means[0][r"$\pm$ ddof 1"], means[0][r"$\pm$ ddof 0"]) == ("60.00", "10.00", "8.16")
+    assert folds[0]["fold 3"] == "failed"
+    assert figures[0]["mean"] == "56.20"
+    assert text.count(r"\begin{table}") == text.count(r"\caption{") == text.count(r"\label{") == 1
+    assert r"Accuracy in \%; 19 classes, chance 5.26 \%" in text
+
+
+def test_names_with_special_characters_survive_latex_and_markdown(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(0, 0.5)], name=r"a_b&50%|$x#{y}~^\z[1]")
+    latex, markdown = text_of(folder, format="latex"), text_of(folder)
+    check_latex_structure(latex)
+    escaped = r"a\_b\&50\%\textbar{}\$x\#\{y\}\textasciitilde{}\textasciicircum{}\textbackslash{}z{[}1{]}/c0000"
+    assert next(latex_tables(latex))[0]["run"] == escaped
+    assert markdown_tables(markdown)[0][0]["run"] == r"a_b&50%\|$x#{y}~^\z[1]/c0000"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_says_optimistic_synthetic_and_no_comparison(format: Format, optimistic: Path) -> None:
+    text = re.sub(r"\s+", " ", text_of(optimistic, format=format))
+    assert "optimistic: selects the epoch on the test set" in text
+    assert "synthetic data" in text
+    assert "measured on the real recordings, no comparison with synthetic data" in text
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_format_says_so_of_honest_real_data(format: Format, half_done: Path) -> None:
+    text = text_of(half_done, format=format, published=False)
+    assert "optimistic" not in text.replace('"optimistic": false', "")
+    assert "synthetic" not in text.replace('"synthetic": false', "").replace(",synthetic,", ",")
+
+
+def test_the_last_epoch_stands_beside_the_optimistic_figure(optimistic: Path) -> None:
+    means = markdown_tables(text_of(optimistic))[0]
+    assert [(line["metric"], line["mean"]) for line in means[:2]] == [
+        ("test, optimistic", "50.00"),
+        ("test, last epoch", "25.00"),
+    ]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_run_without_records_is_a_table_that_says_so(format: Format, run_folder: WriteRun) -> None:
+    text = text_of(run_folder([], planned=PLANNED), format=format)
+    assert "0 of 4 trials; folds 0, 1, 2, 3 missing" in re.sub(r"\s+", " ", text)
+    if format != "csv":
+        assert "No trial has a result." in text
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_run_that_plans_nothing_renders(format: Format, run_folder: WriteRun) -> None:
+    assert text_of(run_folder([]), format=format).endswith("\n")
+
+
+def test_an_unknown_format_is_refused_with_the_allowed_ones(half_done: Path) -> None:
+    with pytest.raises(UsageError, match="format is 'xlsx'; allowed are md, csv, latex, json"):
+        text_of(half_done, format="xlsx")  # type: ignore[arg-type]
+
+
+def test_the_report_folder_gets_every_format(half_done: Path) -> None:
+    result = table(load_runs([half_done]))
+    files = write_report(half_done, result)
+    assert [file.relative_to(half_done).as_posix() for file in files] == [
+        f"report/table.{suffix}" for suffix in ("md", "csv", "tex", "json")
+    ]
+    assert [file.read_text(encoding="utf-8") for file in files] == [render(result, format) for format in FORMATS]
+    assert sorted(files) == sorted((half_done / "report").iterdir())

@@ -1,0 +1,66 @@
+"""A dataset small enough to train on in seconds, in memory and on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sltune.config import Configuration
+from sltune.events.importing import import_source
+from sltune.events.source import Source, SourceFile
+from sltune.events.store import Sample
+
+SENSOR = (16, 16)
+CLASSES = ("left", "right")
+SIGNERS = 8
+
+
+def sample(signer: int, row: int, events: int) -> Sample:
+    """A sample whose events lie in the left or the right half of the sensor, by its class."""
+    rng = np.random.default_rng([signer, row])
+    label = row % 2
+    column = rng.integers(0, 8, events) + 8 * label
+    address = (rng.integers(0, 16, events) * 16 + column) * 2 + rng.integers(0, 2, events)
+    return Sample(
+        sample_id=f"user{signer:02d}_indoor_{row + 1:02d}",
+        recording=f"user{signer:02d}_indoor",
+        subject=f"user{signer:02d}",
+        session="S3",
+        label=label,
+        gesture=CLASSES[label],
+        start_us=1_000_000 * row,
+        address=address.astype(np.uint16),
+        time_us=np.sort(rng.integers(0, 200_000, events)).astype(np.uint32),
+    )
+
+
+def source(samples: int = 6, events: int = 400) -> Source:
+    """Eight signers with some samples each."""
+
+    def file(signer: int) -> SourceFile:
+        name = f"user{signer:02d}_indoor"
+        return SourceFile(name, lambda: name, lambda: ([sample(signer, row, events) for row in range(samples)], []))
+
+    return Source("two sides", True, SENSOR, CLASSES, tuple(file(signer) for signer in range(SIGNERS)))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """The folder of an imported dataset."""
+    import_source(source(), tmp_path / "data")
+    return tmp_path / "data"
+
+
+def quick(**settings: object) -> Configuration:
+    """A configuration that trains in a second or two; settings are dotted keys."""
+    values: dict[str, dict[str, object]] = {
+        "sampling": {"time_bin_ms": 20, "train_crop": "start", "train_crop_ms": 200, "eval_crop_ms": "train"},
+        "network": {"name": "nmnist-mlp2"},
+        "training": {"epochs": 2},
+    }
+    for key, value in settings.items():
+        section, name = key.split("__")
+        values.setdefault(section, {})[name] = value
+    return Configuration.model_validate(values)

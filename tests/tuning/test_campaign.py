@@ -1,0 +1,106 @@
+"""A campaign hands out each trial once, and its records are all it needs to go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from sltune.errors import UsageError
+from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.tuning.campaign import Campaign, Finished, locked, plan, write_run_info
+from tests.tuning.conftest import quick
+
+DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
+
+
+def finished(status: str = "done", accuracy: float = 0.5) -> Finished:
+    metrics = {"test_accuracy": accuracy} if status == "done" else {}
+    return Finished(status, "" if status == "done" else "broke", {}, metrics, b"w", {"started": 0.0, "ended": 1.0}, {}, {})  # type: ignore[arg-type]
+
+
+def campaign(root: Path, retry_failed: bool = False) -> Campaign:
+    configuration = quick(evaluation__seeds=[0, 5], evaluation__folds=2)
+    return Campaign(RunFolder(root), configuration, DATASET, plan(configuration), retry_failed)
+
+
+def hand_out(campaign: Campaign) -> list[str]:
+    names = []
+    while (key := campaign.next_trial()) is not None:
+        names.append(key.name)
+    return names
+
+
+def test_all_folds_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
+    assert hand_out(campaign(tmp_path)) == ["c0000-f0-s0", "c0000-f1-s0", "c0000-f0-s5", "c0000-f1-s5"]
+
+
+def test_a_new_campaign_over_the_same_folder_hands_out_only_what_has_no_record(tmp_path: Path) -> None:
+    first = campaign(tmp_path)
+    key = first.next_trial()
+    assert key is not None
+    first.finish(key, finished())
+
+    again = campaign(tmp_path)
+
+    assert again.left == 3
+    assert hand_out(again) == ["c0000-f1-s0", "c0000-f0-s5", "c0000-f1-s5"]
+
+
+def test_failed_trials_are_handed_out_again_only_on_request_and_keep_both_records(tmp_path: Path) -> None:
+    first = campaign(tmp_path)
+    key = TrialKey("c0000", 0, 0)
+    first.finish(key, finished("failed"))
+    assert key.name not in hand_out(campaign(tmp_path))
+
+    again = campaign(tmp_path, retry_failed=True)
+    assert key.name in hand_out(again)
+    again.finish(key, finished(accuracy=0.75))
+
+    folder = RunFolder(tmp_path).trial(key).path
+    assert {file.name for file in folder.glob("record*")} == {"record.json", "record.1.json"}
+    assert [record.metrics["test_accuracy"] for record in RunFolder(tmp_path).records()] == [0.75]
+
+
+def test_a_result_that_comes_twice_leaves_the_first_record(tmp_path: Path) -> None:
+    first = campaign(tmp_path)
+    key = TrialKey("c0000", 0, 1)
+    first.finish(key, finished(accuracy=0.25))
+    first.finish(key, finished(accuracy=1.0))
+    assert [record.metrics["test_accuracy"] for record in RunFolder(tmp_path).records()] == [0.25]
+
+
+def test_a_trial_that_starts_anew_starts_its_epochs_anew(tmp_path: Path) -> None:
+    one = campaign(tmp_path)
+    key = TrialKey("c0000", 0, 0)
+    for epoch in (1, 2, 1):
+        one.add_epoch(key, {"epoch": epoch, "train_loss": 0.5})
+    assert RunFolder(tmp_path).trial(key).epochs_csv.read_text() == "epoch,train_loss\n1,0.5\n"
+
+
+def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    planned = plan(quick(evaluation__seeds=[3], evaluation__folds=3))
+    write_run_info(folder, planned, {"name": "x"})
+    assert folder.planned() == [TrialKey("c0000", 3, fold) for fold in range(3)]
+
+
+def _hold(root: Path, ready: multiprocessing.synchronize.Event, release: multiprocessing.synchronize.Event) -> None:
+    with locked(RunFolder(root)):
+        ready.set()
+        release.wait(30)
+
+
+def test_a_second_process_cannot_take_a_run_and_a_dead_one_holds_none(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, ready, release))
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(UsageError, match=f"in use by process {holder.pid}"), locked(RunFolder(tmp_path)):
+        pass
+    holder.kill()
+    holder.join()
+    with locked(RunFolder(tmp_path)):
+        pass

@@ -1,0 +1,122 @@
+"""One trial without Ray: what it gives, and that it is a function of its configuration, fold and seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sltune.config import Configuration
+from sltune.errors import DataError
+from sltune.events.samples import Samples
+from sltune.events.store import read_manifest, read_table
+from sltune.record import TrialKey
+from sltune.tuning.job import Job, Outcome, run_job, split_of
+from tests.tuning.conftest import CLASSES, SENSOR, quick
+
+
+def run(
+    dataset: Path, configuration: Configuration, fold: int = 0, seed: int = 0
+) -> tuple[list[dict[str, float]], Outcome]:
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES))
+    *rows, outcome = run_job(job, samples, torch.device("cpu"))
+    assert isinstance(outcome, Outcome)
+    return [row for row in rows if not isinstance(row, Outcome)], outcome
+
+
+def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: row[name] for name in row if name not in ("seconds", "samples_per_second")} for row in rows]
+
+
+def test_a_trial_learns_what_can_be_learned(dataset: Path) -> None:
+    rows, outcome = run(dataset, quick(training__epochs=12))
+    assert [row["epoch"] for row in rows] == list(range(1, 13))
+    assert outcome.status == "done"
+    assert outcome.metrics["test_accuracy"] == 1.0
+    # 2 signers of 8 are tested on, with 6 samples each, half of each class.
+    assert outcome.metrics["confusion"] == [[6, 0], [0, 6]]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_weights_and_another_seed_others(dataset: Path) -> None:
+    configuration = quick(sampling__train_crop="random", sampling__train_crop_ms=60, training__shuffle=True,
+                          network__dropout=0.3)  # fmt: skip
+    rows, outcome = run(dataset, configuration)
+    again, same = run(dataset, configuration)
+    others, _ = run(dataset, configuration, seed=1)
+    assert without_time(rows) == without_time(again)
+    assert outcome.weights == same.weights
+    assert without_time(rows) != without_time(others)
+
+
+def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(dataset: Path) -> None:
+    rows, outcome = run(dataset, quick(training__epochs=6, training__learning_rate=0.02))
+    losses = [row["val_loss"] for row in rows]
+    assert outcome.metrics["best_epoch"] == losses.index(min(losses)) + 1
+    assert outcome.metrics["val_loss"] == min(losses)
+
+
+def test_train_test_reports_the_last_and_the_highest_test_accuracy_and_no_validation(dataset: Path) -> None:
+    rows, outcome = run(dataset, quick(evaluation__protocol="train-test", training__epochs=5))
+    accuracies = [row["test_accuracy"] for row in rows]
+    metrics = outcome.metrics
+    assert (metrics["test_accuracy_last"], metrics["test_accuracy_max"]) == (accuracies[-1], max(accuracies))
+    assert metrics["test_accuracy"] == max(accuracies)
+    assert (metrics["best_epoch"], metrics["val_loss"], metrics["val_accuracy"]) == (None, None, None)
+
+
+def test_a_loss_that_is_no_number_ends_as_diverged(dataset: Path) -> None:
+    configuration = quick(training__learning_rate=1e38, training__optimizer="sgd", training__loss="cross-entropy")
+    _, outcome = run(dataset, configuration)
+    assert outcome.status == "diverged"
+    assert outcome.metrics == {}
+
+
+def test_training_goes_on_from_saved_weights_of_the_fold(dataset: Path, tmp_path: Path) -> None:
+    _, first = run(dataset, quick(training__epochs=12), fold=1)
+    assert first.weights is not None
+    (tmp_path / "fold1.pt").write_bytes(first.weights)
+    start = quick(network__weights=str(tmp_path / "fold{fold}.pt"), training__epochs=1, training__learning_rate=1e-12)
+    rows, outcome = run(dataset, start, fold=1)
+    assert outcome.metrics["test_accuracy"] == first.metrics["test_accuracy"] == 1.0
+    with pytest.raises(DataError, match=r"fold0\.pt: weights cannot be read: No such file"):
+        run(dataset, start, fold=0)
+
+
+@pytest.mark.parametrize("network", ["nmnist-mlp", "nmnist-cnn"])
+def test_weights_of_another_network_are_refused_with_the_parameter_named(
+    dataset: Path, tmp_path: Path, network: str
+) -> None:
+    _, first = run(dataset, quick(training__epochs=1))
+    assert first.weights is not None
+    (tmp_path / "w.pt").write_bytes(first.weights)
+    with pytest.raises(DataError, match=r"fc1\.weight|fc3\.weight|conv1\.weight"):
+        run(dataset, quick(network__name=network, network__weights=str(tmp_path / "w.pt")))
+
+
+def test_a_file_that_holds_no_weights_is_refused(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="is no weights file"):
+        run(dataset, quick(network__weights=str(tmp_path / "w.pt")))
+
+
+def test_split_seed_fixes_the_folds_while_seeds_vary(dataset: Path) -> None:
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    fixed, free = quick(evaluation__split_seed=7), quick()
+    splits = {seed: split_of(fixed, samples.recordings(), 0, seed) for seed in (0, 1, 2)}
+    assert splits[0] == splits[1] == splits[2] == split_of(free, samples.recordings(), 0, 7)
+
+
+def test_sessions_that_are_not_there_are_named(dataset: Path) -> None:
+    with pytest.raises(DataError, match="no recording of the sessions S1; the dataset has: S3"):
+        run(dataset, quick(evaluation__sessions=["S1"]))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("norm", ["none", "tdbn"])
+def test_norms_and_precisions_train_the_convolutional_network(dataset: Path, norm: str, precision: str) -> None:
+    configuration = quick(network__name="slanimals", network__norm=norm, training__precision=precision)
+    rows, outcome = run(dataset, configuration)
+    assert outcome.status == "done"
+    assert len(rows) == 2

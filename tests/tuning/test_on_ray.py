@@ -1,0 +1,218 @@
+"""Ray for real: fractions of emulated GPUs, the object store, dying workers, and what a user sees of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from rich.console import Console
+
+from sltune.errors import NothingRan
+from sltune.events.importing import import_source
+from sltune.events.samples import Samples
+from sltune.events.store import read_manifest, schema
+from sltune.record import Record, RunFolder, TrialKey
+from sltune.space import Space, parse_space
+from sltune.tuning import evaluation
+from sltune.tuning.campaign import Campaign
+from sltune.tuning.cluster import Request
+from sltune.tuning.evaluation import Display, start_evaluation
+from sltune.tuning.progress import Progress
+from tests.tuning.conftest import quick, source
+
+QUIET = Display(Console(stderr=True), "quiet")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Four logical CPUs and two GPUs that exist only in Ray's books."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=2,
+        object_store_memory=600 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+    )
+    yield
+    ray.shutdown()
+
+
+def space(**settings: object) -> Space:
+    import tomlkit
+
+    return parse_space(tomlkit.dumps(quick(**settings).model_dump(mode="json")), "test")
+
+
+def records(folder: RunFolder) -> list[Record]:
+    return folder.records()
+
+
+def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> None:
+    import_source(source(samples=12, events=2000), tmp_path / "data")
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0.5)
+    start_evaluation(
+        space(network__name="slanimals", training__epochs=30), tmp_path / "data", folder, request, QUIET
+    )
+    done = records(folder)
+    assert [record.fold for record in done] == [0, 1, 2, 3]
+    assert {record.device["num_gpus"] for record in done} == {0.5}
+    gpus = sorted(gpu for record in done for gpu in record.device["gpu_ids"])
+    assert gpus == ["0", "0", "1", "1"]
+    assert max(record.timings["started"] for record in done) < min(record.timings["ended"] for record in done)
+
+
+def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(NothingRan, match="holds GPU .* on node .* but torch .* sees none"):
+        start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5), QUIET)
+    assert {record.status for record in records(folder)} == {"failed"}
+
+
+def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = evaluation.execute
+
+    def execute_without_data(campaign: Campaign, *rest: object) -> None:
+        shutil.rmtree(dataset)
+        execute(campaign, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluation, "execute", execute_without_data)
+    folder = RunFolder(tmp_path / "run")
+    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    assert [record.status for record in records(folder)] == ["done"] * 4
+
+
+def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    assert folder.info()["dataset"]["fingerprint"] == read_manifest(dataset).fingerprint
+    for key in folder.planned():
+        trial = folder.trial(key)
+        assert trial.epochs_csv.read_text().startswith("epoch,train_loss,val_loss,val_accuracy")
+        assert len(trial.epochs_csv.read_text().splitlines()) == 1 + 2
+        assert trial.best_weights.stat().st_size > 0
+        assert len(list(trial.path.glob("events.out.tfevents.*"))) == 1
+    train = (folder.splits / "seed0" / "trainlist1.txt").read_text().split()
+    test = (folder.splits / "seed0" / "testlist1.txt").read_text().split()
+    val = (folder.splits / "seed0" / "vallist1.txt").read_text().split()
+    first = records(folder)[0]
+    assert sorted([*first.splits["train"], *first.splits["val"]]) == train
+    assert (first.splits["test"], first.splits["val"]) == (test, val)
+
+
+class _KillsOnce(Progress):
+    """Kills the worker that reports first, as a crash would."""
+
+    killed: int | None = None
+
+    def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        if _KillsOnce.killed is None:
+            _KillsOnce.killed = _worker_processes()[0]
+            os.kill(_KillsOnce.killed, signal.SIGKILL)
+        super().epoch(key, row)
+
+
+def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "Progress", _KillsOnce)
+    folder = RunFolder(tmp_path / "run")
+    start_evaluation(
+        space(training__epochs=40), dataset, folder, Request(device="cpu", gpus_per_trial=0, max_concurrent=1), QUIET
+    )
+    assert _KillsOnce.killed is not None
+    assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
+    assert len(list(folder.trials.glob("*/record*.json"))) == 4
+    assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
+    for key in folder.planned():
+        assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
+
+
+def _worker_processes() -> list[int]:
+    """Return the processes of trial workers below this process, by what Ray calls them."""
+    ours = set()
+    parents, titles = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                titles[int(entry.name)] = (entry / "cmdline").read_bytes()
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    for process in parents:
+        above = process
+        while above in parents and above != os.getpid():
+            above = parents[above]
+        if above == os.getpid():
+            ours.add(process)
+    return sorted(process for process in ours if b"Trainable" in titles[process] or b"TrialWorker" in titles[process])
+
+
+@ray.remote(num_cpus=1)
+def _touch_all(references: list[object]) -> dict[str, object]:
+    """Read every event through Samples and say what it cost in memory of this process."""
+    Samples([_small_table(10)]).events(0)
+    before = _anonymous_bytes()
+    samples = Samples(ray.get(references))
+    total, writable = 0, False
+    for index in range(len(samples)):
+        address, time_us = samples.events(index)
+        total += int(address[::64].sum(dtype=np.int64)) + int(time_us.max())
+        writable |= bool(address.flags.writeable or time_us.flags.writeable)
+    try:
+        address[0] = 1
+        refused = False
+    except ValueError:
+        refused = True
+    return {"grown": _anonymous_bytes() - before, "writable": writable, "refused": refused, "events": total}
+
+
+def _anonymous_bytes() -> int:
+    """Return this process's memory that no other process could share."""
+    with open("/proc/self/smaps_rollup") as rollup:
+        fields = dict(line.split(":") for line in list(rollup)[1:])
+    return int(fields["Anonymous"].split()[0]) * 1024
+
+
+def _small_table(events: int) -> pa.Table:
+    rng = np.random.default_rng(0)
+    columns = {
+        **dict.fromkeys(("sample_id", "recording", "subject", "session", "gesture", "digest"), ["x"]),
+        "label": [0],
+        "start_us": [0],
+        "duration_us": [events],
+        "backward_steps": [0],
+    }
+    flat = {"address": rng.integers(0, 1 << 15, events).astype(np.uint16), "time_us": np.arange(events, dtype=np.uint32)}
+    names = schema((128, 128))
+    offsets = np.array([0, events], np.int32)
+    return pa.table(
+        [
+            pa.ListArray.from_arrays(offsets, pa.array(flat[field.name], field.type.value_type), type=field.type)
+            if field.name in flat
+            else pa.array(columns[field.name], field.type)
+            for field in names
+        ],
+        schema=names,
+    )
+
+
+def test_a_worker_shares_the_events_and_cannot_write_them() -> None:
+    table = _small_table(40_000_000)
+    reference = ray.put(table)
+    seen = ray.get(_touch_all.remote([reference]))
+    assert seen["refused"]
+    assert not seen["writable"]
+    assert seen["grown"] < 0.1 * table.nbytes
