@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sltune import __version__
-from sltune.errors import SltuneError, UsageError
+from sltune.errors import SltuneError, SomeTrialsFailed, UsageError
+from sltune.options import RunName, RunOptions, SpaceOptions, run_name, run_options, space_options
 
 if TYPE_CHECKING:
-    from sltune.space import Space
-    from sltune.tuning.cluster import Request
-    from sltune.tuning.evaluation import Display
+    from sltune.report.formats import Format
 
 FolderArgument = click.Path(path_type=Path, file_okay=False)
 FileArgument = click.Path(path_type=Path)
@@ -25,6 +22,10 @@ FileArgument = click.Path(path_type=Path)
 
 class _Group(click.Group):
     """Shows the errors that sltune raises on purpose as text with their exit code; others are bugs and keep a trace."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # In the order of the work, not of the alphabet.
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -51,12 +52,27 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
+@run_options
+def demo(out: Path, options: RunOptions) -> None:
+    """Show the whole way on synthetic recordings.
+
+    Writes recordings, imports them, trains and tests a small network on 4 folds, and prints the table;
+    a few minutes on two cores.
+    """
+    from sltune.demo import run_demo
+
+    run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
+    _print_report(out / "results" / "demo", options.as_json)
+
+
+@main.command()
 @click.argument("out", type=FolderArgument)
 @click.option("--recordings", default=12, show_default=True, help="How many signers; 59 is the size of the real set.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
-    """Write synthetic recordings and tags that look like SL-Animals-DVS."""
+    """Write synthetic recordings and tags."""
     from sltune.events.synthetic import write_dataset
 
     def show(name: str, events: int) -> None:
@@ -109,89 +125,39 @@ def import_(source_folder: Path, out: Path, source: str, strict: bool, skip_bad:
     )
 
 
-@dataclass(frozen=True)
-class _RunOptions:
-    """The flags that evaluate, resume and demo share."""
+@main.command()
+@space_options
+@click.option("--data", type=FolderArgument, help="Also say what would run on this dataset.")
+def check(space_options: SpaceOptions, data: Path | None) -> None:
+    """Validate a space file and say what would run."""
+    space = space_options.load()
+    click.echo(space.to_toml(), nl=False)
+    if space.domains:
+        click.echo("searches: " + ", ".join(space.domains), err=True)
+        return
+    from sltune.tuning.describe import describe
 
-    device: str
-    address: str | None
-    gpus_per_trial: str
-    cpus_per_trial: float
-    max_concurrent: int | None
-    as_json: bool
-    quiet: bool
-
-    def request(self) -> Request:
-        from sltune.tuning.cluster import Request
-
-        gpus = None
-        if self.gpus_per_trial != "auto":
-            try:
-                gpus = float(self.gpus_per_trial)
-            except ValueError as error:
-                text = f"--gpus-per-trial must be a number or auto, but got {self.gpus_per_trial!r}"
-                raise UsageError(text) from error
-        return Request(self.device, self.address, self.cpus_per_trial, gpus, self.max_concurrent)
-
-    def display(self) -> Display:
-        from rich.console import Console
-
-        from sltune.tuning.evaluation import Display
-
-        console = Console(stderr=True)
-        mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
-        return Display(console, "quiet" if self.quiet else mode)
-
-
-def _run_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add the flags of _RunOptions to a verb, which takes them as one."""
-    names = list(_RunOptions.__dataclass_fields__)
-
-    def call(**values: Any) -> None:
-        options = _RunOptions(**{name: values.pop(name) for name in names})
-        verb(options=options, **values)
-
-    call.__name__, call.__doc__ = verb.__name__, verb.__doc__
-    call.__click_params__ = list(getattr(verb, "__click_params__", []))  # type: ignore[attr-defined]
-    decorators = [
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-        click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
-        click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
-        click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True),
-        click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
-        click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress."),
-    ]
-    result: Callable[..., None] = call
-    for decorate in reversed(decorators):
-        result = decorate(result)
-    return result
+    for line in describe(space.configuration(), data):
+        click.echo(line, err=True)
 
 
 @main.command()
-@click.argument("space_file", metavar="SPACE", type=FileArgument)
+@space_options
 @click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
-@click.option("--run", "name", help="Name of the run; the space's name and the time without it.")
-@click.option("--results", type=FolderArgument, default=Path("results"), show_default=True)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10")
+@run_name
 @click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
-@_run_options
-def evaluate(
-    space_file: Path,
-    data: Path,
-    name: str | None,
-    results: Path,
-    overrides: tuple[str, ...],
-    smoke: bool,
-    options: _RunOptions,
-) -> None:
-    """Train and test one fixed configuration on all folds and seeds, and print the table."""
-    from sltune.record import RunFolder
-    from sltune.space import load_space
+@run_options
+def evaluate(space_options: SpaceOptions, data: Path, run_name: RunName, smoke: bool, options: RunOptions) -> None:
+    """Train and test a configuration on all folds.
+
+    \b
+    sltune evaluate search_spaces/paper.toml --data DATA
+    sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
+    """
     from sltune.tuning.evaluation import start_evaluation
 
-    space = load_space(space_file, [*overrides, *(["training.epochs=2"] if smoke else [])])
-    folder = RunFolder(results / (name or time.strftime(f"{space_file.stem}-%Y%m%d-%H%M%S")))
+    space = space_options.load(*(["training.epochs=2"] if smoke else []))
+    folder = run_name.folder(space_options.space_file)
     _then_report(
         lambda: start_evaluation(space, data, folder, options.request(), options.display()), folder.root, options
     )
@@ -201,9 +167,9 @@ def evaluate(
 @click.argument("run", metavar="RUN", type=FolderArgument)
 @click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
 @click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
-@_run_options
-def resume(run: Path, data: Path | None, retry_failed: bool, options: _RunOptions) -> None:
-    """Go on with a run after any interruption; finished trials are kept."""
+@run_options
+def resume(run: Path, data: Path | None, retry_failed: bool, options: RunOptions) -> None:
+    """Go on with an interrupted run."""
     from sltune.record import RunFolder
     from sltune.space import load_space
     from sltune.tuning.evaluation import resume_evaluation
@@ -218,43 +184,25 @@ def resume(run: Path, data: Path | None, retry_failed: bool, options: _RunOption
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FolderArgument)
-@click.option(
-    "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True)
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
-def report(runs: tuple[Path, ...], form: str, ddof: str, published: bool) -> None:
-    """Print the mean ± std table of one or several runs."""
+def report(runs: tuple[Path, ...], form: Format, ddof: str, published: bool) -> None:
+    """Print the mean ± std table of runs."""
     from sltune.report.formats import render
     from sltune.report.table import load_runs, table
 
-    click.echo(render(table(load_runs(runs), int(ddof), published), form))
-
-
-@main.command()
-@click.argument("space_file", metavar="SPACE", type=FileArgument)
-@click.option("--data", type=FolderArgument, help="Also say what would run on this dataset.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10")
-def check(space_file: Path, data: Path | None, overrides: tuple[str, ...]) -> None:
-    """Validate a space file and print what it resolves to and what would run."""
-    from sltune.space import load_space
-
-    space = load_space(space_file, overrides)
-    click.echo(space.to_toml())
-    if space.domains:
-        click.echo("searches: " + ", ".join(space.domains), err=True)
-        return
-    from sltune.tuning.describe import describe
-
-    for line in describe(space.configuration(), data):
-        click.echo(line, err=True)
+    click.echo(render(table(load_runs(runs), int(ddof), published), form), nl=False)
 
 
 @main.command()
 @click.argument("network_yaml", type=FileArgument)
 @click.option("--out", type=FileArgument, help="Write the space file here instead of to the terminal.")
 def convert(network_yaml: Path, out: Path | None) -> None:
-    """Turn the settings of ronichester/SL-animals-DVS-stbp (network.yaml) into a space file."""
+    """Turn the predecessor's network.yaml into a space file.
+
+    The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named.
+    """
     from sltune.convert import convert_network_yaml
     from sltune.files import write_whole
 
@@ -271,21 +219,8 @@ def convert(network_yaml: Path, out: Path | None) -> None:
         click.echo(f"not carried over: {line}", err=True)
 
 
-@main.command()
-@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
-@_run_options
-def demo(out: Path, options: _RunOptions) -> None:
-    """Show the whole way on synthetic recordings: write, import, evaluate, report; minutes on two cores."""
-    from sltune.demo import run_demo
-
-    run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
-    _print_report(out / "results" / "demo", options.as_json)
-
-
-def _then_report(work: Callable[[], None], run: Path, options: _RunOptions) -> None:
+def _then_report(work: Callable[[], None], run: Path, options: RunOptions) -> None:
     """Do the work, and print the table of what it left, also where some trials failed."""
-    from sltune.errors import SomeTrialsFailed
-
     try:
         work()
     except SomeTrialsFailed:
@@ -300,7 +235,7 @@ def _print_report(run: Path, as_json: bool) -> None:
 
     result = table(load_runs([run]))
     write_report(run, result)
-    click.echo(render(result, "json" if as_json else "md"))
+    click.echo(render(result, "json" if as_json else "md"), nl=False)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> 
     known = CHOICES if "choices" in table else (*RANGE, "when")
     for name in table:
         if name not in known:
-            hint = suggestion(name, (*RANGE, *CHOICES))
+            hint = "" if name in (*RANGE, *CHOICES) else suggestion(name, (*RANGE, *CHOICES))
             problems.append(f"{key} = {show(table)}: unknown {name}, known are {', '.join(known)}{hint}")
     if key.startswith("evaluation."):
         problems.append(f"{key} = {show(table)}: cannot be searched, as all are compared on the same folds and seeds")

@@ -46,8 +46,8 @@ class Recording:
 
 def encode_address(row: ArrayLike, column: ArrayLike, polarity: ArrayLike) -> NDArray[np.uint16]:
     """Return DVS128 addresses for pixels in 0…127 and raw polarities (0 = ON, 1 = OFF)."""
-    row, column, polarity = (np.asarray(part, dtype=np.uint16) for part in (row, column, polarity))
-    return (row << 8) | (column << 1) | polarity
+    rows, columns, bits = (np.asarray(part, dtype=np.uint16) for part in (row, column, polarity))
+    return (rows * 256 + columns * 2 + bits).astype(np.uint16)
 
 
 def read_aedat(path: Path) -> Recording:
@@ -56,11 +56,7 @@ def read_aedat(path: Path) -> Recording:
     Raises:
         DataError: the file is absent, empty, of another version or sensor, without events, or cut short.
     """
-    try:
-        raw = np.memmap(path, dtype=np.uint8, mode="r")
-    except (OSError, ValueError) as error:
-        reason = "the file is empty" if isinstance(error, ValueError) else error.strerror
-        raise DataError(f"{path}: cannot be read: {reason}") from error
+    raw = _map(path)
     header, start = _read_header(path, raw)
     body_bytes = len(raw) - start
     if body_bytes == 0:
@@ -74,6 +70,15 @@ def read_aedat(path: Path) -> Recording:
     address = events["address"].astype(np.uint32)
     _refuse_other_sensors(path, address, start)
     return Recording(Path(path), header, address.astype(np.uint16), _unwrap(events["time_us"]))
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """Read only the comment lines of a recording, without ``#``.
+
+    Raises:
+        DataError: the file is absent, empty, or of another version or sensor.
+    """
+    return _read_header(path, _map(path))[0]
 
 
 def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
@@ -92,6 +97,14 @@ def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: It
     with open(path, "wb") as file:
         file.write("".join(line + "\r\n" for line in lines).encode("ascii"))
         events.tofile(file)
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError) as error:
+        reason = "the file is empty" if isinstance(error, ValueError) else error.strerror
+        raise DataError(f"{path}: cannot be read: {reason}") from error
 
 
 def _read_header(path: Path, raw: NDArray[np.uint8]) -> tuple[tuple[str, ...], int]:
@@ -132,10 +145,10 @@ def _line_at(path: Path, raw: NDArray[np.uint8], start: int) -> tuple[bytes, int
 
 def _what_instead(first: bytes) -> str:
     version = re.match(rb"#!AER-DAT([\d.]+)", first)
-    if version:
+    if version and version[1] != b"2.0":
         return f"AEDAT-{version[1].decode()} is not supported, only AEDAT-2.0; {CONVERTERS}"
     shown = first[:24].decode("ascii", "replace")
-    return f"not an AEDAT-2.0 file: starts with {shown!r} instead of '#!AER-DAT2.0'"
+    return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#!AER-DAT2.0'"
 
 
 def _refuse_other_sensors(path: Path, address: NDArray[np.uint32], start: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +86,9 @@ class _FileView:
         self.label = _numbers(table, "label").astype(np.int64)
         self.start_us = _numbers(table, "start_us")
         self.duration_us = _numbers(table, "duration_us")
-        self._out_of_order = _numbers(table, "backward_steps") > 0
+        self._out_of_order = _numbers(table, "backward_steps").astype(bool)
+        self._address: Addresses
+        self._time_us: NDArray[np.uint32]
         self._address, self._offsets = _flat_list(table, "address")
         self._time_us, _ = _flat_list(table, "time_us")
         self._sorted: dict[int, tuple[Addresses, NDArray[np.uint32]]] = {}
@@ -105,12 +108,12 @@ class _FileView:
         return self._sorted[row]
 
 
-def _numbers(table: pa.Table, column: str) -> NDArray[np.generic]:
-    values: NDArray[np.generic] = table[column].combine_chunks().to_numpy(zero_copy_only=False)
+def _numbers(table: pa.Table, column: str) -> NDArray[Any]:
+    values: NDArray[Any] = table[column].combine_chunks().to_numpy(zero_copy_only=False)
     return values
 
 
-def _flat_list(table: pa.Table, column: str) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
+def _flat_list(table: pa.Table, column: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return the list column's values and offsets as read-only views; several chunks would force a copy."""
     chunks = table[column].chunks
     array = chunks[0] if len(chunks) == 1 else table[column].combine_chunks()

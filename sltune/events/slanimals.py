@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ from sltune.events.aedat import SENSOR_SIZE, SPECIAL_BIT, Recording, read_aedat
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample, file_sha256
 
-GESTURES = tuple(
-    "cat dog camel cow sheep goat wolf squirrel mouse dolphin shark lion monkey snake spider butterfly bird duck "
-    "zebra".split()
+GESTURES = (
+    *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
+    *("shark", "lion", "monkey", "snake", "spider", "butterfly", "bird", "duck", "zebra"),
 )
 SESSIONS = {"imse": "S1", "dc": "S2", "indoor": "S3", "sunlight": "S4"}
 NAME = re.compile(r"(user\d+)_(" + "|".join(SESSIONS) + ")")
@@ -141,7 +142,9 @@ def load_recording(file: Path, tag_file: Path) -> tuple[list[Sample], list[Findi
     findings += check_tags(tag_file, tags, len(recording))
     usable = [tag for tag in tags if 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= len(recording)]
     first_of_class = {tag.label: tag for tag in reversed(usable)}
-    samples = cut_recording(recording, sorted(first_of_class.values(), key=lambda tag: tag.row), name[1], SESSIONS[name[2]])
+    samples = cut_recording(
+        recording, sorted(first_of_class.values(), key=lambda tag: tag.row), name[1], SESSIONS[name[2]]
+    )
     for sample in samples:
         place = f"{file} sample {sample.sample_id}"
         if not len(sample.address):
@@ -199,6 +202,6 @@ def _check_overlaps(file: Path, tags: Sequence[Tag]) -> list[Finding]:
     ordered = sorted(tags, key=lambda tag: tag.start)
     return [
         Finding(f"{file} row {after.row}", f"startTime_ev={after.start} overlaps row {before.row}, ending {before.end}")
-        for before, after in zip(ordered, ordered[1:], strict=False)
+        for before, after in pairwise(ordered)
         if after.start < before.end
     ]

@@ -58,8 +58,8 @@ class Sample:
         """Hash events, label, subject and session: what must not change without being noticed."""
         head = json.dumps([self.label, self.subject, self.session, self.start_us])
         hasher = hashlib.sha256(head.encode())
-        hasher.update(np.ascontiguousarray(self.address, dtype="<u4"))
-        hasher.update(np.ascontiguousarray(self.time_us, dtype="<u4"))
+        hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
+        hasher.update(np.ascontiguousarray(self.time_us, dtype="<u4").data)
         return hasher.hexdigest()
 
 
@@ -109,9 +109,7 @@ def schema(sensor: tuple[int, int]) -> pa.Schema:
     return pa.schema([*text, *(pa.field(*number) for number in numbers), *checks, *lists])
 
 
-def write_samples(
-    file: Path, samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]
-) -> None:
+def write_samples(file: Path, samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]) -> None:
     """Write one sample file whole or not at all; the metadata (the source's hash, findings) lie inside it."""
     columns = schema(sensor)
     table = pa.table(

@@ -63,7 +63,8 @@ def lif_step(current: Tensor, state: LIFState, lif: LIF) -> LIFState:
         current: input I(t) of shape (B, ...).
     """
     potential = lif.decay * state.potential * (1 - state.spikes) + current
-    return LIFState(potential, _Spike.apply(potential, lif))
+    spikes: Tensor = _Spike.apply(potential, lif)  # type: ignore[no-untyped-call]
+    return LIFState(potential, spikes)
 
 
 def lif_layer(current: Tensor, lif: LIF, state: LIFState | None = None) -> tuple[Tensor, LIFState]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -116,7 +116,7 @@ class SpikingNetwork(nn.Module):
         self.layers = (*hidden, Layer(f"fc{len([layer for layer in hidden if not layer.convolution]) + 1}", classes))
         self.lif = lif
         self.dropout = options.dropout
-        shape = (POLARITIES, *input_size)
+        shape: tuple[int, ...] = (POLARITIES, *input_size)
         for layer in self.layers:
             shape = self._add(layer, shape, options)
 
@@ -153,10 +153,9 @@ class SpikingNetwork(nn.Module):
         """Return the input current of a layer; time goes into the batch, since synapses have no memory."""
         if not layer.convolution and spikes.dim() > 3:
             spikes = self._drop_out(spikes.flatten(2))
-        norm = self._modules.get(f"{layer.name}_norm", nn.Identity())
-        synapses = self._modules[layer.name]
-        assert norm is not None and synapses is not None
-        return _fold_time(spikes, lambda image: norm(synapses(image)))
+        synapses = self.get_submodule(layer.name)
+        norm = self._modules.get(f"{layer.name}_norm")
+        return _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
 
     def _drop_out(self, spikes: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:
@@ -184,11 +183,10 @@ class SpikingNetwork(nn.Module):
         return (layer.units, (height - 2) // 2, (width - 2) // 2)
 
 
-def _fold_time(values: Tensor, function: nn.Module) -> Tensor:
+def _fold_time(values: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a function of (N, ...) to values of shape (T, B, ...)."""
-    steps, batch = values.shape[:2]
-    result: Tensor = function(values.flatten(0, 1))
-    return result.unflatten(0, (steps, batch))
+    result = function(values.flatten(0, 1))
+    return result.reshape(*values.shape[:2], *result.shape[1:])
 
 
 def _initialise_stbp(weight: Tensor) -> None:

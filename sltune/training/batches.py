@@ -127,9 +127,7 @@ class BatchSource:
         return scatter(torch.from_numpy(places).to(self.device), shape, self.frames.binning)
 
 
-def place_events(
-    samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int
-) -> NDArray[np.int64]:
+def place_events(samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int) -> NDArray[np.int64]:
     """Return where each event of the windows falls in flattened frames of shape (T, B, P, H, W).
 
     An event's bin counts whole milliseconds since the sample's first, as the predecessor does; events after

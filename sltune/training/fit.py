@@ -123,7 +123,7 @@ def train_epoch(
                 rates = network(frames)
             loss = training_loss(rates, batch.labels, options.loss)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             losses.append(loss.detach())
             samples += len(batch.labels)
@@ -189,7 +189,7 @@ def _rates(network: SpikingNetwork, frames: Tensor) -> tuple[Tensor, dict[str, T
     stretch = max(1, STRETCH_VALUES // frames[0].numel())
     state, activity = None, dict[str, Tensor]()
     spikes = torch.zeros((), device=frames.device)
-    for part in frames.split(stretch):
+    for part in torch.split(frames, stretch):
         simulation = network.simulate(part, state, count_spikes=True)
         state = simulation.state
         spikes = spikes + simulation.output.sum(0)

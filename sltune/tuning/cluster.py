@@ -66,7 +66,9 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
                 **quiet,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}") from error
+        raise UsageError(
+            f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
+        ) from error
     try:
         yield
     finally:
@@ -79,7 +81,7 @@ def share_for(request: Request, trials: int) -> Share:
     Raises:
         UsageError: no node could run such a trial; says what there is.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in _living_nodes()]
     gpus = request.gpus_per_trial
     if gpus is None:
         gpus = 0.0 if request.device == "cpu" else _automatic_share(sum(node.get("GPU", 0) for node in nodes), trials)
@@ -88,9 +90,8 @@ def share_for(request: Request, trials: int) -> Share:
         raise UsageError("--device cuda: no node has a GPU, or --gpus-per-trial is 0")
     if not any(node.get("CPU", 0) >= share.cpus and node.get("GPU", 0) >= share.gpus for node in nodes):
         there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise UsageError(
-            f"a trial asks for {share.cpus:g} CPUs and {share.gpus:g} GPUs, and no node has them; the nodes have {there}"
-        )
+        wanted = f"{share.cpus:g} CPUs and {share.gpus:g} GPUs"
+        raise UsageError(f"a trial asks for {wanted}, and no node has them; the nodes have {there}")
     return share
 
 
@@ -109,8 +110,8 @@ def check_fraction(gpus: float) -> float:
 def slots(share: Share, request: Request) -> int:
     """Return how many trials can run at once."""
     free = 0
-    for node in ray.nodes():
-        has = node["Resources"] if node["Alive"] else {}
+    for node in _living_nodes():
+        has = node["Resources"]
         fits = [has.get("CPU", 0) / share.cpus] if share.cpus else []
         fits += [has.get("GPU", 0) / share.gpus] if share.gpus else []
         free += int(min(fits) + 1e-6) if fits else 1
@@ -133,8 +134,8 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
         DataError: a file cannot be read or is not the one that was imported.
     """
     need = data_bytes(manifest)
-    for node in ray.nodes():
-        store = node["Resources"].get("object_store_memory", 0) if node["Alive"] else math.inf
+    for node in _living_nodes():
+        store = node["Resources"].get("object_store_memory", 0)
         if need > store:
             raise UsageError(
                 f"the data need {need / 1e6:.0f} MB of Ray's object store, but node {node['NodeManagerHostname']} has "
@@ -147,6 +148,10 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
             raise DataError(f"{root / file.file}: has {table.num_rows} samples instead of {file.samples}; import again")
         references.append(ray.put(table))
     return references
+
+
+def _living_nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _automatic_share(gpus: float, trials: int) -> float:

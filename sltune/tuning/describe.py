@@ -49,7 +49,7 @@ def _describe_trial(
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(Job(key, configuration, manifest.sensor, len(manifest.classes)), samples, split, device)
-    sizes = [len(part) for part in (trainer.train, trainer.val if split.val else [], trainer.test)]
+    sizes = [len(trainer.train), len(trainer.val) if split.val else 0, len(trainer.test)]
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     height, width = trainer.frames.size
     yield "fold 1 has {} training, {} validation and {} test samples".format(*sizes)
@@ -60,8 +60,8 @@ def _describe_trial(
     seconds = _seconds_per_sample(trainer)
     hours = seconds * sizes[0] * configuration.training.epochs * len(planned) / 3600
     yield (
-        f"training takes {1000 * seconds:.1f} ms a sample on this {device.type}, with one thread: about {hours:.2g} hours "
-        "for all trials one after the other, evaluation not counted"
+        f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
+        f"about {hours:.2g} hours for all trials one after the other, evaluation not counted"
     )
 
 

@@ -143,7 +143,5 @@ def _facts(folder: RunFolder, data: Path, manifest: Manifest) -> Mapping[str, An
 def _git_commit() -> str | None:
     """Return the commit of the source tree that sltune runs from; None where it is installed."""
     here = Path(__file__).parent
-    result = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return result.stdout.strip() or None if result.returncode == 0 else None

@@ -68,7 +68,7 @@ def execute(
         tuner.fit()
 
 
-class _CampaignSearcher(Searcher):  # type: ignore[misc]
+class _CampaignSearcher(Searcher):
     """Gives Tune the campaign's next trial."""
 
     def __init__(self, campaign: Campaign, device: str) -> None:
@@ -76,10 +76,10 @@ class _CampaignSearcher(Searcher):  # type: ignore[misc]
         self._campaign = campaign
         self._device = device
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         key = self._campaign.next_trial()
-        if key is None:
-            return str(Searcher.FINISHED)
+        # num_samples is the number of trials left, so Tune never asks for more.
+        assert key is not None
         return TrialWorker.describe(key, self._campaign.configuration, self._device)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -95,7 +95,7 @@ class _CampaignSearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-class _Reporter(tune.Callback):  # type: ignore[misc]
+class _Reporter(tune.Callback):
     """Passes results from Tune to the campaign and the progress display."""
 
     def __init__(self, campaign: Campaign, progress: Progress) -> None:
@@ -121,7 +121,9 @@ class _Reporter(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a trial whose process or node died more often than it is retried."""
-        error = f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time: {trial.error_file or 'no trace'}"
+        error = (
+            f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time: {trial.error_file or 'no trace'}"
+        )
         if trial.error_file and os.path.exists(trial.error_file):
             with open(trial.error_file, encoding="utf-8", errors="replace") as file:
                 error = f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time:\n{file.read()}"

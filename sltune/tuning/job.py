@@ -126,7 +126,8 @@ class Trainer:
 
     def final_metrics(self) -> dict[str, Any]:
         """Return the record's metrics; tests the weights of the epoch with the lowest validation loss."""
-        assert self.best is not None and self.last is not None, "at least one epoch was trained"
+        assert self.best is not None, "at least one epoch was trained"
+        assert self.last is not None
         chosen = self.best.evaluation
         if self.selects_on_test:
             test = chosen

@@ -52,7 +52,7 @@ class Progress:
 
     def finish(self, record: Record) -> None:
         metrics = record.metrics
-        cells = {"state": record.status}
+        cells: dict[str, str] = {"state": record.status}
         text = f"{record.key.name}  {record.status}"
         if metrics:
             cells["test"] = f"{100 * metrics['test_accuracy']:.1f}"

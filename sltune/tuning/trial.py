@@ -10,7 +10,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -32,7 +32,7 @@ ROW, OUTCOME = "row", "outcome"
 """Keys of a worker's results: the metrics of an epoch, or how the trial ended."""
 
 
-class TrialWorker(tune.Trainable):  # type: ignore[misc]
+class TrialWorker(tune.Trainable):
     """Trains one job after another: a step is an epoch, the last one also tests."""
 
     @staticmethod
@@ -40,8 +40,9 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         """Return a trial's Tune configuration."""
         return {JOB: {"key": asdict(key), "configuration": configuration.model_dump(mode="json"), "device": device}}
 
-    def setup(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], data: Mapping[str, Any] | None = None) -> None:
         """Take a first job. data: "tables" (references in the object store), "sensor" and "classes"."""
+        assert data is not None, "tune.with_parameters passes it"
         self._data = data
         self._samples = Samples(ray.get(list(data["tables"])))
         self._begin(config[JOB])
@@ -78,7 +79,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _run(self, job: Mapping[str, Any]) -> Iterator[dict[str, float] | Outcome]:
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
-        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
         device = _torch_device(self._device_choice)
         work = Job(
             TrialKey(**job["key"]),
@@ -88,8 +89,13 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         )
         yield from run_job(work, self._samples, device)
 
+    def _held(self) -> dict[str, float]:
+        """Return what Ray gave this trial: CPU and GPU."""
+        resources = self.trial_resources
+        return dict(resources.required_resources) if resources else {}
+
     def _hardware(self) -> dict[str, Any]:
-        held = self.trial_resources.required_resources
+        held = self._held()
         on_gpu = self._device_choice != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
         return {
             "name": torch.cuda.get_device_name() if on_gpu else "cpu",
@@ -126,5 +132,3 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "ray": ray.__version__,
     }
-
-

@@ -17,7 +17,9 @@ DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes
 
 def finished(status: str = "done", accuracy: float = 0.5) -> Finished:
     metrics = {"test_accuracy": accuracy} if status == "done" else {}
-    return Finished(status, "" if status == "done" else "broke", {}, metrics, b"w", {"started": 0.0, "ended": 1.0}, {}, {})  # type: ignore[arg-type]
+    return Finished(
+        status, "" if status == "done" else "broke", {}, metrics, b"w", {"started": 0.0, "ended": 1.0}, {}, {}
+    )  # type: ignore[arg-type]
 
 
 def campaign(root: Path, retry_failed: bool = False) -> Campaign:

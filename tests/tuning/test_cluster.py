@@ -39,7 +39,7 @@ def test_auto_gives_whole_gpus_while_there_are_enough_and_then_packs_up_to_four(
 
 
 def test_a_trial_that_no_living_node_can_hold_is_refused_with_the_numbers() -> None:
-    with pytest.raises(UsageError, match="asks for 9 CPUs and 0 GPUs.*8 CPUs and 2 GPUs; 2 CPUs and 0 GPUs"):
+    with pytest.raises(UsageError, match=r"asks for 9 CPUs and 0 GPUs.*8 CPUs and 2 GPUs; 2 CPUs and 0 GPUs"):
         share_for(Request(cpus_per_trial=9, gpus_per_trial=0), 4)
     with pytest.raises(UsageError, match="asks for 1 CPUs and 3 GPUs"):
         share_for(Request(gpus_per_trial=3), 4)
@@ -49,7 +49,7 @@ def test_device_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("ray.nodes", lambda: NODES[1:])
     with pytest.raises(UsageError, match="--device cuda: no node has a GPU"):
         share_for(Request(device="cuda"), 4)
-    with pytest.raises(UsageError, match="asks for 1 CPUs and 0.5 GPUs, and no node has them"):
+    with pytest.raises(UsageError, match=r"asks for 1 CPUs and 0\.5 GPUs, and no node has them"):
         share_for(Request(gpus_per_trial=0.5), 4)
 
 

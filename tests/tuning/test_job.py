@@ -78,7 +78,7 @@ def test_training_goes_on_from_saved_weights_of_the_fold(dataset: Path, tmp_path
     assert first.weights is not None
     (tmp_path / "fold1.pt").write_bytes(first.weights)
     start = quick(network__weights=str(tmp_path / "fold{fold}.pt"), training__epochs=1, training__learning_rate=1e-12)
-    rows, outcome = run(dataset, start, fold=1)
+    _, outcome = run(dataset, start, fold=1)
     assert outcome.metrics["test_accuracy"] == first.metrics["test_accuracy"] == 1.0
     with pytest.raises(DataError, match=r"fold0\.pt: weights cannot be read: No such file"):
         run(dataset, start, fold=0)

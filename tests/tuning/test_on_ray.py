@@ -61,9 +61,7 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> No
     import_source(source(samples=12, events=2000), tmp_path / "data")
     folder = RunFolder(tmp_path / "run")
     request = Request(device="cpu", gpus_per_trial=0.5)
-    start_evaluation(
-        space(network__name="slanimals", training__epochs=30), tmp_path / "data", folder, request, QUIET
-    )
+    start_evaluation(space(network__name="slanimals", training__epochs=30), tmp_path / "data", folder, request, QUIET)
     done = records(folder)
     assert [record.fold for record in done] == [0, 1, 2, 3]
     assert {record.device["num_gpus"] for record in done} == {0.5}
@@ -74,7 +72,7 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> No
 
 def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(NothingRan, match="holds GPU .* on node .* but torch .* sees none"):
+    with pytest.raises(NothingRan, match=r"holds GPU .* on node .* but torch .* sees none"):
         start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5), QUIET)
     assert {record.status for record in records(folder)} == {"failed"}
 
@@ -189,13 +187,16 @@ def _anonymous_bytes() -> int:
 def _small_table(events: int) -> pa.Table:
     rng = np.random.default_rng(0)
     columns = {
-        **dict.fromkeys(("sample_id", "recording", "subject", "session", "gesture", "digest"), ["x"]),
+        **{name: ["x"] for name in ("sample_id", "recording", "subject", "session", "gesture", "digest")},
         "label": [0],
         "start_us": [0],
         "duration_us": [events],
         "backward_steps": [0],
     }
-    flat = {"address": rng.integers(0, 1 << 15, events).astype(np.uint16), "time_us": np.arange(events, dtype=np.uint32)}
+    flat = {
+        "address": rng.integers(0, 1 << 15, events).astype(np.uint16),
+        "time_us": np.arange(events, dtype=np.uint32),
+    }
     names = schema((128, 128))
     offsets = np.array([0, events], np.int32)
     return pa.table(

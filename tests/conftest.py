@@ -1,0 +1,40 @@
+"""Real event data, which lie outside the repository; tests that need them are skipped where they are absent."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+VARIABLE = "SLTUNE_TEST_DATA"
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real files: $SLTUNE_TEST_DATA, or shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get(VARIABLE, beside))
+
+
+@pytest.fixture(scope="session")
+def real_recording(test_data: Path) -> Path:
+    """A DVS128 recording of 489,834 events, written by jAER."""
+    return _present(test_data / "MovingDarkBox.aedat")
+
+
+@pytest.fixture(scope="session")
+def nmnist_folder(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1000 samples of N-MNIST: the folder that holds NMNIST/Train/<digit>/<id>.bin."""
+    archive = _present(test_data / "nmnist-small.zip")
+    folder = tmp_path_factory.mktemp("nmnist")
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(folder)
+    return folder
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        pytest.skip(f"{file} is absent; set {VARIABLE} to the folder that holds {file.name}")
+    return file
