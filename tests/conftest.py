@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sltune.events.importing import import_source
+from tests import small
+
 VARIABLE = "SLTUNE_TEST_DATA"
 
 
@@ -32,6 +35,13 @@ def nmnist_folder(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with zipfile.ZipFile(archive) as files:
         files.extractall(folder)
     return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """The folder of a small imported dataset: 8 signers with 6 samples of 2 classes each."""
+    import_source(small.source(), tmp_path / "data")
+    return tmp_path / "data"
 
 
 def _present(file: Path) -> Path:

@@ -57,25 +57,25 @@ class Gesture:
 CHEST, FACE, SIDE = (-10.0, -22.0), (-15.0, 10.0), (-26.0, -10.0)
 
 GESTURES = (
-    Gesture(FACE, x=Wave(9), pointing=20, partner="mirror"),  # cat
+    Gesture(CHEST, x=Wave(12), pointing=40, rate_hz=1.6, partner="mirror"),  # cat
     Gesture(CHEST, y=Wave(12), rate_hz=2.2),  # dog
     Gesture(CHEST, x=Wave(15), y=Wave(9, 2, 0.25), rate_hz=0.9),  # camel
     Gesture(SIDE, x=Wave(11), y=Wave(11, 1, 0.25), rate_hz=1.6),  # cow
     Gesture(SIDE, x=Wave(11), y=Wave(11, 1, -0.25), rate_hz=1.6),  # sheep
-    Gesture(FACE, y=Wave(6), pointing=100, rate_hz=3.4),  # goat
-    Gesture(CHEST, x=Wave(12), y=Wave(12), rate_hz=1.7, skew=0.5),  # wolf
-    Gesture(CHEST, y=Wave(11), rate_hz=2.2, partner="alternate"),  # squirrel
-    Gesture(FACE, tilt=Wave(45), pointing=80, rate_hz=2.8),  # mouse
-    Gesture(CHEST, x=Wave(16), y=Wave(7), rate_hz=1.4, swaps=True),  # dolphin
-    Gesture(CHEST, x=Wave(15), pointing=40, rate_hz=1.6),  # shark
+    Gesture(FACE, y=Wave(6), pointing=80, rate_hz=3.2),  # goat
+    Gesture(CHEST, x=Wave(12), y=Wave(12, 1, 0.14), rate_hz=1.7),  # wolf
+    Gesture(SIDE, y=Wave(12), pointing=110, rate_hz=1.8, partner="alternate"),  # squirrel
+    Gesture(FACE, tilt=Wave(40), pointing=80, rate_hz=2.6),  # mouse
+    Gesture(CHEST, x=Wave(15), y=Wave(10), pointing=50, rate_hz=1.5, swaps=True),  # dolphin
+    Gesture(CHEST, x=Wave(15), pointing=50, rate_hz=1.5),  # shark
     Gesture(SIDE, x=Wave(9), y=Wave(9, 1, 0.25), rate_hz=1.7, partner="mirror"),  # lion
     Gesture(SIDE, x=Wave(9), y=Wave(9, 1, 0.25), rate_hz=1.7, partner="follow"),  # monkey
     Gesture(CHEST, x=Wave(14), y=Wave(6, 3), rate_hz=0.8),  # snake
-    Gesture(CHEST, x=Wave(12), spread=Wave(9, 2), rate_hz=1.5, partner="follow"),  # spider
+    Gesture(CHEST, x=Wave(12), pointing=40, rate_hz=1.6, partner="follow"),  # spider
     Gesture(CHEST, tilt=Wave(45), pointing=60, rate_hz=1.8, partner="mirror"),  # butterfly
-    Gesture(SIDE, y=Wave(13), pointing=150, rate_hz=1.7, partner="mirror"),  # bird
-    Gesture(FACE, spread=Wave(20), pointing=30, rate_hz=2.3),  # duck
-    Gesture(CHEST, x=Wave(12), y=Wave(-12), rate_hz=1.7, skew=-0.5),  # zebra
+    Gesture(SIDE, y=Wave(12), pointing=110, rate_hz=1.8, partner="mirror"),  # bird
+    Gesture(FACE, spread=Wave(20), pointing=80, rate_hz=2.4),  # duck
+    Gesture(CHEST, x=Wave(12), y=Wave(12, 1, -0.14), rate_hz=1.7),  # zebra
 )
 
 

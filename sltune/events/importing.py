@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
@@ -20,7 +19,10 @@ from sltune.events.store import (
     Manifest,
     StoredFile,
     describe_file,
+    file_sha256,
     fingerprint,
+    read_manifest,
+    read_table,
     stored_metadata,
     write_samples,
 )
@@ -63,7 +65,7 @@ def import_source(
             results.append(_import_file(source, file, out))
             done(results[-1])
         except DataError as error:
-            unreadable.append(str(error))
+            unreadable += str(error).splitlines()
     findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
     errors = [*unreadable, *(str(finding) for finding in findings if finding.is_error or strict)]
     if errors and (strict or not skip_bad):
@@ -76,23 +78,44 @@ def import_source(
 
 
 def _prepare(out: Path) -> None:
-    """Make out ready: refuse what is no dataset, and withdraw the manifest, which may soon be untrue."""
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / "recordings").is_dir() or any(out.glob("recordings/*.aedat")):
-            raise UsageError(f"{out}: exists and is no sltune dataset; choose another --out or empty it")
-        (out / MANIFEST).unlink(missing_ok=True)
-    elif out.exists() and not out.is_dir():
+    """Make out ready: refuse what is no dataset, withdraw damaged files and the manifest, which may soon be untrue."""
+    if not out.exists():
+        return
+    if not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")
+    try:
+        for file in _files_of_dataset(out):
+            if (out / file.file).is_file() and file_sha256(out / file.file) != file.sha256:
+                (out / file.file).unlink()
+        (out / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _files_of_dataset(out: Path) -> tuple[StoredFile, ...]:
+    """Return what the manifest lists; nothing where an import was killed, which leaves only sample files.
+
+    Raises:
+        UsageError: there is no manifest, but something else than sample files.
+    """
+    try:
+        return read_manifest(out).files
+    except DataError as error:
+        own = (out / "recordings", out / MANIFEST)
+        for entry in sorted([*out.glob("*"), *out.glob("recordings/*")]):
+            if entry not in own and entry.suffix != ".parquet" and not entry.name.startswith("."):
+                text = f"{out}: exists and is no sltune dataset, it holds {entry.relative_to(out)}"
+                raise UsageError(f"{text}; choose another --out or empty it") from error
+        return ()
 
 
 def _import_file(source: Source, file: SourceFile, out: Path) -> Imported:
     """Import one file, unless the one there was made from the same bytes; its findings are kept inside it."""
     target = out / "recordings" / f"{file.name}.parquet"
     sha256 = file.sha256()
-    metadata = stored_metadata(target)
-    if metadata.get("source_sha256") == sha256:
-        findings = tuple(Finding(**finding) for finding in json.loads(metadata["findings"]))
-        return Imported(describe_file(out, target), findings, reused=True)
+    earlier = _reuse(out, target, sha256)
+    if earlier:
+        return earlier
     samples, found = file.load()
     if not samples:
         raise DataError("\n".join(map(str, found)) or f"{file.name}: holds no samples")
@@ -101,9 +124,21 @@ def _import_file(source: Source, file: SourceFile, out: Path) -> Imported:
     return Imported(describe_file(out, target), tuple(found), reused=False)
 
 
+def _reuse(out: Path, target: Path, sha256: str) -> Imported | None:
+    metadata = stored_metadata(target)
+    if metadata.get("source_sha256") != sha256:
+        return None
+    try:
+        stored = describe_file(out, target)
+    except DataError:
+        return None
+    findings = tuple(Finding(**finding) for finding in json.loads(metadata["findings"]))
+    return Imported(stored, findings, reused=True)
+
+
 def _manifest(source: Source, out: Path, results: Sequence[Imported], warnings: Sequence[str]) -> Manifest:
     columns = pa.concat_tables(
-        pq.read_table(out / result.stored.file, columns=["digest", "duration_us"]) for result in results
+        read_table(out / result.stored.file, columns=["digest", "duration_us"]) for result in results
     )
     durations = columns["duration_us"].to_numpy() / 1000
     return Manifest(

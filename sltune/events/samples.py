@@ -55,7 +55,7 @@ class Samples:
         return np.array([index for name in recordings for index in of[name]], dtype=np.int64)
 
     def events(self, index: int) -> tuple[Addresses, NDArray[np.uint32]]:
-        """Return (address, time_us) of a sample in the order of time, as read-only views where it is stored so."""
+        """Return (address, time_us) of a sample in the order of time, read-only; views where they are stored so."""
         view, row = self._place[index]
         return view.events(row)
 
@@ -98,13 +98,15 @@ class _FileView:
         return values
 
     def events(self, row: int) -> tuple[Addresses, NDArray[np.uint32]]:
-        part = slice(self._offsets[row], self._offsets[row + 1])
-        address, time_us = self._address[part], self._time_us[part]
+        span = slice(self._offsets[row], self._offsets[row + 1])
+        address, time_us = self._address[span], self._time_us[span]
         if not self._out_of_order[row]:
             return address, time_us
         if row not in self._sorted:
             order = np.argsort(time_us, kind="stable")
             self._sorted[row] = address[order], time_us[order]
+            for part in self._sorted[row]:
+                part.flags.writeable = False
         return self._sorted[row]
 
 

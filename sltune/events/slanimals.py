@@ -11,13 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from sltune.errors import DataError
-from sltune.events.aedat import SENSOR_SIZE, SPECIAL_BIT, Recording, read_aedat
+from sltune.events.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample, file_sha256
 
@@ -30,6 +29,7 @@ NAME = re.compile(r"(user\d+)_(" + "|".join(SESSIONS) + ")")
 TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
 # The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
 FEW_EVENTS = 1000
+ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording are damaged"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def open_slanimals(folder: Path) -> Source:
     findings = tuple(Finding(str(tags[name]), "has no recording and is left out") for name in orphans)
     return Source(
         name="SL-Animals-DVS",
-        synthetic=any("synthetic:" in line for line in read_aedat(recordings[0]).header),
+        synthetic=any(map(_is_synthetic, recordings)),
         sensor=(SENSOR_SIZE, SENSOR_SIZE),
         classes=GESTURES,
         files=tuple(_source_file(file, tags[file.stem]) for file in recordings),
@@ -140,11 +140,9 @@ def load_recording(file: Path, tag_file: Path) -> tuple[list[Sample], list[Findi
     recording = read_aedat(file)
     tags, findings = read_tags(tag_file)
     findings += check_tags(tag_file, tags, len(recording))
-    usable = [tag for tag in tags if 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= len(recording)]
-    first_of_class = {tag.label: tag for tag in reversed(usable)}
-    samples = cut_recording(
-        recording, sorted(first_of_class.values(), key=lambda tag: tag.row), name[1], SESSIONS[name[2]]
-    )
+    usable, endless = _usable(tags, recording)
+    findings += [Finding(f"{tag_file} row {tag.row}", ENDLESS, is_error=True) for tag in endless]
+    samples = cut_recording(recording, usable, name[1], SESSIONS[name[2]])
     for sample in samples:
         place = f"{file} sample {sample.sample_id}"
         if not len(sample.address):
@@ -160,12 +158,28 @@ def load_recording(file: Path, tag_file: Path) -> tuple[list[Sample], list[Findi
     return [sample for sample in samples if len(sample.address)], findings
 
 
+def _is_synthetic(file: Path) -> bool:
+    try:
+        return any("synthetic:" in line for line in read_header(file))
+    except DataError:
+        # The import reports it together with everything else that is wrong.
+        return False
+
+
 def _source_file(file: Path, tag_file: Path) -> SourceFile:
     return SourceFile(
         name=file.stem,
         sha256=lambda: file_sha256(file, tag_file),
         load=lambda: load_recording(file, tag_file),
     )
+
+
+def _usable(tags: Sequence[Tag], recording: Recording) -> tuple[list[Tag], list[Tag]]:
+    """Return the first valid tag of each class in the order of rows, and apart those too long for 32-bit times."""
+    valid = [tag for tag in tags if 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= len(recording)]
+    first_of_class = sorted({tag.label: tag for tag in reversed(valid)}.values(), key=lambda tag: tag.row)
+    endless = [tag for tag in first_of_class if np.ptp(recording.time_us[tag.start : tag.end]) >= WRAP_US]
+    return [tag for tag in first_of_class if tag not in endless], endless
 
 
 def _check_classes(file: Path, tags: Sequence[Tag]) -> list[Finding]:
@@ -199,9 +213,11 @@ def _check_ranges(file: Path, tags: Sequence[Tag], events: int) -> list[Finding]
 
 
 def _check_overlaps(file: Path, tags: Sequence[Tag]) -> list[Finding]:
-    ordered = sorted(tags, key=lambda tag: tag.start)
-    return [
-        Finding(f"{file} row {after.row}", f"startTime_ev={after.start} overlaps row {before.row}, ending {before.end}")
-        for before, after in pairwise(ordered)
-        if after.start < before.end
-    ]
+    findings, longest = list[Finding](), None
+    for tag in sorted(tags, key=lambda tag: tag.start):
+        if longest and tag.start < longest.end:
+            text = f"startTime_ev={tag.start} overlaps row {longest.row}, ending {longest.end}"
+            findings.append(Finding(f"{file} row {tag.row}", text))
+        if longest is None or tag.end > longest.end:
+            longest = tag
+    return findings

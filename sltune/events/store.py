@@ -133,30 +133,40 @@ def stored_metadata(file: Path) -> dict[str, str]:
     """Return the metadata of a sample file; empty where there is none of this format."""
     try:
         metadata: dict[str, str] = json.loads((pq.read_schema(file).metadata or {})[METADATA_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return {}
     return metadata if metadata.get("format") == str(FORMAT) else {}
 
 
-def read_table(file: Path) -> pa.Table:
+def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a sample file into Arrow with every column in one contiguous chunk.
+
+    Args:
+        sha256: what the manifest says of the file. Arrow reads most damage as other events, without an error.
+        columns: None for all.
 
     Raises:
         DataError: the file is absent, damaged or no sample file.
     """
+    if sha256 is not None and file_sha256(file) != sha256:
+        raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; import the dataset again")
     try:
-        table = pq.read_table(file, memory_map=False).combine_chunks()
-    except (OSError, pa.ArrowInvalid) as error:
+        table = pq.read_table(file, columns=columns, memory_map=False).combine_chunks()
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{file}: cannot be read: {error}; import the dataset again") from error
-    missing = {"sample_id", "label", "start_us", "address", "time_us"} - set(table.column_names)
-    if missing:
-        raise DataError(f"{file}: no sample file: column {sorted(missing)[0]!r} is missing")
+    for name in columns or schema((1, 1)).names:
+        if name not in table.column_names:
+            raise DataError(f"{file}: no sample file: column {name!r} is missing; import the dataset again")
     return table
 
 
 def describe_file(root: Path, file: Path) -> StoredFile:
-    """Return a sample file's manifest entry, read from the file itself."""
-    table = pq.read_table(file, columns=["recording"])
+    """Return a sample file's manifest entry, read from the file itself.
+
+    Raises:
+        DataError: the file is absent, damaged or no sample file.
+    """
+    table = read_table(file, columns=["recording"])
     events = pq.read_metadata(file).row_group(0)
     names = [events.column(index).path_in_schema for index in range(events.num_columns)]
     return StoredFile(
@@ -175,12 +185,19 @@ def fingerprint(digests: Sequence[str]) -> str:
 
 
 def file_sha256(*files: Path) -> str:
-    """Hash the bytes of files, one after the other."""
+    """Hash the bytes of files, one after the other.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     hasher = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as handle:
-            while block := handle.read(1 << 20):
-                hasher.update(block)
+        try:
+            with open(file, "rb") as handle:
+                while block := handle.read(1 << 20):
+                    hasher.update(block)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     return hasher.hexdigest()
 
 

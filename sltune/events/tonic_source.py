@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ def open_nmnist_folder(folder: Path) -> Source:
     Raises:
         DataError: no folder named by a digit holds a .bin file.
     """
-    root = next((path for path in (folder, *_nested(folder)) if (path / DIGITS[0]).is_dir()), None)
+    roots = (folder / part for part in (".", "Train", "NMNIST", "NMNIST/Train"))
+    root = next((path for path in roots if any((path / digit).is_dir() for digit in DIGITS)), None)
     files = [file for digit in DIGITS for file in sorted((root / digit).glob("*.bin"))] if root else []
     if not files:
         raise DataError(f"{folder}: holds no N-MNIST samples (folders 0 to 9 with .bin files)")
@@ -43,14 +44,16 @@ def read_nmnist(file: Path) -> Sample:
     """Read one N-MNIST sample; rows are y, columns x, as the digit is seen.
 
     Raises:
-        DataError: the file is cut short, empty, or has a pixel outside the sensor.
+        DataError: the file is absent, cut short, without events, or has a pixel outside the sensor.
     """
     from tonic.io import events_struct, read_mnist_file
 
-    size = file.stat().st_size
+    size = _size(file)
     if size == 0 or size % BYTES_PER_EVENT:
         raise DataError(f"{file}: truncated: {size} bytes are no positive multiple of {BYTES_PER_EVENT}")
     events = read_mnist_file(str(file), dtype=events_struct)
+    if not len(events):
+        raise DataError(f"{file}: holds no pixel event, only marks of the clock's overflow")
     height, width = NMNIST_SENSOR
     outside = (events["x"] >= width) | (events["y"] >= height)
     if outside.any():
@@ -73,21 +76,29 @@ def read_nmnist(file: Path) -> Sample:
     )
 
 
-def _nested(folder: Path) -> list[Path]:
-    return [folder / part for part in ("Train", "NMNIST", "NMNIST/Train")]
+def _size(file: Path) -> int:
+    if not file.is_file():
+        raise DataError(f"{file}: cannot be read: no such file")
+    return file.stat().st_size
 
 
 def _shards(files: list[Path]) -> list[list[Path]]:
     shards: list[list[Path]] = [[]]
     filled = 0
     for file in files:
-        size = os.path.getsize(file)
+        size = _size(file)
         if shards[-1] and filled + size > SHARD_BYTES:
             shards.append([])
             filled = 0
         shards[-1].append(file)
         filled += size
     return shards
+
+
+def _sha256(files: list[Path]) -> str:
+    """Hash the bytes and the names, because the folder's name is the label."""
+    lines = (f"{file.parent.name}/{file.name} {file_sha256(file)}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _shard(number: int, files: list[Path]) -> SourceFile:
@@ -100,4 +111,4 @@ def _shard(number: int, files: list[Path]) -> SourceFile:
                 findings.append(Finding(str(file), str(error).removeprefix(f"{file}: "), is_error=True))
         return samples, findings
 
-    return SourceFile(f"shard-{number:04d}", lambda: file_sha256(*files), load)
+    return SourceFile(f"shard-{number:04d}", lambda: _sha256(files), load)

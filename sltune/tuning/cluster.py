@@ -143,7 +143,7 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
             )
     references = []
     for file in manifest.files:
-        table = read_table(root / file.file)
+        table = read_table(root / file.file, file.sha256)
         if table.num_rows != file.samples:
             raise DataError(f"{root / file.file}: has {table.num_rows} samples instead of {file.samples}; import again")
         references.append(ray.put(table))

@@ -38,7 +38,7 @@ def describe(configuration: Configuration, data: Path | None) -> Iterator[str]:
         yield "with --data, also how large they are and how long they take"
         return
     manifest = read_manifest(data)
-    samples = Samples([read_table(data / file.file) for file in manifest.files])
+    samples = Samples([read_table(data / file.file, file.sha256) for file in manifest.files])
     yield from _describe_trial(configuration, manifest, samples, planned)
 
 

@@ -6,7 +6,8 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from rich.console import Console
 from sltune import __version__
 from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
-from sltune.events.samples import RecordingInfo, Samples
+from sltune.events.folds import Split
+from sltune.events.samples import Samples
 from sltune.events.store import Manifest, read_manifest
 from sltune.files import write_whole
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, locked, plan, write_run_info
-from sltune.tuning.cluster import Request, connected, data_bytes, put_dataset, share_for, slots
+from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
 from sltune.tuning.executor import Placement, execute
 from sltune.tuning.job import split_of
 from sltune.tuning.progress import Progress
@@ -49,14 +51,13 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     """
     configuration = space.configuration()
     manifest = read_manifest(data)
-    if folder.run_json.exists():
-        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
     planned = plan(configuration)
-    with locked(folder):
+    with _ready(configuration, planned, data, manifest, request) as ready, locked(folder):
+        if folder.run_json.exists():
+            raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
         write_whole(folder.space_toml, space.to_toml())
         write_run_info(folder, planned, _facts(folder, data, manifest))
-        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned)
-        _run(campaign, data, manifest, request, display)
+        _run(Campaign(folder, configuration, _dataset_info(manifest), planned), ready, display)
 
 
 def resume_evaluation(
@@ -72,23 +73,50 @@ def resume_evaluation(
     manifest = read_manifest(data)
     if manifest.fingerprint != info["dataset"]["fingerprint"]:
         raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
+    configuration = space.configuration()
+    planned = folder.planned()
     with locked(folder):
-        dataset = _dataset_info(manifest)
-        campaign = Campaign(folder, space.configuration(), dataset, folder.planned(), retry_failed)
+        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned, retry_failed)
         if campaign.left:
-            _run(campaign, data, manifest, request, display)
+            with _ready(configuration, planned, data, manifest, request) as ready:
+                _run(campaign, ready, display)
 
 
-def _run(campaign: Campaign, data: Path, manifest: Manifest, request: Request, display: Display) -> None:
+@dataclass(frozen=True)
+class _Ready:
+    """All that trials need, checked: the data in the object store, the parts of each trial, and a place to run."""
+
+    references: list[Any]
+    sensor: tuple[int, int]
+    splits: Mapping[TrialKey, Split]
+    recordings: tuple[str, ...]
+    placement: Placement
+
+
+@contextmanager
+def _ready(
+    configuration: Configuration, planned: Sequence[TrialKey], data: Path, manifest: Manifest, request: Request
+) -> Iterator[_Ready]:
+    """Connect, and refuse what cannot work before anything is written."""
+    check_fraction(request.gpus_per_trial or 0)
     with connected(request, data_bytes(manifest)):
-        share = share_for(request, campaign.left)
+        share = share_for(request, len(planned))
         references = put_dataset(data, manifest)
         recordings = Samples(ray.get(references)).recordings()
-        _export_folds(campaign.folder, campaign.configuration, recordings, campaign.planned)
-        placement = Placement(share, slots(share, request), request.device)
-        epochs = campaign.configuration.training.epochs
-        with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
-            execute(campaign, references, manifest.sensor, placement, progress)
+        yield _Ready(
+            references,
+            manifest.sensor,
+            {key: split_of(configuration, recordings, key.fold, key.seed) for key in planned},
+            tuple(recording.name for recording in recordings),
+            Placement(share, slots(share, request), request.device),
+        )
+
+
+def _run(campaign: Campaign, ready: _Ready, display: Display) -> None:
+    _export_folds(campaign.folder, ready)
+    epochs = campaign.configuration.training.epochs
+    with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
+        execute(campaign, ready.references, ready.sensor, ready.placement, progress)
     _judge(campaign)
 
 
@@ -105,14 +133,11 @@ def _judge(campaign: Campaign) -> None:
     raise (NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed)("\n".join(lines))
 
 
-def _export_folds(
-    folder: RunFolder, configuration: Configuration, recordings: Sequence[RecordingInfo], planned: Sequence[TrialKey]
-) -> None:
+def _export_folds(folder: RunFolder, ready: _Ready) -> None:
     """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
-    for key in planned:
-        split = split_of(configuration, list(recordings), key.fold, key.seed)
+    for key, split in ready.splits.items():
         training = {*split.train, *split.val}
-        lists = {"train": tuple(r.name for r in recordings if r.name in training), "test": split.test}
+        lists = {"train": tuple(name for name in ready.recordings if name in training), "test": split.test}
         if split.val:
             lists["val"] = split.val
         for part, names in lists.items():

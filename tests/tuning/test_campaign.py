@@ -10,7 +10,7 @@ import pytest
 from sltune.errors import UsageError
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.tuning.campaign import Campaign, Finished, locked, plan, write_run_info
-from tests.tuning.conftest import quick
+from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
 

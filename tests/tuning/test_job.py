@@ -13,7 +13,7 @@ from sltune.events.samples import Samples
 from sltune.events.store import read_manifest, read_table
 from sltune.record import TrialKey
 from sltune.tuning.job import Job, Outcome, run_job, split_of
-from tests.tuning.conftest import CLASSES, SENSOR, quick
+from tests.small import CLASSES, SENSOR, quick
 
 
 def run(

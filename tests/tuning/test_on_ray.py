@@ -25,7 +25,7 @@ from sltune.tuning.campaign import Campaign
 from sltune.tuning.cluster import Request
 from sltune.tuning.evaluation import Display, start_evaluation
 from sltune.tuning.progress import Progress
-from tests.tuning.conftest import quick, source
+from tests.small import quick, source
 
 QUIET = Display(Console(stderr=True), "quiet")
 

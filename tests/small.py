@@ -1,14 +1,10 @@
-"""A dataset small enough to train on in seconds, in memory and on disk."""
+"""A dataset and a configuration small enough to train with in seconds."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from sltune.config import Configuration
-from sltune.events.importing import import_source
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample
 
@@ -44,13 +40,6 @@ def source(samples: int = 6, events: int = 400) -> Source:
         return SourceFile(name, lambda: name, lambda: ([sample(signer, row, events) for row in range(samples)], []))
 
     return Source("two sides", True, SENSOR, CLASSES, tuple(file(signer) for signer in range(SIGNERS)))
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """The folder of an imported dataset."""
-    import_source(source(), tmp_path / "data")
-    return tmp_path / "data"
 
 
 def quick(**settings: object) -> Configuration:

@@ -1,0 +1,87 @@
+"""Runs that are stopped from outside, as real processes, and that go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from sltune.record import RunFolder
+from tests.small import quick
+
+PATIENCE_S = 300
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    file = tmp_path / "space.toml"
+    configuration = quick(network__name="slanimals", sampling__train_crop="random", training__epochs=25)
+    file.write_text(tomlkit.dumps(configuration.model_dump(mode="json")))
+    return file
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sltune.cli", *map(str, arguments), "--device", "cpu", "--max-concurrent", "1"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[str], exit_code: int) -> str:
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == exit_code, errors
+    return errors
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < until, "nothing happened"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+
+
+def results(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    return {record.key.name: record.metrics for record in folder.records()}
+
+
+def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(dataset: Path, space: Path, tmp_path: Path) -> None:
+    whole = ("evaluate", space, "--data", dataset, "--results", tmp_path)
+    finish(start(*whole, "--run", "undisturbed"), 0)
+    undisturbed = RunFolder(tmp_path / "undisturbed")
+
+    folder = RunFolder(tmp_path / "stopped")
+    first = folder.trials / "c0000-f0-s0" / "record.json"
+    process = start(*whole, "--run", "stopped")
+    wait_for(process, first.exists)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_S)
+    kept = first.read_bytes()
+    assert len(results(folder)) < 4
+
+    process = start("resume", folder.root)
+    second = folder.trials / "c0000-f1-s0"
+    wait_for(process, lambda: (second / "epochs.csv").exists() and not (second / "record.json").exists())
+    os.kill(process.pid, signal.SIGINT)
+    assert f"sltune resume {folder.root}" in finish(process, 130)
+
+    finish(start("resume", folder.root), 0)
+    assert first.read_bytes() == kept
+    assert len(list(folder.trials.glob("*/record*.json"))) == 4
+    assert results(folder) == results(undisturbed)
+
+
+def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path: Path, space: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    folder.space_toml.write_bytes(space.read_bytes())
+    facts = {"path": str(dataset), "fingerprint": "of another dataset"}
+    folder.run_json.write_text(json.dumps({"schema": 1, "dataset": facts, "trials": ["c0000-f0-s0"]}))
+    assert "the fingerprints differ" in finish(start("resume", folder.root), 3)
