@@ -1,4 +1,4 @@
-"""Real event data, which lie outside the repository; tests that need them are skipped where they are absent."""
+"""Settings of hypothesis, and real event data from outside the repository; without these, tests are skipped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sltune.events.importing import import_source
 from tests import small
 
 VARIABLE = "SLTUNE_TEST_DATA"
+
+# How long one example takes says more about what else the machine does than about the code.
+settings.register_profile("sltune", deadline=None)
+settings.load_profile("sltune")
 
 
 @pytest.fixture(scope="session")

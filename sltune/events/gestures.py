@@ -38,8 +38,7 @@ class Gesture:
     """A closed path of the leading hand round a place, and what the other hand does meanwhile.
 
     pointing and tilt: direction of the fingers and its swing, degrees. spread: opening of the fingers,
-    degrees. skew: how much faster one half of a repetition is than the other. swaps: the second half of the
-    sign exchanges x and y.
+    degrees. swaps: the second half of the sign exchanges x and y.
     """
 
     place: tuple[float, float]
@@ -49,7 +48,6 @@ class Gesture:
     spread: Wave = STILL
     pointing: float = 70.0
     rate_hz: float = 2.0
-    skew: float = 0.0
     swaps: bool = False
     partner: Literal["rest", "mirror", "alternate", "follow"] = "rest"
 
@@ -95,15 +93,15 @@ class Signer:
 
 
 def draw_signer(rng: np.random.Generator) -> Signer:
-    """Draw a signer; one in ten is left-handed."""
+    """Draw a signer; one in twelve is left-handed."""
     return Signer(
-        size=float(np.exp(rng.normal(0, 0.06))),
-        centre=(64 + float(rng.normal(0, 2.5)), 80 + float(rng.normal(0, 2.5))),
+        size=float(np.exp(rng.normal(0, 0.05))),
+        centre=(64 + float(rng.normal(0, 2)), 80 + float(rng.normal(0, 2))),
         angle=float(rng.normal(0, np.radians(3))),
-        mirrored=bool(rng.random() < 0.1),
+        mirrored=bool(rng.random() < 0.08),
         speed=float(np.exp(rng.normal(0, 0.12))),
         amplitude=float(np.exp(rng.normal(0, 0.12))),
-        offset=(float(rng.normal(0, 2.5)), float(rng.normal(0, 2.5))),
+        offset=(float(rng.normal(0, 2)), float(rng.normal(0, 2))),
         sleeve_contrast=float(rng.uniform(0.3, 0.9)),
         sway=(float(rng.uniform(0.2, 0.5)), float(rng.random())),
     )
@@ -150,7 +148,6 @@ def hands_of(gesture: Gesture, signer: Signer, take: Take, time_us: NDArray[np.i
     raised = _smooth(time_us, *take.lift_us) - _smooth(time_us, *take.lower_us)
     phase = (time_us - take.lift_us[0]) * 1e-6 * gesture.rate_hz * signer.speed * take.rate + take.turn
     phases = np.stack([phase, phase + (0.5 if gesture.partner == "alternate" else 0.0)], axis=-1)
-    phases = (phases + gesture.skew * np.sin(2 * np.pi * phases) / (2 * np.pi)).astype(np.float32)
     late = _smooth(time_us, 0.45 * take.duration_us, 0.55 * take.duration_us)[:, None] * gesture.swaps
     x, y = gesture.x.at(phases), gesture.y.at(phases)
     path = np.stack([x + late * (y - x), y + late * (x - y)], axis=-1) * (signer.amplitude * take.amplitude)

@@ -211,6 +211,8 @@ def read_manifest(root: Path) -> Manifest:
     hint = "make a dataset with `sltune import SRC --out DATA`"
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("no JSON object")
         if values["format"] > FORMAT:
             raise DataError(f"{file}: format {values['format']} is newer than this sltune reads ({FORMAT})")
         values.pop("address_layout")

@@ -108,8 +108,11 @@ class BatchSource:
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
         """Give all samples once, in order: the crop from the start, or several spread evenly from start to end."""
         for part in _parts(self.indices, batch_size):
-            views = (self._frames(self._spread(part, crop, crops)) for crop in range(crops))
-            yield Batch(self._labels(part), views)
+            yield Batch(self._labels(part), self._views(part, crops))
+
+    def _views(self, part: NDArray[np.int64], crops: int) -> Iterator[Tensor]:
+        for crop in range(crops):
+            yield self._frames(self._spread(part, crop, crops))
 
     def _spread(self, part: NDArray[np.int64], crop: int, crops: int) -> list[Window]:
         windows = []

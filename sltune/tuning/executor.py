@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from sltune.errors import SltuneError, UsageError
 from sltune.record import TrialKey
 from sltune.tuning.campaign import Campaign, Finished
 from sltune.tuning.cluster import Share
@@ -40,12 +42,16 @@ def execute(
 
     Args:
         references: the dataset's tables in the object store.
+
+    Raises:
+        UsageError: the run folder cannot be written any more.
     """
     _quieten_tune()
     data = {"tables": list(references), "sensor": sensor, "classes": len(campaign.dataset.classes)}
     worker = tune.with_resources(
         tune.with_parameters(TrialWorker, data=data), {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
     )
+    reporter = _Reporter(campaign, progress)
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
         tuner = tune.Tuner(
@@ -60,12 +66,18 @@ def execute(
                 storage_path=scratch,
                 name="run",
                 verbose=0,
-                callbacks=[_Reporter(campaign, progress)],
+                callbacks=[reporter],
                 failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except TuneError:
+            if reporter.error is None:
+                raise
+            again = f"make room, then: sltune resume {campaign.folder.root}"
+            raise UsageError(f"{reporter.error}; {again}") from None
 
 
 class _CampaignSearcher(Searcher):
@@ -96,9 +108,13 @@ class _CampaignSearcher(Searcher):
 
 
 class _Reporter(tune.Callback):
-    """Passes results from Tune to the campaign and the progress display."""
+    """Passes results from Tune to the campaign and the progress display.
+
+    error: what kept it from writing, which Tune hides in a text.
+    """
 
     def __init__(self, campaign: Campaign, progress: Progress) -> None:
+        self.error: Exception | None = None
         self._campaign = campaign
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
@@ -110,14 +126,18 @@ class _Reporter(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         key = _key(trial)
-        if ROW in result:
-            self._campaign.add_epoch(key, result[ROW])
-            self._scalars.epoch(key, result[ROW])
-            self._progress.epoch(key, result[ROW])
-        else:
-            # Taken out, since Tune would keep the weights of every trial in memory.
-            outcome: Outcome = result.pop(OUTCOME)
-            self._finish(key, _finished(outcome, result))
+        try:
+            if ROW in result:
+                self._campaign.add_epoch(key, result[ROW])
+                self._scalars.epoch(key, result[ROW])
+                self._progress.epoch(key, result[ROW])
+            else:
+                # Taken out, since Tune would keep the weights of every trial in memory.
+                outcome: Outcome = result.pop(OUTCOME)
+                self._finish(key, _finished(outcome, result))
+        except (SltuneError, OSError) as error:
+            self.error = error
+            raise
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a trial whose process or node died more often than it is retried."""

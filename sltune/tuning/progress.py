@@ -25,7 +25,7 @@ class Progress:
         self._rows: dict[TrialKey, dict[str, str]] = {key: {"state": "waiting"} for key in planned}
         self._epochs = epochs
         self._started = time.monotonic()
-        self._live = Live(console=console, auto_refresh=False, get_renderable=self.table) if mode == "live" else None
+        self._live = Live(console=console, refresh_per_second=2, get_renderable=self.table) if mode == "live" else None
 
     def __enter__(self) -> Progress:
         if self._live:

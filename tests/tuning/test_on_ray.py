@@ -14,16 +14,17 @@ import pytest
 import ray
 from rich.console import Console
 
-from sltune.errors import NothingRan
+from sltune.errors import NothingRan, UsageError
 from sltune.events.importing import import_source
 from sltune.events.samples import Samples
 from sltune.events.store import read_manifest, schema
+from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import evaluation
+from sltune.tuning import campaign, evaluation
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.cluster import Request
-from sltune.tuning.evaluation import Display, start_evaluation
+from sltune.tuning.evaluation import Display, resume_evaluation, start_evaluation
 from sltune.tuning.progress import Progress
 from tests.small import quick, source
 
@@ -108,6 +109,25 @@ def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) ->
     first = records(folder)[0]
     assert sorted([*first.splits["train"], *first.splits["val"]]) == train
     assert (first.splits["test"], first.splits["val"]) == (test, val)
+
+
+def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_until_full(file: Path, content: str | bytes) -> None:
+        if file.name == "best.pt":
+            raise UsageError(f"{file}: cannot be written: No space left on device")
+        write_whole(file, content)
+
+    monkeypatch.setattr(campaign, "write_whole", write_until_full)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UsageError, match=rf"best\.pt: cannot be written: No space .* sltune resume {folder.root}"):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert records(folder) == []
+
+    monkeypatch.undo()
+    resume_evaluation(space(), folder, None, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert [record.status for record in records(folder)] == ["done"] * 4
 
 
 class _KillsOnce(Progress):

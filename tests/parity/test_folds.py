@@ -1,0 +1,104 @@
+"""Splits against scikit-learn's as the predecessor calls it, and the law that no signer is in two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.samples import RecordingInfo
+from tests import reference_impl as reference
+
+SUFFIXES = {"S1": "imse", "S2": "dc", "S3": "indoor", "S4": "sunlight"}
+USERS = {
+    "S1": range(25, 35),
+    "S2": range(35, 60),
+    "S3": [user for user in range(18) if user != 4],
+    "S4": range(18, 25),
+}
+ALL = tuple(USERS)
+REDUCED = ("S1", "S2", "S4")
+
+
+def recordings_of(sessions: Sequence[str], most: int = 59) -> list[RecordingInfo]:
+    """Return the dataset's recordings in file order, at most so many of each session."""
+    recordings = [
+        RecordingInfo(f"user{user:02d}_{SUFFIXES[session]}", f"user{user:02d}", session)
+        for session in sessions
+        for user in list(USERS[session])[:most]
+    ]
+    return sorted(recordings, key=lambda recording: recording.name)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize("val_fraction", [0.15, None], ids=["train-val-test", "train-test"])
+@pytest.mark.parametrize("sessions", [ALL, REDUCED], ids=["full", "reduced"])
+@pytest.mark.parametrize("most", [59, 3], ids=["dataset", "small"])
+def test_folds_are_scikit_learns_in_the_same_order(
+    seed: int, val_fraction: float | None, sessions: tuple[str, ...], most: int
+) -> None:
+    recordings = select_sessions(recordings_of(ALL, most), sessions)
+    names = [recording.name for recording in recordings]
+    expected = reference.predecessor_folds(names, seed, validation=val_fraction is not None)
+    mine = [split_recordings(recordings, fold, 4, seed, val_fraction) for fold in range(4)]
+    assert mine == [Split(fold.train, fold.val, fold.test) for fold in expected]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "val_fraction", "sizes"),
+    [
+        (ALL, 0.15, [(37, 7, 15), (37, 7, 15), (37, 7, 15), (38, 7, 14)]),
+        (REDUCED, 0.15, [(26, 5, 11), (26, 5, 11), (27, 5, 10), (27, 5, 10)]),
+        (ALL, None, [(44, 0, 15), (44, 0, 15), (44, 0, 15), (45, 0, 14)]),
+        (REDUCED, None, [(31, 0, 11), (31, 0, 11), (32, 0, 10), (32, 0, 10)]),
+    ],
+)
+def test_parts_have_the_sizes_that_follow_from_59_and_42_recordings(
+    sessions: tuple[str, ...], val_fraction: float | None, sizes: list[tuple[int, int, int]]
+) -> None:
+    recordings = select_sessions(recordings_of(ALL), sessions)
+    splits = [split_recordings(recordings, fold, 4, 0, val_fraction) for fold in range(4)]
+    assert [(len(split.train), len(split.val), len(split.test)) for split in splits] == sizes
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> list[RecordingInfo]:
+    """Draw recordings in file order; some signers have several, in one session or in different ones."""
+    several = draw(st.lists(st.lists(st.sampled_from(ALL), min_size=1, max_size=3), min_size=6, max_size=16))
+    recordings = [
+        RecordingInfo(f"user{user:02d}_{SUFFIXES[session]}_{number}", f"user{user:02d}", session)
+        for user, sessions in enumerate(several)
+        for number, session in enumerate(sessions)
+    ]
+    return draw(st.permutations(recordings))
+
+
+@given(
+    recordings=datasets(),
+    sessions=st.sampled_from([ALL, REDUCED, ("S1", "S3"), ("S2",)]),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 2**31),
+    val_fraction=st.sampled_from([None, 0.05, 0.15, 0.4]),
+)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+def test_no_signer_is_in_two_parts(
+    recordings: list[RecordingInfo], sessions: tuple[str, ...], folds: int, seed: int, val_fraction: float | None
+) -> None:
+    kept = [recording for recording in recordings if recording.session in sessions]
+    subject = {recording.name: recording.subject for recording in kept}
+    # With fewer, nobody may be left to train on.
+    assume(len(set(subject.values())) >= max(folds, 4))
+    tested: list[str] = []
+    for fold in range(folds):
+        split = split_recordings(select_sessions(recordings, sessions), fold, folds, seed, val_fraction)
+        parts = [{subject[name] for name in part} for part in (split.train, split.val, split.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts)), "a signer is in two parts"
+        assert sorted([*split.train, *split.val, *split.test]) == sorted(subject), "each recording is in one part"
+        assert split.train
+        assert split.test
+        assert bool(split.val) == (val_fraction is not None)
+        tested += split.test
+    assert sorted(tested) == sorted(subject), "each recording is tested in one fold"

@@ -1,0 +1,38 @@
+"""What the README promises, by its own commands; minutes each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sltune.cli import main
+
+SPACES = Path(__file__).parent.parent / "search_spaces"
+
+
+def sltune(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+@pytest.mark.slow
+def test_the_demo_learns_to_read_signs_of_signers_it_has_not_seen(tmp_path: Path) -> None:
+    table = json.loads(sltune("demo", "--out", tmp_path / "demo", "--json").stdout)
+    row = table["rows"][0]
+    assert row["n"] == 4
+    assert row["synthetic"]
+    assert row["mean"] >= 30
+    assert row["chance"] == pytest.approx(100 / 19)
+
+
+@pytest.mark.slow
+def test_real_n_mnist_samples_are_classified_at_92_per_cent(nmnist_folder: Path, tmp_path: Path) -> None:
+    sltune("import", nmnist_folder, "--source", "nmnist-folder", "--out", tmp_path / "data")
+    run = ("--data", tmp_path / "data", "--results", tmp_path, "--run", "nmnist", "--json")
+    row = json.loads(sltune("evaluate", SPACES / "nmnist.toml", *run).stdout)["rows"][0]
+    assert (row["n"], row["protocol"], row["synthetic"]) == (4, "train-val-test", False)
+    assert row["mean"] >= 92

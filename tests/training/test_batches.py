@@ -1,0 +1,315 @@
+"""Events of a batch into frames of shape (T, B, P, H, W), with places worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sltune.events.aedat import encode_address
+from sltune.events.samples import Samples
+from sltune.events.store import Sample, read_table, write_samples
+from sltune.training.batches import BatchSource, FrameFormat, Window, place_events, scatter
+
+CPU = torch.device("cpu")
+SMALL = (5, 7)
+Event = tuple[int, int, int, int]
+"""Time in µs since the first, row, column, polarity."""
+MakeSamples = Callable[..., Samples]
+
+
+@pytest.fixture
+def make_samples(tmp_path: Path) -> MakeSamples:
+    """Store samples of such events on a sensor of 5 rows and 7 columns, labelled 0, 1, 2 …"""
+
+    def make(signs: Sequence[Sequence[Event]], start_us: int = 0, sensor: tuple[int, int] = SMALL) -> Samples:
+        rows = []
+        for label, events in enumerate(signs):
+            time_us, row, column, polarity = np.array(events, np.uint32).T
+            address = ((row * sensor[1] + column) * 2 + polarity).astype(np.uint16)
+            rows.append(Sample(f"s{label}", "r", "u", "S1", label, "sign", start_us, address, time_us))
+        write_samples(tmp_path / "a.parquet", rows, sensor, {})
+        return Samples([read_table(tmp_path / "a.parquet")])
+
+    return make
+
+
+def ticks(bins: int, time_bin_ms: int = 10) -> list[Event]:
+    """One event in each bin, in column 0 of the row that its bin modulo 5 names, and one that ends the last bin."""
+    return [*((1000 * time_bin_ms * i, i % 5, 0, 0) for i in range(bins)), (1000 * time_bin_ms * bins, 0, 6, 1)]
+
+
+def source(samples: Samples, crop_bins: int | None, binning: str = "binary", downsample: int = 1) -> BatchSource:
+    frames = FrameFormat(SMALL, time_bin_ms=10, binning=binning, downsample=downsample)
+    return BatchSource(samples, np.arange(len(samples)), frames, crop_bins, CPU)
+
+
+def all_frames(samples: Samples, crop_bins: int | None, binning: str = "binary", downsample: int = 1) -> torch.Tensor:
+    """Return the frames of all samples as one batch from the start."""
+    (batch,) = source(samples, crop_bins, binning, downsample).evaluation(99)
+    (frames,) = batch.views
+    return frames
+
+
+def test_a_dvs128_address_falls_on_polarity_row_and_column(make_samples: MakeSamples) -> None:
+    """Rows are bits 8–14 of the address and columns bits 1–7, as in the tensors of the predecessor."""
+    samples = make_samples([[(0, 3, 100, 1), (12_000, 127, 0, 0), (20_000, 0, 0, 0)]], sensor=(128, 128))
+    assert samples.events(0)[0].tolist() == encode_address([3, 127, 0], [100, 0, 0], [1, 0, 0]).tolist()
+    (batch,) = BatchSource(samples, np.array([0]), FrameFormat((128, 128), 10), 2, CPU).evaluation(1)
+    (frames,) = batch.views
+    assert frames.shape == (2, 1, 2, 128, 128)
+    assert frames.nonzero().tolist() == [[0, 0, 1, 3, 100], [1, 0, 0, 127, 0]]
+    assert frames.dtype == torch.float32
+
+
+def test_places_in_a_batch_of_two_are_those_worked_out_by_hand(make_samples: MakeSamples) -> None:
+    """A frame of 2 · 5 · 7 values; two samples, so 140 values a bin."""
+    samples = make_samples(
+        [
+            [(0, 1, 2, 0), (9_999, 1, 2, 1), (10_000, 4, 6, 1), (20_000, 0, 0, 0)],
+            [(0, 0, 0, 0), (19_999, 2, 3, 0), (20_000, 0, 0, 0)],
+        ]
+    )
+    windows = [Window(0, 0, 2), Window(1, 0, 2)]
+    places = place_events(samples, windows, FrameFormat(SMALL, 10), crop_bins=2)
+    assert places.tolist() == [
+        *(1 * 7 + 2, 35 + 1 * 7 + 2, 140 + 35 + 4 * 7 + 6),
+        *(70 + 0, 140 + 70 + 2 * 7 + 3),
+    ]
+    assert places.dtype == np.int64
+
+
+def test_a_window_may_hold_a_sample_twice_and_begin_anywhere(make_samples: MakeSamples) -> None:
+    samples = make_samples([ticks(6)])
+    places = place_events(samples, [Window(0, 4, 6), Window(0, 1, 6)], FrameFormat(SMALL, 10), crop_bins=2)
+    assert places.tolist() == [4 * 7, 140, 70 + 7, 140 + 70 + 14]
+
+
+def test_windows_without_events_give_no_places(make_samples: MakeSamples) -> None:
+    samples = make_samples([[(0, 0, 0, 0), (99_000, 0, 0, 0)]])
+    assert place_events(samples, [Window(0, 4, 9)], FrameFormat(SMALL, 10), crop_bins=3).tolist() == []
+    assert place_events(samples, [], FrameFormat(SMALL, 10), crop_bins=3).tolist() == []
+
+
+def test_time_is_cut_to_milliseconds_of_the_recordings_clock_before_it_is_aligned(make_samples: MakeSamples) -> None:
+    """The sample begins at 1999 µs, in millisecond 1: 9001 µs later is millisecond 11, so 10 after the first."""
+    samples = make_samples([[(0, 0, 0, 0), (9_000, 1, 1, 0), (9_001, 2, 2, 0), (19_001, 3, 3, 0)]], start_us=1999)
+    assert all_frames(samples, 2).nonzero()[:, [0, 3]].tolist() == [[0, 0], [0, 1], [1, 2]]
+
+
+@given(
+    times=st.lists(st.integers(0, 100_000), min_size=1, max_size=30),
+    start_us=st.integers(0, 10**6),
+    time_bin_ms=st.integers(1, 40),
+    start_bin=st.integers(0, 12),
+    crop_bins=st.integers(1, 12),
+)
+def test_bins_are_those_of_the_predecessors_arithmetic(
+    times: list[int], start_us: int, time_bin_ms: int, start_bin: int, crop_bins: int
+) -> None:
+    """µs → ms, minus the first ms, div the bin; the last incomplete bin is dropped, but one is kept at least."""
+    true_us = sorted(time - min(times) for time in times)
+    ms = [(start_us + time) // 1000 - start_us // 1000 for time in true_us]
+    bins = max(1, ms[-1] // time_bin_ms)
+    expected = [m // time_bin_ms - start_bin for m in ms if m // time_bin_ms < bins]
+
+    class OneSample:
+        def events(self, _: int) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros(len(true_us), np.uint16), np.array(true_us, np.uint32)
+
+        def phase_us(self, _: int) -> int:
+            return start_us % 1000
+
+    frames = FrameFormat((1, 1), time_bin_ms)
+    places = place_events(OneSample(), [Window(0, start_bin, bins)], frames, crop_bins)  # type: ignore[arg-type]
+    assert (places // 2).tolist() == [bin_ for bin_ in expected if 0 <= bin_ < crop_bins]
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 3])
+def test_every_address_maps_to_its_merged_pixel_and_rests_to_none(downsample: int) -> None:
+    """5 rows and 7 columns: by 2 the last row and column are left over, by 3 the last two rows and one column."""
+    frames = FrameFormat(SMALL, 10, downsample=downsample)
+    rows, columns = {1: (5, 7), 2: (2, 3), 3: (1, 2)}[downsample]
+    assert frames.size == (rows, columns)
+    for row in range(5):
+        for column in range(7):
+            for polarity in range(2):
+                merged = row // downsample, column // downsample
+                place = polarity * rows * columns + merged[0] * columns + merged[1]
+                inside = row < rows * downsample and column < columns * downsample
+                assert frames.pixel[(row * 7 + column) * 2 + polarity] == (place if inside else -1)
+
+
+def test_left_over_rows_and_columns_are_dropped_and_merged_pixels_count_together(make_samples: MakeSamples) -> None:
+    samples = make_samples([[(0, 0, 0, 0), (1, 1, 1, 0), (2, 4, 0, 0), (3, 0, 6, 0), (4, 3, 5, 1)]])
+    frames = all_frames(samples, 1, "count", downsample=2)
+    assert frames.shape == (1, 1, 2, 2, 3)
+    assert frames[0, 0].tolist() == [[[2, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 1]]]
+
+
+def test_binary_frames_hold_ones_and_counts_the_number_of_events() -> None:
+    places = torch.tensor([0, 3, 3, 3])
+    shape = (1, 1, 2, 1, 2)
+    assert scatter(places, shape, "binary").flatten().tolist() == [1, 0, 0, 1]
+    assert scatter(places, shape, "count").flatten().tolist() == [1, 0, 0, 3]
+
+
+def test_normalized_frames_are_divided_by_each_samples_largest_count_in_the_crop() -> None:
+    """Two bins of two samples of four values: the first has counts 4 and 1, the second 2; a third none."""
+    counts = torch.zeros(2, 3, 2, 1, 2)
+    counts[0, 0, 0, 0, 0], counts[1, 0, 1, 0, 1], counts[1, 1, 0, 0, 1] = 4, 1, 2
+    places = torch.tensor([i for i, count in enumerate(counts.flatten().int().tolist()) for _ in range(count)])
+    frames = scatter(places, tuple(counts.shape), "normalized")
+    assert frames[:, 0].flatten().tolist() == [1, 0, 0, 0, 0, 0, 0, 0.25]
+    assert frames[:, 1].flatten().tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
+    assert frames[:, 2].flatten().tolist() == [0] * 8
+
+
+def test_normalization_looks_at_the_crop_only(make_samples: MakeSamples) -> None:
+    """The three events of the second bin lie outside a crop of one bin."""
+    late = [(10_000 + i, 0, 0, 0) for i in range(3)]
+    samples = make_samples([[(0, 0, 0, 0), (1, 0, 0, 0), (2, 1, 1, 0), *late, (20_000, 0, 0, 0)]])
+    frames = all_frames(samples, 1, "normalized")
+    assert (frames[0, 0, 0, 0, 0], frames[0, 0, 0, 1, 1]) == (1, 0.5)
+    assert all_frames(samples, 2, "normalized").amax() == 1
+    assert all_frames(samples, 2, "normalized")[0, 0, 0, 0, 0] == pytest.approx(2 / 3)
+
+
+def test_no_events_at_all_are_zeros_in_every_binning() -> None:
+    for binning in ("binary", "count", "normalized"):
+        assert (
+            scatter(torch.empty(0, dtype=torch.int64), (2, 1, 2, 3, 3), binning).tolist()
+            == np.zeros((2, 1, 2, 3, 3)).tolist()
+        )
+
+
+def test_an_unknown_binning_is_refused() -> None:
+    with pytest.raises(ValueError, match="binning must be binary, count or normalized, but got 'or'"):
+        scatter(torch.tensor([0]), (1, 1, 2, 1, 1), "or")
+
+
+def test_a_crop_beyond_the_end_is_padded_with_zeros(make_samples: MakeSamples) -> None:
+    """The event after the sample's last whole bin does not come back in the padding."""
+    frames = all_frames(make_samples([ticks(3), ticks(5)]), 8)
+    assert frames.shape == (8, 2, 2, 5, 7)
+    assert frames[:, 0].nonzero().tolist() == [[0, 0, 0, 0], [1, 0, 1, 0], [2, 0, 2, 0]]
+    assert frames[5:].sum() == 0
+    assert frames.sum() == 3 + 5
+
+
+def test_a_sample_shorter_than_one_bin_has_all_its_events_in_one(make_samples: MakeSamples) -> None:
+    samples = make_samples([[(0, 0, 0, 0), (8_000, 4, 6, 1)]])
+    assert source(samples, None).crop_bins == 1
+    assert all_frames(samples, None).nonzero().tolist() == [[0, 0, 0, 0, 0], [0, 0, 1, 4, 6]]
+
+
+def test_whole_samples_are_cropped_to_the_longest_of_the_part(make_samples: MakeSamples) -> None:
+    samples = make_samples([ticks(3), ticks(7), ticks(9)])
+    assert source(samples, None).crop_bins == 9
+    part = BatchSource(samples, np.array([0, 1]), FrameFormat(SMALL, 10), None, CPU)
+    assert (part.crop_bins, len(part)) == (7, 2)
+
+
+def test_events_out_of_order_fall_into_their_bins(make_samples: MakeSamples) -> None:
+    samples = make_samples([[(10_000, 1, 1, 0), (0, 2, 2, 0), (20_000, 0, 0, 0), (15_000, 3, 3, 0)]])
+    assert all_frames(samples, 2).nonzero()[:, [0, 3]].tolist() == [[0, 2], [1, 1], [1, 3]]
+
+
+def row_of_first_frame(frames: torch.Tensor) -> list[int]:
+    """ticks() puts the bin's number into the row."""
+    return [int(sample[0].nonzero()[0, 0]) for sample in frames[0]]
+
+
+@pytest.mark.parametrize(
+    ("bins", "crops", "starts"),
+    [(5, 1, [0]), (5, 2, [0, 3]), (5, 4, [0, 1, 2, 3]), (5, 3, [0, 1, 3]), (2, 3, [0, 0, 0]), (1, 2, [0, 0])],
+)
+def test_evaluation_crops_are_spread_evenly_from_the_start_to_the_end(
+    make_samples: MakeSamples, bins: int, crops: int, starts: list[int]
+) -> None:
+    """A crop of 2 bins leaves bins − 2 for the last start."""
+    (batch,) = source(make_samples([ticks(bins)]), 2).evaluation(8, crops)
+    views = list(batch.views)
+    assert [row_of_first_frame(view)[0] for view in views] == starts
+    assert {view.shape for view in views} == {(2, 1, 2, 5, 7)}
+
+
+def test_evaluation_gives_each_sample_once_in_order_in_batches_of_which_the_last_is_smaller(
+    make_samples: MakeSamples,
+) -> None:
+    samples = make_samples([ticks(1 + number) for number in range(5)])
+    part = BatchSource(samples, np.array([4, 0, 3]), FrameFormat(SMALL, 10), 5, CPU)
+    labels, sums = [], []
+    for batch in part.evaluation(2):
+        labels.append(batch.labels.tolist())
+        (frames,) = batch.views
+        sums.append(frames.sum(dim=(0, 2, 3, 4)).tolist())
+    assert labels == [[4, 0], [3]]
+    assert sums == [[5, 1], [4]]
+
+
+def test_training_without_an_order_keeps_the_order_given(make_samples: MakeSamples) -> None:
+    samples = make_samples([ticks(2)] * 5)
+    part = BatchSource(samples, np.array([3, 1, 4, 0, 2]), FrameFormat(SMALL, 10), 2, CPU)
+    for _ in range(2):
+        batches = part.training(2, "start", np.random.default_rng(0), None)
+        assert [batch.labels.tolist() for batch in batches] == [[3, 1], [4, 0], [2]]
+
+
+def test_training_with_an_order_gives_each_sample_once_and_the_same_for_the_same_seed(
+    make_samples: MakeSamples,
+) -> None:
+    part = source(make_samples([ticks(2)] * 12), 2)
+
+    def epoch(seed: int) -> list[int]:
+        batches = part.training(5, "start", np.random.default_rng(0), np.random.default_rng(seed))
+        return [label for batch in batches for label in batch.labels.tolist()]
+
+    assert sorted(epoch(1)) == list(range(12))
+    assert epoch(1) == epoch(1)
+    assert epoch(1) != epoch(2) != list(range(12))
+    assert part.indices.tolist() == list(range(12))
+
+
+def test_labels_follow_their_frames_through_a_shuffle(make_samples: MakeSamples) -> None:
+    part = source(make_samples([ticks(1 + number) for number in range(5)]), 5)
+    for batch in part.training(2, "start", np.random.default_rng(0), np.random.default_rng(3)):
+        (frames,) = batch.views
+        assert frames.sum(dim=(0, 2, 3, 4)).tolist() == [label + 1 for label in batch.labels.tolist()]
+
+
+def test_random_crops_are_consecutive_bins_of_the_sample_and_reach_the_last_start(make_samples: MakeSamples) -> None:
+    part = source(make_samples([ticks(5)] * 40), 2)
+    starts = []
+    for batch in part.training(8, "random", np.random.default_rng(0), None):
+        (frames,) = batch.views
+        for sample in frames.unbind(1):
+            first, second = (int(frame.nonzero()[0, 1]) for frame in sample)
+            assert second == first + 1
+            starts.append(first)
+    assert set(starts) == {0, 1, 2, 3}
+
+
+def test_random_crops_differ_from_epoch_to_epoch_only_by_their_stream(make_samples: MakeSamples) -> None:
+    part = source(make_samples([ticks(5)] * 12), 2)
+
+    def epoch(starts: np.random.Generator) -> list[int]:
+        return [
+            row for batch in part.training(4, "random", starts, None) for row in row_of_first_frame(next(batch.views))
+        ]
+
+    stream = np.random.default_rng(1)
+    first, second = epoch(stream), epoch(stream)
+    assert first != second
+    assert epoch(np.random.default_rng(1)) == first
+
+
+def test_evaluation_batches_keep_their_own_samples_when_all_are_taken_first(make_samples: MakeSamples) -> None:
+    samples = make_samples([ticks(1), ticks(3)])
+    batches = list(source(samples, 3).evaluation(1))
+    assert [sum(float(frames.sum()) for frames in batch.views) for batch in batches] == [1, 3]
