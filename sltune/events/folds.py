@@ -58,7 +58,9 @@ def split_recordings(
     train_at, test_at = list(KFold(folds, shuffle=True, random_state=seed).split(subjects))[fold]
     train, val, test = [subjects[i] for i in train_at], list[str](), [subjects[i] for i in test_at]
     if val_fraction is not None:
-        if len(train) < 2:
-            raise DataError(f"{len(train)} signer is left for training and validation; use fewer folds or more data")
-        train, val = train_test_split(train, test_size=val_fraction, random_state=seed + 1)
+        try:
+            train, val = train_test_split(train, test_size=val_fraction, random_state=seed + 1)
+        except ValueError as error:
+            text = f"{len(train)} signers cannot be split into training and {val_fraction:g} of them for validation"
+            raise DataError(f"{text}; lower evaluation.val_fraction, or use more data") from error
     return Split(*(tuple(name for subject in part for name in of[subject]) for part in (train, val, test)))

@@ -88,6 +88,9 @@ def _prepare(out: Path) -> None:
             if (out / file.file).is_file() and file_sha256(out / file.file) != file.sha256:
                 (out / file.file).unlink()
         (out / MANIFEST).unlink(missing_ok=True)
+        # What a killed import was writing.
+        for leftover in out.glob("recordings/.*.parquet.*"):
+            leftover.unlink()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
 

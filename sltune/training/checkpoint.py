@@ -24,17 +24,27 @@ def weights_from_bytes(network: SpikingNetwork, data: bytes) -> None:
     network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
 
 
-def load_weights(network: SpikingNetwork, file: Path) -> None:
-    """Load the weights of a ``.pt`` file that sltune wrote.
+def load_weights(network: SpikingNetwork, data: bytes, source: str) -> None:
+    """Load the content of a ``.pt`` file that sltune wrote; source is what errors call it.
 
     Raises:
-        DataError: the file is absent, no weights file, or of a network of another shape; says which parameter.
+        DataError: it is no weights file, or of a network of another shape; says which parameter.
     """
     try:
-        weights_from_bytes(network, file.read_bytes())
+        weights_from_bytes(network, data)
+    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
+        raise DataError(f"{source}: is no weights file: {error}") from error
+    except RuntimeError as error:
+        raise DataError(f"{source}: weights do not fit the network: {error}") from error
+
+
+def read_weights(file: Path) -> bytes:
+    """Return the content of a weights file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: weights cannot be read: {error.strerror}") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
-        raise DataError(f"{file}: is no weights file: {error}") from error
-    except RuntimeError as error:
-        raise DataError(f"{file}: weights do not fit the network: {error}") from error

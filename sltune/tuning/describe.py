@@ -15,7 +15,7 @@ from sltune.events.store import Manifest, read_manifest, read_table
 from sltune.record import TrialKey
 from sltune.training.fit import train_epoch
 from sltune.tuning.campaign import plan
-from sltune.tuning.job import Job, Trainer, split_of
+from sltune.tuning.job import Job, Trainer, split_of, starting_weights
 
 BATCHES_TIMED = 3
 
@@ -48,7 +48,9 @@ def _describe_trial(
     key = planned[0]
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(Job(key, configuration, manifest.sensor, len(manifest.classes)), samples, split, device)
+    weights = starting_weights(configuration, key.fold)
+    job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+    trainer = Trainer(job, samples, split, device)
     sizes = [len(trainer.train), len(trainer.val) if split.val else 0, len(trainer.test)]
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     height, width = trainer.frames.size

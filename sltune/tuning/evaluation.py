@@ -26,8 +26,8 @@ from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, locked, plan, write_run_info
 from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
-from sltune.tuning.executor import Placement, execute
-from sltune.tuning.job import split_of
+from sltune.tuning.executor import Placement, SharedData, execute
+from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
 
 
@@ -86,8 +86,7 @@ def resume_evaluation(
 class _Ready:
     """All that trials need, checked: the data in the object store, the parts of each trial, and a place to run."""
 
-    references: list[Any]
-    sensor: tuple[int, int]
+    shared: SharedData
     splits: Mapping[TrialKey, Split]
     recordings: tuple[str, ...]
     placement: Placement
@@ -101,22 +100,33 @@ def _ready(
     check_fraction(request.gpus_per_trial or 0)
     with connected(request, data_bytes(manifest)):
         share = share_for(request, len(planned))
-        references = put_dataset(data, manifest)
-        recordings = Samples(ray.get(references)).recordings()
+        weights = _put_weights(configuration, planned, manifest)
+        tables = put_dataset(data, manifest)
+        recordings = Samples(ray.get(tables)).recordings()
         yield _Ready(
-            references,
-            manifest.sensor,
+            SharedData(tables, weights, manifest.sensor),
             {key: split_of(configuration, recordings, key.fold, key.seed) for key in planned},
             tuple(recording.name for recording in recordings),
             Placement(share, slots(share, request), request.device),
         )
 
 
+def _put_weights(configuration: Configuration, planned: Sequence[TrialKey], manifest: Manifest) -> dict[int, Any]:
+    """Check that each fold's network can be made, and put the weights that it starts from into the object store."""
+    references = {}
+    for key in {key.fold: key for key in planned}.values():
+        weights = starting_weights(configuration, key.fold)
+        Job(key, configuration, manifest.sensor, len(manifest.classes), weights).network()
+        if weights is not None:
+            references[key.fold] = ray.put(weights)
+    return references
+
+
 def _run(campaign: Campaign, ready: _Ready, display: Display) -> None:
     _export_folds(campaign.folder, ready)
     epochs = campaign.configuration.training.epochs
     with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
-        execute(campaign, ready.references, ready.sensor, ready.placement, progress)
+        execute(campaign, ready.shared, ready.placement, progress)
     _judge(campaign)
 
 

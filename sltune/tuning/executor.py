@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -35,42 +36,30 @@ class Placement:
     device: str
 
 
-def execute(
-    campaign: Campaign, references: Sequence[Any], sensor: tuple[int, int], placement: Placement, progress: Progress
-) -> None:
-    """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
+@dataclass(frozen=True)
+class SharedData:
+    """What trials read from the object store.
 
-    Args:
-        references: the dataset's tables in the object store.
+    tables: references of the dataset's tables. weights: those of the weights to start from, by fold.
+    """
+
+    tables: Sequence[Any]
+    weights: Mapping[int, Any]
+    sensor: tuple[int, int]
+
+
+def execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
+    """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
 
     Raises:
         UsageError: the run folder cannot be written any more.
     """
     _quieten_tune()
-    data = {"tables": list(references), "sensor": sensor, "classes": len(campaign.dataset.classes)}
-    worker = tune.with_resources(
-        tune.with_parameters(TrialWorker, data=data), {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
-    )
+    data = {**vars(shared), "classes": len(campaign.dataset.classes)}
     reporter = _Reporter(campaign, progress)
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
-        tuner = tune.Tuner(
-            worker,
-            tune_config=tune.TuneConfig(
-                search_alg=_CampaignSearcher(campaign, placement.device),
-                num_samples=campaign.left,
-                max_concurrent_trials=placement.concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                name="run",
-                verbose=0,
-                callbacks=[reporter],
-                failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
+        tuner = _tuner(campaign, data, placement, reporter, scratch)
         try:
             tuner.fit()
         except TuneError:
@@ -78,6 +67,29 @@ def execute(
                 raise
             again = f"make room, then: sltune resume {campaign.folder.root}"
             raise UsageError(f"{reporter.error}; {again}") from None
+
+
+def _tuner(
+    campaign: Campaign, data: Mapping[str, Any], placement: Placement, reporter: _Reporter, scratch: str
+) -> tune.Tuner:
+    resources = {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(TrialWorker, data=data), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=_CampaignSearcher(campaign, placement.device),
+            num_samples=campaign.left,
+            max_concurrent_trials=placement.concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=scratch,
+            name="run",
+            verbose=0,
+            callbacks=[reporter],
+            failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
 
 
 class _CampaignSearcher(Searcher):
@@ -141,12 +153,9 @@ class _Reporter(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a trial whose process or node died more often than it is retried."""
-        error = (
-            f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time: {trial.error_file or 'no trace'}"
-        )
-        if trial.error_file and os.path.exists(trial.error_file):
-            with open(trial.error_file, encoding="utf-8", errors="replace") as file:
-                error = f"the worker process died {RETRIES_AFTER_DEATH + 1} times; the last time:\n{file.read()}"
+        trace = Path(trial.error_file) if trial.error_file else None
+        last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
+        error = f"the worker was lost {RETRIES_AFTER_DEATH + 1} times; the last time:\n{last}"
         self._finish(_key(trial), Finished("failed", error, {}, {}, None, {}, {}, {}))
 
     def _finish(self, key: TrialKey, finished: Finished) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from sltune.config import Configuration
+from sltune.errors import UsageError
 from sltune.events.folds import Split, select_sessions, split_recordings
 from sltune.events.samples import RecordingInfo, Samples
 from sltune.record import Status, TrialKey
 from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.training.batches import Batch, BatchSource, FrameFormat
-from sltune.training.checkpoint import load_weights, weights_from_bytes, weights_to_bytes
+from sltune.training.checkpoint import load_weights, read_weights, weights_from_bytes, weights_to_bytes
 from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, evaluate, fit
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
@@ -27,12 +28,48 @@ from sltune.training.streams import numpy_stream, seed_torch
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, on which data. sensor: (height, width) in pixels."""
+    """What to train, on which data. sensor: (height, width) in pixels; weights: to start from, None for fresh ones."""
 
     key: TrialKey
     configuration: Configuration
     sensor: tuple[int, int]
     classes: int
+    weights: bytes | None = None
+
+    @property
+    def frames(self) -> FrameFormat:
+        """How events become frames."""
+        sampling = self.configuration.sampling
+        return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+
+    def network(self) -> SpikingNetwork:
+        """Return the network as training starts with it.
+
+        Raises:
+            UsageError: the frames are too small for it.
+            DataError: the weights do not fit it.
+        """
+        config, neuron = self.configuration.network, self.configuration.neuron
+        lif = LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
+        options = NetworkOptions(config.norm, config.dropout, config.init)
+        seed_torch(self.key.seed, self.key.fold, "weights")
+        try:
+            network = SpikingNetwork(config.name, self.frames.size, self.classes, lif, options)
+        except ValueError as error:
+            raise UsageError(f"network.name = {config.name}: {error}") from error
+        if self.weights is not None:
+            load_weights(network, self.weights, config.weights_for(self.key.fold))
+        return network
+
+
+def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
+    """Return the content of the weights file that the configuration names for a fold; None where it names none.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = configuration.network.weights_for(fold)
+    return read_weights(Path(path)) if path else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +126,7 @@ class Trainer:
         self.device = device
         self.selects_on_test = not split.val
         self._make_batches(samples, split)
-        self.network = _make_network(job, self.frames.size).to(device)
+        self.network = job.network().to(device)
         optimizer = _optimizer_options(self.config)
         self.optimizer = make_optimizer(self.network.parameters(), optimizer)
         self.schedule = make_schedule(self.optimizer, optimizer, self.config.training.epochs)
@@ -156,7 +193,7 @@ class Trainer:
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
-        self.frames = FrameFormat(self.job.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+        self.frames = self.job.frames
         self.train = self._part(samples, split.train, sampling.train_bins)
         self.test = self._part(samples, split.test, sampling.eval_bins)
         self.val = self.test if self.selects_on_test else self._part(samples, split.val, sampling.eval_bins)
@@ -175,21 +212,6 @@ class Trainer:
     def _evaluate(self, part: BatchSource) -> Evaluation:
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
         return evaluate(self.network, batches, self.options)
-
-
-def _make_network(job: Job, size: tuple[int, int]) -> SpikingNetwork:
-    config, neuron = job.configuration.network, job.configuration.neuron
-    seed_torch(job.key.seed, job.key.fold, "weights")
-    network = SpikingNetwork(
-        config.name,
-        size,
-        job.classes,
-        LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width),
-        NetworkOptions(config.norm, config.dropout, config.init),
-    )
-    if weights := config.weights_for(job.key.fold):
-        load_weights(network, Path(weights))
-    return network
 
 
 def _fit_options(config: Configuration) -> FitOptions:

@@ -41,7 +41,7 @@ class TrialWorker(tune.Trainable):
         return {JOB: {"key": asdict(key), "configuration": configuration.model_dump(mode="json"), "device": device}}
 
     def setup(self, config: dict[str, Any], data: Mapping[str, Any] | None = None) -> None:
-        """Take a first job. data: "tables" (references in the object store), "sensor" and "classes"."""
+        """Take a first job. data: "tables" and, by fold, "weights" (references), "sensor" and "classes"."""
         assert data is not None, "tune.with_parameters passes it"
         self._data = data
         self._samples = Samples(ray.get(list(data["tables"])))
@@ -81,11 +81,14 @@ class TrialWorker(tune.Trainable):
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
         device = _torch_device(self._device_choice)
+        key = TrialKey(**job["key"])
+        weights = self._data["weights"].get(key.fold)
         work = Job(
-            TrialKey(**job["key"]),
+            key,
             Configuration.model_validate(job["configuration"]),
             self._data["sensor"],
             self._data["classes"],
+            None if weights is None else ray.get(weights),
         )
         yield from run_job(work, self._samples, device)
 

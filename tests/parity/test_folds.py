@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from sltune.errors import DataError
 from sltune.events.folds import Split, select_sessions, split_recordings
 from sltune.events.samples import RecordingInfo
 from tests import reference_impl as reference
@@ -102,3 +103,9 @@ def test_no_signer_is_in_two_parts(
         assert bool(split.val) == (val_fraction is not None)
         tested += split.test
     assert sorted(tested) == sorted(subject), "each recording is tested in one fold"
+
+
+def test_a_validation_part_that_leaves_nobody_to_train_on_is_refused_with_the_numbers() -> None:
+    signers = [RecordingInfo(f"user{i:02d}_dc", f"user{i:02d}", "S2") for i in range(8)]
+    with pytest.raises(DataError, match=r"6 signers cannot be split into training and 0\.9 of them for validation"):
+        split_recordings(signers, fold=0, folds=4, seed=0, val_fraction=0.9)

@@ -260,6 +260,13 @@ def test_the_rate_drops_to_a_tenth_from_epoch_26_on(signs: Signs, monkeypatch: p
     assert rates == pytest.approx([1e-3] * 25 + [1e-4] * 25 + [1e-5])
 
 
+def test_each_epoch_has_random_crops_of_its_own_and_has_them_again_when_asked_again(signs: Signs) -> None:
+    trainer = signs.trainer(configuration("optimized"))
+    one, again, two = (taken(trainer.train_batches(epoch)) for epoch in (1, 1, 2))
+    assert_batches_equal(one, again)
+    assert not any(torch.equal(x, other) for (x, _), (other, _) in zip(one, two, strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("space", "batch_size"), [("paper", 2), ("optimized", 8)])
 def test_a_full_size_training_step_equals_the_predecessors(signs: Signs, space: str, batch_size: int) -> None:

@@ -12,7 +12,7 @@ from sltune.errors import DataError
 from sltune.events.samples import Samples
 from sltune.events.store import read_manifest, read_table
 from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, run_job, split_of
+from sltune.tuning.job import Job, Outcome, run_job, split_of, starting_weights
 from tests.small import CLASSES, SENSOR, quick
 
 
@@ -20,7 +20,8 @@ def run(
     dataset: Path, configuration: Configuration, fold: int = 0, seed: int = 0
 ) -> tuple[list[dict[str, float]], Outcome]:
     samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
-    job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES))
+    weights = starting_weights(configuration, fold)
+    job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES), weights)
     *rows, outcome = run_job(job, samples, torch.device("cpu"))
     assert isinstance(outcome, Outcome)
     return [row for row in rows if not isinstance(row, Outcome)], outcome
