@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def demo(out: Path, options: RunOptions) -> None:
     from sltune.demo import run_demo
 
     run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
-    _print_report(out / "results" / "demo", options.as_json)
+    _print_report([out / "results" / "demo"], options.table_format)
 
 
 @main.command()
@@ -188,11 +188,11 @@ def resume(run: Path, data: Path | None, retry_failed: bool, options: RunOptions
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
 def report(runs: tuple[Path, ...], form: Format, ddof: str, published: bool) -> None:
-    """Print the mean ± std table of runs."""
-    from sltune.report.formats import render
-    from sltune.report.table import load_runs, table
+    """Print the mean ± std table of runs.
 
-    click.echo(render(table(load_runs(runs), int(ddof), published), form), nl=False)
+    The table of a single run is also written in every format into its folder report/.
+    """
+    _print_report(runs, form, int(ddof), published)
 
 
 @main.command()
@@ -224,18 +224,23 @@ def _then_report(work: Callable[[], None], run: Path, options: RunOptions) -> No
     try:
         work()
     except SomeTrialsFailed:
-        _print_report(run, options.as_json)
+        _print_report([run], options.table_format)
         raise
-    _print_report(run, options.as_json)
+    _print_report([run], options.table_format)
 
 
-def _print_report(run: Path, as_json: bool) -> None:
+def _print_report(runs: Sequence[Path], form: Format, ddof: int = 1, published: bool = True) -> None:
     from sltune.report.formats import render, write_report
     from sltune.report.table import load_runs, table
 
-    result = table(load_runs([run]))
-    write_report(run, result)
-    click.echo(render(result, "json" if as_json else "md"), nl=False)
+    result = table(load_runs(runs), ddof, published)
+    click.echo(render(result, form), nl=False)
+    if len(runs) == 1:
+        try:
+            write_report(runs[0], result)
+        except UsageError as error:
+            # Another's run may be read-only; the table stands on the screen all the same.
+            click.echo(f"warning: {error}", err=True)
 
 
 if __name__ == "__main__":

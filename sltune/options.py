@@ -15,6 +15,7 @@ from sltune.errors import UsageError
 
 if TYPE_CHECKING:
     from sltune.record import RunFolder
+    from sltune.report.formats import Format
     from sltune.space import Space
     from sltune.tuning.cluster import Request
     from sltune.tuning.evaluation import Display
@@ -31,6 +32,11 @@ class RunOptions:
     max_concurrent: int | None
     as_json: bool
     quiet: bool
+
+    @property
+    def table_format(self) -> Format:
+        """The format of the table that is printed at the end."""
+        return "json" if self.as_json else "md"
 
     def request(self) -> Request:
         """Return what the flags ask of the cluster.
