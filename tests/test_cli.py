@@ -158,6 +158,14 @@ def test_a_run_that_exists_is_refused_with_the_command_that_goes_on(dataset: Pat
     assert f"sltune resume {tmp_path}/run" in result.stderr
 
 
+def test_a_run_folder_that_names_no_dataset_cannot_be_resumed(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"schema": 1, "trials": []}')
+    (tmp_path / "space.toml").write_text("")
+    result = sltune("resume", tmp_path)
+    assert result.exit_code == 3
+    assert "run.json: does not name the dataset" in result.stderr
+
+
 def test_check_prints_the_resolved_space_and_what_would_run(dataset: Path) -> None:
     result = sltune("check", SPACES / "nmnist.toml", "--data", dataset, "--set", "training.epochs=3")
     assert result.exit_code == 0, result.stderr

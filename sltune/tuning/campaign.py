@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sltune.config import Configuration
-from sltune.errors import UsageError
+from sltune.errors import DataError, UsageError
 from sltune.files import write_whole
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
 
@@ -41,6 +41,9 @@ class Campaign:
     Args:
         planned: every trial of the run, in the order in which they are handed out.
         retry_failed: hand out trials that failed or diverged earlier once more.
+
+    Raises:
+        DataError: the folder holds records of another configuration, which must not share a mean with new ones.
     """
 
     def __init__(
@@ -56,6 +59,11 @@ class Campaign:
         self.dataset = dataset
         self.planned = planned
         self.records: dict[TrialKey, Record] = {record.key: record for record in folder.records()}
+        settings = configuration.model_dump(mode="json")
+        for record in self.records.values():
+            if record.config != settings:
+                text = f"{folder.space_toml}: is not the configuration of the record of {record.key.name}"
+                raise DataError(f"{text}; restore it, or evaluate the new one in a run of its own")
         again = {key for key, record in self.records.items() if retry_failed and record.status != "done"}
         self._waiting = deque(key for key in planned if key not in self.records or key in again)
         self._open = set(self._waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,12 +53,15 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     configuration = space.configuration()
     manifest = read_manifest(data)
     planned = plan(configuration)
+    _refuse_existing(folder)
     with _ready(configuration, planned, data, manifest, request) as ready, locked(folder):
-        if folder.run_json.exists():
-            raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
+        # Once more, since another process may have begun it while Ray started.
+        _refuse_existing(folder)
         write_whole(folder.space_toml, space.to_toml())
         write_run_info(folder, planned, _facts(folder, data, manifest))
-        _run(Campaign(folder, configuration, _dataset_info(manifest), planned), ready, display)
+        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned)
+        _run(campaign, ready, display)
+    _judge(campaign)
 
 
 def resume_evaluation(
@@ -68,10 +72,13 @@ def resume_evaluation(
     Args:
         data: where the dataset lies now; None for where it lay when the run began.
     """
-    info = folder.info()
-    data = data or Path(info["dataset"]["path"])
+    try:
+        facts = folder.info()["dataset"]
+        data, fingerprint = data or Path(facts["path"]), facts["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder.run_json}: does not name the dataset ({error}); not written by sltune") from error
     manifest = read_manifest(data)
-    if manifest.fingerprint != info["dataset"]["fingerprint"]:
+    if manifest.fingerprint != fingerprint:
         raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
     configuration = space.configuration()
     planned = folder.planned()
@@ -80,6 +87,12 @@ def resume_evaluation(
         if campaign.left:
             with _ready(configuration, planned, data, manifest, request) as ready:
                 _run(campaign, ready, display)
+    _judge(campaign)
+
+
+def _refuse_existing(folder: RunFolder) -> None:
+    if folder.run_json.exists():
+        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,6 @@ def _run(campaign: Campaign, ready: _Ready, display: Display) -> None:
     epochs = campaign.configuration.training.epochs
     with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
         execute(campaign, ready.shared, ready.placement, progress)
-    _judge(campaign)
 
 
 def _judge(campaign: Campaign) -> None:
@@ -177,6 +189,8 @@ def _facts(folder: RunFolder, data: Path, manifest: Manifest) -> Mapping[str, An
 
 def _git_commit() -> str | None:
     """Return the commit of the source tree that sltune runs from; None where it is installed."""
-    here = Path(__file__).parent
-    result = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None if result.returncode == 0 else None
+    root = Path(__file__).parents[2]
+    if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
+        return None
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None

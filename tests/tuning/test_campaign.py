@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sltune.errors import UsageError
+from sltune.errors import DataError, UsageError
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.tuning.campaign import Campaign, Finished, locked, plan, write_run_info
 from tests.small import quick
@@ -63,6 +63,13 @@ def test_failed_trials_are_handed_out_again_only_on_request_and_keep_both_record
     folder = RunFolder(tmp_path).trial(key).path
     assert {file.name for file in folder.glob("record*")} == {"record.json", "record.1.json"}
     assert [record.metrics["test_accuracy"] for record in RunFolder(tmp_path).records()] == [0.75]
+
+
+def test_records_of_another_configuration_are_never_mixed_in(tmp_path: Path) -> None:
+    campaign(tmp_path).finish(TrialKey("c0000", 0, 0), finished())
+    other = quick(evaluation__seeds=[0, 5], evaluation__folds=2, neuron__decay=0.5)
+    with pytest.raises(DataError, match=r"space\.toml: is not the configuration of the record of c0000-f0-s0"):
+        Campaign(RunFolder(tmp_path), other, DATASET, plan(other))
 
 
 def test_a_result_that_comes_twice_leaves_the_first_record(tmp_path: Path) -> None:
