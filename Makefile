@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
+	rm -rf demo
 	$(BIN)/sltune demo --out demo
 
 test: $(VENV)/installed

@@ -60,10 +60,12 @@ def demo(out: Path, options: RunOptions) -> None:
     Writes recordings, imports them, trains and tests a small network on 4 folds, and prints the table;
     a few minutes on two cores.
     """
-    from sltune.demo import run_demo
+    from sltune.demo import demo_run, run_demo
 
-    run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
-    _print_report([out / "results" / "demo"], options.table_format)
+    def work() -> None:
+        run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
+
+    _then_report(work, demo_run(out), options)
 
 
 @main.command()
@@ -206,6 +208,8 @@ def convert(network_yaml: Path, out: Path | None) -> None:
     from sltune.convert import convert_network_yaml
     from sltune.files import write_whole
 
+    if out is not None and out.exists():
+        raise UsageError(f"{out}: exists; choose another --out")
     try:
         text = network_yaml.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

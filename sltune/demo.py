@@ -18,8 +18,13 @@ from sltune.tuning.evaluation import Display, start_evaluation
 RECORDINGS = 12
 
 
-def run_demo(out: Path, request: Request, display: Display, say: Callable[[str], None]) -> RunFolder:
-    """Run the demo below out and return its run folder.
+def demo_run(out: Path) -> Path:
+    """Return the run folder of a demo below out."""
+    return out / "results" / "demo"
+
+
+def run_demo(out: Path, request: Request, display: Display, say: Callable[[str], None]) -> None:
+    """Run the demo below out.
 
     Raises:
         UsageError: out is not empty; it is not ours to overwrite.
@@ -33,9 +38,7 @@ def run_demo(out: Path, request: Request, display: Display, say: Callable[[str],
     manifest = import_source(open_slanimals(recordings), data)
     samples = sum(file.samples for file in manifest.files)
     say(f"3/3 training on {samples} samples, 4 folds, each tested on signers that it has not seen")
-    folder = RunFolder(out / "results" / "demo")
-    start_evaluation(load_space(demo_space()), data, folder, request, display)
-    return folder
+    start_evaluation(load_space(demo_space()), data, RunFolder(demo_run(out)), request, display)
 
 
 def demo_space() -> Path:

@@ -58,7 +58,7 @@ def import_source(
         DataError: something cannot be read; names up to 20 places at once. No manifest is written then.
         UsageError: out holds something else, or cannot be written.
     """
-    _prepare(out)
+    _prepare(source, out)
     results, unreadable = list[Imported](), list[str]()
     for file in source.files:
         try:
@@ -74,20 +74,22 @@ def import_source(
         raise DataError(_list_errors(["nothing could be imported", *errors]))
     manifest = _manifest(source, out, results, [*unreadable, *map(str, findings)])
     write_whole(out / MANIFEST, manifest.to_json())
+    for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in manifest.files}:
+        stray.unlink()
     return manifest
 
 
-def _prepare(out: Path) -> None:
-    """Make out ready: refuse what is no dataset, withdraw damaged files and the manifest, which may soon be untrue."""
+def _prepare(source: Source, out: Path) -> None:
+    """Make out ready: refuse what is no dataset, or one of another source, and take damaged files away."""
     if not out.exists():
         return
     if not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")
     try:
-        for file in _files_of_dataset(out):
+        for file in _files_of_dataset(source, out):
             if (out / file.file).is_file() and file_sha256(out / file.file) != file.sha256:
+                (out / MANIFEST).unlink(missing_ok=True)
                 (out / file.file).unlink()
-        (out / MANIFEST).unlink(missing_ok=True)
         # What a killed import was writing.
         for leftover in out.glob("recordings/.*.parquet.*"):
             leftover.unlink()
@@ -95,14 +97,17 @@ def _prepare(out: Path) -> None:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
 
 
-def _files_of_dataset(out: Path) -> tuple[StoredFile, ...]:
+def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
     """Return what the manifest lists; nothing where an import was killed, which leaves only sample files.
 
     Raises:
-        UsageError: there is no manifest, but something else than sample files.
+        UsageError: it is another source's dataset, or there is no manifest, but something else than sample files.
     """
     try:
-        return read_manifest(out).files
+        manifest = read_manifest(out)
+        if (manifest.name, manifest.sensor) != (source.name, source.sensor):
+            raise UsageError(f"{out}: holds {manifest.name}; choose another --out for {source.name}")
+        return manifest.files
     except DataError as error:
         own = (out / "recordings", out / MANIFEST)
         for entry in sorted([*out.glob("*"), *out.glob("recordings/*")]):
@@ -123,6 +128,11 @@ def _import_file(source: Source, file: SourceFile, out: Path) -> Imported:
     if not samples:
         raise DataError("\n".join(map(str, found)) or f"{file.name}: holds no samples")
     metadata = {"source_sha256": sha256, "findings": json.dumps([asdict(finding) for finding in found])}
+    # From here on the manifest would be untrue; a source that cannot be read leaves the dataset as it was.
+    try:
+        (out / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
     write_samples(target, samples, source.sensor, metadata)
     return Imported(describe_file(out, target), tuple(found), reused=False)
 

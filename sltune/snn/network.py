@@ -155,7 +155,9 @@ class SpikingNetwork(nn.Module):
             spikes = self._drop_out(spikes.flatten(2))
         synapses = self.get_submodule(layer.name)
         norm = self._modules.get(f"{layer.name}_norm")
-        return _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
+        current = _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
+        # Autocast may leave bfloat16, in which potentials drift and spikes are counted no further than 256.
+        return current.float() if current.dtype == torch.bfloat16 else current
 
     def _drop_out(self, spikes: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:

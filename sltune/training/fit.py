@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from sltune.snn.network import SpikingNetwork
 from sltune.training.batches import Batch
 
-# Long samples are simulated in stretches of so many input values, so that memory does not grow with their length.
+# Long samples are simulated in stretches of so many input values, so that the layers' memory does not grow with them.
 STRETCH_VALUES = 1 << 23
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
@@ -74,6 +74,10 @@ class Campaign:
         """How many trials are still to be finished."""
         return len(self._open)
 
+    def states(self) -> dict[TrialKey, str]:
+        """Return the state of every planned trial: "waiting", or its record's status."""
+        return {key: "waiting" if key in self._open else self.records[key].status for key in self.planned}
+
     def next_trial(self) -> TrialKey | None:
         """Hand out the next trial; None when all are out."""
         return self._waiting.popleft() if self._waiting else None
@@ -105,6 +109,8 @@ class Campaign:
             write_whole(trial.best_weights, finished.weights)
         if finished.error:
             write_whole(trial.error_txt, finished.error + "\n")
+        else:
+            trial.error_txt.unlink(missing_ok=True)
         record = Record(
             schema_version=SCHEMA,
             run=self.folder.root.name,
@@ -144,16 +150,23 @@ def locked(folder: RunFolder) -> Iterator[None]:
     """Hold the run folder for this process; the lock ends with the process, however that ends.
 
     Raises:
-        UsageError: another process has it.
+        UsageError: another process has it, or it cannot be written.
     """
-    folder.root.mkdir(parents=True, exist_ok=True)
-    with open(folder.lock, "a+") as handle:
+    with _open_lock(folder) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             handle.seek(0)
             raise UsageError(f"{folder.root}: in use by process {handle.read().strip() or '?'}") from error
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
         yield
+
+
+def _open_lock(folder: RunFolder) -> TextIO:
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        return open(folder.lock, "a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder.root}: cannot be written: {error.strerror}") from error

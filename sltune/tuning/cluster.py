@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from sltune.events.store import Manifest, read_table
 # Arrow holds two bytes of address and four of time an event where the sensor has at most 2^16 addresses.
 BYTES_PER_EVENT = {True: 6, False: 8}
 STORE_HEADROOM = 256 << 20
-MAX_SHARERS = 4
+# So many trials share a GPU unless the user says otherwise, and so many at the very most.
+AUTO_SHARERS, MOST_SHARERS = 4, 100
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     # 2.60 no longer hides GPUs from workers that asked for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    # Nobody who evaluates a network expects reports on it to go elsewhere.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if request.address:
             ray.init(address=request.address, **quiet)
@@ -70,9 +75,23 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
             f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
         ) from error
     try:
-        yield
+        with _orderly_end():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Take SIGTERM, by which batch systems end jobs, as Ctrl-C; Ray would answer it with a crash."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def share_for(request: Request, trials: int) -> Share:
@@ -101,9 +120,13 @@ def check_fraction(gpus: float) -> float:
     Raises:
         UsageError: it is none of these; 0.6 and 0.4 on nodes of two GPUs hang Ray.
     """
-    inverse = 1 / gpus if gpus > 0 else 1.0
-    if math.isfinite(gpus) and gpus >= 0 and min(abs(gpus - round(gpus)), abs(inverse - round(inverse))) < 1e-6:
-        return gpus
+    if math.isfinite(gpus) and gpus >= 0:
+        if gpus == round(gpus):
+            return gpus
+        # 0.33 and 0.3333 mean a third.
+        sharers = round(1 / gpus) if gpus >= 1 / MOST_SHARERS else 1
+        if abs(gpus * sharers - 1) < 0.02:
+            return 1 / sharers
     raise UsageError(f"--gpus-per-trial must be 0, 1/k (1, 0.5, 0.25, …) or a whole number, but got {gpus:g}")
 
 
@@ -158,4 +181,4 @@ def _automatic_share(gpus: float, trials: int) -> float:
     """Give each trial a whole GPU while there are enough, then pack up to four on one."""
     if not gpus:
         return 0.0
-    return 1 / min(MAX_SHARERS, max(1, math.ceil(trials / gpus)))
+    return 1 / min(AUTO_SHARERS, max(1, math.ceil(trials / gpus)))

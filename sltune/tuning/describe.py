@@ -13,7 +13,7 @@ from sltune.config import Configuration
 from sltune.events.samples import Samples
 from sltune.events.store import Manifest, read_manifest, read_table
 from sltune.record import TrialKey
-from sltune.training.fit import train_epoch
+from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.campaign import plan
 from sltune.tuning.job import Job, Trainer, split_of, starting_weights
 
@@ -59,7 +59,11 @@ def _describe_trial(
         f"network {configuration.network.name}: {parameters:,} parameters, frames of 2×{height}×{width}, "
         f"{trainer.train.crop_bins} time steps in training and {trainer.test.crop_bins} in evaluation"
     )
-    seconds = _seconds_per_sample(trainer)
+    try:
+        seconds = _seconds_per_sample(trainer)
+    except Diverged as error:
+        yield f"training diverges within the first {BATCHES_TIMED} batches: {error}"
+        return
     hours = seconds * sizes[0] * configuration.training.epochs * len(planned) / 3600
     yield (
         f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
@@ -70,7 +74,7 @@ def _describe_trial(
 def _seconds_per_sample(trainer: Trainer) -> float:
     """Train on the first few batches, with one thread as a trial has, and time it."""
     torch.set_num_threads(1)
-    batches = list(islice(trainer.train_batches(1), BATCHES_TIMED))
+    batches = islice(trainer.train_batches(1), BATCHES_TIMED)
     started = time.perf_counter()
     _, samples = train_epoch(trainer.network, trainer.optimizer, batches, trainer.options)
     return (time.perf_counter() - started) / samples

@@ -138,7 +138,7 @@ def _put_weights(configuration: Configuration, planned: Sequence[TrialKey], mani
 def _run(campaign: Campaign, ready: _Ready, display: Display) -> None:
     _export_folds(campaign.folder, ready)
     epochs = campaign.configuration.training.epochs
-    with Progress(display.console, display.mode, campaign.planned, epochs) as progress:
+    with Progress(display.console, display.mode, campaign.states(), epochs) as progress:
         execute(campaign, ready.shared, ready.placement, progress)
 
 
@@ -174,7 +174,7 @@ def _dataset_info(manifest: Manifest) -> DatasetInfo:
 
 
 def _facts(folder: RunFolder, data: Path, manifest: Manifest) -> Mapping[str, Any]:
-    packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
+    packages = ("torch", "ray", "numpy", "pyarrow", "scikit-learn", "tonic")
     return {
         "name": folder.root.name,
         "kind": "evaluate",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
                 raise
             again = f"make room, then: sltune resume {campaign.folder.root}"
             raise UsageError(f"{reporter.error}; {again}") from None
+        finally:
+            reporter.close()
 
 
 def _tuner(
@@ -138,7 +141,7 @@ class _Reporter(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         key = _key(trial)
-        try:
+        with self._noting_errors():
             if ROW in result:
                 self._campaign.add_epoch(key, result[ROW])
                 self._scalars.epoch(key, result[ROW])
@@ -147,16 +150,26 @@ class _Reporter(tune.Callback):
                 # Taken out, since Tune would keep the weights of every trial in memory.
                 outcome: Outcome = result.pop(OUTCOME)
                 self._finish(key, _finished(outcome, result))
-        except (SltuneError, OSError) as error:
-            self.error = error
-            raise
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a trial whose process or node died more often than it is retried."""
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
         error = f"the worker was lost {RETRIES_AFTER_DEATH + 1} times; the last time:\n{last}"
-        self._finish(_key(trial), Finished("failed", error, {}, {}, None, {}, {}, {}))
+        with self._noting_errors():
+            self._finish(_key(trial), Finished("failed", error, {}, {}, None, {}, {}, {}))
+
+    def close(self) -> None:
+        """Close the event files of trials that have not ended."""
+        self._scalars.close()
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SltuneError, OSError) as error:
+            self.error = error
+            raise
 
     def _finish(self, key: TrialKey, finished: Finished) -> None:
         record = self._campaign.finish(key, finished)

@@ -187,9 +187,11 @@ class Trainer:
 
     def _is_best(self, metrics: EpochMetrics) -> bool:
         """Say whether to keep this epoch: by validation loss, or, train/test, by accuracy as the predecessor does."""
-        if self.best is None or not self.selects_on_test:
-            return metrics.is_best or self.best is None
-        return metrics.evaluation.accuracy > self.best.evaluation.accuracy
+        if self.best is None:
+            return True
+        if self.selects_on_test:
+            return metrics.evaluation.accuracy > self.best.evaluation.accuracy
+        return metrics.is_best
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
@@ -204,6 +206,8 @@ class Trainer:
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Give an epoch's batches; the same ones whenever it is asked for them."""
         key, training = self.job.key, self.config.training
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         seed_torch(key.seed, key.fold, "dropout", epoch)
         order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
         starts = numpy_stream(key.seed, key.fold, "crop", epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -17,12 +17,15 @@ SHOWN_TRIALS = 20
 
 
 class Progress:
-    """Follows the trials of a run. mode: "live", "lines", "json" or "quiet"."""
+    """Follows the trials of a run.
 
-    def __init__(self, console: Console, mode: str, planned: Sequence[TrialKey], epochs: int) -> None:
+    mode: "live", "lines", "json" or "quiet". states: of all trials at the start, "waiting" or how they ended earlier.
+    """
+
+    def __init__(self, console: Console, mode: str, states: Mapping[TrialKey, str], epochs: int) -> None:
         self._console = console
         self._mode = mode
-        self._rows: dict[TrialKey, dict[str, str]] = {key: {"state": "waiting"} for key in planned}
+        self._rows: dict[TrialKey, dict[str, str]] = {key: {"state": state} for key, state in states.items()}
         self._epochs = epochs
         self._started = time.monotonic()
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self.table) if mode == "live" else None
@@ -40,9 +43,11 @@ class Progress:
             self._live.stop()
 
     def start(self, key: TrialKey) -> None:
+        """Show that a trial has a worker."""
         self._show(key, {"state": "running"}, f"{key.name}  started")
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        """Show an epoch's metrics."""
         part = "val" if "val_accuracy" in row else "test"
         accuracy = f"{100 * row[f'{part}_accuracy']:.1f}"
         speed = f"{row['samples_per_second']:.0f}"
@@ -51,6 +56,7 @@ class Progress:
         self._show(key, cells, text, {"event": "epoch", **row})
 
     def finish(self, record: Record) -> None:
+        """Show how a trial ended."""
         metrics = record.metrics
         cells: dict[str, str] = {"state": record.status}
         text = f"{record.key.name}  {record.status}"

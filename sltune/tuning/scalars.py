@@ -29,6 +29,8 @@ class ScalarLog:
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Add one epoch's metrics; spikes of each layer go to activity/."""
+        if row["epoch"] == 1:
+            self._close(key)
         writer = self._writer(key)
         for name, value in row.items():
             tag = TAGS.get(name, f"activity/{name}" if name.startswith("spikes_") else "")
@@ -42,10 +44,20 @@ class ScalarLog:
         for name in ("test_loss", "test_accuracy"):
             if name in record.metrics:
                 writer.add_scalar(f"final/{name}", record.metrics[name], step)
-        writer.close()
-        del self._writers[record.key]
+        self._close(record.key)
+
+    def close(self) -> None:
+        """Close what is open, so that nothing is lost where a run ends early."""
+        for key in list(self._writers):
+            self._close(key)
 
     def _writer(self, key: TrialKey) -> SummaryWriter:
         if key not in self._writers:
-            self._writers[key] = SummaryWriter(str(self._folder.trial(key).path))
+            # purge_step: the curves of a trial that starts anew replace those of its earlier start.
+            path = str(self._folder.trial(key).path)
+            self._writers[key] = SummaryWriter(path, purge_step=1, flush_secs=10)
         return self._writers[key]
+
+    def _close(self, key: TrialKey) -> None:
+        if key in self._writers:
+            self._writers.pop(key).close()

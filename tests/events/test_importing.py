@@ -145,11 +145,39 @@ def test_nothing_left_to_import_is_an_error(tiny_folder: TinyFolder, tmp_path: P
 
 def test_strict_takes_warnings_for_errors_also_on_a_second_import(tiny_folder: TinyFolder, tmp_path: Path) -> None:
     source, out = tiny_folder(names=("user00_indoor",), events=999), tmp_path / "data"
-    assert len(import_source(open_slanimals(source), out).warnings) == 19
     for skip_bad in (False, True):
         with refused(DataError, "sample user00_indoor_19: holds only 999 events"):
             import_source(open_slanimals(source), out, strict=True, skip_bad=skip_bad)
         assert not (out / "manifest.json").exists()
+    assert len(import_source(open_slanimals(source), out).warnings) == 19
+    with refused(DataError, "sample user00_indoor_19: holds only 999 events"):
+        import_source(open_slanimals(source), out, strict=True)
+
+
+def test_a_source_that_became_unreadable_leaves_the_dataset_as_it_was(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    source, out = tiny_folder(names=("user00_indoor", "user05_indoor")), tmp_path / "data"
+    manifest = import_source(open_slanimals(source), out)
+    (source / "recordings" / "user05_indoor.aedat").write_bytes(b"#!AER-DAT2.0\r\n")
+    with refused(DataError, "user05_indoor.aedat", "no events after the header"):
+        import_source(open_slanimals(source), out)
+    assert read_manifest(out) == manifest
+
+
+def test_a_dataset_of_another_source_is_not_replaced(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    manifest = import_source(open_slanimals(tiny_folder()), tmp_path / "data")
+    digits = Source("N-MNIST", False, (34, 34), ("0",), ())
+    with refused(UsageError, "holds SL-Animals-DVS; choose another --out for N-MNIST"):
+        import_source(digits, tmp_path / "data")
+    assert read_manifest(tmp_path / "data") == manifest
+
+
+def test_files_of_recordings_that_are_gone_are_removed(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    source, out = tiny_folder(names=("user00_indoor", "user05_indoor")), tmp_path / "data"
+    import_source(open_slanimals(source), out)
+    (source / "recordings" / "user05_indoor.aedat").unlink()
+    (source / "tags" / "user05_indoor.csv").unlink()
+    import_source(open_slanimals(source), out)
+    assert [file.name for file in (out / "recordings").iterdir()] == ["user00_indoor.parquet"]
 
 
 def test_strict_lets_a_clean_source_pass(tiny_folder: TinyFolder, tmp_path: Path) -> None:

@@ -24,7 +24,12 @@ def test_whole_gpus_and_unit_fractions_are_taken(gpus: float) -> None:
     assert check_fraction(gpus) == gpus
 
 
-@pytest.mark.parametrize("gpus", [0.6, 0.4, 1.5, -1, -0.5, float("nan"), float("inf")])
+@pytest.mark.parametrize(("typed", "meant"), [(0.33, 1 / 3), (0.3333, 1 / 3), (0.166, 1 / 6), (0.01, 0.01)])
+def test_a_fraction_typed_with_few_digits_is_taken_for_the_one_that_is_meant(typed: float, meant: float) -> None:
+    assert check_fraction(typed) == pytest.approx(meant, rel=1e-12)
+
+
+@pytest.mark.parametrize("gpus", [0.6, 0.4, 1.5, -1, -0.5, 1e-9, 1e-320, float("nan"), float("inf")])
 def test_fractions_that_ray_cannot_place_are_refused(gpus: float) -> None:
     with pytest.raises(UsageError, match="--gpus-per-trial must be 0, 1/k"):
         check_fraction(gpus)

@@ -52,7 +52,10 @@ def results(folder: RunFolder) -> dict[str, dict[str, Any]]:
     return {record.key.name: record.metrics for record in folder.records()}
 
 
-def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(dataset: Path, space: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
+    dataset: Path, space: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
     whole = ("evaluate", space, "--data", dataset, "--results", tmp_path)
     finish(start(*whole, "--run", "undisturbed"), 0)
     undisturbed = RunFolder(tmp_path / "undisturbed")
@@ -69,7 +72,7 @@ def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(dataset: Path, 
     process = start("resume", folder.root)
     second = folder.trials / "c0000-f1-s0"
     wait_for(process, lambda: (second / "epochs.csv").exists() and not (second / "record.json").exists())
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, stop)
     assert f"sltune resume {folder.root}" in finish(process, 130)
 
     finish(start("resume", folder.root), 0)

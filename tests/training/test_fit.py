@@ -1,0 +1,124 @@
+"""What happens between epochs: the best one, patience, learning rates, and views that are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from sltune.snn.lif import LIF
+from sltune.snn.network import SpikingNetwork
+from sltune.training.batches import Batch
+from sltune.training.fit import Evaluation, FitOptions, evaluate, fit
+from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.streams import numpy_stream
+
+CLASSES = 3
+
+
+def network() -> SpikingNetwork:
+    torch.manual_seed(0)
+    return SpikingNetwork("nmnist-mlp2", (4, 4), CLASSES, LIF())
+
+
+def frames(steps: int, value: float) -> torch.Tensor:
+    return torch.full((steps, 2, 2, 4, 4), float(value))
+
+
+def batch(*views: torch.Tensor) -> Batch:
+    return Batch(torch.tensor([0, 1]), iter(views))
+
+
+def epochs_with(losses: list[float], patience: int) -> list[tuple[int, bool]]:
+    scripted = iter(losses)
+    net = network()
+
+    def validate() -> Evaluation:
+        return Evaluation(next(scripted), 0.0, [], {}, 0.0)
+
+    options = FitOptions(epochs=len(losses), patience=patience)
+    optimizer = make_optimizer(net.parameters(), OptimizerOptions())
+    history = fit(net, optimizer, None, lambda _: [batch(frames(3, 1))], validate, options)
+    return [(metrics.epoch, metrics.is_best) for metrics in history]
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_validation_losses() -> None:
+    assert epochs_with([3, 2, 2, 1], patience=0) == [(1, True), (2, True), (3, False), (4, True)]
+
+
+def test_patience_ends_training_after_so_many_epochs_without_a_lower_loss() -> None:
+    assert epochs_with([3, 2, 2, 2, 1], patience=2) == [(1, True), (2, True), (3, False), (4, False)]
+
+
+def rates_over_epochs(schedule: str, epochs: int) -> list[float]:
+    net = network()
+    options = OptimizerOptions(learning_rate=1e-3, schedule=schedule)
+    optimizer = make_optimizer(net.parameters(), options)
+    rates: list[float] = []
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        yield batch(frames(1, 1))
+
+    nothing = Evaluation(0.0, 0.0, [], {}, 0.0)
+    schedule_steps = make_schedule(optimizer, options, epochs)
+    list(fit(net, optimizer, schedule_steps, batches, lambda: nothing, FitOptions(epochs)))
+    return rates
+
+
+def test_the_step_schedule_divides_by_ten_after_every_25_epochs() -> None:
+    assert rates_over_epochs("step", 51) == pytest.approx([1e-3] * 25 + [1e-4] * 25 + [1e-5])
+
+
+def test_the_cosine_schedule_falls_to_zero_over_all_epochs() -> None:
+    # Half of the way down after half of the epochs: (1 + cos(π/2)) / 2.
+    assert rates_over_epochs("cosine", 4) == pytest.approx(
+        [1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)]
+    )
+
+
+def test_several_views_of_a_sample_count_with_their_mean_rates() -> None:
+    net = network()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+        # Any input makes every hidden unit fire at each step, and those the first class alone.
+        net.get_parameter("fc1.weight").fill_(1)
+        net.get_parameter("fc2.weight")[0] = 1
+    views = frames(4, 1), frames(4, 0)
+    result = evaluate(net, [batch(*views)], FitOptions(1))
+    # Rates of class 0 are 1 and 0, so 0.5: errors are (0.5, 0, 0) for label 0, and (0.5, −1, 0) for label 1.
+    assert result.loss == pytest.approx((0.25 + 1.25) / 2)
+    assert result.confusion == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_bfloat16_counts_spikes_beyond_256() -> None:
+    net = network()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(1)
+    result = evaluate(net, [batch(frames(301, 1))], FitOptions(1, precision="bfloat16"))
+    # All rates are exactly 1: the error of a sample is that of the two wrong classes.
+    assert result.loss == pytest.approx(2, abs=1e-6)
+
+
+def test_optimizers_take_their_settings_and_unknown_names_are_refused() -> None:
+    parameters = list(network().parameters())
+    sgd = make_optimizer(parameters, OptimizerOptions("sgd", 0.1, momentum=0.8, weight_decay=0.01))
+    assert isinstance(sgd, torch.optim.SGD)
+    assert {name: sgd.defaults[name] for name in ("lr", "momentum", "weight_decay")} == {
+        "lr": 0.1,
+        "momentum": 0.8,
+        "weight_decay": 0.01,
+    }
+    assert isinstance(make_optimizer(parameters, OptimizerOptions("adamw")), torch.optim.AdamW)
+    with pytest.raises(ValueError, match="optimizer must be adam, adamw or sgd, but got 'lion'"):
+        make_optimizer(parameters, OptimizerOptions("lion"))
+
+
+def test_streams_differ_by_seed_fold_purpose_and_epoch_and_repeat_themselves() -> None:
+    keys = [(0, 0, "crop", 1), (1, 0, "crop", 1), (0, 1, "crop", 1), (0, 0, "order", 1), (0, 0, "crop", 2)]
+    drawn = [tuple(numpy_stream(*key).integers(0, 1 << 62, 4)) for key in keys]
+    assert len(set(drawn)) == len(keys)
+    assert drawn == [tuple(numpy_stream(*key).integers(0, 1 << 62, 4)) for key in keys]
