@@ -55,6 +55,11 @@ class DatasetInfo(BaseModel):
     fingerprint: str
     classes: tuple[str, ...]
 
+    @property
+    def chance_percent(self) -> float:
+        """Accuracy in per cent of guessing."""
+        return 100 / len(self.classes)
+
 
 class Record(BaseModel):
     """The outcome of one trial. Accuracies are fractions, times are Unix seconds, folds count from 0."""

@@ -23,6 +23,7 @@ from sltune.files import whole_file
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 
 
@@ -98,13 +99,19 @@ class Manifest:
         return json.dumps({**_plain(self), "address_layout": layout}, indent=1)
 
 
+def address_type(sensor: tuple[int, int]) -> pa.DataType:
+    """Return the type that holds every address of a sensor of (height, width) pixels."""
+    height, width = sensor
+    return pa.uint16() if 2 * height * width <= 1 << 16 else pa.uint32()
+
+
 def schema(sensor: tuple[int, int]) -> pa.Schema:
     """Return the columns of a sample file for a sensor of (height, width) pixels."""
-    height, width = sensor
-    address = pa.uint16() if 2 * height * width <= 1 << 16 else pa.uint32()
     text = [pa.field(name, pa.string()) for name in ("sample_id", "recording", "subject", "session", "gesture")]
     numbers = [("label", pa.uint8()), ("start_us", pa.uint64()), ("duration_us", pa.uint32())]
-    lists = [pa.field(name, pa.list_(kind)) for name, kind in (("address", address), ("time_us", pa.uint32()))]
+    lists = [
+        pa.field(name, pa.list_(kind)) for name, kind in (("address", address_type(sensor)), ("time_us", TIME_TYPE))
+    ]
     checks = [pa.field("backward_steps", pa.uint32()), pa.field("digest", pa.string())]
     return pa.schema([*text, *(pa.field(*number) for number in numbers), *checks, *lists])
 

@@ -160,7 +160,7 @@ def _row_values(row: Row) -> dict[str, Any]:
         "dataset": group.dataset.name,
         "synthetic": group.dataset.synthetic,
         "fingerprint": group.dataset.fingerprint,
-        "chance": group.chance,
+        "chance": group.dataset.chance_percent,
         "note": _row_note(row),
     }
 
@@ -191,7 +191,7 @@ def _row_line(row: Row) -> dict[str, Any]:
         "std_percent": row.std(row.ddof),
         "std_ddof0_percent": row.std(0),
         "std_ddof1_percent": row.std(1),
-        "chance_percent": row.group.chance,
+        "chance_percent": row.group.dataset.chance_percent,
         "values_percent": ";".join(f"f{value.fold}-s{value.seed}:{value.percent}" for value in row.values),
     }
 

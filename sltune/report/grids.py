@@ -48,7 +48,7 @@ def heading(section: Section) -> str:
 def facts(section: Section) -> str:
     """Say in one line what the numbers are measured in, against and on."""
     dataset = section.dataset
-    chance = percent(100 / len(dataset.classes))
+    chance = percent(dataset.chance_percent)
     return f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}."
 
 
@@ -76,7 +76,7 @@ def _means(section: Section, ddofs: list[int]) -> Grid:
     header = ["run", "protocol", "metric", *(["seed"] if several else []), "mean", *(f"± ddof {k}" for k in ddofs), "n"]
     lines = [_mean_line(row, ddofs, several) for row in section.rows]
     words = 4 if several else 3
-    chance = percent(100 / len(section.dataset.classes))
+    chance = percent(section.dataset.chance_percent)
     lines.append(("chance", *[""] * (words - 1), chance, *[NONE] * len(ddofs), ""))
     return Grid("Mean ± standard deviation over folds and seeds", tuple(header), tuple(lines), words)
 

@@ -28,11 +28,6 @@ class Group:
     def label(self) -> str:
         return f"{self.run}/{self.config_id}"
 
-    @property
-    def chance(self) -> float:
-        """Accuracy in per cent of guessing."""
-        return 100 / len(self.dataset.classes)
-
 
 @dataclass(frozen=True)
 class Value:

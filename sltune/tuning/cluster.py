@@ -15,10 +15,8 @@ from typing import Any
 import ray
 
 from sltune.errors import DataError, UsageError
-from sltune.events.store import Manifest, read_table
+from sltune.events.store import TIME_TYPE, Manifest, address_type, read_table
 
-# Arrow holds two bytes of address and four of time an event where the sensor has at most 2^16 addresses.
-BYTES_PER_EVENT = {True: 6, False: 8}
 STORE_HEADROOM = 256 << 20
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
@@ -143,8 +141,8 @@ def slots(share: Share, request: Request) -> int:
 
 def data_bytes(manifest: Manifest) -> int:
     """Return about how much memory the dataset takes in the object store."""
-    height, width = manifest.sensor
-    return BYTES_PER_EVENT[2 * height * width <= 1 << 16] * sum(file.events for file in manifest.files)
+    bits_per_event: int = address_type(manifest.sensor).bit_width + TIME_TYPE.bit_width
+    return bits_per_event // 8 * sum(file.events for file in manifest.files)
 
 
 def put_dataset(root: Path, manifest: Manifest) -> list[Any]:

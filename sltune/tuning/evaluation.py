@@ -27,9 +27,10 @@ from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, locked, plan, write_run_info
 from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
-from sltune.tuning.executor import Placement, SharedData, execute
+from sltune.tuning.executor import Placement, execute
 from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
+from sltune.tuning.trial import SharedData
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _ready(
         tables = put_dataset(data, manifest)
         recordings = Samples(ray.get(tables)).recordings()
         yield _Ready(
-            SharedData(tables, weights, manifest.sensor),
+            SharedData(tables, weights, manifest.sensor, len(manifest.classes)),
             {key: split_of(configuration, recordings, key.fold, key.seed) for key in planned},
             tuple(recording.name for recording in recordings),
             Placement(share, slots(share, request), request.device),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from sltune.tuning.cluster import Share
 from sltune.tuning.job import Outcome
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
-from sltune.tuning.trial import JOB, OUTCOME, ROW, TrialWorker
+from sltune.tuning.trial import JOB, OUTCOME, ROW, SharedData, TrialWorker
 
 RETRIES_AFTER_DEATH = 2
 
@@ -37,18 +37,6 @@ class Placement:
     device: str
 
 
-@dataclass(frozen=True)
-class SharedData:
-    """What trials read from the object store.
-
-    tables: references of the dataset's tables. weights: those of the weights to start from, by fold.
-    """
-
-    tables: Sequence[Any]
-    weights: Mapping[int, Any]
-    sensor: tuple[int, int]
-
-
 def execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
     """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
 
@@ -56,11 +44,10 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         UsageError: the run folder cannot be written any more.
     """
     _quieten_tune()
-    data = {**vars(shared), "classes": len(campaign.dataset.classes)}
     reporter = _Reporter(campaign, progress)
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
-        tuner = _tuner(campaign, data, placement, reporter, scratch)
+        tuner = _tuner(campaign, shared, placement, reporter, scratch)
         try:
             tuner.fit()
         except TuneError:
@@ -73,11 +60,11 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
 
 
 def _tuner(
-    campaign: Campaign, data: Mapping[str, Any], placement: Placement, reporter: _Reporter, scratch: str
+    campaign: Campaign, shared: SharedData, placement: Placement, reporter: _Reporter, scratch: str
 ) -> tune.Tuner:
     resources = {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialWorker, data=data), resources),
+        tune.with_resources(tune.with_parameters(TrialWorker, shared=shared), resources),
         tune_config=tune.TuneConfig(
             search_alg=_CampaignSearcher(campaign, placement.device),
             num_samples=campaign.left,

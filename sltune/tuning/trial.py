@@ -10,8 +10,8 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -32,6 +32,20 @@ ROW, OUTCOME = "row", "outcome"
 """Keys of a worker's results: the metrics of an epoch, or how the trial ended."""
 
 
+@dataclass(frozen=True)
+class SharedData:
+    """What trials read from the object store, and what they must know of it.
+
+    tables: references of the dataset's tables. weights: those of the weights to start from, by fold.
+    sensor: (height, width) in pixels.
+    """
+
+    tables: Sequence[Any]
+    weights: Mapping[int, Any]
+    sensor: tuple[int, int]
+    classes: int
+
+
 class TrialWorker(tune.Trainable):
     """Trains one job after another: a step is an epoch, the last one also tests."""
 
@@ -40,11 +54,11 @@ class TrialWorker(tune.Trainable):
         """Return a trial's Tune configuration."""
         return {JOB: {"key": asdict(key), "configuration": configuration.model_dump(mode="json"), "device": device}}
 
-    def setup(self, config: dict[str, Any], data: Mapping[str, Any] | None = None) -> None:
-        """Take a first job. data: "tables" and, by fold, "weights" (references), "sensor" and "classes"."""
-        assert data is not None, "tune.with_parameters passes it"
-        self._data = data
-        self._samples = Samples(ray.get(list(data["tables"])))
+    def setup(self, config: dict[str, Any], shared: SharedData | None = None) -> None:
+        """Take a first job."""
+        assert shared is not None, "tune.with_parameters passes it"
+        self._shared = shared
+        self._samples = Samples(ray.get(list(shared.tables)))
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -82,12 +96,12 @@ class TrialWorker(tune.Trainable):
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
         device = _torch_device(self._device_choice)
         key = TrialKey(**job["key"])
-        weights = self._data["weights"].get(key.fold)
+        weights = self._shared.weights.get(key.fold)
         work = Job(
             key,
             Configuration.model_validate(job["configuration"]),
-            self._data["sensor"],
-            self._data["classes"],
+            self._shared.sensor,
+            self._shared.classes,
             None if weights is None else ray.get(weights),
         )
         yield from run_job(work, self._samples, device)

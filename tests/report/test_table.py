@@ -157,7 +157,7 @@ def test_a_run_that_plans_nothing_gives_an_empty_table(run_folder: WriteRun) -> 
 
 def test_chance_is_one_over_the_number_of_classes(record: Record, run_folder: WriteRun) -> None:
     row = pick(rows_of(run_folder([record(0, 0.5, dataset={"classes": ["a", "b", "c", "d"]})])))
-    assert row.group.chance == 25.0
+    assert row.group.dataset.chance_percent == 25.0
 
 
 def fitting(folder: Path, **options: Any) -> Table:
