@@ -23,12 +23,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sltune.config import Configuration
 from sltune.events.aedat import SENSOR_SIZE
+from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.slanimals import GESTURES, open_slanimals
-from sltune.events.store import Sample, read_table, write_samples
+from sltune.events.slanimals import open_slanimals
+from sltune.events.store import Sample, encode_samples, read_table
 from sltune.events.synthetic import write_dataset
+from sltune.events.tags import GESTURES
+from sltune.files import write_whole
 from sltune.record import TrialKey
-from sltune.training.batches import FrameFormat
 from sltune.tuning.job import Job, Outcome, run_job, split_of
 
 FOLDS = 4
@@ -100,7 +102,7 @@ def load(source: Path) -> list[list[Sample]]:
 
 def in_memory(folder: Path, parts: Sequence[Sequence[Sample]]) -> Samples:
     for part in parts:
-        write_samples(folder / f"{part[0].recording}.parquet", part, SENSOR, {})
+        write_whole(folder / f"{part[0].recording}.parquet", encode_samples(part, SENSOR, {}))
     return Samples([read_table(file) for file in sorted(folder.iterdir())])
 
 

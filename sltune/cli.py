@@ -85,7 +85,7 @@ def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
 
 
 @main.command(name="import")
-@click.argument("source_folder", metavar="SRC", type=FolderArgument)
+@click.argument("source_place", metavar="SRC", type=FileArgument)
 @click.option("--out", required=True, type=FolderArgument, help="Where the dataset goes.")
 @click.option(
     "--source",
@@ -95,9 +95,9 @@ def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
     help="What SRC holds: recordings/*.aedat and tags/*.csv, or N-MNIST digits 0 to 9.",
 )
 @click.option("--strict", is_flag=True, help="Take every warning for an error.")
-@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read; the manifest names it.")
+@click.option("--skip-bad", is_flag=True, help="Leave out the samples that cannot be read; the manifest names them.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def import_(source_folder: Path, out: Path, source: str, strict: bool, skip_bad: bool, quiet: bool) -> None:
+def import_(source_place: Path, out: Path, source: str, strict: bool, skip_bad: bool, quiet: bool) -> None:
     """Read recordings into a dataset that trials can train on.
 
     \b
@@ -109,21 +109,18 @@ def import_(source_folder: Path, out: Path, source: str, strict: bool, skip_bad:
     from sltune.events.tonic_source import open_nmnist_folder
 
     def show(done: Imported) -> None:
-        state = "unchanged" if done.reused else "imported"
-        if not quiet:
-            name = Path(done.stored.file).stem
-            click.echo(f"{name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}", err=True)
+        if not quiet and done.stored is not None:
+            state = "unchanged" if done.reused else "imported"
+            click.echo(f"{done.name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}", err=True)
 
-    opened = open_slanimals(source_folder) if source == "slanimals" else open_nmnist_folder(source_folder)
+    opened = open_slanimals(source_place) if source == "slanimals" else open_nmnist_folder(source_place)
     manifest = import_source(opened, out, strict, skip_bad, show)
     for warning in manifest.warnings:
         click.echo(f"warning: {warning}", err=True)
-    samples, events = (sum(getattr(file, what) for file in manifest.files) for what in ("samples", "events"))
-    recordings = sum(len(file.recordings) for file in manifest.files)
     kind = "synthetic " if manifest.synthetic else ""
     click.echo(
-        f"{out}: {kind}{manifest.name}, {recordings} recordings, {samples} samples, {events:,} events, "
-        f"{len(manifest.warnings)} warnings\nfingerprint {manifest.fingerprint}"
+        f"{out}: {kind}{manifest.name}, {manifest.recordings} recordings, {manifest.samples} samples, "
+        f"{manifest.events:,} events, {len(manifest.warnings)} warnings\nfingerprint {manifest.fingerprint}"
     )
 
 

@@ -36,8 +36,7 @@ def run_demo(out: Path, request: Request, display: Display, say: Callable[[str],
     write_dataset(recordings, RECORDINGS, seed=0)
     say(f"2/3 importing them into {data}")
     manifest = import_source(open_slanimals(recordings), data)
-    samples = sum(file.samples for file in manifest.files)
-    say(f"3/3 training on {samples} samples, 4 folds, each tested on signers that it has not seen")
+    say(f"3/3 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")
     start_evaluation(load_space(demo_space()), data, RunFolder(demo_run(out)), request, display)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 
 from sltune.config import Configuration
 from sltune.events.source import Source, SourceFile
-from sltune.events.store import Sample
+from sltune.events.store import Sample, encode_samples
+from sltune.files import write_whole
 
 SENSOR = (16, 16)
 CLASSES = ("left", "right")
@@ -30,6 +34,11 @@ def sample(signer: int, row: int, events: int) -> Sample:
         address=address.astype(np.uint16),
         time_us=np.sort(rng.integers(0, 200_000, events)).astype(np.uint32),
     )
+
+
+def write_samples(file: Path, samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]) -> None:
+    """Write a sample file as the import does."""
+    write_whole(file, encode_samples(samples, sensor, metadata))
 
 
 def source(samples: int = 6, events: int = 400) -> Source:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sltune.errors import DataError
+from sltune.events.members import Member
 
 SENSOR_SIZE = 128
 SPECIAL_BIT = 0x8000
@@ -22,6 +23,14 @@ SPECIAL_BIT = 0x8000
 
 EVENT = np.dtype([("address", ">u4"), ("time_us", ">u4")])
 WRAP_US = 1 << 32
+FIRST_LINE = "!AER-DAT2.0"
+OPENING = (
+    FIRST_LINE,
+    "This is a raw AE data file - do not edit",
+    "Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event",
+    "Timestamps tick is 1 us",
+)
+"""The comments with which every file of ours begins."""
 END_OF_HEADER = b"#End Of ASCII Header"
 CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
 
@@ -32,16 +41,22 @@ class Recording:
 
     address: uint16 array of shape (events,), the file's low 16 bits: bit 0 polarity (0 = ON), bits 1-7
     column, bits 8-14 row, bit 15 special. time_us: uint64 array of shape (events,), unwrapped.
-    header: the comment lines, without ``#``.
+    header: the comment lines, without ``#``. rest_bytes: what is left at the end of a file that was cut short.
     """
 
-    path: Path
+    member: Member
     header: tuple[str, ...]
     address: NDArray[np.uint16]
     time_us: NDArray[np.uint64]
+    rest_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.address)
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """The header without what ``write_aedat`` writes by itself."""
+        return tuple(line for line in self.header if line not in OPENING)
 
 
 def encode_address(row: ArrayLike, column: ArrayLike, polarity: ArrayLike) -> NDArray[np.uint16]:
@@ -50,87 +65,77 @@ def encode_address(row: ArrayLike, column: ArrayLike, polarity: ArrayLike) -> ND
     return (rows * 256 + columns * 2 + bits).astype(np.uint16)
 
 
-def read_aedat(path: Path) -> Recording:
-    """Read a DVS128 recording.
+def read_aedat(file: Path | Member) -> Recording:
+    """Read a DVS128 recording, plain, gzipped or from a zip archive.
 
     Raises:
-        DataError: the file is absent, empty, of another version or sensor, without events, or cut short.
+        DataError: the file is absent, empty, of another version or sensor, or without events.
     """
-    raw = _map(path)
-    header, start = _read_header(path, raw)
-    body_bytes = len(raw) - start
-    if body_bytes == 0:
-        raise DataError(f"{path}: no events after the header of {start} bytes")
-    if body_bytes % EVENT.itemsize:
-        raise DataError(
-            f"{path}: truncated: {body_bytes} bytes after the header at byte {start} are no multiple of "
-            f"{EVENT.itemsize}; copy the file again from its source"
-        )
-    events = raw[start:].view(EVENT)
-    address = events["address"].astype(np.uint32)
-    _refuse_other_sensors(path, address, start)
-    return Recording(Path(path), header, address.astype(np.uint16), _unwrap(events["time_us"]))
+    member = Member.of(file)
+    raw = member.content()
+    header, start = _read_header(member, raw)
+    events, rest_bytes = divmod(len(raw) - start, EVENT.itemsize)
+    if not events:
+        raise DataError(f"{member}: no events after the header of {start} bytes")
+    words = raw[start : start + events * EVENT.itemsize].view(">u2").reshape(events, 4)
+    _refuse_other_sensors(member, words, start)
+    time_us = words.view(">u4")[:, 1].astype(np.uint32)
+    return Recording(member, header, words[:, 1].astype(np.uint16), _unwrap(time_us), rest_bytes)
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def read_header(file: Path | Member) -> tuple[str, ...]:
     """Read only the comment lines of a recording, without ``#``.
 
     Raises:
         DataError: the file is absent, empty, or of another version or sensor.
     """
-    return _read_header(path, _map(path))[0]
+    member = Member.of(file)
+    return _read_header(member, member.content())[0]
 
 
 def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
-    """Write events in jAER's form; times wrap at 2³² µs as the camera's do."""
+    """Write events in jAER's form; times wrap at 2³² µs as the camera's do.
+
+    Raises:
+        ValueError: a comment is more than one line or not in Latin-1.
+    """
     events = np.empty(len(np.asarray(address)), dtype=EVENT)
     events["address"] = address
     events["time_us"] = np.asarray(time_us, dtype=np.uint64) % WRAP_US
-    lines = [
-        "#!AER-DAT2.0",
-        "# This is a raw AE data file - do not edit",
-        "# Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event",
-        "# Timestamps tick is 1 us",
-        *(f"# {comment}" for comment in comments),
-        END_OF_HEADER.decode(),
-    ]
+    lines = [f"#{FIRST_LINE}", *(f"# {comment}" for comment in (*OPENING[1:], *comments)), END_OF_HEADER.decode()]
+    if broken := [line for line in lines if "\n" in line or "\r" in line]:
+        raise ValueError(f"a comment must be one line, but got {broken[0]!r}")
     with open(path, "wb") as file:
-        file.write("".join(line + "\r\n" for line in lines).encode("ascii"))
+        file.write("".join(line + "\r\n" for line in lines).encode("latin-1"))
         events.tofile(file)
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
-    try:
-        return np.memmap(path, dtype=np.uint8, mode="r")
-    except (OSError, ValueError) as error:
-        reason = "the file is empty" if isinstance(error, ValueError) else error.strerror
-        raise DataError(f"{path}: cannot be read: {reason}") from error
-
-
-def _read_header(path: Path, raw: NDArray[np.uint8]) -> tuple[tuple[str, ...], int]:
+def _read_header(member: Member, raw: NDArray[np.uint8]) -> tuple[tuple[str, ...], int]:
     """Return the comment lines and the offset of the first event.
 
     Files without an end marker stop at the first line that does not start with ``#``. An event whose
     first byte equals ``#`` would look like one more line, but its address would then lie beyond 15 bits,
     so in a file of a DVS128 the first event never starts with ``#``.
     """
+    if not len(raw):
+        raise DataError(f"{member}: cannot be read: the file is empty")
     first = bytes(raw[:64]).split(b"\n")[0].rstrip(b"\r")
-    if first != b"#!AER-DAT2.0":
-        raise DataError(f"{path}: {_what_instead(first)}")
+    if first != f"#{FIRST_LINE}".encode():
+        raise DataError(f"{member}: {_what_instead(first)}")
     lines: list[str] = []
     position = 0
     while position < len(raw) and raw[position] == ord("#"):
-        line, position = _line_at(path, raw, position)
+        line, position = _line_at(member, raw, position)
         if line.startswith(END_OF_HEADER):
             break
         lines.append(line[1:].decode("latin-1").strip())
         chip = re.search(rb"AEChip:\s*(\S*(?:davis|cochlea)\S*)", line, re.IGNORECASE)
         if chip:
-            raise DataError(f"{path}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
+            raise DataError(f"{member}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
     return tuple(lines), position
 
 
-def _line_at(path: Path, raw: NDArray[np.uint8], start: int) -> tuple[bytes, int]:
+def _line_at(member: Member, raw: NDArray[np.uint8], start: int) -> tuple[bytes, int]:
     """Return the header line at start and the offset after it."""
     window = 256
     while True:
@@ -139,7 +144,7 @@ def _line_at(path: Path, raw: NDArray[np.uint8], start: int) -> tuple[bytes, int
         if end >= 0:
             return piece[:end].rstrip(b"\r"), start + end + 1
         if start + window >= len(raw):
-            raise DataError(f"{path}: the header line at byte {start} does not end")
+            raise DataError(f"{member}: the header line at byte {start} does not end")
         window *= 4
 
 
@@ -148,25 +153,34 @@ def _what_instead(first: bytes) -> str:
     if version and version[1] != b"2.0":
         return f"AEDAT-{version[1].decode()} is not supported, only AEDAT-2.0; {CONVERTERS}"
     shown = first[:24].decode("ascii", "replace")
-    return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#!AER-DAT2.0'"
+    return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#{FIRST_LINE}'"
 
 
-def _refuse_other_sensors(path: Path, address: NDArray[np.uint32], start: int) -> None:
-    if address.max() > 0xFFFF:
-        index = int(np.argmax(address > 0xFFFF))
+def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int) -> None:
+    """Refuse addresses beyond 16 bits; words has a row an event: address high and low, time high and low.
+
+    Raises:
+        DataError: there is one; names the first.
+    """
+    high = words[:, 0] != 0
+    if high.any():
+        index = int(np.argmax(high))
+        address = int(words[index, 0]) << 16 | int(words[index, 1])
         raise DataError(
-            f"{path}: event {index} at byte {start + index * EVENT.itemsize} has address {address[index]:#x}, beyond "
-            "the 15 bits of a DVS128 (a DAVIS or cochlea recording?); only DVS128 is supported"
+            f"{member}: event {index} at byte {start + index * EVENT.itemsize} has address {address:#x}, beyond the 15 "
+            "bits of a DVS128 (a DAVIS or cochlea recording?); only DVS128 is supported"
         )
 
 
 def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """Continue times over 2³²: a step of more than half the range is a wrap, a smaller one back is kept."""
-    time_us = raw_us.astype(np.int64)
-    steps = np.diff(time_us)
+    time_us = raw_us.astype(np.uint64)
+    # Nearly all recordings only rise; the general way takes ten times as long.
+    if (raw_us[1:] >= raw_us[:-1]).all() and raw_us[-1] - raw_us[0] <= WRAP_US // 2:
+        return time_us
+    steps = np.diff(raw_us.astype(np.int64))
     half = WRAP_US // 2
     wraps = (steps < -half).astype(np.int64) - (steps > half)
-    if wraps.any():
-        turns = np.concatenate([[0], np.cumsum(wraps)])
-        time_us += (turns - turns.min()) * WRAP_US
-    return time_us.astype(np.uint64)
+    turns = np.concatenate([[0], np.cumsum(wraps)])
+    time_us += ((turns - turns.min()) * WRAP_US).astype(np.uint64)
+    return time_us

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,26 +22,62 @@ from sltune.errors import DataError, UsageError
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import (
     MANIFEST,
+    WARNINGS,
+    LeftOut,
     Manifest,
     StoredFile,
     describe_file,
+    encode_samples,
     file_sha256,
     fingerprint,
     read_manifest,
     read_table,
     stored_metadata,
-    write_samples,
 )
-from sltune.files import write_whole
+from sltune.files import locked, write_whole
 
 SHOWN_ERRORS = 20
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to import. known: the hash of the source from which there is a sample file already, "" for none."""
+
+    file: SourceFile
+    sensor: tuple[int, int]
+    known: str
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What comes of a task.
+
+    content: the sample file's bytes; None where it is there already, or where nothing could be read.
+    """
+
+    name: str
+    content: pa.Buffer | None = None
+    findings: tuple[Finding, ...] = ()
+    is_known: bool = False
+
+
+Judge = Callable[[Sequence[Finding]], None]
+"""Raises an error where what was found must not pass."""
+
+Spread = Callable[[Callable[[Task], Encoded], Sequence[Task]], Iterator[Encoded]]
+"""Applies a function to tasks, many at once, and gives the results in any order."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file done: what was found in it, and whether an earlier import had already done it."""
+    """One file done: what was found in it, and whether an earlier import had already done it.
 
-    stored: StoredFile
+    stored: None where nothing in it could be read.
+    """
+
+    name: str
+    stored: StoredFile | None
     findings: tuple[Finding, ...]
     reused: bool
 
@@ -46,55 +88,146 @@ def import_source(
     strict: bool = False,
     skip_bad: bool = False,
     done: Callable[[Imported], object] = lambda _: None,
+    spread: Spread | None = None,
 ) -> Manifest:
     """Write a source's samples below out and return the manifest; files that did not change are not done again.
 
     Args:
         strict: take every warning for an error.
-        skip_bad: leave out what cannot be read instead of refusing the source; the manifest names it.
+        skip_bad: leave out the samples that cannot be read instead of refusing the source; the manifest names them.
         done: called after each file.
+        spread: where files are read and encoded; None for threads of this process. Only this process writes.
 
     Raises:
         DataError: something cannot be read; names up to 20 places at once. No manifest is written then.
-        UsageError: out holds something else, or cannot be written.
+        UsageError: out holds something else, is in use by another import, or cannot be written.
     """
-    _prepare(source, out)
-    results, unreadable = list[Imported](), list[str]()
-    for file in source.files:
-        try:
-            results.append(_import_file(source, file, out))
-            done(results[-1])
-        except DataError as error:
-            unreadable += str(error).splitlines()
-    findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
-    errors = [*unreadable, *(str(finding) for finding in findings if finding.is_error or strict)]
-    if errors and (strict or not skip_bad):
-        raise DataError(_list_errors(errors))
-    if not results:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; --out names a folder")
+    with locked(out / LOCK):
+        judge = partial(_judge, strict=strict, skip_bad=skip_bad)
+        return _import(source, out, judge, done, spread or in_threads(os.cpu_count() or 1))
+
+
+def in_threads(threads: int) -> Spread:
+    """Return a spread over threads: hashing, decoding and compression all run outside Python's lock."""
+
+    def spread(work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterator[Encoded]:
+        with ThreadPoolExecutor(threads) as pool:
+            waiting, running = deque(tasks), set[Future[Encoded]]()
+            while waiting or running:
+                # One more than can run: each result holds a file's bytes until it is written.
+                while waiting and len(running) <= threads:
+                    running.add(pool.submit(work, waiting.popleft()))
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+
+    return spread
+
+
+def encode_file(task: Task) -> Encoded:
+    """Read one file of a source and return its samples as a sample file; what makes that impossible is a finding."""
+    name = task.file.name
+    try:
+        sha256 = task.file.sha256()
+        if sha256 == task.known:
+            return Encoded(name, is_known=True)
+        samples, found = task.file.load()
+        if not samples:
+            return Encoded(name, findings=(*found, Finding(name, "holds no samples", is_error=True, lost=(name,))))
+        metadata = {"source_sha256": sha256, "findings": json.dumps([asdict(finding) for finding in found])}
+        return Encoded(name, encode_samples(samples, task.sensor, metadata), tuple(found))
+    except DataError as error:
+        place, _, text = str(error).partition(": ")
+        return Encoded(name, findings=(Finding(place, text, is_error=True, lost=(name,)),))
+
+
+def _import(
+    source: Source,
+    out: Path,
+    judge: Judge,
+    done: Callable[[Imported], object],
+    spread: Spread,
+) -> Manifest:
+    known = _prepare(source, out)
+    # The longest first, so that none is left over for one core at the end.
+    longest_first = sorted(source.files, key=lambda file: -file.size)
+    tasks = [Task(file, source.sensor, known.get(file.name, "")) for file in longest_first]
+    results = dict[str, Imported]()
+    for encoded in spread(encode_file, tasks):
+        results[encoded.name] = _store(out, encoded)
+        done(results[encoded.name])
+    in_order = [results[file.name] for file in source.files]
+    stored = [result.stored for result in in_order if result.stored is not None]
+    findings = [*source.findings, *chain.from_iterable(result.findings for result in in_order)]
+    if not stored:
+        errors = [str(finding) for finding in findings if finding.is_error]
         raise DataError(_list_errors(["nothing could be imported", *errors]))
-    manifest = _manifest(source, out, results, [*unreadable, *map(str, findings)])
+    columns = pa.concat_tables(
+        read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
+    )
+    durations_ms = columns["duration_us"].to_numpy() / 1000
+    if source.check is not None:
+        findings += source.check(list(dict.fromkeys(columns["recording"].to_pylist())), durations_ms)
+    judge(findings)
+    manifest = Manifest(
+        name=source.name,
+        synthetic=source.synthetic,
+        sensor=source.sensor,
+        classes=source.classes,
+        fingerprint=fingerprint(columns["digest"].to_pylist()),
+        files=tuple(stored),
+        durations_ms={
+            name: round(float(function(durations_ms)), 3)
+            for name, function in (("min", np.min), ("mean", np.mean), ("std", np.std), ("max", np.max))
+        },
+        warnings=tuple(map(str, findings)),
+        left_out=tuple(LeftOut(name, str(finding)) for finding in findings for name in finding.lost),
+        sltune=__version__,
+    )
+    write_whole(out / WARNINGS, _warnings_csv(findings))
     write_whole(out / MANIFEST, manifest.to_json())
-    for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in manifest.files}:
+    for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in stored}:
         stray.unlink()
     return manifest
 
 
-def _prepare(source: Source, out: Path) -> None:
-    """Make out ready: refuse what is no dataset, or one of another source, and take damaged files away."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UsageError(f"{out}: is a file; --out names a folder")
+def _prepare(source: Source, out: Path) -> dict[str, str]:
+    """Make out ready, and return the hash of the source of each sample file in it that can stay.
+
+    Refuses what is no dataset, or one of another source, and takes damaged files away.
+    """
     try:
-        for file in _files_of_dataset(source, out):
-            if (out / file.file).is_file() and file_sha256(out / file.file) != file.sha256:
+        vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
+        known = dict[str, str]()
+        for file in sorted(out.glob("recordings/*.parquet")):
+            expected = vouched.get(file.relative_to(out).as_posix())
+            if _is_whole(file, expected):
+                known[file.stem] = stored_metadata(file).get("source_sha256", "")
+            else:
                 (out / MANIFEST).unlink(missing_ok=True)
-                (out / file.file).unlink()
+                file.unlink()
         # What a killed import was writing.
-        for leftover in out.glob("recordings/.*.parquet.*"):
+        for leftover in [
+            *out.glob("recordings/.*.parquet.*"),
+            *out.glob(f".{MANIFEST}.*"),
+            *out.glob(f".{WARNINGS}.*"),
+        ]:
             leftover.unlink()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+    return known
+
+
+def _is_whole(file: Path, sha256: str | None) -> bool:
+    """Say whether a sample file is as it was written: by the manifest, else by the checksums within it."""
+    if sha256 is not None:
+        return file_sha256(file) == sha256
+    try:
+        read_table(file)
+    except DataError:
+        return False
+    return True
 
 
 def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
@@ -105,69 +238,51 @@ def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
     """
     try:
         manifest = read_manifest(out)
-        if (manifest.name, manifest.sensor) != (source.name, source.sensor):
-            raise UsageError(f"{out}: holds {manifest.name}; choose another --out for {source.name}")
-        return manifest.files
     except DataError as error:
-        own = (out / "recordings", out / MANIFEST)
+        own = (out / "recordings", out / MANIFEST, out / WARNINGS)
         for entry in sorted([*out.glob("*"), *out.glob("recordings/*")]):
             if entry not in own and entry.suffix != ".parquet" and not entry.name.startswith("."):
                 text = f"{out}: exists and is no sltune dataset, it holds {entry.relative_to(out)}"
                 raise UsageError(f"{text}; choose another --out or empty it") from error
         return ()
+    if (manifest.name, manifest.sensor) != (source.name, source.sensor):
+        raise UsageError(f"{out}: holds {manifest.name}; choose another --out for {source.name}")
+    return manifest.files
 
 
-def _import_file(source: Source, file: SourceFile, out: Path) -> Imported:
-    """Import one file, unless the one there was made from the same bytes; its findings are kept inside it."""
-    target = out / "recordings" / f"{file.name}.parquet"
-    sha256 = file.sha256()
-    earlier = _reuse(out, target, sha256)
-    if earlier:
-        return earlier
-    samples, found = file.load()
-    if not samples:
-        raise DataError("\n".join(map(str, found)) or f"{file.name}: holds no samples")
-    metadata = {"source_sha256": sha256, "findings": json.dumps([asdict(finding) for finding in found])}
+def _store(out: Path, encoded: Encoded) -> Imported:
+    """Write what a task gave; a file that is there already keeps its bytes, and its findings lie in it."""
+    target = out / "recordings" / f"{encoded.name}.parquet"
+    if encoded.is_known:
+        found = json.loads(stored_metadata(target)["findings"])
+        findings = tuple(Finding(**{**values, "lost": tuple(values["lost"])}) for values in found)
+        return Imported(encoded.name, describe_file(out, target), findings, reused=True)
+    if encoded.content is None:
+        return Imported(encoded.name, None, encoded.findings, reused=False)
     # From here on the manifest would be untrue; a source that cannot be read leaves the dataset as it was.
     try:
         (out / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
-    write_samples(target, samples, source.sensor, metadata)
-    return Imported(describe_file(out, target), tuple(found), reused=False)
+    write_whole(target, encoded.content)
+    return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)
 
 
-def _reuse(out: Path, target: Path, sha256: str) -> Imported | None:
-    metadata = stored_metadata(target)
-    if metadata.get("source_sha256") != sha256:
-        return None
-    try:
-        stored = describe_file(out, target)
-    except DataError:
-        return None
-    findings = tuple(Finding(**finding) for finding in json.loads(metadata["findings"]))
-    return Imported(stored, findings, reused=True)
+def _judge(findings: Sequence[Finding], strict: bool, skip_bad: bool) -> None:
+    """Raise a DataError for what was found, unless it may pass."""
+    errors = [str(finding) for finding in findings if finding.is_error or strict]
+    if errors and (strict or not skip_bad):
+        raise DataError(_list_errors(errors))
 
 
-def _manifest(source: Source, out: Path, results: Sequence[Imported], warnings: Sequence[str]) -> Manifest:
-    columns = pa.concat_tables(
-        read_table(out / result.stored.file, columns=["digest", "duration_us"]) for result in results
-    )
-    durations = columns["duration_us"].to_numpy() / 1000
-    return Manifest(
-        name=source.name,
-        synthetic=source.synthetic,
-        sensor=source.sensor,
-        classes=source.classes,
-        fingerprint=fingerprint(columns["digest"].to_pylist()),
-        files=tuple(result.stored for result in results),
-        durations_ms={
-            name: round(float(function(durations)), 3)
-            for name, function in (("min", np.min), ("mean", np.mean), ("std", np.std), ("max", np.max))
-        },
-        warnings=tuple(warnings),
-        sltune=__version__,
-    )
+def _warnings_csv(findings: Sequence[Finding]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["severity", "place", "text", "left_out"])
+    for finding in findings:
+        severity = "error" if finding.is_error else "warning"
+        writer.writerow([severity, finding.place, finding.text, " ".join(finding.lost)])
+    return text.getvalue()
 
 
 def _list_errors(errors: Sequence[str]) -> str:

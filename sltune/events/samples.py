@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,18 +23,29 @@ class RecordingInfo:
     session: str
 
 
+class Columns(Protocol):
+    """A table of samples; an Arrow table is one, and so is a file that reads its events when they are asked for."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def __getitem__(self, column: str) -> pa.ChunkedArray: ...
+
+
 class Samples:
     """The samples of some tables, in table and row order.
 
-    label: int64 array of shape (samples,). recording: the recording's name of each sample.
+    label, event_count: int64 arrays of shape (samples,). sample_id, recording, session: a text of each sample.
     """
 
-    def __init__(self, tables: Sequence[pa.Table]) -> None:
+    def __init__(self, tables: Sequence[Columns]) -> None:
         self._files = [_FileView(table) for table in tables]
         self._place = [(view, row) for view in self._files for row in range(view.rows)]
-        self.label = np.concatenate([np.zeros(0, np.int64), *(view.label for view in self._files)])
-        self.sample_id = [name for view in self._files for name in view.text("sample_id")]
-        self.recording = [name for view in self._files for name in view.text("recording")]
+        self.label = self._numbers("label")
+        self.event_count = self._numbers("events")
+        self.sample_id = self._text("sample_id")
+        self.recording = self._text("recording")
+        self.session = self._text("session")
 
     def __len__(self) -> int:
         return len(self._place)
@@ -59,6 +71,11 @@ class Samples:
         view, row = self._place[index]
         return view.events(row)
 
+    def backward_steps(self, index: int) -> int:
+        """Return how often time goes backwards in the file from one event of the sample to the next."""
+        view, row = self._place[index]
+        return int(view.backward_steps[row])
+
     def phase_us(self, index: int) -> int:
         """Return how far the sample's start lies behind a full millisecond of the recording's clock."""
         view, row = self._place[index]
@@ -76,46 +93,57 @@ class Samples:
         """
         return (self.phase_us(index) + self.duration_us(index)) // 1000
 
+    def _numbers(self, column: str) -> NDArray[np.int64]:
+        return np.concatenate([np.zeros(0, np.int64), *(view.numbers(column) for view in self._files)])
+
+    def _text(self, column: str) -> list[str]:
+        return [text for view in self._files for text in view.text(column)]
+
 
 class _FileView:
     """The columns of one table as flat arrays; the two long ones stay where Arrow has them."""
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: Columns) -> None:
         self._table = table
         self.rows = table.num_rows
-        self.label = _numbers(table, "label").astype(np.int64)
         self.start_us = _numbers(table, "start_us")
         self.duration_us = _numbers(table, "duration_us")
-        self._out_of_order = _numbers(table, "backward_steps").astype(bool)
-        self._address: Addresses
-        self._time_us: NDArray[np.uint32]
-        self._address, self._offsets = _flat_list(table, "address")
-        self._time_us, _ = _flat_list(table, "time_us")
-        self._sorted: dict[int, tuple[Addresses, NDArray[np.uint32]]] = {}
+        self.backward_steps = _numbers(table, "backward_steps")
+
+    def numbers(self, column: str) -> NDArray[np.int64]:
+        return _numbers(self._table, column).astype(np.int64)
 
     def text(self, column: str) -> list[str]:
         values: list[str] = self._table[column].to_pylist()
         return values
 
     def events(self, row: int) -> tuple[Addresses, NDArray[np.uint32]]:
-        span = slice(self._offsets[row], self._offsets[row + 1])
-        address, time_us = self._address[span], self._time_us[span]
-        if not self._out_of_order[row]:
+        addresses, offsets = self._addresses
+        span = slice(offsets[row], offsets[row + 1])
+        address, time_us = addresses[span], self._times_us[span]
+        if not self.backward_steps[row]:
             return address, time_us
-        if row not in self._sorted:
-            order = np.argsort(time_us, kind="stable")
-            self._sorted[row] = address[order], time_us[order]
-            for part in self._sorted[row]:
-                part.flags.writeable = False
-        return self._sorted[row]
+        # Not kept: what a trial holds must not grow with the dataset.
+        order = np.argsort(time_us, kind="stable")
+        address, time_us = address[order], time_us[order]
+        address.flags.writeable = time_us.flags.writeable = False
+        return address, time_us
+
+    @cached_property
+    def _addresses(self) -> tuple[Addresses, NDArray[np.int32]]:
+        return _flat_list(self._table, "address")
+
+    @cached_property
+    def _times_us(self) -> NDArray[np.uint32]:
+        return _flat_list(self._table, "time_us")[0]
 
 
-def _numbers(table: pa.Table, column: str) -> NDArray[Any]:
+def _numbers(table: Columns, column: str) -> NDArray[Any]:
     values: NDArray[Any] = table[column].combine_chunks().to_numpy(zero_copy_only=False)
     return values
 
 
-def _flat_list(table: pa.Table, column: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def _flat_list(table: Columns, column: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return the list column's values and offsets as read-only views; several chunks would force a copy."""
     chunks = table[column].chunks
     array = chunks[0] if len(chunks) == 1 else table[column].combine_chunks()

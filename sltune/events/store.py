@@ -6,25 +6,31 @@ holds all events in two flat buffers, and a sample is a slice of them that costs
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
-from sltune.files import whole_file
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
+WARNINGS = "warnings.csv"
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
+LONG_COLUMNS = ("address", "time_us")
+HINT = "import the dataset again: sltune import SRC --out DATA"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,10 @@ class Sample:
         return int(self.time_us.max())
 
     @property
+    def events(self) -> int:
+        return len(self.time_us)
+
+    @property
     def backward_steps(self) -> int:
         """How often time goes backwards from one event to the next."""
         return int(np.count_nonzero(self.time_us[1:] < self.time_us[:-1]))
@@ -64,9 +74,9 @@ class Sample:
         return hasher.hexdigest()
 
 
-@dataclass(frozen=True)
+@validated(frozen=True)
 class StoredFile:
-    """What is known of one Parquet file without its events."""
+    """What is known of one Parquet file without its events. file: its path below the dataset's folder."""
 
     file: str
     source_sha256: str
@@ -76,11 +86,19 @@ class StoredFile:
     events: int
 
 
-@dataclass(frozen=True)
+@validated(frozen=True)
+class LeftOut:
+    """A sample or a whole recording of the source that is not in the dataset, and why."""
+
+    name: str
+    reason: str
+
+
+@validated(frozen=True)
 class Manifest:
     """What ``manifest.json`` says of a dataset.
 
-    sensor: (height, width) in pixels. warnings: what the import found and let pass.
+    sensor: (height, width) in pixels. warnings: what the import found and let pass; also in ``warnings.csv``.
     """
 
     name: str
@@ -89,14 +107,52 @@ class Manifest:
     classes: tuple[str, ...]
     fingerprint: str
     files: tuple[StoredFile, ...]
-    durations_ms: Mapping[str, float]
+    durations_ms: dict[str, float]
     warnings: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     sltune: str
     format: int = FORMAT
 
+    @property
+    def samples(self) -> int:
+        return sum(file.samples for file in self.files)
+
+    @property
+    def events(self) -> int:
+        return sum(file.events for file in self.files)
+
+    @property
+    def recordings(self) -> int:
+        return sum(len(file.recordings) for file in self.files)
+
     def to_json(self) -> str:
         layout = "address = (row * width + column) * 2 + polarity; time_us since start_us"
-        return json.dumps({**_plain(self), "address_layout": layout}, indent=1)
+        return json.dumps({**dataclasses.asdict(self), "address_layout": layout}, indent=1)
+
+
+class SampleFile:
+    """A sample file as a table of which events are only read, and the file checked, when they are asked for.
+
+    Raises:
+        DataError: the file is absent, damaged or no sample file.
+    """
+
+    def __init__(self, file: Path, sha256: str) -> None:
+        self._file = file
+        self._sha256 = sha256
+        self._short = read_table(file, columns=[name for name in schema((1, 1)).names if name not in LONG_COLUMNS])
+
+    @property
+    def num_rows(self) -> int:
+        rows: int = self._short.num_rows
+        return rows
+
+    def __getitem__(self, column: str) -> pa.ChunkedArray:
+        return (self._whole if column in LONG_COLUMNS else self._short)[column]
+
+    @cached_property
+    def _whole(self) -> pa.Table:
+        return read_table(self._file, self._sha256)
 
 
 def address_type(sensor: tuple[int, int]) -> pa.DataType:
@@ -109,15 +165,24 @@ def schema(sensor: tuple[int, int]) -> pa.Schema:
     """Return the columns of a sample file for a sensor of (height, width) pixels."""
     text = [pa.field(name, pa.string()) for name in ("sample_id", "recording", "subject", "session", "gesture")]
     numbers = [("label", pa.uint8()), ("start_us", pa.uint64()), ("duration_us", pa.uint32())]
+    counts = [("events", pa.uint32()), ("backward_steps", pa.uint32())]
     lists = [
-        pa.field(name, pa.list_(kind)) for name, kind in (("address", address_type(sensor)), ("time_us", TIME_TYPE))
+        pa.field(name, pa.list_(kind))
+        for name, kind in zip(LONG_COLUMNS, (address_type(sensor), TIME_TYPE), strict=True)
     ]
-    checks = [pa.field("backward_steps", pa.uint32()), pa.field("digest", pa.string())]
-    return pa.schema([*text, *(pa.field(*number) for number in numbers), *checks, *lists])
+    fields = [*text, *(pa.field(*number) for number in [*numbers, *counts]), pa.field("digest", pa.string()), *lists]
+    return pa.schema(fields)
 
 
-def write_samples(file: Path, samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]) -> None:
-    """Write one sample file whole or not at all; the metadata (the source's hash, findings) lie inside it."""
+def encode_samples(samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]) -> pa.Buffer:
+    """Return the bytes of a sample file; the metadata (the source's hash, findings) lie inside it.
+
+    Raises:
+        DataError: there are more events than one file can hold.
+    """
+    events = sum(sample.events for sample in samples)
+    if events >= 1 << 31:
+        raise DataError(f"{samples[0].recording}: {events} events in one file; at most {(1 << 31) - 1} fit")
     columns = schema(sensor)
     table = pa.table(
         [_column(field, samples) for field in columns],
@@ -125,15 +190,17 @@ def write_samples(file: Path, samples: Sequence[Sample], sensor: tuple[int, int]
     )
     # 2.8 bytes an event on a real recording and 2.5 on a synthetic one; zstd alone leaves 5.5 and 5.2.
     encodings = {"time_us.list.element": "DELTA_BINARY_PACKED", "address.list.element": "BYTE_STREAM_SPLIT"}
-    with whole_file(file) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            use_dictionary=False,
-            row_group_size=max(1, len(samples)),
-            column_encoding=encodings,
-        )
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=False,
+        row_group_size=max(1, len(samples)),
+        column_encoding=encodings,
+        write_page_checksum=True,
+    )
+    return sink.getvalue()
 
 
 def stored_metadata(file: Path) -> dict[str, str]:
@@ -155,16 +222,22 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
     Raises:
         DataError: the file is absent, damaged or no sample file.
     """
-    if sha256 is not None and file_sha256(file) != sha256:
-        raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; import the dataset again")
     try:
-        table = pq.read_table(file, columns=columns, memory_map=False).combine_chunks()
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{file}: cannot be read: {error}; import the dataset again") from error
+        content = file.read_bytes() if sha256 is not None else None
+        if content is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
+        source = file if content is None else pa.BufferReader(content)
+        # Without threads: callers read several files at once.
+        parquet = pq.ParquetFile(source, page_checksum_verification=True)
+        table = parquet.read(columns=None if columns is None else list(columns), use_threads=False)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}; {HINT}") from error
+    except (ValueError, pa.ArrowException) as error:
+        raise DataError(f"{file}: is damaged: {error}; {HINT}") from error
     for name in columns or schema((1, 1)).names:
         if name not in table.column_names:
-            raise DataError(f"{file}: no sample file: column {name!r} is missing; import the dataset again")
-    return table
+            raise DataError(f"{file}: no sample file: column {name!r} is missing; {HINT}")
+    return table.combine_chunks()
 
 
 def describe_file(root: Path, file: Path) -> StoredFile:
@@ -173,16 +246,14 @@ def describe_file(root: Path, file: Path) -> StoredFile:
     Raises:
         DataError: the file is absent, damaged or no sample file.
     """
-    table = read_table(file, columns=["recording"])
-    events = pq.read_metadata(file).row_group(0)
-    names = [events.column(index).path_in_schema for index in range(events.num_columns)]
+    table = read_table(file, columns=["recording", "events"])
     return StoredFile(
-        file=str(file.relative_to(root)),
+        file=file.relative_to(root).as_posix(),
         source_sha256=stored_metadata(file).get("source_sha256", ""),
         sha256=file_sha256(file),
         recordings=tuple(dict.fromkeys(table["recording"].to_pylist())),
         samples=table.num_rows,
-        events=events.column(names.index("address.list.element")).num_values,
+        events=sum(table["events"].to_pylist()),
     )
 
 
@@ -212,36 +283,55 @@ def read_manifest(root: Path) -> Manifest:
     """Read a dataset's manifest.
 
     Raises:
-        DataError: the folder is no dataset, or of a newer format.
+        DataError: the folder is no dataset, or of another format.
     """
     file = root / MANIFEST
-    hint = "make a dataset with `sltune import SRC --out DATA`"
     try:
-        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(file.read_bytes())
         if not isinstance(values, dict):
             raise ValueError("no JSON object")
-        if values["format"] > FORMAT:
-            raise DataError(f"{file}: format {values['format']} is newer than this sltune reads ({FORMAT})")
+        if not isinstance(values, dict):
+            raise ValueError("no JSON object")
+        number = values["format"]
+        if number != FORMAT:
+            which = "newer" if number > FORMAT else "older"
+            raise DataError(f"{file}: format {number} is {which} than this sltune reads ({FORMAT}); {HINT}")
         values.pop("address_layout")
-        files = tuple(StoredFile(**{**entry, "recordings": tuple(entry["recordings"])}) for entry in values["files"])
-        lists = {name: tuple(values[name]) for name in ("sensor", "classes", "warnings")}
-        return Manifest(**{**values, **lists, "files": files})
+        manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:
-        raise DataError(f"{root}: is no dataset ({MANIFEST}: {error.strerror}); {hint}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: is damaged ({error!r}); {hint}") from error
+        raise DataError(f"{root}: is no dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()[:3])
+        raise DataError(f"{file}: is damaged ({where}); {HINT}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{file}: is damaged ({error!r}); {HINT}") from error
+    _check_manifest(file, manifest)
+    return manifest
+
+
+def _check_manifest(file: Path, manifest: Manifest) -> None:
+    """Refuse a manifest that names a file or recording twice, or a file outside the dataset.
+
+    Raises:
+        DataError: it does; names what.
+    """
+    seen = set[str]()
+    for entry in manifest.files:
+        path = PurePosixPath(entry.file)
+        if len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
+            raise DataError(f"{file}: is damaged (names {entry.file!r}, which is no sample file below it); {HINT}")
+        for name in (entry.file, *entry.recordings):
+            if name in seen:
+                raise DataError(f"{file}: is damaged (names {name!r} twice); {HINT}")
+            seen.add(name)
 
 
 def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array:
-    if field.name in ("address", "time_us"):
+    if field.name in LONG_COLUMNS:
         parts = [getattr(sample, field.name) for sample in samples]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-        values = np.concatenate(parts) if parts else np.empty(0)
+        values = np.concatenate(parts)
         return pa.ListArray.from_arrays(offsets, pa.array(values, field.type.value_type), type=field.type)
     if field.name == "digest":
         return pa.array([sample.digest() for sample in samples], field.type)
     return pa.array([getattr(sample, field.name) for sample in samples], field.type)
-
-
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    return {**vars(manifest), "files": [vars(file) for file in manifest.files]}

@@ -18,7 +18,7 @@ from sltune.errors import UsageError
 from sltune.events.aedat import SENSOR_SIZE, WRAP_US, encode_address, write_aedat
 from sltune.events.body import STEP_US, Edges, edges_of
 from sltune.events.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
-from sltune.events.slanimals import TAG_COLUMNS
+from sltune.events.tags import TAG_COLUMNS
 from sltune.files import whole_file, write_whole
 
 Keys = NDArray[np.int64]

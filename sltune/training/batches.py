@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,52 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sltune.events.crop import TrainCrop, bins_of, crop_start
+from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, place_events
 from sltune.events.samples import Samples
-
-POLARITIES = 2
-
-
-@dataclass(frozen=True)
-class FrameFormat:
-    """How events become frames.
-
-    sensor: (height, width) of the addresses. downsample: pixels merged in each direction.
-    binning: "binary" (1 where any event), "count", or "normalized" (count over the crop's largest count).
-    """
-
-    sensor: tuple[int, int]
-    time_bin_ms: int
-    binning: str = "binary"
-    downsample: int = 1
-
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width = self.sensor
-        return height // self.downsample, width // self.downsample
-
-    @cached_property
-    def pixel(self) -> NDArray[np.int32]:
-        """Map an address to its place (polarity, row, column) in one frame; −1 in a rest that fills no pixel."""
-        height, width = self.sensor
-        rows, columns = self.size
-        row, column, polarity = np.unravel_index(np.arange(height * width * POLARITIES), (height, width, POLARITIES))
-        row, column = row // self.downsample, column // self.downsample
-        place = (polarity * rows + row) * columns + column
-        return np.where((row < rows) & (column < columns), place, -1).astype(np.int32)
-
-
-@dataclass(frozen=True)
-class Window:
-    """The crop of one sample: from start_bin on, as many bins as the batch has; bins is what the sample has in all."""
-
-    index: int
-    start_bin: int
-    bins: int
 
 
 @dataclass(frozen=True)
 class Batch:
-    """labels of shape (B,); views are crops of the same samples, frames of shape (T, B, P, H, W) each."""
+    """labels of shape (B,); views are crops of the same samples, frames of shape (T, B, P, H, W) each.
+
+    Frames hold until the next are taken: all of an epoch share their memory, since fresh memory costs ten times
+    as much as the work on it.
+    """
 
     labels: Tensor
     views: Iterator[Tensor]
@@ -94,25 +58,32 @@ class BatchSource:
         return len(self.indices)
 
     def training(
-        self, batch_size: int, crop: TrainCrop, starts: np.random.Generator, order: np.random.Generator | None
+        self,
+        batch_size: int,
+        crop: TrainCrop,
+        starts: np.random.Generator,
+        order: np.random.Generator | None,
+        augment: Augment | None = None,
     ) -> Iterator[Batch]:
         """Give one epoch's batches; the last may be smaller. order shuffles, None keeps the order."""
         indices = self.indices if order is None else order.permutation(self.indices)
+        memory = self._memory(batch_size)
         for part in _parts(indices, batch_size):
             windows = [
                 Window(int(i), crop_start(crop, self._bins[int(i)], self.crop_bins, starts), self._bins[int(i)])
                 for i in part
             ]
-            yield Batch(self._labels(part), iter([self._frames(windows)]))
+            yield Batch(self._labels(part), iter([self._frames(windows, memory, augment)]))
 
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
         """Give all samples once, in order: the crop from the start, or several spread evenly from start to end."""
+        memory = self._memory(batch_size)
         for part in _parts(self.indices, batch_size):
-            yield Batch(self._labels(part), self._views(part, crops))
+            yield Batch(self._labels(part), self._views(part, crops, memory))
 
-    def _views(self, part: NDArray[np.int64], crops: int) -> Iterator[Tensor]:
+    def _views(self, part: NDArray[np.int64], crops: int, memory: Tensor) -> Iterator[Tensor]:
         for crop in range(crops):
-            yield self._frames(self._spread(part, crop, crops))
+            yield self._frames(self._spread(part, crop, crops), memory)
 
     def _spread(self, part: NDArray[np.int64], crop: int, crops: int) -> list[Window]:
         windows = []
@@ -124,45 +95,28 @@ class BatchSource:
     def _labels(self, part: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.samples.label[part]).to(self.device)
 
-    def _frames(self, windows: Sequence[Window]) -> Tensor:
-        shape = (self.crop_bins, len(windows), POLARITIES, *self.frames.size)
-        places = place_events(self.samples, windows, self.frames, self.crop_bins)
-        return scatter(torch.from_numpy(places).to(self.device), shape, self.frames.binning)
+    def _memory(self, batch_size: int) -> Tensor:
+        samples = min(batch_size, len(self))
+        return torch.empty(self.crop_bins * samples * self.frames.values, device=self.device)
+
+    def _frames(self, windows: Sequence[Window], memory: Tensor, augment: Augment | None = None) -> Tensor:
+        places = place_events(self.samples, windows, self.frames, self.crop_bins, augment)
+        frames = memory[: self.crop_bins * len(windows) * self.frames.values]
+        frames = frames.view(self.crop_bins, len(windows), POLARITIES, *self.frames.size)
+        return scatter(torch.from_numpy(places).to(self.device), frames, self.frames.binning)
 
 
-def place_events(samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int) -> NDArray[np.int64]:
-    """Return where each event of the windows falls in flattened frames of shape (T, B, P, H, W).
-
-    An event's bin counts whole milliseconds since the sample's first, as the predecessor does; events after
-    the sample's last whole bin are left out.
-    """
-    frame_values = POLARITIES * frames.size[0] * frames.size[1]
-    parts = [np.empty(0, np.int64)]
-    for slot, window in enumerate(windows):
-        address, time_us = samples.events(window.index)
-        phase_us = samples.phase_us(window.index)
-        bin_us = frames.time_bin_ms * 1000
-        end_bin = min(window.start_bin + crop_bins, window.bins)
-        edges_us = np.array([window.start_bin, end_bin]) * bin_us - phase_us
-        first, last = np.searchsorted(time_us, edges_us.clip(min=0).astype(np.uint32))
-        bins = (time_us[first:last].astype(np.int64) + phase_us) // bin_us - window.start_bin
-        place = frames.pixel[address[first:last]]
-        inside = place >= 0
-        parts.append(((bins * len(windows) + slot) * frame_values + place)[inside])
-    return np.concatenate(parts)
-
-
-def scatter(places: Tensor, shape: tuple[int, ...], binning: str) -> Tensor:
-    """Make float32 frames of shape (T, B, P, H, W) from the places of events.
+def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
+    """Fill contiguous frames of shape (T, B, P, H, W) from the places of events, whatever they held; return them.
 
     Raises:
         ValueError: the binning is unknown.
     """
-    frames = torch.zeros(shape, dtype=torch.float32, device=places.device)
+    flat = frames.view(-1).zero_()
     if binning == "binary":
-        frames.view(-1)[places] = 1
+        flat.index_fill_(0, places, 1)
     elif binning in ("count", "normalized"):
-        frames.view(-1).index_add_(0, places, torch.ones_like(places, dtype=torch.float32))
+        flat.scatter_add_(0, places, torch.ones_like(places, dtype=frames.dtype))
     else:
         raise ValueError(f"binning must be binary, count or normalized, but got {binning!r}")
     if binning == "normalized":

@@ -6,14 +6,11 @@ Knows no Ray. The records are the only durable truth, so a run that was killed a
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
-import os
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
@@ -143,30 +140,3 @@ def write_run_info(folder: RunFolder, planned: list[TrialKey], facts: Mapping[st
     """Write ``run.json``: what the run consists of and where it came from."""
     values = {"schema": SCHEMA, **facts, "trials": [key.name for key in planned]}
     write_whole(folder.run_json, json.dumps(values, indent=1))
-
-
-@contextmanager
-def locked(folder: RunFolder) -> Iterator[None]:
-    """Hold the run folder for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        UsageError: another process has it, or it cannot be written.
-    """
-    with _open_lock(folder) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            raise UsageError(f"{folder.root}: in use by process {handle.read().strip() or '?'}") from error
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
-
-
-def _open_lock(folder: RunFolder) -> TextIO:
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-        return open(folder.lock, "a+", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{folder.root}: cannot be written: {error.strerror}") from error

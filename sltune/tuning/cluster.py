@@ -142,7 +142,7 @@ def slots(share: Share, request: Request) -> int:
 def data_bytes(manifest: Manifest) -> int:
     """Return about how much memory the dataset takes in the object store."""
     bits_per_event: int = address_type(manifest.sensor).bit_width + TIME_TYPE.bit_width
-    return bits_per_event // 8 * sum(file.events for file in manifest.files)
+    return bits_per_event // 8 * manifest.events
 
 
 def put_dataset(root: Path, manifest: Manifest) -> list[Any]:

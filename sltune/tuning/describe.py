@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from sltune.config import Configuration
-from sltune.events.samples import Samples
-from sltune.events.store import Manifest, read_manifest, read_table
+from sltune.events.dataset import Dataset, open_dataset
 from sltune.record import TrialKey
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.campaign import plan
@@ -37,15 +36,11 @@ def describe(configuration: Configuration, data: Path | None) -> Iterator[str]:
     if data is None:
         yield "with --data, also how large they are and how long they take"
         return
-    manifest = read_manifest(data)
-    samples = Samples([read_table(data / file.file, file.sha256) for file in manifest.files])
-    yield from _describe_trial(configuration, manifest, samples, planned)
+    yield from _describe_trial(configuration, open_dataset(data), planned)
 
 
-def _describe_trial(
-    configuration: Configuration, manifest: Manifest, samples: Samples, planned: list[TrialKey]
-) -> Iterator[str]:
-    key = planned[0]
+def _describe_trial(configuration: Configuration, dataset: Dataset, planned: list[TrialKey]) -> Iterator[str]:
+    key, manifest, samples = planned[0], dataset.manifest, dataset.samples
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weights = starting_weights(configuration, key.fold)

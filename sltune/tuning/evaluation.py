@@ -22,10 +22,10 @@ from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, 
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.events.store import Manifest, read_manifest
-from sltune.files import write_whole
+from sltune.files import locked, write_whole
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
-from sltune.tuning.campaign import Campaign, locked, plan, write_run_info
+from sltune.tuning.campaign import Campaign, plan, write_run_info
 from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
 from sltune.tuning.executor import Placement, execute
 from sltune.tuning.job import Job, split_of, starting_weights
@@ -55,7 +55,7 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     manifest = read_manifest(data)
     planned = plan(configuration)
     _refuse_existing(folder)
-    with _ready(configuration, planned, data, manifest, request) as ready, locked(folder):
+    with _ready(configuration, planned, data, manifest, request) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         _refuse_existing(folder)
         write_whole(folder.space_toml, space.to_toml())
@@ -83,7 +83,7 @@ def resume_evaluation(
         raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
     configuration = space.configuration()
     planned = folder.planned()
-    with locked(folder):
+    with locked(folder.lock):
         campaign = Campaign(folder, configuration, _dataset_info(manifest), planned, retry_failed)
         if campaign.left:
             with _ready(configuration, planned, data, manifest, request) as ready:

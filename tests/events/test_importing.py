@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import resource
 import subprocess
@@ -26,6 +27,11 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+def reused(seen: list[Imported]) -> list[bool]:
+    """Say of each file, by name, whether it was left as it was; they are done in any order."""
+    return [imported.reused for imported in sorted(seen, key=lambda imported: imported.name)]
+
+
 def damage_recording(folder: Path, name: str) -> Path:
     file = folder / "recordings" / f"{name}.aedat"
     file.write_bytes(file.read_bytes()[:-1])
@@ -43,7 +49,7 @@ def test_an_import_gives_every_sample_and_a_manifest_that_adds_up(tiny_folder: T
     assert {(file.samples, file.events) for file in manifest.files} == {(19, 19_000)}
     assert manifest.durations_ms == {"min": 599.4, "mean": 599.4, "std": 0.0, "max": 599.4}
     assert manifest.warnings == ()
-    assert [imported.reused for imported in seen] == [False] * 4
+    assert reused(seen) == [False] * 4
     tables = [read_table(out / file.file, file.sha256) for file in manifest.files]
     samples = Samples(tables)
     expected = [sample for file in open_slanimals(source).files for sample in file.load()[0]]
@@ -60,7 +66,7 @@ def test_a_second_import_does_nothing_again_and_changes_no_byte(tiny_folder: Tin
     stamps = [file.stat().st_mtime_ns for file in sorted(out.glob("recordings/*"))]
     seen = list[Imported]()
     import_source(open_slanimals(source), out, done=seen.append)
-    assert [imported.reused for imported in seen] == [True] * 4
+    assert reused(seen) == [True] * 4
     # Samples of 20 events are warned of; a file that was done before keeps its warnings.
     assert {len(imported.findings) for imported in seen} == {19}
     assert content(out) == before
@@ -78,7 +84,7 @@ def test_only_what_changed_is_done_again(tiny_folder: TinyFolder, tmp_path: Path
             break
     seen = list[Imported]()
     second = import_source(open_slanimals(source), out, done=seen.append, skip_bad=True)
-    assert [imported.reused for imported in seen] == [True, True, False, True]
+    assert reused(seen) == [True, True, False, True]
     assert second.fingerprint != first.fingerprint
 
 
@@ -120,11 +126,22 @@ def test_skip_bad_leaves_out_what_cannot_be_read_and_names_it(tiny_folder: TinyF
     tags.write_text(tags.read_text().replace("\n19,", "\nbad,"))
     for _ in range(2):
         manifest = import_source(open_slanimals(source), out, skip_bad=True)
-        assert [file.samples for file in manifest.files] == [19, 19, 18]
-        assert manifest.warnings[0].startswith(f"{damaged}: truncated")
-        assert manifest.warnings[1].startswith(f"{tags} row 19: class='bad'")
-        assert manifest.warnings[2] == f"{tags}: class 19 (zebra) is missing"
-        assert len(manifest.warnings) == 3
+        # The last sign of the recording that was cut short ends with the event that is missing.
+        assert [file.samples for file in manifest.files] == [18, 19, 19, 18]
+        assert manifest.warnings[0].startswith(f"{damaged}: truncated: 7 bytes")
+        assert "user00_indoor.csv row 19: startTime_ev=18133, endTime_ev=19133: out of range" in manifest.warnings[1]
+        assert manifest.warnings[2].startswith(f"{tags} row 19: class='bad'")
+        assert manifest.warnings[3] == f"{tags}: class 19 (zebra) is missing"
+        assert len(manifest.warnings) == 4
+        assert [(left.name, left.reason) for left in manifest.left_out] == [
+            ("user00_indoor_19", manifest.warnings[1]),
+            ("user35_dc_19", manifest.warnings[2]),
+        ]
+        with open(out / "warnings.csv", newline="", encoding="utf-8") as table:
+            rows = list(csv.DictReader(table))
+        assert [f"{row['place']}: {row['text']}" for row in rows] == list(manifest.warnings)
+        assert {row["severity"] for row in rows} == {"error"}
+        assert [row["left_out"] for row in rows] == ["", "user00_indoor_19", "user35_dc_19", ""]
 
 
 def test_a_recording_without_a_single_good_sample_is_left_out(tiny_folder: TinyFolder, tmp_path: Path) -> None:
@@ -133,13 +150,15 @@ def test_a_recording_without_a_single_good_sample_is_left_out(tiny_folder: TinyF
     tags.write_text("class,startTime_ev,endTime_ev\n1,0,99999999\n")
     manifest = import_source(open_slanimals(source), out, skip_bad=True)
     assert len(manifest.files) == 3
-    assert len(manifest.warnings) == 18 + 1
+    assert len(manifest.warnings) == 18 + 1 + 1
+    assert [left.name for left in manifest.left_out] == ["user35_dc_01", "user35_dc"]
 
 
 def test_nothing_left_to_import_is_an_error(tiny_folder: TinyFolder, tmp_path: Path) -> None:
     source = tiny_folder(names=("user00_indoor",), events=1)
-    damaged = damage_recording(source, "user00_indoor")
-    with refused(DataError, "nothing could be imported", f"{damaged}: truncated"):
+    damaged = source / "recordings" / "user00_indoor.aedat"
+    damaged.write_bytes(b"rubbish")
+    with refused(DataError, "nothing could be imported", f"{damaged}: not an AEDAT-2.0 file"):
         import_source(open_slanimals(source), tmp_path / "data", skip_bad=True)
 
 
@@ -235,7 +254,7 @@ def test_a_killed_import_leaves_no_manifest_and_is_finished_by_the_next(
     assert len(list(out.glob("recordings/*"))) == after
     again = list[Imported]()
     import_source(open_slanimals(source), out, done=again.append)
-    assert [imported.reused for imported in again] == [True] * after + [False] * (4 - after)
+    assert sum(reused(again)) == after
     assert content(out) == content(tmp_path / "undisturbed")
 
 
@@ -262,7 +281,7 @@ def test_a_damaged_file_of_a_dataset_is_made_anew(tiny_folder: TinyFolder, tmp_p
     file.write_bytes(changed)
     seen = list[Imported]()
     import_source(open_slanimals(source), out, done=seen.append)
-    assert [imported.reused for imported in seen] == [True, True, False, True]
+    assert reused(seen) == [True, True, False, True]
     assert content(out) == whole
 
 

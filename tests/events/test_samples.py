@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from sltune.events.samples import RecordingInfo, Samples
-from sltune.events.store import Sample, read_table, write_samples
+from sltune.events.store import Sample, read_table
+from tests.small import write_samples
 
 
 def sample(

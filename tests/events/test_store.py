@@ -20,6 +20,7 @@ from sltune.errors import DataError
 from sltune.events.aedat import read_aedat
 from sltune.events.slanimals import Tag, cut_recording
 from sltune.events.store import (
+    LeftOut,
     Manifest,
     Sample,
     StoredFile,
@@ -30,14 +31,14 @@ from sltune.events.store import (
     read_table,
     schema,
     stored_metadata,
-    write_samples,
 )
 from tests.events.conftest import refused
+from tests.small import write_samples
 
 DVS128 = (128, 128)
 COLUMNS = (
     *("sample_id", "recording", "subject", "session", "gesture", "label", "start_us", "duration_us"),
-    *("backward_steps", "digest", "address", "time_us"),
+    *("events", "backward_steps", "digest", "address", "time_us"),
 )
 
 
@@ -77,6 +78,7 @@ def test_every_sample_comes_back_as_it_was(tmp_path: Path, originals: list[Sampl
             assert row[name] == getattr(original, name)
         assert row["address"] == original.address.tolist()
         assert row["time_us"] == original.time_us.tolist()
+        assert row["events"] == len(row["time_us"])
         assert row["duration_us"] == max(row["time_us"])
         assert row["backward_steps"] == sum(b < a for a, b in zip(row["time_us"], row["time_us"][1:], strict=False))
         assert row["digest"] == original.digest()
@@ -130,7 +132,7 @@ def test_a_real_recording_takes_at_most_3_2_bytes_an_event(tmp_path: Path, real_
 def test_what_stands_in_the_metadata_is_read_back(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     write_samples(file, [make_sample()], DVS128, {"source_sha256": "abc", "findings": "[]"})
-    assert stored_metadata(file) == {"format": "1", "source_sha256": "abc", "findings": "[]"}
+    assert stored_metadata(file) == {"format": "2", "source_sha256": "abc", "findings": "[]"}
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"rubbish" * 9, None])
@@ -143,7 +145,7 @@ def test_a_file_that_is_no_sample_file_has_no_metadata(tmp_path: Path, content: 
 
 def test_metadata_of_another_format_are_not_used(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"sltune": '{"format": "2"}'}), file)
+    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"sltune": '{"format": "1"}'}), file)
     assert stored_metadata(file) == {}
 
 
@@ -211,7 +213,7 @@ def test_one_changed_byte_anywhere_is_noticed_before_arrow_sees_it(written: Path
 @pytest.mark.parametrize("keep", [0, 3, 12, 2000, -4])
 def test_a_file_that_was_cut_is_refused_also_without_a_checksum(written: Path, keep: int) -> None:
     written.write_bytes(written.read_bytes()[:keep])
-    with refused(DataError, written, "cannot be read", "import the dataset again"):
+    with refused(DataError, written, "is damaged", "import the dataset again"):
         read_table(written)
     with refused(DataError, written):
         describe_file(written.parent, written)
@@ -240,8 +242,11 @@ def test_hashes_are_those_of_sha256sum_over_all_files_in_turn(tmp_path: Path) ->
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     stored = StoredFile("recordings/a.parquet", "abc", "def", ("a", "b"), 2, 7)
+    left_out = (LeftOut("c_01", "c.csv row 1: start must lie before end"),)
     durations = {"min": 1.5, "mean": 2.0, "std": 0.5, "max": 2.5}
-    return Manifest("N-MNIST", False, (34, 34), ("0", "1"), "f" * 64, (stored,), durations, ("a: odd",), "0.1.0")
+    return Manifest(
+        "N-MNIST", False, (34, 34), ("0", "1"), "f" * 64, (stored,), durations, ("a: odd",), left_out, "0.1.0"
+    )
 
 
 def test_a_manifest_is_read_back_equal(tmp_path: Path, manifest: Manifest) -> None:
@@ -263,8 +268,8 @@ def test_a_file_in_place_of_a_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_manifest_is_refused_with_both_formats(tmp_path: Path, manifest: Manifest) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps({**json.loads(manifest.to_json()), "format": 2, "more": []}))
-    with refused(DataError, tmp_path / "manifest.json", "format 2 is newer", "(1)"):
+    (tmp_path / "manifest.json").write_text(json.dumps({**json.loads(manifest.to_json()), "format": 3, "more": []}))
+    with refused(DataError, tmp_path / "manifest.json", "format 3 is newer", "(2)"):
         read_manifest(tmp_path)
 
 
@@ -276,7 +281,7 @@ def test_a_newer_manifest_is_refused_with_both_formats(tmp_path: Path, manifest:
         pytest.param(lambda text: "[]", id="a list"),
         pytest.param(lambda text: "null", id="null"),
         pytest.param(lambda text: '{"name": "web page"}', id="of something else"),
-        pytest.param(lambda text: text.replace('"format": 1', '"format": "one"'), id="format is no number"),
+        pytest.param(lambda text: text.replace('"format": 2', '"format": "one"'), id="format is no number"),
         pytest.param(lambda text: text.replace('"sensor"', '"sensors"'), id="key misspelt"),
         pytest.param(lambda text: text.replace('"events"', '"event"'), id="key of a file misspelt"),
         pytest.param(lambda text: text.replace("[\n", "7, [\n", 1), id="not JSON"),

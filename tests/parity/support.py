@@ -9,21 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sltune.config import Configuration
 from sltune.events.aedat import SPECIAL_BIT, write_aedat
+from sltune.events.frames import FrameFormat
 from sltune.events.gestures import GESTURES
 from sltune.events.samples import Samples
 from sltune.events.slanimals import load_recording
-from sltune.events.store import Sample, schema
+from sltune.events.store import Sample, encode_samples
 from sltune.events.synthetic import simulate_recording
 from sltune.record import TrialKey
 from sltune.snn.network import SpikingNetwork
 from sltune.space import load_space
-from sltune.training.batches import Batch, BatchSource, FrameFormat
+from sltune.training.batches import Batch, BatchSource
 from sltune.tuning.job import Job, Trainer, split_of
 from tests import reference_impl as reference
 
@@ -62,11 +64,7 @@ def load_signs(folder: Path, names: Sequence[str]) -> list[Sample]:
 
 def in_memory(samples: Sequence[Sample], sensor: tuple[int, int] = DVS128) -> Samples:
     """Return samples as a trial sees them."""
-    rows = [
-        {**vars(sample), "duration_us": sample.duration_us, "backward_steps": sample.backward_steps}
-        for sample in samples
-    ]
-    return Samples([pa.Table.from_pylist(rows, schema=schema(sensor)).combine_chunks()])
+    return Samples([pq.read_table(pa.BufferReader(encode_samples(samples, sensor, {})))])
 
 
 def sample_of(address: NDArray[np.uint16], time_us: NDArray[np.int64], name: str = "user00_indoor") -> Sample:
@@ -195,7 +193,7 @@ def time_last(frames: Tensor) -> Tensor:
 
 def taken(batches: Iterator[Batch]) -> list[reference.Batch]:
     """Return sltune's batches in the reference's form."""
-    return [(time_last(frames), batch.labels) for batch in batches for frames in batch.views]
+    return [(time_last(frames.clone()), batch.labels) for batch in batches for frames in batch.views]
 
 
 def firing_rates(network: SpikingNetwork, frames: Tensor) -> dict[str, float]:

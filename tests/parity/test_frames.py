@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from sltune.events.aedat import encode_address, read_aedat
 from sltune.events.crop import bins_of
+from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
 from sltune.events.store import Sample
 from sltune.events.tonic_source import read_nmnist
-from sltune.training.batches import BatchSource, FrameFormat
+from sltune.training.batches import BatchSource
 from tests import reference_impl as reference
 from tests.parity.support import (
     CPU,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sltune.errors import DataError, UsageError
+from sltune.files import locked
 from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.tuning.campaign import Campaign, Finished, locked, plan, write_run_info
+from sltune.tuning.campaign import Campaign, Finished, plan, write_run_info
 from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
@@ -96,7 +97,7 @@ def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:
 
 
 def _hold(root: Path, ready: multiprocessing.synchronize.Event, release: multiprocessing.synchronize.Event) -> None:
-    with locked(RunFolder(root)):
+    with locked(RunFolder(root).lock):
         ready.set()
         release.wait(30)
 
@@ -107,9 +108,9 @@ def test_a_second_process_cannot_take_a_run_and_a_dead_one_holds_none(tmp_path: 
     holder = context.Process(target=_hold, args=(tmp_path, ready, release))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(UsageError, match=f"in use by process {holder.pid}"), locked(RunFolder(tmp_path)):
+    with pytest.raises(UsageError, match=f"in use by process {holder.pid}"), locked(RunFolder(tmp_path).lock):
         pass
     holder.kill()
     holder.join()
-    with locked(RunFolder(tmp_path)):
+    with locked(RunFolder(tmp_path).lock):
         pass

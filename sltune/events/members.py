@@ -1,0 +1,135 @@
+"""Files to read, wherever they lie: plain, gzipped, or members of zip archives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.errors import DataError
+
+# Real recordings shrink to a half or a third. What grows beyond this would fill the memory.
+MOST_EXPANSION = 100
+ALWAYS_ALLOWED_BYTES = 64 << 20
+
+_UNPACKING_ERRORS = (EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """A file on disk, or one within a zip archive on disk. inside: its name there, "" where path is the file itself."""
+
+    path: Path
+    inside: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.inside}" if self.inside else str(self.path)
+
+    @classmethod
+    def of(cls, file: Path | Member) -> Member:
+        """Return the file itself where it is a path."""
+        return file if isinstance(file, Member) else cls(Path(file))
+
+    @property
+    def name(self) -> str:
+        """The file's name without the folders and without ``.gz``."""
+        return PurePosixPath(self.inside or self.path.name).name.removesuffix(".gz")
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk; 0 where there is nothing."""
+        try:
+            if not self.inside:
+                return self.path.stat().st_size
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.getinfo(self.inside).compress_size
+        except (OSError, KeyError, *_UNPACKING_ERRORS):
+            return 0
+
+    def content(self) -> NDArray[np.uint8]:
+        """Return the bytes: mapped where the file is plain, else unpacked into memory.
+
+        Raises:
+            DataError: the file cannot be read, is damaged, or unpacks to implausibly much.
+        """
+        try:
+            if self.inside:
+                with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as file:
+                    return self._unpack(file, archive.getinfo(self.inside).compress_size)
+            if self.path.name.endswith(".gz"):
+                with gzip.open(self.path) as file:
+                    return self._unpack(file, self.path.stat().st_size)
+            if self.path.stat().st_size == 0:
+                return np.empty(0, np.uint8)
+            return np.memmap(self.path, dtype=np.uint8, mode="r")
+        except OSError as error:
+            raise DataError(f"{self}: cannot be read: {error.strerror or error}") from error
+        except KeyError as error:
+            raise DataError(f"{self}: cannot be read: the archive has no such member") from error
+        except _UNPACKING_ERRORS as error:
+            raise DataError(f"{self}: cannot be unpacked: {error}") from error
+
+    def _unpack(self, file: gzip.GzipFile | IO[bytes], packed_bytes: int) -> NDArray[np.uint8]:
+        most = max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * packed_bytes)
+        content = file.read(most + 1)
+        if len(content) > most:
+            raise DataError(f"{self}: unpacks to more than {MOST_EXPANSION} times its size; no recording does")
+        return np.frombuffer(content, dtype=np.uint8)
+
+
+def find_members(place: Path, suffix: str) -> list[Member]:
+    """Return the files with the suffix, or with ``.gz`` after it, in a folder and its zip archives, or in one archive.
+
+    Hidden files, such as those that macOS adds to archives, are passed over.
+
+    Raises:
+        DataError: an archive or folder cannot be read.
+    """
+    try:
+        found = [*_in_archive(place)] if place.is_file() else [*_in_folder(place)]
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
+    return sorted(member for member in found if member.name.endswith(suffix) and not member.name.startswith("."))
+
+
+def sha256_of(*members: Member) -> str:
+    """Hash the content of members, one after the other.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    hasher = hashlib.sha256()
+    for member in members:
+        hasher.update(member.content().data)
+    return hasher.hexdigest()
+
+
+def _in_folder(folder: Path) -> Iterator[Member]:
+    for file in folder.iterdir():
+        if file.suffix == ".zip" and file.is_file():
+            yield from _in_archive(file)
+        # A link to nowhere is a file that cannot be read, and must not be passed over.
+        elif not file.is_dir():
+            yield Member(file)
+
+
+def _in_archive(archive: Path) -> Iterator[Member]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+    except _UNPACKING_ERRORS as error:
+        raise DataError(f"{archive}: is no zip archive, or a damaged one: {error}") from error
+    yield from (Member(archive, name) for name in names if not name.endswith("/"))

@@ -1,0 +1,152 @@
+"""Tag files of SL-Animals-DVS: which events of a recording are which gesture.
+
+Tags are indices into the whole, unfiltered event sequence of the recording, 0-based and half-open. The label
+comes from the ``class`` column, not from the row's position.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sltune.errors import DataError
+from sltune.events.members import Member
+from sltune.events.source import Finding
+
+GESTURES = (
+    *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
+    *("shark", "lion", "monkey", "snake", "spider", "butterfly", "bird", "duck", "zebra"),
+)
+TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
+# A file that is no tag file may hold anything, and an error should stay readable.
+SHOWN_TEXT = 60
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One row of a tag file; row counts from 1, start and end are event indices."""
+
+    row: int
+    label: int
+    start: int
+    end: int
+
+
+def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
+    """Read a tag file; rows that make no sense are left out and reported.
+
+    Raises:
+        DataError: the file cannot be read or lacks a column.
+    """
+    member = Member.of(file)
+    try:
+        text = member.content().tobytes().decode("utf-8-sig")
+        table = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        columns = [name.strip() for name in table.fieldnames or ()]
+        table.fieldnames = columns
+        rows = list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
+    for column in TAG_COLUMNS:
+        if column not in columns:
+            shown = ", ".join(columns)[:SHOWN_TEXT]
+            raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}")
+    tags, findings = list[Tag](), list[Finding]()
+    for row, values in enumerate(rows, start=1):
+        try:
+            label, start, end = (_whole_number(values[column]) for column in TAG_COLUMNS)
+        except ValueError:
+            shown = ", ".join(f"{column}={(values[column] or '')[:SHOWN_TEXT]!r}" for column in TAG_COLUMNS)
+            findings.append(lost_row(member, row, f"{shown}: three whole numbers are expected"))
+            continue
+        tags.append(Tag(row, label - 1, start, end))
+    return tags, findings
+
+
+def _whole_number(text: str | None) -> int:
+    """Read digits, and nothing else that Python would take for a number.
+
+    Raises:
+        ValueError: it is something else, or too long to be shown.
+    """
+    if text is None or not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def sample_name(file: Member, row: int) -> str:
+    """Return the name of the sample that a row of a tag file cuts out."""
+    return f"{file.stem}_{row:02d}"
+
+
+def is_usable(tag: Tag, events: int) -> bool:
+    """Say whether the tag cuts a gesture out of a recording of so many events."""
+    return 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= events
+
+
+def first_usable(tags: Sequence[Tag], events: int) -> list[Tag]:
+    """Return the first usable tag of each class, in the order of rows."""
+    first: dict[int, Tag] = {}
+    for tag in tags:
+        if is_usable(tag, events):
+            first.setdefault(tag.label, tag)
+    return list(first.values())
+
+
+def lost_row(file: Member, row: int, text: str) -> Finding:
+    """Return the finding that a row's sample cannot be had."""
+    return Finding(f"{file} row {row}", text, is_error=True, lost=(sample_name(file, row),))
+
+
+def check_tags(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
+    """Return what is wrong with a recording's tags as a whole."""
+    kept = first_usable(tags, events)
+    return [*_check_classes(file, tags, kept), *_check_ranges(file, tags, events), *_check_overlaps(file, tags)]
+
+
+def _check_classes(file: Member, tags: Sequence[Tag], kept: Sequence[Tag]) -> list[Finding]:
+    rows_of = defaultdict[int, list[int]](list)
+    findings = []
+    for tag in tags:
+        rows_of[tag.label].append(tag.row)
+        if not 0 <= tag.label < len(GESTURES):
+            text = f"class={tag.label + 1}: only 1…{len(GESTURES)} exist"
+            findings.append(lost_row(file, tag.row, text))
+    for label, gesture in enumerate(GESTURES):
+        rows = rows_of[label]
+        if not rows:
+            findings.append(Finding(str(file), f"class {label + 1} ({gesture}) is missing", is_error=True))
+        elif len(rows) > 1:
+            chosen = [tag.row for tag in kept if tag.label == label]
+            text = f"class {label + 1} ({gesture}) is repeated"
+            lost = tuple(sample_name(file, row) for row in rows if row not in chosen)
+            place = f"{file} rows {', '.join(map(str, rows))}"
+            findings.append(Finding(place, text, is_error=True, lost=lost))
+    return findings
+
+
+def _check_ranges(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
+    findings = []
+    for tag in tags:
+        shown = f"startTime_ev={tag.start}, endTime_ev={tag.end}"
+        if tag.start < 0 or tag.end > events:
+            findings.append(lost_row(file, tag.row, f"{shown}: out of range, the recording has {events} events"))
+        elif tag.start >= tag.end:
+            findings.append(lost_row(file, tag.row, f"{shown}: start must lie before end"))
+    return findings
+
+
+def _check_overlaps(file: Member, tags: Sequence[Tag]) -> list[Finding]:
+    findings, longest = list[Finding](), None
+    for tag in sorted(tags, key=lambda tag: tag.start):
+        if longest and tag.start < longest.end:
+            text = f"startTime_ev={tag.start} overlaps row {longest.row}, ending {longest.end}"
+            findings.append(Finding(f"{file} row {tag.row}", text))
+        if longest is None or tag.end > longest.end:
+            longest = tag
+    return findings
