@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,18 @@ import click
 
 from sltune import __version__
 from sltune.errors import SltuneError, SomeTrialsFailed, UsageError
-from sltune.options import RunName, RunOptions, SpaceOptions, run_name, run_options, space_options
+from sltune.options import (
+    ImportOptions,
+    PictureOptions,
+    RunName,
+    RunOptions,
+    SpaceOptions,
+    import_options,
+    picture_options,
+    run_name,
+    run_options,
+    space_options,
+)
 
 if TYPE_CHECKING:
     from sltune.report.formats import Format
@@ -85,43 +97,87 @@ def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
 
 
 @main.command(name="import")
-@click.argument("source_place", metavar="SRC", type=FileArgument)
+@click.argument("place", metavar="[SRC]", required=False, type=FileArgument)
 @click.option("--out", required=True, type=FolderArgument, help="Where the dataset goes.")
-@click.option(
-    "--source",
-    type=click.Choice(["slanimals", "nmnist-folder"]),
-    default="slanimals",
-    show_default=True,
-    help="What SRC holds: recordings/*.aedat and tags/*.csv, or N-MNIST digits 0 to 9.",
-)
-@click.option("--strict", is_flag=True, help="Take every warning for an error.")
-@click.option("--skip-bad", is_flag=True, help="Leave out the samples that cannot be read; the manifest names them.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def import_(source_place: Path, out: Path, source: str, strict: bool, skip_bad: bool, quiet: bool) -> None:
+@import_options
+def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     """Read recordings into a dataset that trials can train on.
+
+    SRC holds the folders or archives recordings and tags of SL-Animals-DVS, whose files may be gzipped or zipped.
 
     \b
     sltune import ~/SL-Animals-DVS --out data/slanimals
+    sltune import SL-Animals-DVS.zip --out data/slanimals --skip-bad
+    sltune import --source tonic:DVSGesture --root ~/tonic --out data/gesture
     sltune import nmnist/ --source nmnist-folder --out data/nmnist
+
+    What is there already and has not changed is not read again. What is odd is listed in DATA/warnings.csv.
     """
-    from sltune.events.importing import Imported, import_source
-    from sltune.events.slanimals import open_slanimals
-    from sltune.events.tonic_source import open_nmnist_folder
+    from rich.console import Console
 
-    def show(done: Imported) -> None:
-        if not quiet and done.stored is not None:
-            state = "unchanged" if done.reused else "imported"
-            click.echo(f"{done.name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}", err=True)
+    from sltune.importer import run_import, summary
 
-    opened = open_slanimals(source_place) if source == "slanimals" else open_nmnist_folder(source_place)
-    manifest = import_source(opened, out, strict, skip_bad, show)
-    for warning in manifest.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    kind = "synthetic " if manifest.synthetic else ""
-    click.echo(
-        f"{out}: {kind}{manifest.name}, {manifest.recordings} recordings, {manifest.samples} samples, "
-        f"{manifest.events:,} events, {len(manifest.warnings)} warnings\nfingerprint {manifest.fingerprint}"
-    )
+    click.echo(summary(out, run_import(place, out, options, Console(stderr=True))))
+
+
+@main.command()
+@click.argument("data", type=FolderArgument)
+@click.option("--verify", is_flag=True, help="First read all of it and compare it with its manifest.")
+@click.option("--samples", "as_list", is_flag=True, help="List the samples instead: id, gesture, duration, events.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
+def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
+    """Say what is in a dataset: sessions, classes, durations, event rates, warnings, what was left out.
+
+    \b
+    sltune inspect data/slanimals
+    sltune inspect data/slanimals --verify
+    sltune inspect data/slanimals --samples | grep cat
+    sltune inspect data/slanimals --json | jq .sessions
+    """
+    from sltune.events.dataset import open_dataset
+    from sltune.events.verify import verify_dataset
+    from sltune.report.dataset_summary import list_samples, summarize
+
+    verified = verify_dataset(data, lambda file: click.echo(f"read {file.file}", err=True)) if verify else None
+    dataset = open_dataset(data)
+    if as_list:
+        click.echo(list_samples(dataset, as_json), nl=False)
+        return
+    summary = summarize(dataset, verified)
+    # Without a terminal, lines may be as long as they are.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    click.echo(summary.to_json() if as_json else summary.to_text(width), nl=False)
+
+
+@main.command()
+@click.argument("data", type=FolderArgument)
+@click.argument("sample", required=False)
+@click.option("--all", "all_classes", is_flag=True, help="A frame of every class instead of one sample.")
+@click.option("--recording", metavar="NAME", help="With --all: take this one; default: the first sample of each class.")
+@picture_options
+def show(data: Path, sample: str | None, all_classes: bool, recording: str | None, options: PictureOptions) -> None:
+    """Draw a sample: three frames side by side (.png), or an animation in real time (.gif).
+
+    Pictures are upright; ON is orange, OFF blue, both black, and stronger where there are more events.
+    `sltune inspect DATA --samples` lists the samples.
+
+    \b
+    sltune show data/slanimals user00_indoor_01
+    sltune show data/slanimals user00_indoor_01 --out cat.gif --length-ms 2000
+    sltune show data/slanimals --all --recording user37_dc --bin-ms 100 --scale 2 --out gestures.png
+    """
+    if (sample is None) != all_classes or (recording is not None and not all_classes):
+        raise UsageError("name one SAMPLE, or ask for a frame of every class with --all [--recording NAME]")
+    file = options.file(sample or recording or data.resolve().name, (".png",) if all_classes else (".png", ".gif"))
+    from sltune.events.dataset import open_dataset
+    from sltune.report.pictures import draw_sample, draw_sheet
+
+    dataset = open_dataset(data)
+    if sample is None:
+        draw_sheet(dataset, options.span(), options.scale, file, recording)
+    else:
+        draw_sample(dataset, sample, options.span(), options.scale, file)
+    click.echo(str(file))
 
 
 @main.command()

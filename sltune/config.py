@@ -12,11 +12,11 @@ from sltune.schema import (
     AboveZeroToOne,
     AtLeastOne,
     AtLeastTwo,
+    Augmentations,
     BelowOne,
     BetweenZeroAndOne,
     CropLength,
     Downsample,
-    NoAugmentations,
     NotNegative,
     Positive,
     PositiveOrZero,
@@ -42,7 +42,7 @@ class Sampling(Section):
     eval_crops: AtLeastOne = 1
     binning: Literal["binary", "count", "normalized"] = "binary"
     downsample: Downsample = 1
-    augment: NoAugmentations = ()
+    augment: Augmentations = ()
 
     @property
     def train_bins(self) -> int | None:

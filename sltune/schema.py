@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from sltune.augmentations import AUGMENTATIONS, parse_augmentation
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 """A setting. TOML's lists become tuples."""
@@ -26,6 +29,25 @@ def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(values)) < len(values):
         raise ValueError("a value occurs twice")
     return values
+
+
+# The type of errors that say more than what is allowed.
+EXPLAINED = "explained"
+
+
+def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
+    problems, names = [], []
+    for text in texts:
+        try:
+            names.append(parse_augmentation(text).name)
+        except ValueError as error:
+            name = text.partition("(")[0].strip()
+            hint = "" if name in AUGMENTATIONS else suggestion(name, AUGMENTATIONS)
+            problems.append(f"{show(text)}: {error}{hint}")
+    problems += [f"{name} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if problems:
+        raise PydanticCustomError(EXPLAINED, "{problems}", {"problems": "; ".join(problems)})
+    return texts
 
 
 # scikit-learn takes 32 bits, and validation parts are drawn with seed + 1.
@@ -70,9 +92,10 @@ Constraints = Annotated[
     dict[Literal["max_synaptic_ops"], Annotated[float, Field(gt=0)]],
     Field(description="a table in which max_synaptic_ops, a number > 0, may stand"),
 ]
-NoAugmentations = Annotated[
+Augmentations = Annotated[
     tuple[str, ...],
-    Field(strict=False, max_length=0, description="the empty list []; there are no augmentations in this version"),
+    Field(strict=False, description='a list of different augmentations such as ["rotation(degrees=5)"]'),
+    AfterValidator(_augmentations),
 ]
 
 
@@ -96,7 +119,8 @@ def checked(model: type[Section], name: str, value: object) -> Value:
         allowed = description or "one of " + ", ".join(map(show, choices))
         words = value if isinstance(value, list) else [value]
         hints = (suggestion(word, choices) for word in words if isinstance(word, str) and word not in choices)
-        raise ValueError(f"must be {allowed}{next(hints, '')}") from error
+        reasons = [f"; {detail['msg']}" for detail in error.errors() if detail["type"] == EXPLAINED]
+        raise ValueError(f"must be {allowed}{''.join(reasons) or next(hints, '')}") from error
 
 
 def suggestion(word: str, known: Iterable[object]) -> str:

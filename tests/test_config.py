@@ -55,7 +55,12 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("sampling", "eval_crops", [1, 5], [0, 1.5]),
     ("sampling", "binning", ["binary", "count", "normalized"], ["sum", "OR"]),
     ("sampling", "downsample", [1, 2, 4], [0, 3, 8, 1.0, True]),
-    ("sampling", "augment", [[]], [["flip"], "flip"]),
+    (
+        "sampling",
+        "augment",
+        [[], ["rotation(degrees=5)"], ["time_jitter(std_us=2000)", "event_drop(probability=0.1)"]],
+        [["flip"], "rotation(degrees=5)", ["rotation(degrees=5)", "rotation(degrees=6)"], [5]],
+    ),
     ("neuron", "v_threshold", [1, 0.01], [0, -0.3, math.nan, math.inf, True]),
     ("neuron", "decay", [0, 0.5, 1], [-0.01, 1.01, math.nan, "0.3"]),
     ("neuron", "surrogate", ["rectangular", "polynomial", "sigmoid", "gaussian"], ["box"]),

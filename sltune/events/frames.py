@@ -99,7 +99,7 @@ def place_events(
 def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin in the crop of each event that lies in it."""
     address, time_us = samples.events(window.index)
-    end_bin = min(window.start_bin + crop_bins, window.bins)
+    end_bin = max(window.start_bin, min(window.start_bin + crop_bins, window.bins))
     edges_us = np.arange(window.start_bin, end_bin + 1) * bin_us - samples.phase_us(window.index)
     # Numbers of another type would have all times converted.
     bounds = np.searchsorted(time_us, edges_us.clip(min=0).astype(time_us.dtype))

@@ -42,11 +42,11 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Task:
-    """A file to import. known: the hash of the source from which there is a sample file already, "" for none."""
+    """A file to import. known: the hash of the source from which there is a sample file already, None for none."""
 
     file: SourceFile
     sensor: tuple[int, int]
-    known: str
+    known: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def _import(
     known = _prepare(source, out)
     # The longest first, so that none is left over for one core at the end.
     longest_first = sorted(source.files, key=lambda file: -file.size)
-    tasks = [Task(file, source.sensor, known.get(file.name, "")) for file in longest_first]
+    tasks = [Task(file, source.sensor, known.get(file.name)) for file in longest_first]
     results = dict[str, Imported]()
     for encoded in spread(encode_file, tasks):
         results[encoded.name] = _store(out, encoded)
@@ -202,8 +202,9 @@ def _prepare(source: Source, out: Path) -> dict[str, str]:
         known = dict[str, str]()
         for file in sorted(out.glob("recordings/*.parquet")):
             expected = vouched.get(file.relative_to(out).as_posix())
-            if _is_whole(file, expected):
-                known[file.stem] = stored_metadata(file).get("source_sha256", "")
+            metadata = stored_metadata(file)
+            if metadata.keys() >= {"source_sha256", "findings"} and _is_whole(file, expected):
+                known[file.stem] = metadata["source_sha256"]
             else:
                 (out / MANIFEST).unlink(missing_ok=True)
                 file.unlink()

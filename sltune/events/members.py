@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,6 +67,10 @@ class Member:
             DataError: the file cannot be read, is damaged, or unpacks to implausibly much.
         """
         try:
+            mode = self.path.stat().st_mode
+            # To open a named pipe would wait for ever.
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise DataError(f"{self}: cannot be read: is no regular file")
             if self.inside:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as file:
                     return self._unpack(file, archive.getinfo(self.inside).compress_size)

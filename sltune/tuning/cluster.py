@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.store import TIME_TYPE, Manifest, address_type, read_table
 
 STORE_HEADROOM = 256 << 20
@@ -69,9 +72,9 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
                 **quiet,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
-        ) from error
+        text = f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
+        hint = "; the token in ~/.ray/auth_token must be that of the cluster's head" if request.address else ""
+        raise UsageError(text + hint) from error
     try:
         with _orderly_end():
             yield
@@ -90,6 +93,42 @@ def _orderly_end() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def import_spread(address: str) -> Iterator[Spread]:
+    """Give what reads and encodes files of a source on the nodes of a cluster; the driver writes what comes back.
+
+    Raises:
+        UsageError: nothing answers at the address.
+    """
+    with connected(Request(address=address), store_bytes=0):
+        yield _on_nodes
+
+
+def _on_nodes(work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterator[Encoded]:
+    remote = ray.remote(num_cpus=1)(_on_this_node)
+    cores = int(sum(node["Resources"].get("CPU", 0) for node in _living_nodes()))
+    waiting, running = deque(tasks), list[Any]()
+    while waiting or running:
+        # As in threads of one process: one more than can run.
+        while waiting and len(running) <= cores:
+            running.append(remote.remote(work, waiting.popleft()))
+        (finished,), running = ray.wait(running)
+        try:
+            yield ray.get(finished)
+        except ray.exceptions.RayError as error:
+            raise UsageError(f"the cluster lost a file: {str(error).strip().splitlines()[0]}; import again") from error
+
+
+def _on_this_node(work: Callable[[Task], Encoded], task: Task) -> Encoded:
+    """Do the work; where it fails, say on which node, since not every node may see the source."""
+    encoded = work(task)
+    if encoded.content is not None or encoded.is_known:
+        return encoded
+    here = f"(on node {socket.gethostname()})"
+    findings = tuple(replace(finding, text=f"{finding.text} {here}") for finding in encoded.findings)
+    return replace(encoded, findings=findings)
 
 
 def share_for(request: Request, trials: int) -> Share:

@@ -12,14 +12,17 @@ from typing import Any
 
 import torch
 
+from sltune.augmentations import parse_augmentation
 from sltune.config import Configuration
 from sltune.errors import UsageError
+from sltune.events.augment import Augmenter
 from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.frames import FrameFormat
 from sltune.events.samples import RecordingInfo, Samples
 from sltune.record import Status, TrialKey
 from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
-from sltune.training.batches import Batch, BatchSource, FrameFormat
+from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import load_weights, read_weights, weights_from_bytes, weights_to_bytes
 from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, evaluate, fit
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
@@ -211,7 +214,15 @@ class Trainer:
         seed_torch(key.seed, key.fold, "dropout", epoch)
         order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
         starts = numpy_stream(key.seed, key.fold, "crop", epoch)
-        return self.train.training(training.batch_size, self.config.sampling.train_crop, starts, order)
+        crop, augment = self.config.sampling.train_crop, self._augmenter(epoch)
+        return self.train.training(training.batch_size, crop, starts, order, augment)
+
+    def _augmenter(self, epoch: int) -> Augmenter | None:
+        texts = self.config.sampling.augment
+        if not texts:
+            return None
+        stream = numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch)
+        return Augmenter([*map(parse_augmentation, texts)], self.job.sensor, stream)
 
     def _evaluate(self, part: BatchSource) -> Evaluation:
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)

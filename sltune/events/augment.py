@@ -1,0 +1,111 @@
+"""Changes the events of a training crop at random, by vector operations on their addresses and times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.augmentations import Augmentation
+from sltune.events.frames import POLARITIES
+from sltune.events.samples import Addresses
+
+Times = NDArray[np.int64]
+
+JITTER_REACH = 5
+"""No event jitters into the crop from further away, in standard deviations; one in 3.5 million there would."""
+
+# Times of a sample have 32 bits, so nothing lies further away.
+FURTHEST_US = 2**32
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Applies augmentations one after the other; every number that it draws comes from rng.
+
+    sensor: (height, width) of the addresses, (row · width + column) · 2 + polarity.
+    """
+
+    augmentations: Sequence[Augmentation]
+    sensor: tuple[int, int]
+    rng: np.random.Generator
+
+    def margin_us(self, crop_us: int) -> int:
+        """Return how far outside a crop of crop_us events may lie that come into it, JITTER_REACH aside."""
+        margin = 0.0
+        for step in reversed(self.augmentations):
+            match step.name:
+                case "time_jitter":
+                    margin += JITTER_REACH * step.amount
+                case "time_scale":
+                    margin = (crop_us + margin) / (1 - step.amount) - crop_us
+        return min(math.ceil(margin), FURTHEST_US)
+
+    def __call__(self, address: Addresses, time_us: Times, crop_start_us: int) -> tuple[Addresses, Times]:
+        """Return address and time of the events that are left, arrays of shape (left,) that may be views.
+
+        address: shape (events,). time_us: shape (events,), since the start of the sample, as crop_start_us. Both stay
+        as they are; addresses keep their type.
+        """
+        for step in self.augmentations:
+            match step.name:
+                case "event_drop":
+                    kept = self.rng.random(len(address)) >= step.amount
+                    address, time_us = address[kept], time_us[kept]
+                case "time_jitter":
+                    noise_us = self.rng.normal(0, step.amount, len(time_us))
+                    time_us = time_us + np.rint(noise_us).astype(np.int64)
+                case "time_scale":
+                    factor = self.rng.uniform(1 - step.amount, 1 + step.amount)
+                    # Rounding up would bring the last event before the crop into it.
+                    scaled_us = np.floor((time_us - crop_start_us) * factor).astype(np.int64)
+                    time_us = crop_start_us + scaled_us
+                case "polarity_flip":
+                    if self.rng.random() < step.amount:
+                        address = np.bitwise_xor(address, 1)
+                case "spatial_shift":
+                    furthest = int(step.amount)
+                    rows, columns = self.rng.integers(-furthest, furthest, 2, endpoint=True).tolist()
+                    address, time_us = _move(address, time_us, _shifted(self.sensor, rows, columns))
+                case "rotation":
+                    angle = math.radians(self.rng.uniform(-step.amount, step.amount))
+                    address, time_us = _move(address, time_us, _rotated(self.sensor, angle))
+        return address, time_us
+
+
+def _move(address: Addresses, time_us: Times, target: NDArray[np.int64]) -> tuple[Addresses, Times]:
+    """Move events to the target of their pixel, and drop those whose target is −1."""
+    pixel = target[address // POLARITIES]
+    kept = pixel >= 0
+    moved = address[kept]
+    moved[:] = pixel[kept] * POLARITIES + moved % POLARITIES
+    return moved, time_us[kept]
+
+
+def _shifted(sensor: tuple[int, int], rows: int, columns: int) -> NDArray[np.int64]:
+    """Return the pixel to which each pixel moves; −1 where it leaves the sensor."""
+    row, column = np.ogrid[: sensor[0], : sensor[1]]
+    return _pixels(sensor, row + rows, column + columns)
+
+
+def _rotated(sensor: tuple[int, int], angle: float) -> NDArray[np.int64]:
+    """Return the pixel to which each pixel turns, from columns towards rows; −1 where it leaves the sensor."""
+    row, column = np.ogrid[: sensor[0], : sensor[1]]
+    middle_row, middle_column = (sensor[0] - 1) / 2, (sensor[1] - 1) / 2
+    down, right = row - middle_row, column - middle_column
+    sine, cosine = math.sin(angle), math.cos(angle)
+    turned_row = middle_row + cosine * down + sine * right
+    turned_column = middle_column + cosine * right - sine * down
+    # Rounding halves to even numbers would merge neighbours in a quarter turn of a sensor with odd and even sides.
+    return _pixels(sensor, np.floor(turned_row + 0.5), np.floor(turned_column + 0.5))
+
+
+def _pixels(
+    sensor: tuple[int, int], row: NDArray[np.integer | np.floating], column: NDArray[np.integer | np.floating]
+) -> NDArray[np.int64]:
+    height, width = sensor
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return np.where(inside, row * width + column, -1).astype(np.int64).ravel()

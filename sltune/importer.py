@@ -1,0 +1,131 @@
+"""The verb ``import``: find the source, read it here or on a cluster, and show how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from sltune.errors import UsageError
+from sltune.events.importing import Imported, import_source
+from sltune.events.slanimals import open_slanimals
+from sltune.events.source import Source
+from sltune.events.store import WARNINGS, Manifest
+from sltune.options import ImportOptions, allow_token
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sltune.events.importing import Spread
+
+TONIC = "tonic:"
+SHOWN_WARNINGS = 10
+
+
+def run_import(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Manifest:
+    """Import what lies at a place, or for Tonic below options.root; progress and warnings go to the console.
+
+    Raises:
+        UsageError: the options do not go together, or out cannot be used.
+        DataError: something cannot be read.
+    """
+    source = open_source(place, options)
+    with _spread(options.address) as spread, _display(source, options.quiet, console) as done:
+        manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
+    for warning in manifest.warnings[:SHOWN_WARNINGS]:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    hidden = len(manifest.warnings) - SHOWN_WARNINGS
+    if hidden > 0:
+        console.print(f"… and {hidden} more warnings, all in {out / WARNINGS}", highlight=False, soft_wrap=True)
+    return manifest
+
+
+def open_source(place: Path | None, options: ImportOptions) -> Source:
+    """Return the source that the options name.
+
+    Raises:
+        UsageError: the options do not go together.
+        DataError: there is no such source at the place.
+    """
+    from sltune.events import tonic_source
+
+    if options.kind.startswith(TONIC):
+        root = options.root or place
+        if root is None:
+            raise UsageError(f"--source {options.kind} needs --root DIR, the folder below which Tonic finds its data")
+        return tonic_source.open_tonic(options.kind.removeprefix(TONIC), root, options.group_by)
+    for name, value in (("--root", options.root), ("--group-by", options.group_by)):
+        if value is not None:
+            raise UsageError(f"{name} goes with --source tonic:NAME only, not with {options.kind}")
+    if place is None:
+        raise UsageError(f"--source {options.kind} needs SRC, the place of the recordings")
+    if options.kind == "slanimals":
+        return open_slanimals(place)
+    if options.kind == "nmnist-folder":
+        return tonic_source.open_nmnist_folder(place)
+    raise UsageError(f"--source must be slanimals, nmnist-folder or tonic:NAME, but got {options.kind!r}")
+
+
+def summary(out: Path, manifest: Manifest) -> str:
+    """Return what was imported, in two or three lines."""
+    stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
+    lines = [
+        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}, {manifest.recordings} recordings, "
+        f"{manifest.samples} samples, {manifest.events:,} events, {stored_bytes / manifest.events:.2f} bytes an event, "
+        f"{len(manifest.warnings)} warnings",
+        f"fingerprint {manifest.fingerprint}",
+    ]
+    if manifest.left_out:
+        names = [left.name for left in manifest.left_out]
+        more = f" and {len(names) - SHOWN_WARNINGS} more" if len(names) > SHOWN_WARNINGS else ""
+        lines.insert(1, f"left out: {', '.join(names[:SHOWN_WARNINGS])}{more}; see {out / WARNINGS}")
+    return "\n".join(lines)
+
+
+def _spread(address: str | None) -> AbstractContextManager[Spread | None]:
+    if address is None:
+        return nullcontext()
+    allow_token(address)
+    from sltune.tuning.cluster import import_spread
+
+    return import_spread(address)
+
+
+@contextmanager
+def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable[[Imported], None]]:
+    """Show a bar on a terminal, and a line a file elsewhere."""
+    if quiet or not console.is_terminal:
+
+        def show_line(done: Imported) -> None:
+            if not quiet:
+                console.print(_line(done), highlight=False, soft_wrap=True)
+
+        yield show_line
+        return
+    sizes = {file.name: max(1, file.size) for file in source.files}
+    columns = (
+        TextColumn("importing {task.fields[files]} of {task.fields[of]}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=sum(sizes.values()), files=0, of=len(sizes))
+
+        def show_bar(done: Imported) -> None:
+            files = progress.tasks[task].fields["files"] + 1
+            progress.update(task, advance=sizes[done.name], files=files)
+
+        yield show_bar
+
+
+def _line(done: Imported) -> str:
+    if done.stored is None:
+        return f"{done.name}: could not be read"
+    state = "unchanged" if done.reused else "imported"
+    return f"{done.name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}"
