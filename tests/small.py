@@ -23,6 +23,7 @@ def sample(signer: int, row: int, events: int) -> Sample:
     label = row % 2
     column = rng.integers(0, 8, events) + 8 * label
     address = (rng.integers(0, 16, events) * 16 + column) * 2 + rng.integers(0, 2, events)
+    time_us = np.sort(rng.integers(0, 200_000, events))
     return Sample(
         sample_id=f"user{signer:02d}_indoor_{row + 1:02d}",
         recording=f"user{signer:02d}_indoor",
@@ -30,9 +31,9 @@ def sample(signer: int, row: int, events: int) -> Sample:
         session="S3",
         label=label,
         gesture=CLASSES[label],
-        start_us=1_000_000 * row,
+        start_us=1_000_000 * row + int(time_us[0]),
         address=address.astype(np.uint16),
-        time_us=np.sort(rng.integers(0, 200_000, events)).astype(np.uint32),
+        time_us=(time_us - time_us[0]).astype(np.uint32),
     )
 
 

@@ -227,9 +227,8 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
         if content is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
         source = file if content is None else pa.BufferReader(content)
-        # Without threads: callers read several files at once.
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        table = parquet.read(columns=None if columns is None else list(columns), use_threads=False)
+        table = parquet.read(columns=None if columns is None else list(columns))
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}; {HINT}") from error
     except (ValueError, pa.ArrowException) as error:

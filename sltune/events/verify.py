@@ -105,6 +105,8 @@ def _check_sample(sample: Sample, table: pa.Table, row: int, manifest: Manifest)
     if not len(sample.time_us) == len(sample.address) > 0:
         yield f"{len(sample.address)} addresses and {len(sample.time_us)} times"
         return
+    if sample.time_us.min():
+        yield f"its first event lies {sample.time_us.min()} µs after start_us"
     for name in ("events", "duration_us", "backward_steps"):
         stored, counted = table[name][row].as_py(), getattr(sample, name)
         if stored != counted:

@@ -23,8 +23,8 @@ from sltune.events.samples import Samples
 class Batch:
     """labels of shape (B,); views are crops of the same samples, frames of shape (T, B, P, H, W) each.
 
-    Frames hold until the next are taken: all of an epoch share their memory, since fresh memory costs ten times
-    as much as the work on it.
+    Frames hold until the next are taken: all batches share their memory, since fresh memory costs ten times as much
+    as the work on it.
     """
 
     labels: Tensor
@@ -53,6 +53,7 @@ class BatchSource:
         self.device = device
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values())
+        self._kept = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -67,7 +68,7 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Give one epoch's batches; the last may be smaller. order shuffles, None keeps the order."""
         indices = self.indices if order is None else order.permutation(self.indices)
-        memory = self._memory(batch_size)
+        memory = self._kept_memory(batch_size)
         for part in _parts(indices, batch_size):
             windows = [
                 Window(int(i), crop_start(crop, self._bins[int(i)], self.crop_bins, starts), self._bins[int(i)])
@@ -95,9 +96,14 @@ class BatchSource:
     def _labels(self, part: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.samples.label[part]).to(self.device)
 
+    def _kept_memory(self, batch_size: int) -> Tensor:
+        """Return memory that stays from one epoch to the next; evaluation's is larger and needed more seldom."""
+        if len(self._kept) < self.crop_bins * min(batch_size, len(self)) * self.frames.values:
+            self._kept = self._memory(batch_size)
+        return self._kept
+
     def _memory(self, batch_size: int) -> Tensor:
-        samples = min(batch_size, len(self))
-        return torch.empty(self.crop_bins * samples * self.frames.values, device=self.device)
+        return torch.empty(self.crop_bins * min(batch_size, len(self)) * self.frames.values, device=self.device)
 
     def _frames(self, windows: Sequence[Window], memory: Tensor, augment: Augment | None = None) -> Tensor:
         places = place_events(self.samples, windows, self.frames, self.crop_bins, augment)

@@ -169,7 +169,7 @@ def run(cases: int, seed: int) -> Counter[str]:
         rng = Random(seed * 1_000_003 + case)
         shutil.rmtree(scratch)
         write_case(rng, scratch / "source", *original(rng))
-        flags = rng.choice([[], ["--skip-bad"], ["--skip-bad"], ["--strict"]])
+        flags = rng.choice([[], *[["--skip-bad"]] * 8, ["--strict"]])
         faulthandler.dump_traceback_later(SECONDS_A_CASE, exit=True)
         arguments = ["import", str(scratch / "source"), "--out", str(scratch / "data"), "-q", *flags]
         result = CliRunner().invoke(main, arguments)

@@ -1,0 +1,142 @@
+"""Files that are plain, gzipped, or members of archives, and what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sltune.errors import DataError
+from sltune.events.importing import import_source
+from sltune.events.members import Member, find_members, sha256_of
+from sltune.events.slanimals import open_slanimals
+from sltune.events.store import read_manifest
+from tests.events.conftest import TinyFolder, refused
+
+CONTENT = b"#!AER-DAT2.0\r\n" + bytes(range(256)) * 50
+
+
+def zipped(file: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file
+
+
+def gzipped(file: Path, content: bytes) -> Path:
+    file.write_bytes(gzip.compress(content))
+    return file
+
+
+def test_the_content_is_the_same_however_it_is_packed(tmp_path: Path) -> None:
+    plain = tmp_path / "a.aedat"
+    plain.write_bytes(CONTENT)
+    members = [
+        Member(plain),
+        Member(gzipped(tmp_path / "b.aedat.gz", CONTENT)),
+        Member(zipped(tmp_path / "c.zip", {"x/c.aedat": CONTENT}), "x/c.aedat"),
+        Member(zipped(tmp_path / "d.zip", {"d.aedat": CONTENT}, zipfile.ZIP_STORED), "d.aedat"),
+    ]
+    assert [member.content().tobytes() for member in members] == [CONTENT] * 4
+    assert [(member.name, member.stem) for member in members] == [(f"{name}.aedat", name) for name in "abcd"]
+    assert len({sha256_of(member) for member in members}) == 1
+    assert sha256_of(members[0], members[1]) == hashlib.sha256(2 * CONTENT).hexdigest()
+    assert str(members[2]) == f"{tmp_path / 'c.zip'}/x/c.aedat"
+
+
+def test_members_are_found_in_folders_and_in_the_archives_there(tmp_path: Path) -> None:
+    for name in ("a.aedat", "notes.txt", ".hidden.aedat"):
+        (tmp_path / name).write_bytes(CONTENT)
+    gzipped(tmp_path / "b.aedat.gz", CONTENT)
+    zipped(tmp_path / "c.zip", {"in/c.aedat": CONTENT, "__MACOSX/in/._c.aedat": b"", "in/": b"", "d.csv": b""})
+    (tmp_path / "folder.aedat").mkdir()
+    assert [member.name for member in find_members(tmp_path, ".aedat")] == ["a.aedat", "b.aedat", "c.aedat"]
+    assert [member.inside for member in find_members(tmp_path / "c.zip", ".aedat")] == ["in/c.aedat"]
+
+
+def test_a_damaged_or_foreign_archive_is_refused(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.aedat": CONTENT})
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-30])
+    with refused(DataError, archive, "is no zip archive, or a damaged one"):
+        find_members(tmp_path, ".aedat")
+    changed = bytearray(whole)
+    changed[60] ^= 0x41
+    archive.write_bytes(changed)
+    with refused(DataError, archive, "cannot be unpacked"):
+        Member(archive, "a.aedat").content()
+    archive.write_bytes(whole)
+    with refused(DataError, archive, "has no such member"):
+        Member(archive, "b.aedat").content()
+
+
+@pytest.mark.parametrize("keep", [0, 5, 40, -4])
+def test_a_gzipped_file_that_was_cut_is_refused(tmp_path: Path, keep: int) -> None:
+    file = gzipped(tmp_path / "a.aedat.gz", CONTENT)
+    file.write_bytes(file.read_bytes()[:keep])
+    if keep == 0:
+        assert Member(file).content().tobytes() == b""
+        return
+    with refused(DataError, file, "cannot be unpacked"):
+        Member(file).content()
+
+
+def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """Zeros shrink to a thousandth; a recording does not."""
+    bomb = bytes(65 << 20)
+    for member in (
+        Member(gzipped(tmp_path / "a.aedat.gz", bomb)),
+        Member(zipped(tmp_path / "a.zip", {"a.aedat": bomb}), "a.aedat"),
+    ):
+        with refused(DataError, member, "unpacks to more than 100 times its size"):
+            member.content()
+
+
+def test_a_named_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.aedat")
+    with refused(DataError, tmp_path / "a.aedat", "no regular file"):
+        Member(tmp_path / "a.aedat").content()
+
+
+def test_a_packed_set_gives_the_same_dataset_as_a_plain_one(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    plain = tiny_folder(events=200)
+    expected = import_source(open_slanimals(plain), tmp_path / "plain-data")
+    packed = tmp_path / "packed"
+    (packed / "recordings").mkdir(parents=True)
+    first, second, *others = sorted((plain / "recordings").iterdir())
+    gzipped(packed / "recordings" / f"{first.name}.gz", first.read_bytes())
+    zipped(packed / "recordings" / f"{second.stem}.zip", {second.name: second.read_bytes()})
+    for file in others:
+        (packed / "recordings" / file.name).write_bytes(file.read_bytes())
+    tags = {f"tags/{file.name}": file.read_bytes() for file in (plain / "tags").iterdir()}
+    zipped(packed / "tags.zip", tags)
+    all_in_one = zipped(
+        tmp_path / "all.zip", {f"SL/{file.parent.name}/{file.name}": file.read_bytes() for file in plain.glob("*/*")}
+    )
+    for place in (packed, all_in_one):
+        out = tmp_path / f"{place.stem}-data"
+        assert import_source(open_slanimals(place), out).fingerprint == expected.fingerprint
+        assert [file.recordings for file in read_manifest(out).files] == [file.recordings for file in expected.files]
+
+
+def test_a_recording_that_is_there_twice_is_refused(tiny_folder: TinyFolder) -> None:
+    folder = tiny_folder(names=("user00_indoor",), events=20)
+    file = folder / "recordings" / "user00_indoor.aedat"
+    gzipped(folder / "recordings" / "user00_indoor.aedat.gz", file.read_bytes())
+    with refused(DataError, file, "is one of 2 recordings of this name"):
+        open_slanimals(folder)
+    file.unlink()
+    tags = folder / "tags" / "user00_indoor.csv"
+    gzipped(folder / "tags" / "user00_indoor.csv.gz", tags.read_bytes())
+    with refused(DataError, tags, "there is also"):
+        open_slanimals(folder)
+
+
+def test_an_archive_without_tags_is_refused(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"user00_indoor.aedat": CONTENT})
+    with refused(DataError, archive, "holds no .csv file"):
+        open_slanimals(archive)
