@@ -27,9 +27,10 @@ from sltune.events.aedat import SENSOR_SIZE, read_aedat
 from sltune.events.dataset import open_dataset
 from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source, in_threads
+from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.slanimals import cut_recording, open_slanimals
-from sltune.events.store import encode_samples, read_manifest, read_table
+from sltune.events.store import encode_samples, read_table
 from sltune.events.synthetic import write_dataset
 from sltune.events.tags import Tag, read_tags
 from sltune.training.batches import BatchSource

@@ -87,7 +87,7 @@ def parse_augmentation(text: str) -> Augmentation:
     """
     name, _, rest = (part.strip() for part in text.partition("("))
     parameter = _parameter(name)
-    found = re.fullmatch(rf"{parameter.name}\s*=\s*([^\s=]+)\s*\)", rest)
+    found = re.fullmatch(rf"{parameter.name}\s*=\s*([-+.0-9A-Za-z]+)\s*\)", rest)
     try:
         amount = _number(found[1] if found else "")
     except ValueError as error:

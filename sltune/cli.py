@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sltune import __version__
+from sltune.cli_data import import_, inspect, show
 from sltune.errors import SltuneError, SomeTrialsFailed, UsageError
 from sltune.options import (
-    ImportOptions,
-    PictureOptions,
+    FileArgument,
+    FolderArgument,
     RunName,
     RunOptions,
     SpaceOptions,
-    import_options,
-    picture_options,
     run_name,
     run_options,
     space_options,
@@ -27,9 +26,6 @@ from sltune.options import (
 
 if TYPE_CHECKING:
     from sltune.report.formats import Format
-
-FolderArgument = click.Path(path_type=Path, file_okay=False)
-FileArgument = click.Path(path_type=Path)
 
 
 class _Group(click.Group):
@@ -43,11 +39,26 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SltuneError as error:
-            click.echo(f"sltune: {error}", err=True)
+            _say(str(error))
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("sltune: interrupted", err=True)
+            _say("interrupted")
             ctx.exit(130)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        # Here and not in invoke, since --help too may be written to a full disk. Click ends a broken pipe by itself.
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            where = error.filename if error.filename is not None else "output"
+            _say(f"{where}: {error.strerror or error}")
+            sys.exit(UsageError.exit_code)
+
+
+def _say(text: str) -> None:
+    """Say on stderr why a command ends; where that cannot be written either, its exit code has to do."""
+    with suppress(OSError):
+        click.echo(f"sltune: {text}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -96,88 +107,8 @@ def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
     write_dataset(out, recordings, seed, show)
 
 
-@main.command(name="import")
-@click.argument("place", metavar="[SRC]", required=False, type=FileArgument)
-@click.option("--out", required=True, type=FolderArgument, help="Where the dataset goes.")
-@import_options
-def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
-    """Read recordings into a dataset that trials can train on.
-
-    SRC holds the folders or archives recordings and tags of SL-Animals-DVS, whose files may be gzipped or zipped.
-
-    \b
-    sltune import ~/SL-Animals-DVS --out data/slanimals
-    sltune import SL-Animals-DVS.zip --out data/slanimals --skip-bad
-    sltune import --source tonic:DVSGesture --root ~/tonic --out data/gesture
-    sltune import nmnist/ --source nmnist-folder --out data/nmnist
-
-    What is there already and has not changed is not read again. What is odd is listed in DATA/warnings.csv.
-    """
-    from rich.console import Console
-
-    from sltune.importer import run_import, summary
-
-    click.echo(summary(out, run_import(place, out, options, Console(stderr=True))))
-
-
-@main.command()
-@click.argument("data", type=FolderArgument)
-@click.option("--verify", is_flag=True, help="First read all of it and compare it with its manifest.")
-@click.option("--samples", "as_list", is_flag=True, help="List the samples instead: id, gesture, duration, events.")
-@click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
-def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
-    """Say what is in a dataset: sessions, classes, durations, event rates, warnings, what was left out.
-
-    \b
-    sltune inspect data/slanimals
-    sltune inspect data/slanimals --verify
-    sltune inspect data/slanimals --samples | grep cat
-    sltune inspect data/slanimals --json | jq .sessions
-    """
-    from sltune.events.dataset import open_dataset
-    from sltune.events.verify import verify_dataset
-    from sltune.report.dataset_summary import list_samples, summarize
-
-    verified = verify_dataset(data, lambda file: click.echo(f"read {file.file}", err=True)) if verify else None
-    dataset = open_dataset(data)
-    if as_list:
-        click.echo(list_samples(dataset, as_json), nl=False)
-        return
-    summary = summarize(dataset, verified)
-    # Without a terminal, lines may be as long as they are.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    click.echo(summary.to_json() if as_json else summary.to_text(width), nl=False)
-
-
-@main.command()
-@click.argument("data", type=FolderArgument)
-@click.argument("sample", required=False)
-@click.option("--all", "all_classes", is_flag=True, help="A frame of every class instead of one sample.")
-@click.option("--recording", metavar="NAME", help="With --all: take this one; default: the first sample of each class.")
-@picture_options
-def show(data: Path, sample: str | None, all_classes: bool, recording: str | None, options: PictureOptions) -> None:
-    """Draw a sample: three frames side by side (.png), or an animation in real time (.gif).
-
-    Pictures are upright; ON is orange, OFF blue, both black, and stronger where there are more events.
-    `sltune inspect DATA --samples` lists the samples.
-
-    \b
-    sltune show data/slanimals user00_indoor_01
-    sltune show data/slanimals user00_indoor_01 --out cat.gif --length-ms 2000
-    sltune show data/slanimals --all --recording user37_dc --bin-ms 100 --scale 2 --out gestures.png
-    """
-    if (sample is None) != all_classes or (recording is not None and not all_classes):
-        raise UsageError("name one SAMPLE, or ask for a frame of every class with --all [--recording NAME]")
-    file = options.file(sample or recording or data.resolve().name, (".png",) if all_classes else (".png", ".gif"))
-    from sltune.events.dataset import open_dataset
-    from sltune.report.pictures import draw_sample, draw_sheet
-
-    dataset = open_dataset(data)
-    if sample is None:
-        draw_sheet(dataset, options.span(), options.scale, file, recording)
-    else:
-        draw_sample(dataset, sample, options.span(), options.scale, file)
-    click.echo(str(file))
+for verb in (import_, inspect, show):
+    main.add_command(verb)
 
 
 @main.command()

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from sltune.schema import (
     AboveZeroToOne,
     AtLeastOne,
-    AtLeastTwo,
     Augmentations,
     BelowOne,
     BetweenZeroAndOne,
     CropLength,
     Downsample,
+    Folds,
+    Milliseconds,
     NotNegative,
     Positive,
     PositiveOrZero,
@@ -35,9 +36,9 @@ from sltune.schema import (
 class Sampling(Section):
     """How a sample becomes frames. A crop has as many time bins as fit wholly into its length."""
 
-    time_bin_ms: AtLeastOne = 30
+    time_bin_ms: Milliseconds = 30
     train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
-    train_crop_ms: AtLeastOne = 510
+    train_crop_ms: Milliseconds = 510
     eval_crop_ms: CropLength = 4350
     eval_crops: AtLeastOne = 1
     binning: Literal["binary", "count", "normalized"] = "binary"
@@ -106,7 +107,7 @@ class Evaluation(Section):
     """Which splits and seeds a configuration is judged on."""
 
     protocol: Literal["train-val-test", "train-test"] = "train-val-test"
-    folds: AtLeastTwo = 4
+    folds: Folds = 4
     val_fraction: BetweenZeroAndOne = 0.15
     seeds: Seeds = (0,)
     split_seed: SeedOrMinusOne = -1

@@ -46,6 +46,15 @@ def write_whole(file: Path, content: str | bytes | memoryview) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def is_unicode(name: str) -> bool:
+    """Say whether a file's name is UTF-8; where it is not, Python's text of it cannot be written anywhere."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Hold the folder of a lock file for this process; the lock ends with the process, however that ends.

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from sltune.errors import UsageError
 from sltune.events.importing import Imported, import_source
+from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Source
-from sltune.events.store import WARNINGS, Manifest
 from sltune.options import ImportOptions, allow_token
 
 if TYPE_CHECKING:

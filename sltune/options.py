@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sltune.errors import UsageError
+from sltune.files import is_unicode
 
 if TYPE_CHECKING:
     from sltune.record import RunFolder
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     from sltune.space import Space
     from sltune.tuning.cluster import Request
     from sltune.tuning.evaluation import Display
+
+LONGEST_NAME = 255
+"""Of a file on all usual file systems, in bytes."""
+# A hundred trials on one core help nobody, and Ray takes very small shares for none.
+LEAST_CPUS = 0.01
+
+
+class _UnicodePath(click.Path):
+    """A path of which every name is UTF-8: others can stand in no manifest, and Arrow does not open them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not is_unicode(str(path)):
+            self.fail(f"{str(path)!r} is not UTF-8; rename it", param, ctx)
+        return path
+
+
+FileArgument = _UnicodePath(path_type=Path)
+FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True)
@@ -91,10 +111,20 @@ class RunName:
     results: Path
 
     def folder(self, space_file: Path) -> RunFolder:
-        """Return the run's folder, named after the space and the time unless it has a name."""
+        """Return the run's folder, named after the space and the time unless it has a name.
+
+        Raises:
+            UsageError: the name is none that a folder directly below --results can have.
+        """
         from sltune.record import RunFolder
 
-        return RunFolder(self.results / (self.name or time.strftime(f"{space_file.stem}-%Y%m%d-%H%M%S")))
+        name = f"{space_file.stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
+        # A path would lead out of --results; what is invisible, nobody finds again.
+        is_name = name == name.strip() and name not in ("", ".", "..") and "/" not in name and name.isprintable()
+        if not is_name or len(name.encode()) > LONGEST_NAME:
+            text = f"must be the name of a folder below --results, without / and of at most {LONGEST_NAME} bytes"
+            raise UsageError(f"--run {text}, but got {name[:60]!r}")
+        return RunFolder(self.results / name)
 
 
 @dataclass(frozen=True)
@@ -174,7 +204,7 @@ run_options = _bundle(
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
     click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
-    click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True),
+    click.option("--cpus-per-trial", type=click.FloatRange(min=LEAST_CPUS), default=1, show_default=True),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
     click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
@@ -182,14 +212,14 @@ run_options = _bundle(
 space_options = _bundle(
     SpaceOptions,
     "space_options",
-    click.argument("space_file", metavar="SPACE", type=click.Path(path_type=Path)),
+    click.argument("space_file", metavar="SPACE", type=FileArgument),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
 )
 run_name = _bundle(
     RunName,
     "run_name",
     click.option("--run", "name", help="Name of the run; without it, the space's name and the time."),
-    click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True),
+    click.option("--results", type=FileArgument, default="results", show_default=True),
 )
 import_options = _bundle(
     ImportOptions,
@@ -202,7 +232,7 @@ import_options = _bundle(
         metavar="KIND",
         help="slanimals, nmnist-folder (digits 0 to 9 of .bin files), or tonic:NAME for a dataset that Tonic reads.",
     ),
-    click.option("--root", type=click.Path(path_type=Path), help="tonic: the folder below which Tonic finds its data."),
+    click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
     click.option("--strict", is_flag=True, help="Take every warning for an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
@@ -212,9 +242,7 @@ import_options = _bundle(
 picture_options = _bundle(
     PictureOptions,
     "options",
-    click.option(
-        "--out", type=click.Path(path_type=Path), metavar="FILE", help="FILE.png or .gif; default: SAMPLE.png"
-    ),
+    click.option("--out", type=FileArgument, metavar="FILE", help="FILE.png or .gif; default: SAMPLE.png"),
     click.option("--bin-ms", type=click.IntRange(min=1), default=30, show_default=True, help="Length of a frame."),
     click.option(
         "--start-ms", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out what is before."

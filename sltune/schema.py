@@ -53,9 +53,17 @@ def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
 # scikit-learn takes 32 bits, and validation parts are drawn with seed + 1.
 LAST_SEED = 2**32 - 2
 
+# The times of a sample are µs of 32 bits.
+LONGEST_SAMPLE_MS = (2**32 - 1) // 1000
+# Each is a training for every configuration and seed.
+MOST_FOLDS = 1000
+
 # A description is what an error says to be allowed.
 AtLeastOne = Annotated[int, Field(ge=1, description="a whole number ≥ 1")]
-AtLeastTwo = Annotated[int, Field(ge=2, description="a whole number ≥ 2")]
+Folds = Annotated[int, Field(ge=2, le=MOST_FOLDS, description=f"a whole number from 2 to {MOST_FOLDS}")]
+Milliseconds = Annotated[
+    int, Field(ge=1, le=LONGEST_SAMPLE_MS, description=f"a whole number from 1 to {LONGEST_SAMPLE_MS}")
+]
 NotNegative = Annotated[int, Field(ge=0, description="a whole number ≥ 0")]
 SeedNumber = Annotated[int, Field(ge=0, le=LAST_SEED, description=f"a whole number from 0 to {LAST_SEED}")]
 SeedOrMinusOne = Annotated[int, Field(ge=-1, le=LAST_SEED, description=f"a whole number from -1 to {LAST_SEED}")]
@@ -70,8 +78,8 @@ Switch = Annotated[bool, Field(description="true or false")]
 # Literal alone takes 1.0 and true for 1.
 Downsample = Annotated[Literal[1, 2, 4], BeforeValidator(_whole)]
 CropLength = Annotated[
-    Annotated[int, Field(ge=1)] | Literal["whole", "train"],
-    Field(description='a whole number ≥ 1, "whole" or "train"'),
+    Annotated[int, Field(ge=1, le=LONGEST_SAMPLE_MS)] | Literal["whole", "train"],
+    Field(description=f'a whole number from 1 to {LONGEST_SAMPLE_MS}, "whole" or "train"'),
 ]
 Seeds = Annotated[
     tuple[SeedNumber, ...],

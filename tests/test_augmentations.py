@@ -16,8 +16,9 @@ from sltune.augmentations import AUGMENTATIONS, Augmentation, parse_augmentation
 from sltune.config import Configuration
 from sltune.domains import ChoiceDomain
 from sltune.errors import ConfigError
+from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import read_manifest, read_table
+from sltune.events.store import read_table
 from sltune.record import TrialKey
 from sltune.space import load_space, parse_space
 from sltune.training.batches import BatchSource
@@ -62,7 +63,7 @@ def test_a_text_is_a_name_and_its_number(text: str, name: str, amount: float) ->
         ("spatial_shift", ["-1", "1001", "4.0", "4.5"]),
         ("polarity_flip", ["1.01", "-1", "true"]),
         ("time_scale", ["0", "1", "-0.5"]),
-        ("rotation", ["-5", "180.1", "five", "", "5°", "5,6"]),
+        ("rotation", ["-5", "180.1", "five", "", "5°", "5,6", "1_0", "٣"]),
     ],
 )
 def test_a_number_out_of_range_is_refused_with_what_is_allowed(name: str, refused: list[str]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -54,7 +55,7 @@ HEADER = b"#!AER-DAT2.0\r\n#End Of ASCII Header\r\n"
         (corrupt(b"#!AER-DAT3.1\r\n" + bytes(16)), ["AEDAT-3.1 is not supported"]),
         (corrupt(b"#!AER-DAT4.0\r\n" + bytes(16)), ["AEDAT-4.0 is not supported"]),
         (corrupt(HEADER + b"\x80\x40\x12\x34\0\0\0\1"), ["event 0", "0x80401234", "15 bits of a DVS128"]),
-        (corrupt(HEADER + bytes(13)), ["truncated", "13 bytes"]),
+        (corrupt(HEADER + bytes(13)), ["truncated", "5 bytes follow the last whole event"]),
         (corrupt(b""), ["empty"]),
         (corrupt(HEADER), ["no events after the header"]),
         (lambda folder: recording(folder).unlink(), ["recordings", "holds no .aedat file"]),
@@ -141,6 +142,9 @@ def test_a_searched_value_cannot_be_evaluated_and_is_named(tmp_path: Path) -> No
         (["--gpus-per-trial", "half"], "number or auto, but got 'half'"),
         (["--device", "cuda"], "no node has a GPU"),
         (["--cpus-per-trial", "4096"], "asks for 4096 CPUs"),
+        (["--cpus-per-trial", "1e-9"], "x>=0.01"),
+        (["--set", "sampling.train_crop_ms=4294968"], "must be a whole number from 1 to 4294967"),
+        (["--set", "evaluation.folds=1000000000"], "must be a whole number from 2 to 1000"),
         (["--set", "training.optimizer=adamm"], "adam"),
     ],
 )
@@ -219,3 +223,47 @@ def test_what_does_not_fit_the_data_is_told_before_a_run_exists(
     assert result.exit_code == code, result.stderr
     assert said in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "/abs", "../esc", "new\nline", "r" * 256])
+def test_a_run_cannot_lie_outside_the_results(dataset: Path, tmp_path: Path, name: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    result = sltune(
+        *("evaluate", SPACES / "nmnist.toml", "--data", dataset, "--results", tmp_path / "results", "--run", name)
+    )
+    assert result.exit_code == 2
+    assert "--run must be the name of a folder below --results, without / and of at most 255 bytes" in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("verb", [["--help"], ["--version"], ["check", SPACES / "nmnist.toml"]])
+def test_a_full_disk_behind_stdout_is_told_in_a_line(verb: list[object]) -> None:
+    with open("/dev/full", "w") as full:
+        run = in_a_process(verb, stdout=full, stderr=subprocess.PIPE)
+    assert (run.returncode, run.stderr) == (2, "sltune: output: No space left on device\n")
+
+
+def test_where_stderr_is_full_the_exit_code_still_says_what_happened(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        assert in_a_process(["inspect", tmp_path], stdout=subprocess.PIPE, stderr=full).returncode == 3
+
+
+def test_nobody_reading_on_is_no_error_to_speak_of(dataset: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = in_a_process(["inspect", dataset], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_names_too_long_for_the_file_system_are_told_in_a_line(tmp_path: Path) -> None:
+    for verb in (["import", tmp_path / ("a" * 300)], ["import", write_folder(tmp_path / "src")]):
+        result = sltune(*verb, "--out", tmp_path / ("b" * 300))
+        assert result.exit_code == 2
+        assert result.stderr.splitlines()[-1].endswith("File name too long")
+        assert "Traceback" not in result.stderr
+
+
+def in_a_process(arguments: list[Any], **streams: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from sltune.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, text=True, check=False, cwd=ROOT, **streams)

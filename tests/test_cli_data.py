@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from sltune.cli import main
+from sltune.cli_data import inspect
 
 
 def sltune(*arguments: object) -> Result:
@@ -114,6 +115,7 @@ def test_show_all_writes_a_sheet_named_after_the_recording_or_the_dataset(datase
         (["--all", "--out", "a.gif"], "a.gif: must end in .png"),
         (["user03_indoor_02", "--start-ms", "5000"], "--start-ms must be less, but is 5000"),
         (["user03_indoor_02", "--out", "a.gif", "--bin-ms", "5"], "20 ms are the least"),
+        (["user03_indoor_02", "--out", "a.gif", "--bin-ms", "655351"], "655350 ms the most"),
         (["user03_indoor_02", "--bin-ms", "0"], "x>=1"),
     ],
 )
@@ -131,3 +133,27 @@ def test_a_place_that_cannot_be_written_is_exit_code_2(dataset: Path, here: Path
     result = sltune("show", dataset, "user03_indoor_02", "--out", here / "file" / "a.png")
     assert result.exit_code == 2
     assert "a.png: cannot be written" in result.stderr
+
+
+def test_inspect_may_have_no_stdout_at_all(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    inspect.callback(dataset, False, False, False)
+
+
+@pytest.mark.parametrize("arguments", [["inspect"], ["import", "src", "--out"], ["show", "--all"]])
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_done(here: Path, arguments: list[str]) -> None:
+    result = sltune(*arguments, "da\udcffta")
+    assert result.exit_code == 2
+    assert r"'da\udcffta' is not UTF-8; rename it" in result.stderr
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("classes", [[], ["left"]])
+@pytest.mark.parametrize("verb", [["inspect"], ["inspect", "--samples"], ["show", "--all"]])
+def test_a_manifest_that_names_too_few_classes_is_refused(dataset: Path, verb: list[str], classes: list[str]) -> None:
+    manifest = dataset / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "classes": classes}))
+    result = sltune(*verb, dataset)
+    assert result.exit_code == 3
+    said = f"names {len(classes)} classes, but there is a sample of class 2"
+    assert f"sltune: {manifest}: is damaged ({said})" in result.stderr

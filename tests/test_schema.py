@@ -19,7 +19,12 @@ from sltune.schema import Section, checked, show, suggestion
         (Training, "optimizer", "lion", 'must be one of "adam", "sgd", "adamw"'),
         (Training, "epochs", 2.5, "must be a whole number ≥ 1"),
         (Sampling, "downsample", 3, "must be one of 1, 2, 4"),
-        (Sampling, "eval_crop_ms", "hole", 'must be a whole number ≥ 1, "whole" or "train"; did you mean "whole"?'),
+        (
+            Sampling,
+            "eval_crop_ms",
+            "hole",
+            'must be a whole number from 1 to 4294967, "whole" or "train"; did you mean "whole"?',
+        ),
         (Sampling, "augment", "flip", 'must be a list of different augmentations such as ["rotation(degrees=5)"]'),
         (Evaluation, "sessions", ["S1", "s2"], 'did you mean "S2"?'),
     ],

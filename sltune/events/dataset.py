@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sltune.errors import DataError
+from sltune.events.manifest import HINT, MANIFEST, Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import Manifest, SampleFile, read_manifest
+from sltune.events.store import SampleFile
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,12 @@ def open_dataset(root: Path) -> Dataset:
     """Open a dataset; a file's events stay in memory once they are read.
 
     Raises:
-        DataError: the folder is no dataset, or a file of it is absent or damaged; damaged events are found when read.
+        DataError: the folder is no dataset, or a file of it is absent or damaged, or the manifest
+            names fewer classes than there are; damaged events are found when read.
     """
     manifest = read_manifest(root)
-    return Dataset(root, manifest, Samples([SampleFile(root / file.file, file.sha256) for file in manifest.files]))
+    samples = Samples([SampleFile(root / file.file, file.sha256) for file in manifest.files])
+    if (samples.label >= len(manifest.classes)).any():
+        text = f"names {len(manifest.classes)} classes, but there is a sample of class {samples.label.max() + 1}"
+        raise DataError(f"{root / MANIFEST}: is damaged ({text}); {HINT}")
+    return Dataset(root, manifest, samples)

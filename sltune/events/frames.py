@@ -96,6 +96,14 @@ def place_events(
     return np.concatenate(parts)
 
 
+def largest_count(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> int:
+    """Return how many events fall on the busiest place of a crop's frames; 0 where there are none."""
+    places = place_events(samples, [window], frames, crop_bins)
+    # Sorted, equal places stand side by side; frames of all bins would take as much memory as the crop is long.
+    changes = np.flatnonzero(np.diff(np.sort(places), prepend=-1, append=-1))
+    return int(np.diff(changes).max(initial=0))
+
+
 def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin in the crop of each event that lies in it."""
     address, time_us = samples.events(window.index)

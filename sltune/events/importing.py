@@ -19,22 +19,18 @@ import pyarrow as pa
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
+from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile, read_manifest
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import (
-    MANIFEST,
-    WARNINGS,
-    LeftOut,
-    Manifest,
-    StoredFile,
     describe_file,
     encode_samples,
     file_sha256,
     fingerprint,
-    read_manifest,
+    is_sample_file,
     read_table,
     stored_metadata,
 )
-from sltune.files import locked, write_whole
+from sltune.files import locked, whole_file, write_whole
 
 SHOWN_ERRORS = 20
 LOCK = ".lock"
@@ -195,13 +191,18 @@ def _import(
 def _prepare(source: Source, out: Path) -> dict[str, str]:
     """Make out ready, and return the hash of the source of each sample file in it that can stay.
 
-    Refuses what is no dataset, or one of another source, and takes damaged files away.
+    Takes damaged files away.
+
+    Raises:
+        UsageError: out is no dataset, or one of another source, or holds files that no import wrote.
     """
     try:
         vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
-        known = dict[str, str]()
+        names, known = {file.name for file in source.files}, dict[str, str]()
         for file in sorted(out.glob("recordings/*.parquet")):
             expected = vouched.get(file.relative_to(out).as_posix())
+            if expected is None and file.stem not in names and not is_sample_file(file):
+                raise UsageError(f"{out}: holds {file.relative_to(out)}, which is not of sltune; choose another --out")
             metadata = stored_metadata(file)
             if metadata.keys() >= {"source_sha256", "findings"} and _is_whole(file, expected):
                 known[file.stem] = metadata["source_sha256"]
@@ -246,8 +247,10 @@ def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
                 text = f"{out}: exists and is no sltune dataset, it holds {entry.relative_to(out)}"
                 raise UsageError(f"{text}; choose another --out or empty it") from error
         return ()
-    if (manifest.name, manifest.sensor) != (source.name, source.sensor):
-        raise UsageError(f"{out}: holds {manifest.name}; choose another --out for {source.name}")
+    here, there = ((each.name, each.sensor, each.synthetic) for each in (manifest, source))
+    if here != there:
+        kinds = [f"{'synthetic ' if each.synthetic else ''}{each.name}" for each in (manifest, source)]
+        raise UsageError(f"{out}: holds {kinds[0]}; choose another --out for {kinds[1]}")
     return manifest.files
 
 
@@ -260,12 +263,10 @@ def _store(out: Path, encoded: Encoded) -> Imported:
         return Imported(encoded.name, describe_file(out, target), findings, reused=True)
     if encoded.content is None:
         return Imported(encoded.name, None, encoded.findings, reused=False)
-    # From here on the manifest would be untrue; a source that cannot be read leaves the dataset as it was.
-    try:
+    with whole_file(target) as temporary:
+        temporary.write_bytes(encoded.content)
+        # From here on the manifest would be untrue; a source that cannot be read, or a full disk, leaves the dataset.
         (out / MANIFEST).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
-    write_whole(target, encoded.content)
     return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)
 
 

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
+from sltune.files import is_unicode
 
 # Real recordings shrink to a half or a third. What grows beyond this would fill the memory.
 MOST_EXPANSION = 100
 ALWAYS_ALLOWED_BYTES = 64 << 20
+GZIPPED = ".gz"
 
 _UNPACKING_ERRORS = (EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -42,7 +44,8 @@ class Member:
     @property
     def name(self) -> str:
         """The file's name without the folders and without ``.gz``."""
-        return PurePosixPath(self.inside or self.path.name).name.removesuffix(".gz")
+        name = PurePosixPath(self.inside or self.path.name).name
+        return name[: -len(GZIPPED)] if name.lower().endswith(GZIPPED) else name
 
     @property
     def stem(self) -> str:
@@ -74,7 +77,7 @@ class Member:
             if self.inside:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as file:
                     return self._unpack(file, archive.getinfo(self.inside).compress_size)
-            if self.path.name.endswith(".gz"):
+            if self.path.name.lower().endswith(GZIPPED):
                 with gzip.open(self.path) as file:
                     return self._unpack(file, self.path.stat().st_size)
             if self.path.stat().st_size == 0:
@@ -96,18 +99,22 @@ class Member:
 
 
 def find_members(place: Path, suffix: str) -> list[Member]:
-    """Return the files with the suffix, or with ``.gz`` after it, in a folder and its zip archives, or in one archive.
+    """Return the files with the suffix, or with ``.gz`` after it, in a folder and all below it, or in one zip archive.
 
-    Hidden files, such as those that macOS adds to archives, are passed over.
+    Zip archives in the folder are looked into. Upper and lower case are the same in suffixes. Hidden files and
+    folders, such as those that macOS adds to archives, are passed over, and so are links to folders.
 
     Raises:
-        DataError: an archive or folder cannot be read.
+        DataError: an archive or folder cannot be read, a name is not UTF-8, or an archive lies within another.
     """
     try:
         found = [*_in_archive(place)] if place.is_file() else [*_in_folder(place)]
     except OSError as error:
         raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
-    return sorted(member for member in found if member.name.endswith(suffix) and not member.name.startswith("."))
+    members = sorted(member for member in found if member.name.lower().endswith(suffix))
+    if odd := [member for member in members if not is_unicode(str(member))]:
+        raise DataError(f"{str(odd[0])!r}: its name is not UTF-8; rename it")
+    return members
 
 
 def sha256_of(*members: Member) -> str:
@@ -124,10 +131,16 @@ def sha256_of(*members: Member) -> str:
 
 def _in_folder(folder: Path) -> Iterator[Member]:
     for file in folder.iterdir():
-        if file.suffix == ".zip" and file.is_file():
+        if file.name.startswith("."):
+            continue
+        if file.is_dir():
+            # Links may lead round in a circle.
+            if not file.is_symlink():
+                yield from _in_folder(file)
+        elif file.suffix.lower() == ".zip" and file.is_file():
             yield from _in_archive(file)
         # A link to nowhere is a file that cannot be read, and must not be passed over.
-        elif not file.is_dir():
+        else:
             yield Member(file)
 
 
@@ -137,4 +150,10 @@ def _in_archive(archive: Path) -> Iterator[Member]:
             names = opened.namelist()
     except _UNPACKING_ERRORS as error:
         raise DataError(f"{archive}: is no zip archive, or a damaged one: {error}") from error
-    yield from (Member(archive, name) for name in names if not name.endswith("/"))
+    for name in names:
+        # With a slash at the end it is a folder.
+        if name.endswith("/") or PurePosixPath(name).name.startswith("."):
+            continue
+        if name.lower().endswith(".zip"):
+            raise DataError(f"{archive}/{name}: is an archive within an archive; unpack the outer one")
+        yield Member(archive, name)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
+from sltune.events.manifest import MOST_ADDRESSES
 from sltune.events.source import Finding, SourceFile
 from sltune.events.store import Sample, address_type
+from sltune.files import is_unicode
 
 SHARD_BYTES = 64 << 20
 FIELDS = ("x", "y", "t", "p")
@@ -47,7 +49,12 @@ def pack(items: Sequence[Item], sensor: tuple[int, int]) -> tuple[SourceFile, ..
     """Return shards of items in their order; an item that cannot be read is an error beside the others.
 
     sensor: (height, width) in pixels.
+
+    Raises:
+        DataError: the name of a file is not UTF-8.
     """
+    if odd := [item.place for item in items if not is_unicode(item.place)]:
+        raise DataError(f"{odd[0]!r}: its name is not UTF-8; rename it")
     shards: list[list[Item]] = [[]]
     filled = 0
     for item in items:
@@ -138,7 +145,7 @@ def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
         height, width = max(height, int(y.max()) + 1), max(width, int(x.max()) + 1)
     if len(problems) == len(items):
         raise problems[0]
-    if 2 * height * width > 1 << 32:
+    if 2 * height * width > MOST_ADDRESSES:
         raise DataError(f"the events need a sensor of {width}x{height} pixels, more than addresses of 32 bits can tell")
     return max(height, 1), max(width, 1)
 

@@ -22,7 +22,7 @@ from sltune.events.store import Sample
 from sltune.events.tags import GESTURES, Tag, check_tags, first_usable, lost_row, read_tags, sample_name
 
 SESSIONS = {"imse": "S1", "dc": "S2", "indoor": "S3", "sunlight": "S4"}
-NAME = re.compile(r"(user\d+)_(" + "|".join(SESSIONS) + ")")
+NAME = re.compile(r"(user[0-9]+)_(" + "|".join(SESSIONS) + ")")
 # The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
 FEW_EVENTS = 1000
 # The longest sample lasts 9.5 s; a clock that was reset on the way gives anything up to 71 minutes.

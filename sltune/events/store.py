@@ -1,4 +1,4 @@
-"""The sample store: recordings already cut into labelled samples, as Parquet files and a manifest.
+"""The sample store: recordings already cut into labelled samples, as Parquet files.
 
 One row is a sample, one row group a file. Addresses and times are lists, so a whole file read into Arrow
 holds all events in two flat buffers, and a sample is a slice of them that costs no copy.
@@ -6,31 +6,24 @@ holds all events in two flat buffers, and a sample is a slice of them that costs
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
+from sltune.events.manifest import FORMAT, HINT, StoredFile
 
-FORMAT = 2
-MANIFEST = "manifest.json"
-WARNINGS = "warnings.csv"
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 LONG_COLUMNS = ("address", "time_us")
-HINT = "import the dataset again: sltune import SRC --out DATA"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,62 +65,6 @@ class Sample:
         hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
         hasher.update(np.ascontiguousarray(self.time_us, dtype="<u4").data)
         return hasher.hexdigest()
-
-
-@validated(frozen=True)
-class StoredFile:
-    """What is known of one Parquet file without its events. file: its path below the dataset's folder."""
-
-    file: str
-    source_sha256: str
-    sha256: str
-    recordings: tuple[str, ...]
-    samples: int
-    events: int
-
-
-@validated(frozen=True)
-class LeftOut:
-    """A sample or a whole recording of the source that is not in the dataset, and why."""
-
-    name: str
-    reason: str
-
-
-@validated(frozen=True)
-class Manifest:
-    """What ``manifest.json`` says of a dataset.
-
-    sensor: (height, width) in pixels. warnings: what the import found and let pass; also in ``warnings.csv``.
-    """
-
-    name: str
-    synthetic: bool
-    sensor: tuple[int, int]
-    classes: tuple[str, ...]
-    fingerprint: str
-    files: tuple[StoredFile, ...]
-    durations_ms: dict[str, float]
-    warnings: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
-    sltune: str
-    format: int = FORMAT
-
-    @property
-    def samples(self) -> int:
-        return sum(file.samples for file in self.files)
-
-    @property
-    def events(self) -> int:
-        return sum(file.events for file in self.files)
-
-    @property
-    def recordings(self) -> int:
-        return sum(len(file.recordings) for file in self.files)
-
-    def to_json(self) -> str:
-        layout = "address = (row * width + column) * 2 + polarity; time_us since start_us"
-        return json.dumps({**dataclasses.asdict(self), "address_layout": layout}, indent=1)
 
 
 class SampleFile:
@@ -203,6 +140,14 @@ def encode_samples(samples: Sequence[Sample], sensor: tuple[int, int], metadata:
     return sink.getvalue()
 
 
+def is_sample_file(file: Path) -> bool:
+    """Say whether an import wrote the file, in this format or another."""
+    try:
+        return METADATA_KEY in (pq.read_schema(file).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def stored_metadata(file: Path) -> dict[str, str]:
     """Return the metadata of a sample file; empty where there is none of this format."""
     try:
@@ -270,59 +215,15 @@ def file_sha256(*files: Path) -> str:
     hasher = hashlib.sha256()
     for file in files:
         try:
+            # To open a named pipe would wait for ever.
+            if file.is_fifo():
+                raise DataError(f"{file}: cannot be read: is no regular file")
             with open(file, "rb") as handle:
                 while block := handle.read(1 << 20):
                     hasher.update(block)
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     return hasher.hexdigest()
-
-
-def read_manifest(root: Path) -> Manifest:
-    """Read a dataset's manifest.
-
-    Raises:
-        DataError: the folder is no dataset, or of another format.
-    """
-    file = root / MANIFEST
-    try:
-        values: dict[str, Any] = json.loads(file.read_bytes())
-        if not isinstance(values, dict):
-            raise ValueError("no JSON object")
-        if not isinstance(values, dict):
-            raise ValueError("no JSON object")
-        number = values["format"]
-        if number != FORMAT:
-            which = "newer" if number > FORMAT else "older"
-            raise DataError(f"{file}: format {number} is {which} than this sltune reads ({FORMAT}); {HINT}")
-        values.pop("address_layout")
-        manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
-    except OSError as error:
-        raise DataError(f"{root}: is no dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
-    except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()[:3])
-        raise DataError(f"{file}: is damaged ({where}); {HINT}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{file}: is damaged ({error!r}); {HINT}") from error
-    _check_manifest(file, manifest)
-    return manifest
-
-
-def _check_manifest(file: Path, manifest: Manifest) -> None:
-    """Refuse a manifest that names a file or recording twice, or a file outside the dataset.
-
-    Raises:
-        DataError: it does; names what.
-    """
-    seen = set[str]()
-    for entry in manifest.files:
-        path = PurePosixPath(entry.file)
-        if len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
-            raise DataError(f"{file}: is damaged (names {entry.file!r}, which is no sample file below it); {HINT}")
-        for name in (entry.file, *entry.recordings):
-            if name in seen:
-                raise DataError(f"{file}: is damaged (names {name!r} twice); {HINT}")
-            seen.add(name)
 
 
 def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array:

@@ -10,18 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from sltune.errors import DataError
-from sltune.events.store import (
-    HINT,
-    LONG_COLUMNS,
-    MANIFEST,
-    Manifest,
-    Sample,
-    StoredFile,
-    fingerprint,
-    read_manifest,
-    read_table,
-    schema,
-)
+from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
+from sltune.events.store import LONG_COLUMNS, Sample, fingerprint, read_table, schema
 
 SHOWN_FILES = 20
 SHOWN_PROBLEMS = 3

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from sltune.errors import DataError
 from sltune.events.dataset import Dataset
+from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest
 from sltune.events.samples import Samples
-from sltune.events.store import HINT, WARNINGS, LeftOut, Manifest
 from sltune.events.verify import Verified
 
 SHOWN_FINDINGS = 10

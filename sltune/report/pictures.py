@@ -23,6 +23,8 @@ SHEET_COLUMNS = 5
 GIF_TICK_MS = 10
 SHORTEST_GIF_MS = 20
 """Browsers slow down what is faster."""
+LONGEST_GIF_MS = 655_350
+"""A GIF counts hundredths of a second in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> tuple
     An incomplete frame at the end is left out, as in training.
 
     Raises:
-        UsageError: there is no such sample, the span lies after its end, or frames follow faster than a GIF can show.
+        UsageError: there is no such sample, the span lies after its end, or a GIF cannot show frames of this length.
     """
-    if span.bin_ms < SHORTEST_GIF_MS:
-        text = f"a GIF cannot show frames of {span.bin_ms} ms in real time, {SHORTEST_GIF_MS} ms are the least"
-        raise UsageError(f"{text}; raise --bin-ms, or draw a .png")
+    if not SHORTEST_GIF_MS <= span.bin_ms <= LONGEST_GIF_MS:
+        limits = f"{SHORTEST_GIF_MS} ms are the least and {LONGEST_GIF_MS} ms the most"
+        raise UsageError(f"a GIF cannot show frames of {span.bin_ms} ms in real time, {limits}; draw a .png instead")
     index = find_sample(dataset, sample_id)
     first, last = _ends(dataset, index, span)
     starts = range(first, max(first + 1, last - span.bin_ms + 1), span.bin_ms)

@@ -18,7 +18,8 @@ import ray
 
 from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Spread, Task
-from sltune.events.store import TIME_TYPE, Manifest, address_type, read_table
+from sltune.events.manifest import Manifest
+from sltune.events.store import TIME_TYPE, address_type, read_table
 
 STORE_HEADROOM = 256 << 20
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.

@@ -20,8 +20,8 @@ from sltune import __version__
 from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
+from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import Manifest, read_manifest
 from sltune.files import locked, write_whole
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space

@@ -7,18 +7,21 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sltune.errors import DataError, UsageError
 from sltune.events.importing import Imported, import_source
+from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Finding, Source, SourceFile
-from sltune.events.store import Sample, file_sha256, read_manifest, read_table
+from sltune.events.store import Sample, file_sha256, read_table
 from sltune.events.tonic_source import open_nmnist_folder
 from tests.events.conftest import ONE_OF_EACH_SESSION, TinyFolder, refused
 
@@ -187,6 +190,14 @@ def test_a_dataset_of_another_source_is_not_replaced(tiny_folder: TinyFolder, tm
     digits = Source("N-MNIST", False, (34, 34), ("0",), ())
     with refused(UsageError, "holds SL-Animals-DVS; choose another --out for N-MNIST"):
         import_source(digits, tmp_path / "data")
+    assert read_manifest(tmp_path / "data") == manifest
+
+
+def test_synthetic_recordings_do_not_replace_real_ones(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    manifest = import_source(open_slanimals(tiny_folder()), tmp_path / "data")
+    source = replace(open_slanimals(tiny_folder()), synthetic=True)
+    with refused(UsageError, "holds SL-Animals-DVS; choose another --out for synthetic SL-Animals-DVS"):
+        import_source(source, tmp_path / "data")
     assert read_manifest(tmp_path / "data") == manifest
 
 
@@ -412,3 +423,38 @@ def test_stored_hashes_are_those_of_the_files(tiny_folder: TinyFolder, tmp_path:
             source / "recordings" / f"{name}.aedat", source / "tags" / f"{name}.csv"
         )
         assert pq.read_metadata(out / stored.file).num_row_groups == 1
+
+
+@pytest.mark.parametrize("is_parquet", [True, False])
+def test_files_that_no_import_wrote_are_never_deleted(
+    tiny_folder: TinyFolder, tmp_path: Path, is_parquet: bool
+) -> None:
+    out, mine = tmp_path / "data", tmp_path / "data" / "recordings" / "mine.parquet"
+    mine.parent.mkdir(parents=True)
+    if is_parquet:
+        pq.write_table(pa.table({"a": [1]}), mine)
+    else:
+        mine.write_bytes(b"notes")
+    before = content(out)
+    with refused(UsageError, f"{out}: holds recordings/mine.parquet, which is not of sltune; choose another --out"):
+        import_source(open_slanimals(tiny_folder(events=20)), out)
+    assert content(out) == before
+
+
+def test_a_file_that_cannot_be_replaced_leaves_the_dataset_whole(
+    tiny_folder: TinyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tiny_folder(events=20), tmp_path / "data"
+    import_source(open_slanimals(source), out)
+    before = content(out)
+    # The same recording with other events.
+    tiny_folder(names=("user25_imse",), events=20, seed=1)
+
+    def full_disk(file: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, refused(UsageError, "user25_imse.parquet: cannot be written: No space"):
+        patched.setattr(Path, "write_bytes", full_disk)
+        import_source(open_slanimals(source), out)
+    assert content(out) == before
+    assert read_manifest(out).samples == 4 * 19

@@ -12,9 +12,9 @@ import pytest
 
 from sltune.errors import DataError
 from sltune.events.importing import import_source
+from sltune.events.manifest import read_manifest
 from sltune.events.members import Member, find_members, sha256_of
 from sltune.events.slanimals import open_slanimals
-from sltune.events.store import read_manifest
 from tests.events.conftest import TinyFolder, refused
 
 CONTENT = b"#!AER-DAT2.0\r\n" + bytes(range(256)) * 50
@@ -140,3 +140,28 @@ def test_an_archive_without_tags_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"user00_indoor.aedat": CONTENT})
     with refused(DataError, archive, "holds no .csv file"):
         open_slanimals(archive)
+
+
+def test_members_are_found_in_all_folders_below_but_not_through_links(tmp_path: Path) -> None:
+    for name in ("in/deep/a.aedat", "B.AEDAT", ".trash/c.aedat"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(CONTENT)
+    gzipped(tmp_path / "in" / "d.AEDAT.GZ", CONTENT)
+    zipped(tmp_path / "in" / "E.ZIP", {"e.aedat": CONTENT})
+    (tmp_path / "in" / "round").symlink_to(tmp_path)
+    members = find_members(tmp_path, ".aedat")
+    assert sorted(member.stem for member in members) == ["B", "a", "d", "e"]
+    assert {member.content().tobytes() for member in members} == {CONTENT}
+
+
+def test_an_archive_within_an_archive_is_not_passed_over(tmp_path: Path) -> None:
+    outer = zipped(tmp_path / "outer.zip", {"a.aedat": CONTENT, "__MACOSX/._x.zip": b"", "in/more.zip": b"PK"})
+    with refused(DataError, f"{outer}/in/more.zip: is an archive within an archive; unpack the outer one"):
+        find_members(outer, ".aedat")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_with_the_name(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/user\xff_dc.csv")).touch()
+    with refused(DataError, r"user\udcff_dc.csv': its name is not UTF-8; rename it"):
+        find_members(tmp_path, ".csv")

@@ -161,3 +161,8 @@ def test_the_sensor_is_the_smallest_that_holds_all_events_of_readable_items() ->
         find_sensor(items[1:2])
     with refused(DataError, "100000x100000 pixels"):
         find_sensor([item((99_999, 99_999, 0, 1))])
+
+
+def test_an_item_of_which_the_name_is_not_utf_8_is_refused() -> None:
+    with refused(DataError, r"'b\udcff': its name is not UTF-8; rename it"):
+        pack([item((0, 0, 0, 0)), item((0, 0, 0, 0), name="b\udcff")], SENSOR)

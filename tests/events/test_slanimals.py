@@ -91,13 +91,14 @@ def test_a_folder_without_recordings_is_refused(tiny_folder: TinyFolder) -> None
 
 
 def test_recordings_without_tags_and_with_wrong_names_are_all_named_at_once(tiny_folder: TinyFolder) -> None:
-    folder = tiny_folder(names=("user00_indoor", "user01_indoor", "user02_kitchen", "bob_dc"), events=1)
+    folder = tiny_folder(names=("user00_indoor", "user01_indoor", "user02_kitchen", "user٣_dc", "bob_dc"), events=1)
     (folder / "tags" / "user00_indoor.csv").unlink()
     recordings = folder / "recordings"
     with refused(
         DataError,
         f"{recordings / 'user00_indoor.aedat'}: no tag file user00_indoor.csv",
         f"{recordings / 'user02_kitchen.aedat'}: name is not userNN_SESSION",
+        f"{recordings / 'user٣_dc.aedat'}: name is not userNN_SESSION",
         f"{recordings / 'bob_dc.aedat'}: name is not userNN_SESSION",
         "imse, dc, indoor, sunlight",
     ):

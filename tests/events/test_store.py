@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,9 @@ from hypothesis import strategies as st
 
 from sltune.errors import DataError
 from sltune.events.aedat import read_aedat
+from sltune.events.manifest import LeftOut, Manifest, StoredFile, read_manifest
 from sltune.events.slanimals import Tag, cut_recording
-from sltune.events.store import (
-    LeftOut,
-    Manifest,
-    Sample,
-    StoredFile,
-    describe_file,
-    file_sha256,
-    fingerprint,
-    read_manifest,
-    read_table,
-    schema,
-    stored_metadata,
-)
+from sltune.events.store import Sample, describe_file, file_sha256, fingerprint, read_table, schema, stored_metadata
 from tests.events.conftest import refused
 from tests.small import write_samples
 
@@ -239,6 +229,13 @@ def test_hashes_are_those_of_sha256sum_over_all_files_in_turn(tmp_path: Path) ->
     assert file_sha256(one, two) == hashlib.sha256(b"a" * (1 << 20) + b"bc").hexdigest()
 
 
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with refused(DataError, f"{pipe}: cannot be read: is no regular file"):
+        file_sha256(pipe)
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     stored = StoredFile("recordings/a.parquet", "abc", "def", ("a", "b"), 2, 7)
@@ -285,6 +282,9 @@ def test_a_newer_manifest_is_refused_with_both_formats(tmp_path: Path, manifest:
         pytest.param(lambda text: text.replace('"sensor"', '"sensors"'), id="key misspelt"),
         pytest.param(lambda text: text.replace('"events"', '"event"'), id="key of a file misspelt"),
         pytest.param(lambda text: text.replace("[\n", "7, [\n", 1), id="not JSON"),
+        pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [0, 128]}), id="no pixels"),
+        pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [128, -1]}), id="fewer than none"),
+        pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [2**16, 2**16]}), id="too many pixels"),
     ],
 )
 def test_a_damaged_manifest_is_refused(tmp_path: Path, manifest: Manifest, damage: Callable[[str], str]) -> None:
