@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltune.snn.lif import LIF, LIFState, lif_layer
+from sltune.snn.lif import LIF, Fired, LIFState, backend_of, lif_layer, lif_pool_layer
 
 POLARITIES = 2
 
@@ -131,13 +131,11 @@ class SpikingNetwork(nn.Module):
         states: list[LIFState] = []
         activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
         for index, layer in enumerate(self.layers):
-            current = self._current(layer, spikes)
-            spikes, after = lif_layer(current, self.lif, state[index] if state else None)
-            states.append(after)
+            fired = self._fire(layer, spikes, state[index] if state else None)
+            spikes = fired.spikes
+            states.append(fired.state)
             if count_spikes:
-                activity[layer.name] = torch.count_nonzero(spikes)
-            if layer.pool:
-                spikes = _fold_time(spikes, lambda image: functional.avg_pool2d(image, 2))
+                activity[layer.name] = fired.spike_count
         return Simulation(spikes, states, activity)
 
     def fan_out(self) -> dict[str, int]:
@@ -149,10 +147,25 @@ class SpikingNetwork(nn.Module):
         }
         return {**targets, self.layers[-1].name: 0}
 
+    def _fire(self, layer: Layer, spikes: Tensor, state: LIFState | None) -> Fired:
+        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that."""
+        stage = getattr(backend_of(spikes), "first_stage", None)
+        synapses = self.get_submodule(layer.name)
+        # Only frames are sparse enough to skip their zeros, and have no gradient to compute.
+        is_first = layer is self.layers[0] and layer.pool and f"{layer.name}_norm" not in self._modules
+        if stage is not None and is_first and not spikes.requires_grad:
+            fired: Fired = stage(spikes, synapses.weight, synapses.bias, self.lif, state)
+            return fired
+        current = self._current(layer, spikes)
+        return lif_pool_layer(current, self.lif, state) if layer.pool else lif_layer(current, self.lif, state)
+
     def _current(self, layer: Layer, spikes: Tensor) -> Tensor:
         """Return the input current of a layer; time goes into the batch, since synapses have no memory."""
         if not layer.convolution and spikes.dim() > 3:
             spikes = self._drop_out(spikes.flatten(2))
+        if layer.convolution and spikes.device.type == "cpu":
+            # Convolutions take a third of the time so, and the neurons' kernels need no other layout.
+            spikes = _fold_time(spikes, lambda image: image.contiguous(memory_format=torch.channels_last))
         synapses = self.get_submodule(layer.name)
         norm = self._modules.get(f"{layer.name}_norm")
         current = _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))

@@ -6,8 +6,13 @@ Events are cropped on the host by a binary search in their times, travel to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,20 +20,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sltune.events.crop import TrainCrop, bins_of, crop_start
-from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, place_events
+from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, largest_count, place_events
 from sltune.events.samples import Samples
+
+PREFETCHING = ("cuda",)
+"""Kinds of devices beside which the host has time to spare."""
+AHEAD = 2
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One crop of each sample of a batch, as frames that are made when they are asked for.
+
+    shape: (T, B, P, H, W). make: returns the frames of time bins first … last − 1, which hold until the next are made:
+    they share their memory, since fresh memory costs ten times as much as the work on it.
+    """
+
+    shape: tuple[int, int, int, int, int]
+    make: Callable[[int, int], Tensor]
+
+    @classmethod
+    def of(cls, frames: Tensor) -> Clip:
+        """Return the clip of frames that are there already."""
+        steps, batch, polarities, height, width = frames.shape
+        return cls((steps, batch, polarities, height, width), lambda first, last: frames[first:last])
+
+    def frames(self) -> Tensor:
+        """Return all frames."""
+        return self.make(0, self.shape[0])
+
+    def stretches(self, values: int) -> Iterator[Tensor]:
+        """Give stretch after stretch of at most so many values, but one time step at least."""
+        steps = max(1, values // math.prod(self.shape[1:]))
+        for first in range(0, self.shape[0], steps):
+            yield self.make(first, min(first + steps, self.shape[0]))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """labels of shape (B,); views are crops of the same samples, frames of shape (T, B, P, H, W) each.
-
-    Frames hold until the next are taken: all batches share their memory, since fresh memory costs ten times as much
-    as the work on it.
-    """
+    """labels of shape (B,); clips are crops of the same samples."""
 
     labels: Tensor
-    views: Iterator[Tensor]
+    clips: Iterator[Clip]
+
+    @property
+    def views(self) -> Iterator[Tensor]:
+        """Give the whole frames of each clip."""
+        return (clip.frames() for clip in self.clips)
 
 
 class BatchSource:
@@ -53,7 +93,7 @@ class BatchSource:
         self.device = device
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values())
-        self._kept = torch.empty(0)
+        self._memory = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,23 +108,19 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Give one epoch's batches; the last may be smaller. order shuffles, None keeps the order."""
         indices = self.indices if order is None else order.permutation(self.indices)
-        memory = self._kept_memory(batch_size)
-        for part in _parts(indices, batch_size):
-            windows = [
-                Window(int(i), crop_start(crop, self._bins[int(i)], self.crop_bins, starts), self._bins[int(i)])
-                for i in part
-            ]
-            yield Batch(self._labels(part), iter([self._frames(windows, memory, augment)]))
+        placed = (self._placed(part, crop, starts, augment) for part in _parts(indices, batch_size))
+        for part, places in ahead(placed) if self.device.type in PREFETCHING else placed:
+            shape = (self.crop_bins, len(part), POLARITIES, *self.frames.size)
+            yield Batch(self._labels(part), iter([Clip(shape, partial(self._whole, places, len(part)))]))
 
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
         """Give all samples once, in order: the crop from the start, or several spread evenly from start to end."""
-        memory = self._memory(batch_size)
         for part in _parts(self.indices, batch_size):
-            yield Batch(self._labels(part), self._views(part, crops, memory))
+            yield Batch(self._labels(part), self._clips(part, crops))
 
-    def _views(self, part: NDArray[np.int64], crops: int, memory: Tensor) -> Iterator[Tensor]:
+    def _clips(self, part: NDArray[np.int64], crops: int) -> Iterator[Clip]:
         for crop in range(crops):
-            yield self._frames(self._spread(part, crop, crops), memory)
+            yield self._clip(self._spread(part, crop, crops))
 
     def _spread(self, part: NDArray[np.int64], crop: int, crops: int) -> list[Window]:
         windows = []
@@ -96,24 +132,75 @@ class BatchSource:
     def _labels(self, part: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.samples.label[part]).to(self.device)
 
-    def _kept_memory(self, batch_size: int) -> Tensor:
-        """Return memory that stays from one epoch to the next; evaluation's is larger and needed more seldom."""
-        if len(self._kept) < self.crop_bins * min(batch_size, len(self)) * self.frames.values:
-            self._kept = self._memory(batch_size)
-        return self._kept
+    def _placed(
+        self, part: NDArray[np.int64], crop: TrainCrop, starts: np.random.Generator, augment: Augment | None
+    ) -> tuple[NDArray[np.int64], Tensor]:
+        """Draw the crops of some samples, and return the samples and the places of their events."""
+        windows = [
+            Window(int(i), crop_start(crop, self._bins[int(i)], self.crop_bins, starts), self._bins[int(i)])
+            for i in part
+        ]
+        return part, self._packed(place_events(self.samples, windows, self.frames, self.crop_bins, augment))
 
-    def _memory(self, batch_size: int) -> Tensor:
-        return torch.empty(self.crop_bins * min(batch_size, len(self)) * self.frames.values, device=self.device)
+    def _whole(self, places: Tensor, samples: int, first: int, last: int) -> Tensor:
+        frames = self._scatter(places, self.crop_bins, samples)
+        if self.frames.binning == "normalized":
+            frames.div_(_largest(frames))
+        return frames[first:last]
 
-    def _frames(self, windows: Sequence[Window], memory: Tensor, augment: Augment | None = None) -> Tensor:
-        places = place_events(self.samples, windows, self.frames, self.crop_bins, augment)
-        frames = memory[: self.crop_bins * len(windows) * self.frames.values]
-        frames = frames.view(self.crop_bins, len(windows), POLARITIES, *self.frames.size)
-        return scatter(torch.from_numpy(places).to(self.device), frames, self.frames.binning)
+    def _clip(self, windows: Sequence[Window]) -> Clip:
+        shape = (self.crop_bins, len(windows), POLARITIES, *self.frames.size)
+        if self.frames.binning != "normalized":
+            return Clip(shape, partial(self._make, windows))
+        # Counts are divided by the largest one of the whole crop, also where only a stretch of it is made.
+        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(self._peaks(windows, first, last)))
+
+    def _make(self, windows: Sequence[Window], first: int, last: int) -> Tensor:
+        moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
+        places = self._packed(place_events(self.samples, moved, self.frames, last - first))
+        return self._scatter(places, last - first, len(windows))
+
+    def _peaks(self, windows: Sequence[Window], first: int, last: int) -> Tensor:
+        """Return the largest count of each crop, at least 1; shape (1, B, 1, 1, 1)."""
+        if (first, last) == (0, self.crop_bins):
+            return _largest(self._buffer(last, len(windows)))
+        counts = [largest_count(self.samples, window, self.frames, self.crop_bins) for window in windows]
+        peaks = torch.tensor([max(1, count) for count in counts], dtype=torch.float32, device=self.device)
+        return peaks.view(1, -1, 1, 1, 1)
+
+    def _packed(self, places: NDArray[np.int64]) -> Tensor:
+        """Return places as they travel to the device: in 32 bits where that is enough, and from pinned memory."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(places)
+        narrow = places.astype(np.int32) if places.max(initial=0) < 1 << 31 else places
+        return torch.from_numpy(narrow).pin_memory()
+
+    def _scatter(self, places: Tensor, steps: int, samples: int) -> Tensor:
+        on_device = places.to(self.device, non_blocking=True).long()
+        return scatter(on_device, self._buffer(steps, samples), self.frames.binning)
+
+    def _buffer(self, steps: int, samples: int) -> Tensor:
+        """Return the memory of so many frames; it grows with the largest ones that were asked for."""
+        values = steps * samples * self.frames.values
+        if len(self._memory) < values:
+            self._memory = torch.empty(values, device=self.device)
+        return self._memory[:values].view(steps, samples, POLARITIES, *self.frames.size)
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """Give the items in their order while a thread makes the next ones, a few at most; its errors are raised here."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        waiting = deque(thread.submit(next, source, end) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, source, end))
+            yield cast(T, item)
 
 
 def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
     """Fill contiguous frames of shape (T, B, P, H, W) from the places of events, whatever they held; return them.
+
+    binning: "binary" for 1 where any event falls; "count" or "normalized" for how many do.
 
     Raises:
         ValueError: the binning is unknown.
@@ -125,10 +212,12 @@ def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
         flat.scatter_add_(0, places, torch.ones_like(places, dtype=frames.dtype))
     else:
         raise ValueError(f"binning must be binary, count or normalized, but got {binning!r}")
-    if binning == "normalized":
-        # A sample without events keeps its zeros.
-        frames /= frames.amax(dim=(0, 2, 3, 4), keepdim=True).clamp(min=1)
     return frames
+
+
+def _largest(counts: Tensor) -> Tensor:
+    """Return the largest count of each sample, shape (1, B, 1, 1, 1); 1 where there are none, to divide by."""
+    return counts.amax(dim=(0, 2, 3, 4), keepdim=True).clamp(min=1)
 
 
 def _parts(indices: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

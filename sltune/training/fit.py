@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sltune.snn.network import SpikingNetwork
-from sltune.training.batches import Batch
+from sltune.training.batches import Batch, Clip
 
-# Long samples are simulated in stretches of so many input values, so that the layers' memory does not grow with them.
+# Long samples are made and simulated in stretches of so many input values, so that memory does not grow with them.
 STRETCH_VALUES = 1 << 23
 
 
@@ -162,9 +162,9 @@ def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOpti
     for batch in batches:
         views = 0
         total = torch.zeros(())
-        for frames in batch.views:
-            with _autocast(frames.device, options.precision):
-                rates, counts = _rates(network, frames)
+        for clip in batch.clips:
+            with _autocast(batch.labels.device, options.precision):
+                rates, counts = _rates(network, clip)
             total = total.to(rates.device) + rates
             views += 1
             activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
@@ -184,18 +184,17 @@ def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOpti
     )
 
 
-def _rates(network: SpikingNetwork, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tensor]]:
     """Return firing rates and spike counts, simulating stretch after stretch of time."""
-    stretch = max(1, STRETCH_VALUES // frames[0].numel())
     state, activity = None, dict[str, Tensor]()
-    spikes = torch.zeros((), device=frames.device)
-    for part in torch.split(frames, stretch):
-        simulation = network.simulate(part, state, count_spikes=True)
+    spikes = torch.zeros(())
+    for frames in clip.stretches(STRETCH_VALUES):
+        simulation = network.simulate(frames, state, count_spikes=True)
         state = simulation.state
-        spikes = spikes + simulation.output.sum(0)
+        spikes = spikes.to(frames.device) + simulation.output.sum(0)
         for layer, count in simulation.activity.items():
             activity[layer] = activity.get(layer, torch.zeros_like(count)) + count
-    return spikes / len(frames), activity
+    return spikes / clip.shape[0], activity
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from sltune.events.dataset import Dataset, open_dataset
 from sltune.record import TrialKey
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.campaign import plan
-from sltune.tuning.job import Job, Trainer, split_of, starting_weights
+from sltune.tuning.job import Job, Trainer, describe_lack_of_memory, split_of, starting_weights
 
 BATCHES_TIMED = 3
 
@@ -59,6 +59,12 @@ def _describe_trial(configuration: Configuration, dataset: Dataset, planned: lis
     except Diverged as error:
         yield f"training diverges within the first {BATCHES_TIMED} batches: {error}"
         return
+    except Exception as error:
+        lack = describe_lack_of_memory(error, configuration, f"this {device.type}")
+        if lack is None:
+            raise
+        yield lack
+        return
     hours = seconds * sizes[0] * configuration.training.epochs * len(planned) / 3600
     yield (
         f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
@@ -67,9 +73,13 @@ def _describe_trial(configuration: Configuration, dataset: Dataset, planned: lis
 
 
 def _seconds_per_sample(trainer: Trainer) -> float:
-    """Train on the first few batches, with one thread as a trial has, and time it."""
+    """Train on the first few batches, with one thread as a trial has, and time all but the first.
+
+    On the first one kernels are compiled, or read from the disk.
+    """
     torch.set_num_threads(1)
-    batches = islice(trainer.train_batches(1), BATCHES_TIMED)
+    batches = chain.from_iterable(map(trainer.train_batches, count(1)))
+    train_epoch(trainer.network, trainer.optimizer, islice(batches, 1), trainer.options)
     started = time.perf_counter()
-    _, samples = train_epoch(trainer.network, trainer.optimizer, batches, trainer.options)
+    _, samples = train_epoch(trainer.network, trainer.optimizer, islice(batches, BATCHES_TIMED), trainer.options)
     return (time.perf_counter() - started) / samples

@@ -25,6 +25,7 @@ from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import load_weights, read_weights, weights_from_bytes, weights_to_bytes
 from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, evaluate, fit
+from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
 
@@ -119,6 +120,20 @@ def run_job(job: Job, samples: Samples, device: torch.device) -> Iterator[dict[s
     yield Outcome("done", "", split, trainer.final_metrics(), trainer.best_weights)
 
 
+def describe_lack_of_memory(error: Exception, configuration: Configuration, device: str) -> str | None:
+    """Return what to say where an error means that memory was short; None where it means something else."""
+    on_host = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if not (on_host or isinstance(error, torch.cuda.OutOfMemoryError)):
+        return None
+    sampling, training = configuration.sampling, configuration.training
+    crop = "whole samples" if sampling.train_bins is None else f"crops of {sampling.train_bins} time steps"
+    return (
+        f"out of memory on {device}: training.batch_size = {training.batch_size} {crop} "
+        f"(sampling.train_crop_ms = {sampling.train_crop_ms}), training.eval_batch_size = {training.eval_batch_size}; "
+        "lower these, or give a trial more of the device: --gpus-per-trial, --max-concurrent"
+    )
+
+
 class Trainer:
     """The state of one trial: its network, its batches, and the best epoch so far."""
 
@@ -127,6 +142,8 @@ class Trainer:
         self.config = job.configuration
         self.options = _fit_options(self.config)
         self.device = device
+        if device.type == "cpu":
+            keep_freed_memory()
         self.selects_on_test = not split.val
         self._make_batches(samples, split)
         self.network = job.network().to(device)

@@ -23,7 +23,7 @@ from sltune.config import Configuration
 from sltune.errors import SltuneError, UsageError
 from sltune.events.samples import Samples
 from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, run_job
+from sltune.tuning.job import Job, Outcome, describe_lack_of_memory, run_job
 
 JOB = "job"
 """Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
@@ -74,10 +74,13 @@ class TrialWorker(tune.Trainable):
             result = next(self._results)
         except SltuneError as error:
             result = Outcome("failed", str(error), None, {}, None)
-        except Exception:
-            result = Outcome("failed", traceback.format_exc(), None, {}, None)
+        except Exception as error:
+            result = Outcome("failed", self._lack_of_memory(error) or traceback.format_exc(), None, {}, None)
         if not isinstance(result, Outcome):
             return {ROW: result}
+        if torch.cuda.is_available():
+            # Torch keeps what the trial has freed, but others on this GPU may need it.
+            torch.cuda.empty_cache()
         return {
             OUTCOME: result,
             "timings": {"started": self._started, "ended": time.time()},
@@ -89,6 +92,7 @@ class TrialWorker(tune.Trainable):
     def _begin(self, job: Mapping[str, Any]) -> None:
         self._started = time.time()
         self._device_choice = job["device"]
+        self._configuration = Configuration.model_validate(job["configuration"])
         self._results = self._run(job)
 
     def _run(self, job: Mapping[str, Any]) -> Iterator[dict[str, float] | Outcome]:
@@ -99,12 +103,18 @@ class TrialWorker(tune.Trainable):
         weights = self._shared.weights.get(key.fold)
         work = Job(
             key,
-            Configuration.model_validate(job["configuration"]),
+            self._configuration,
             self._shared.sensor,
             self._shared.classes,
             None if weights is None else ray.get(weights),
         )
         yield from run_job(work, self._samples, device)
+
+    def _lack_of_memory(self, error: Exception) -> str | None:
+        hardware = self._hardware()
+        share = f"{hardware['num_gpus']:g} of a GPU" if hardware["num_gpus"] else f"{hardware['num_cpus']:g} CPUs"
+        device = f"{hardware['name']} of {hardware['host']}, of which the trial has {share}"
+        return describe_lack_of_memory(error, self._configuration, device)
 
     def _held(self) -> dict[str, float]:
         """Return what Ray gave this trial: CPU and GPU."""

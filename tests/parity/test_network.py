@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.training import fit
-from sltune.training.batches import Batch
+from sltune.training.batches import Batch, Clip
 from tests import reference_impl as reference
 from tests.parity.support import Signs, amplify, copy_weights, firing_rates, time_last
 
@@ -127,7 +127,7 @@ def test_evaluation_in_stretches_of_time_equals_one_piece(signs: Signs, monkeypa
     results = []
     for steps in (50, 17, 1):
         monkeypatch.setattr(fit, "STRETCH_VALUES", steps * frames[0].numel())
-        batch = Batch(labels, iter([frames]))
+        batch = Batch(labels, iter([Clip.of(frames)]))
         results.append(fit.evaluate(network, [batch], fit.FitOptions(epochs=1)))
     assert results[0].spikes["fc2"] > 1
     assert results[1] == results[2] == results[0]
@@ -138,7 +138,7 @@ def test_evaluation_in_stretches_of_time_equals_one_piece(signs: Signs, monkeypa
 
 def test_a_silent_network_answers_with_the_first_class() -> None:
     network = make("slanimals", 32)
-    batch = Batch(torch.tensor([0, 4, 0, 18]), iter([torch.zeros(3, 4, 2, 32, 32)]))
+    batch = Batch(torch.tensor([0, 4, 0, 18]), iter([Clip.of(torch.zeros(3, 4, 2, 32, 32))]))
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
     result = fit.evaluate(network, [batch], fit.FitOptions(epochs=1))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from sltune.config import Configuration
-from sltune.training.batches import Batch
+from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Evaluation, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
 from sltune.tuning import job
@@ -79,7 +79,7 @@ def assert_steps_equal(
         assert min(firing_rates(trainer.network, batches[0][0].movedim(-1, 0)).values()) > 0.01
     copy_weights(plain, trainer.network)
     start = [parameter.detach().clone() for parameter in plain.parameters()]
-    mine = (Batch(batch.labels, (view.double() for view in batch.views)) for batch in first(trainer, steps))
+    mine = doubled(first(trainer, steps))
     losses, samples = train_epoch(trainer.network, trainer.optimizer, mine, trainer.options)
     expected = reference.train_steps(plain, batches, training.learning_rate, training.optimizer)
     assert samples == sum(len(labels) for _, labels in batches)
@@ -89,6 +89,15 @@ def assert_steps_equal(
         assert not gain or (theirs - before).abs().max() > 5e-4
     if gain:
         assert max(abs(loss - SILENT_LOSS) for loss in expected) > 1e-3
+
+
+def doubled(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Give the same batches with frames in float64."""
+
+    def clip_of(clip: Clip) -> Clip:
+        return Clip(clip.shape, lambda first, last: clip.make(first, last).double())
+
+    return (Batch(batch.labels, map(clip_of, batch.clips)) for batch in batches)
 
 
 @pytest.mark.parametrize("space", ["paper", "optimized"])
@@ -203,11 +212,12 @@ def test_the_evaluation_crop_of_the_space_file_equals_the_predecessors(signs: Si
     trainer = signs.trainer(config)
     batches = signs.evaluation_batches(signs.fold(config).val, config)
     assert_batches_equal(taken(trainer.val.evaluation(config.training.eval_batch_size)), batches)
-    plain = plain_network(config)
+    plain = plain_network(config).double()
     amplify(plain)
+    trainer.network.double()
     copy_weights(plain, trainer.network)
-    result = evaluate(trainer.network, trainer.val.evaluation(32), trainer.options)
-    loss, accuracy = reference.evaluate(plain, batches)
+    result = evaluate(trainer.network, doubled(trainer.val.evaluation(32)), trainer.options)
+    loss, accuracy = reference.evaluate(plain, [(frames.double(), labels) for frames, labels in batches])
     assert result.loss == pytest.approx(loss, abs=1e-5)
     assert result.accuracy == accuracy
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sltune.events.aedat import encode_address
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.samples import Samples
 from sltune.events.store import Sample, read_table
+from sltune.training import batches
 from sltune.training.batches import BatchSource, scatter
 from tests.small import write_samples
 
@@ -161,15 +163,43 @@ def test_binary_frames_hold_ones_and_counts_the_number_of_events() -> None:
     assert scatter(places, torch.full(shape, 7.0), "count").flatten().tolist() == [1, 0, 0, 3]
 
 
-def test_normalized_frames_are_divided_by_each_samples_largest_count_in_the_crop() -> None:
-    """Two bins of two samples of four values: the first has counts 4 and 1, the second 2; a third none."""
-    counts = torch.zeros(2, 3, 2, 1, 2)
-    counts[0, 0, 0, 0, 0], counts[1, 0, 1, 0, 1], counts[1, 1, 0, 0, 1] = 4, 1, 2
-    places = torch.tensor([i for i, count in enumerate(counts.flatten().int().tolist()) for _ in range(count)])
-    frames = scatter(places, torch.empty(counts.shape), "normalized")
-    assert frames[:, 0].flatten().tolist() == [1, 0, 0, 0, 0, 0, 0, 0.25]
-    assert frames[:, 1].flatten().tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
-    assert frames[:, 2].flatten().tolist() == [0] * 8
+def test_normalized_frames_are_divided_by_each_samples_largest_count_in_the_crop(make_samples: MakeSamples) -> None:
+    """Counts are 4 and, in the second bin, 1; 2 in the second bin; none but for the event that ends the last bin."""
+    end = (20_000, 4, 6, 1)
+    samples = make_samples(
+        [
+            [*[(number, 0, 0, 0) for number in range(4)], (10_000, 0, 1, 1), end],
+            [(0, 4, 6, 1), (10_000, 0, 1, 0), (10_001, 0, 1, 0), end],
+            [(0, 3, 3, 0), (20_000, 0, 0, 0)],
+        ]
+    )
+    frames = all_frames(samples, 2, "normalized")
+    assert frames[:, 0].nonzero().tolist() == [[0, 0, 0, 0], [1, 1, 0, 1]]
+    assert (frames[0, 0, 0, 0, 0], frames[1, 0, 1, 0, 1]) == (1, 0.25)
+    assert frames[:, 1].nonzero().tolist() == [[0, 1, 4, 6], [1, 0, 0, 1]]
+    assert (frames[0, 1, 1, 4, 6], frames[1, 1, 0, 0, 1]) == (0.5, 1)
+    assert frames[:, 2].sum() == 1
+
+
+@pytest.mark.parametrize("binning", ["binary", "count", "normalized"])
+@pytest.mark.parametrize("steps", [1, 3, 4, 9])
+def test_stretches_of_a_clip_are_its_frames_in_every_binning(
+    make_samples: MakeSamples, binning: str, steps: int
+) -> None:
+    """The second sample has its largest count in its last bin, so a stretch alone would not know it."""
+    busy = [(70_000 + number, 1, 1, 0) for number in range(5)]
+    samples = make_samples([ticks(8), [*ticks(7), *busy, (80_000, 0, 6, 1)], ticks(3)])
+    part = source(samples, 9, binning)
+    (whole,) = (clip.frames().clone() for clip in next(part.evaluation(3)).clips)
+    (clip,) = next(part.evaluation(3)).clips
+    stretches = [frames.clone() for frames in clip.stretches(steps * whole[0].numel())]
+    assert [len(frames) for frames in stretches[:-1]] == [steps] * ((9 - 1) // steps)
+    assert torch.equal(torch.cat(stretches), whole)
+
+
+def test_a_stretch_has_one_step_at_least(make_samples: MakeSamples) -> None:
+    (clip,) = next(source(make_samples([ticks(4)]), 4).evaluation(1)).clips
+    assert [len(frames) for frames in clip.stretches(1)] == [1] * 4
 
 
 def test_normalization_looks_at_the_crop_only(make_samples: MakeSamples) -> None:
@@ -315,3 +345,50 @@ def test_evaluation_batches_keep_their_own_samples_when_all_are_taken_first(make
     samples = make_samples([ticks(1), ticks(3)])
     batches = list(source(samples, 3).evaluation(1))
     assert [sum(float(frames.sum()) for frames in batch.views) for batch in batches] == [1, 3]
+
+
+def test_a_thread_that_works_ahead_keeps_the_order_and_makes_a_few_at_most() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for number in range(7):
+            made.append(number)
+            yield number
+
+    ahead_of = batches.ahead(items())
+    assert next(ahead_of) == 0
+    wait_until(lambda: len(made) == 3)
+    assert list(ahead_of) == [1, 2, 3, 4, 5, 6]
+    assert made == list(range(7))
+
+
+def test_an_error_of_the_thread_is_raised_after_what_came_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError("in the thread")
+
+    taken = []
+    with pytest.raises(ZeroDivisionError, match="in the thread"):
+        taken.extend(iter(batches.ahead(items()).__next__, None))
+    assert next(batches.ahead(iter([5]))) == 5
+
+
+def test_batches_made_ahead_equal_those_made_when_they_are_needed(
+    make_samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = source(make_samples([ticks(4 + number) for number in range(9)]), 3)
+
+    def epoch() -> list[torch.Tensor]:
+        starts, order = np.random.default_rng(1), np.random.default_rng(2)
+        return [view.clone() for batch in part.training(2, "random", starts, order) for view in batch.views]
+
+    plain = epoch()
+    monkeypatch.setattr(batches, "PREFETCHING", ("cpu",))
+    assert all(torch.equal(one, other) for one, other in zip(epoch(), plain, strict=True))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)

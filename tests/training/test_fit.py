@@ -9,7 +9,7 @@ import torch
 
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
-from sltune.training.batches import Batch
+from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Evaluation, FitOptions, evaluate, fit
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream
@@ -27,7 +27,7 @@ def frames(steps: int, value: float) -> torch.Tensor:
 
 
 def batch(*views: torch.Tensor) -> Batch:
-    return Batch(torch.tensor([0, 1]), iter(views))
+    return Batch(torch.tensor([0, 1]), map(Clip.of, views))
 
 
 def epochs_with(losses: list[float], patience: int) -> list[tuple[int, bool]]:

@@ -9,8 +9,9 @@ import torch
 
 from sltune.config import Configuration
 from sltune.errors import DataError
+from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import read_manifest, read_table
+from sltune.events.store import read_table
 from sltune.record import TrialKey
 from sltune.tuning.job import Job, Outcome, run_job, split_of, starting_weights
 from tests.small import CLASSES, SENSOR, quick

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
+import torch
 from rich.console import Console
 
 from sltune.errors import NothingRan, UsageError
 from sltune.events.importing import import_source
+from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import read_manifest, schema
+from sltune.events.store import Sample, encode_samples
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
@@ -25,6 +28,7 @@ from sltune.tuning import campaign, evaluation
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.cluster import Request
 from sltune.tuning.evaluation import Display, resume_evaluation, start_evaluation
+from sltune.tuning.job import Outcome
 from sltune.tuning.progress import Progress
 from tests.small import quick, source
 
@@ -205,29 +209,9 @@ def _anonymous_bytes() -> int:
 
 
 def _small_table(events: int) -> pa.Table:
-    rng = np.random.default_rng(0)
-    columns = {
-        **{name: ["x"] for name in ("sample_id", "recording", "subject", "session", "gesture", "digest")},
-        "label": [0],
-        "start_us": [0],
-        "duration_us": [events],
-        "backward_steps": [0],
-    }
-    flat = {
-        "address": rng.integers(0, 1 << 15, events).astype(np.uint16),
-        "time_us": np.arange(events, dtype=np.uint32),
-    }
-    names = schema((128, 128))
-    offsets = np.array([0, events], np.int32)
-    return pa.table(
-        [
-            pa.ListArray.from_arrays(offsets, pa.array(flat[field.name], field.type.value_type), type=field.type)
-            if field.name in flat
-            else pa.array(columns[field.name], field.type)
-            for field in names
-        ],
-        schema=names,
-    )
+    address = np.random.default_rng(0).integers(0, 1 << 15, events).astype(np.uint16)
+    sample = Sample("x", "x", "x", "S1", 0, "x", 0, address, np.arange(events, dtype=np.uint32))
+    return pq.read_table(pa.BufferReader(encode_samples([sample], (128, 128), {}))).combine_chunks()
 
 
 def test_a_worker_shares_the_events_and_cannot_write_them() -> None:
@@ -237,3 +221,38 @@ def test_a_worker_shares_the_events_and_cannot_write_them() -> None:
     assert seen["refused"]
     assert not seen["writable"]
     assert seen["grown"] < 0.1 * table.nbytes
+
+
+def test_trials_that_need_more_memory_than_there_is_fail_and_say_what_to_lower(dataset: Path, tmp_path: Path) -> None:
+    """A crop of 71 minutes in bins of a millisecond: 70 TB of frames, which no machine gives."""
+    folder = RunFolder(tmp_path / "run")
+    settings = {"sampling__time_bin_ms": 1, "sampling__train_crop_ms": 4_294_967, "sampling__eval_crop_ms": 20}
+    with pytest.raises(NothingRan, match=r"out of memory on cpu of .*training.batch_size = 8 crops of 4294967 time"):
+        start_evaluation(space(**settings), dataset, folder, Request(device="cpu", cpus_per_trial=2), QUIET)
+    for record in records(folder):
+        assert record.status == "failed"
+        assert "of which the trial has 2 CPUs: training.batch_size = 8" in record.error
+        assert "Traceback" not in record.error
+
+
+def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_the_next() -> None:
+    import sltune.tuning.trial as trial_module
+
+    worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
+    worker._started, worker._device_choice, worker._configuration = 0.0, "cpu", quick()
+    worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
+
+    def no_room() -> Iterator[Outcome]:
+        yield from ()
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 5.25 GiB.")
+
+    def enough() -> Iterator[Outcome]:
+        yield Outcome("done", "", None, {"test_accuracy": 1.0}, None)
+
+    worker._results = no_room()
+    failed = worker.step()[trial_module.OUTCOME]
+    worker._results = enough()
+    done = worker.step()[trial_module.OUTCOME]
+    assert (failed.status, done.status) == ("failed", "done")
+    assert "of which the trial has 0.25 of a GPU: training.batch_size = 8 crops of 10 time steps" in failed.error
+    assert "--gpus-per-trial" in failed.error

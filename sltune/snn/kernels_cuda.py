@@ -1,0 +1,207 @@
+# mypy: disable-error-code="untyped-decorator"
+"""Triton kernels of a LIF layer over time, forward and backward; lif_cuda.py lays out memory and starts them.
+
+One program takes a block of neurons through all time steps with potentials in float32 registers, so a step reads the
+current and writes the spikes, and nothing else (Wu et al. 2018, eq. 10-12). Two ways to share out the neurons:
+
+- flat: a block is BLOCK neighbours in memory, of any samples;
+- pooling: a block is BLOCK cells of 2×2 neurons of one sample, held as a tile of BLOCK cells by 4 neurons. The axis
+  along which memory is contiguous comes last, so that neighbouring threads read neighbouring addresses: the neurons of
+  a cell when columns are innermost, the cells when channels are. An odd last row or column makes incomplete cells:
+  their neurons live, but their pooled output does not exist.
+
+Every operation on potentials is rounded on its own, as in lif_step, if the kernels are compiled with
+enable_fp_fusion=False.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _flat(neurons: tl.tensor, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
+    """Return the offsets of this program's neurons from the start of a time step, and which of them exist."""
+    offset = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    return offset, offset < neurons
+
+
+@triton.jit
+def _cells(
+    channels: tl.tensor, height: tl.tensor, width: tl.tensor, CHANNELS_LAST: tl.constexpr, BLOCK: tl.constexpr
+) -> tuple[tl.tensor, ...]:
+    """Return the offsets of this program's neurons and which exist, then the same of its cells' pooled outputs.
+
+    Offsets start at a time step. Only the sample's takes 64 bits: one sample has less than 2³¹ neurons.
+    """
+    rows = (height + 1) // 2
+    columns = (width + 1) // 2
+    blocks = tl.cdiv(channels * rows * columns, BLOCK)
+    sample = (tl.program_id(0) // blocks).to(tl.int64)
+    index = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    cell = tl.expand_dims(index, 1)
+    part = tl.expand_dims(tl.arange(0, 4), 0)
+    if CHANNELS_LAST:
+        channel, row, column = cell % channels, cell // channels // columns, cell // channels % columns
+        neuron = ((2 * row + part // 2) * width + 2 * column + part % 2) * channels + channel
+        output = (row * (width // 2) + column) * channels + channel
+    else:
+        channel, row, column = cell // columns // rows, cell // columns % rows, cell % columns
+        neuron = (channel * height + 2 * row + part // 2) * width + 2 * column + part % 2
+        output = (channel * (height // 2) + row) * (width // 2) + column
+    present = cell < channels * rows * columns
+    exists = present & (2 * row + part // 2 < height) & (2 * column + part % 2 < width)
+    pooled = present & (row < height // 2) & (column < width // 2)
+    neuron += sample * (channels * height * width)
+    output += sample * (channels * (height // 2) * (width // 2))
+    return neuron, exists, output, pooled
+
+
+@triton.jit
+def _start(
+    potential: tl.tensor, spikes: tl.tensor, neuron: tl.tensor, exists: tl.tensor
+) -> tuple[tl.tensor, tl.tensor]:
+    """Return potentials and spikes before the first step; at rest if the pointers are None."""
+    if potential is None:
+        state = tl.zeros(neuron.shape, tl.float32), tl.zeros(neuron.shape, tl.float32)
+    else:
+        state = tl.load(potential + neuron, mask=exists, other=0.0), tl.load(spikes + neuron, mask=exists, other=0.0)
+    return state
+
+
+@triton.jit
+def _advance(
+    potential: tl.tensor,
+    spikes: tl.tensor,
+    current: tl.tensor,
+    exists: tl.tensor,
+    decay: tl.tensor,
+    v_threshold: tl.tensor,
+) -> tuple[tl.tensor, tl.tensor]:
+    """Return potentials and spikes one step on; the products and the sum are those of lif_step, in its order."""
+    potential = decay * potential * (1 - spikes) + tl.load(current, mask=exists, other=0.0).to(tl.float32)
+    return potential, ((potential > v_threshold) & exists).to(tl.float32)
+
+
+@triton.jit
+def _window(x: tl.tensor, a: tl.tensor, b: tl.tensor, WINDOW: tl.constexpr) -> tl.tensor:
+    """Return the surrogate derivative at x = u − v_threshold; a and b are lif_cuda's constants of the window."""
+    if WINDOW == "rectangular":
+        derivative = tl.where(tl.abs(x) < a, b, 0.0)
+    elif WINDOW == "polynomial":
+        derivative = tl.maximum(a - b * tl.abs(x), 0.0)
+    elif WINDOW == "sigmoid":
+        # The window is even, and this sign cannot overflow.
+        tail = tl.exp(-tl.abs(x) * a)
+        derivative = tail / ((1 + tail) * (1 + tail)) * a
+    else:
+        tl.static_assert(WINDOW == "gaussian")
+        derivative = tl.exp(-(x * x) * a) * b
+    return derivative
+
+
+@triton.jit(do_not_specialize=["steps"])
+def lif_forward(
+    current: tl.tensor,
+    spikes: tl.tensor,
+    start_potential: tl.tensor,
+    start_spikes: tl.tensor,
+    end_potential: tl.tensor,
+    end_spikes: tl.tensor,
+    counts: tl.tensor,
+    steps: tl.tensor,
+    step_size: tl.tensor,
+    output_size: tl.tensor,
+    channels: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    decay: tl.tensor,
+    v_threshold: tl.tensor,
+    POOL: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Write spikes or their 2×2 averages, the state after the last step, and the number of spikes per program.
+
+    step_size and output_size are the values of current and of spikes in a time step.
+    """
+    if POOL:
+        neuron, exists, output, pooled = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
+    else:
+        neuron, exists = _flat(step_size, BLOCK)
+    potential, fired = _start(start_potential, start_spikes, neuron, exists)
+    count = tl.zeros(neuron.shape, tl.float32)
+    for _ in range(steps):
+        potential, fired = _advance(potential, fired, current + neuron, exists, decay, v_threshold)
+        count += fired
+        if POOL:
+            mean = tl.sum(fired, axis=1, keep_dims=True) * 0.25
+            tl.store(spikes + output, mean, mask=pooled)
+        else:
+            tl.store(spikes + neuron, fired, mask=exists)
+        current += step_size
+        spikes += output_size
+    tl.store(end_potential + neuron, potential, mask=exists)
+    tl.store(end_spikes + neuron, fired, mask=exists)
+    # A neuron's count is exact in float32, since it is at most the number of steps; the block's needs an integer.
+    tl.store(counts + tl.program_id(0), tl.sum(count.to(tl.int32)))
+
+
+@triton.jit(do_not_specialize=["steps"])
+def lif_backward(
+    current: tl.tensor,
+    output_gradient: tl.tensor,
+    scratch: tl.tensor,
+    current_gradient: tl.tensor,
+    start_potential: tl.tensor,
+    start_spikes: tl.tensor,
+    steps: tl.tensor,
+    step_size: tl.tensor,
+    output_size: tl.tensor,
+    channels: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    decay: tl.tensor,
+    v_threshold: tl.tensor,
+    a: tl.tensor,
+    b: tl.tensor,
+    WINDOW: tl.constexpr,
+    POOL: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Write dL/dI from dL/d(output), both over all steps.
+
+    A first sweep runs the neurons forward again and leaves u(t) in scratch, float32 of the current's shape. That may be
+    current_gradient itself: the reverse sweep reads u(t − 1) before it writes dL/dI(t − 1) in the same place.
+    """
+    if POOL:
+        neuron, exists, output, pooled = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
+    else:
+        neuron, exists = _flat(step_size, BLOCK)
+        output, pooled = neuron, exists
+    potential, spikes = _start(start_potential, start_spikes, neuron, exists)
+    for _ in range(steps):
+        potential, spikes = _advance(potential, spikes, current + neuron, exists, decay, v_threshold)
+        tl.store(scratch + neuron, potential, mask=exists)
+        current += step_size
+        scratch += step_size
+        current_gradient += step_size
+        output_gradient += output_size
+    # A thread may read what another one of its block wrote.
+    tl.debug_barrier()
+    gradient = tl.zeros(neuron.shape, tl.float32)
+    for _ in range(steps):
+        scratch -= step_size
+        current_gradient -= step_size
+        output_gradient -= output_size
+        potential = tl.load(scratch + neuron, mask=exists, other=0.0)
+        received = tl.load(output_gradient + output, mask=pooled, other=0.0).to(tl.float32)
+        if POOL:
+            received *= 0.25
+        # What the next step's potential sends back through the reset, to o(t), and past it, to u(t).
+        to_spikes = received - decay * potential * gradient
+        to_potential = decay * ((1 - (potential > v_threshold).to(tl.float32)) * gradient)
+        gradient = to_spikes * _window(potential - v_threshold, a, b, WINDOW) + to_potential
+        tl.store(current_gradient + neuron, gradient, mask=exists)

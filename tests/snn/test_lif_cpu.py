@@ -1,0 +1,239 @@
+"""The compiled kernels of the CPU against the reference layer, torch's convolution and torch's pooling."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from sltune.snn import lif as lif_module
+from sltune.snn import lif_cpu
+from sltune.snn.lif import CHOICE, LIF, Fired, LIFState, lif_layer, reference_layer, reference_pool_layer
+from sltune.snn.surrogate import WINDOWS
+
+Layer = Callable[[Tensor, LIF, LIFState | None], Fired]
+
+neurons = st.builds(
+    LIF,
+    v_threshold=st.floats(0.05, 2),
+    decay=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
+    surrogate=st.sampled_from(list(WINDOWS)),
+    surrogate_width=st.floats(0.1, 3),
+)
+dtypes = st.sampled_from([torch.float32, torch.float64])
+steps = st.one_of(st.integers(1, 20), st.integers(20, 300))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def with_gradients(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of a random weighted sum of the output."""
+    return list(torch.autograd.grad((output * draw(output.shape, output.dtype, 1)).sum(), inputs))
+
+
+def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    """Compare what came out bit by bit, and gradients to 1e-5 of the largest of each."""
+    assert torch.equal(mine.spikes, expected.spikes)
+    assert torch.equal(mine.state.potential, expected.state.potential)
+    assert torch.equal(mine.state.spikes, expected.state.spikes)
+    assert int(mine.spike_count) == int(expected.spike_count)
+    for grad, wanted in zip(with_gradients(mine.spikes, inputs), with_gradients(expected.spikes, others), strict=True):
+        assert (grad - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def leaf(values: Tensor) -> Tensor:
+    return values.clone(memory_format=torch.preserve_format).requires_grad_()
+
+
+@settings(max_examples=60)
+@given(neuron=neurons, steps=steps, shape=st.lists(st.integers(1, 9), min_size=1, max_size=3), dtype=dtypes, seed=seeds)
+def test_neurons_equal_the_reference(neuron: LIF, steps: int, shape: list[int], dtype: torch.dtype, seed: int) -> None:
+    mine, plain = (leaf(draw([steps, *shape], dtype, seed)) for _ in range(2))
+    assert_same(lif_cpu.lif(mine, neuron), reference_layer(plain, neuron), [mine], [plain])
+
+
+def test_more_neurons_than_a_block_equal_the_reference() -> None:
+    mine, plain = (leaf(draw([7, 3, 5000], torch.float32, 0)) for _ in range(2))
+    assert_same(lif_cpu.lif(mine, LIF()), reference_layer(plain, LIF()), [mine], [plain])
+
+
+@settings(max_examples=60)
+@given(
+    neuron=neurons,
+    steps=steps,
+    batch=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 6), st.integers(2, 9), st.integers(2, 9)),
+    layout=st.sampled_from(["contiguous", "channels last", "time last"]),
+    seed=seeds,
+)
+def test_pooled_neurons_equal_the_reference_with_torchs_pooling(
+    neuron: LIF, steps: int, batch: int, size: tuple[int, int, int], layout: str, seed: int
+) -> None:
+    """Odd rows and columns fire and count, but are not pooled."""
+    values = draw([steps, batch, *size], torch.float32, seed)
+    if layout == "channels last":
+        values = values.movedim(2, -1).contiguous().movedim(-1, 2)
+    elif layout == "time last":
+        values = values.movedim(0, -1).contiguous().movedim(-1, 0)
+    mine, plain = leaf(values), leaf(values)
+    assert_same(lif_cpu.lif_pool(mine, neuron), reference_pool_layer(plain, neuron), [mine], [plain])
+
+
+def dense_stage(frames: Tensor, weight: Tensor, bias: Tensor, neuron: LIF, state: LIFState | None = None) -> Fired:
+    current = functional.conv2d(frames.flatten(0, 1), weight, bias)
+    return reference_pool_layer(current.unflatten(0, frames.shape[:2]), neuron, state)  # type: ignore[no-untyped-call]
+
+
+@settings(max_examples=60)
+@given(
+    neuron=neurons,
+    steps=st.one_of(st.integers(1, 20), st.integers(20, 100)),
+    batch=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 3), st.integers(4, 12), st.integers(4, 12), st.integers(1, 21)),
+    density=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    seed=seeds,
+)
+def test_the_first_stage_equals_a_convolution_and_the_reference(
+    neuron: LIF, steps: int, batch: int, size: tuple[int, int, int, int], density: float, seed: int
+) -> None:
+    """In float64, where a potential all but never rounds to the other side of the threshold; values are counts."""
+    generator = torch.Generator().manual_seed(seed)
+    *image, channels = size
+    frames = (torch.rand((steps, batch, *image), generator=generator) < density).double()
+    frames *= torch.randint(1, 4, frames.shape, generator=generator)
+    weights = [draw([channels, image[0], 3, 3], torch.float64, seed), draw([channels], torch.float64, seed + 1)]
+    mine, plain = [leaf(part) for part in weights], [leaf(part) for part in weights]
+    fired, expected = lif_cpu.first_stage(frames, *mine, neuron), dense_stage(frames, *plain, neuron)
+    assert torch.equal(fired.spikes, expected.spikes)
+    assert int(fired.spike_count) == int(expected.spike_count)
+    torch.testing.assert_close(fired.state.potential, expected.state.potential, rtol=0, atol=1e-9)
+    for grad, wanted in zip(with_gradients(fired.spikes, mine), with_gradients(expected.spikes, plain), strict=True):
+        assert (grad - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_of_100_000_spikes_of_the_first_stage_at_most_one_differs_in_float32() -> None:
+    frames = (torch.rand((17, 2, 2, 128, 128), generator=torch.Generator().manual_seed(0)) < 0.04).float()
+    weight, bias = draw([20, 2, 3, 3], torch.float32, 1) / 3, draw([20], torch.float32, 2) / 10
+    fired, expected = lif_cpu.first_stage(frames, weight, bias, LIF()), dense_stage(frames, weight, bias, LIF())
+    count = int(expected.spike_count)
+    assert count > 500_000
+    # Spikes are averaged over 2×2 neurons, so a quarter is one of them.
+    assert float((fired.spikes - expected.spikes).abs().sum()) * 4 <= count / 100_000
+
+
+@pytest.mark.parametrize("layer", [lif_cpu.lif, lif_cpu.lif_pool, "stage"])
+def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -> None:
+    values = draw([12, 2, 3, 7, 6], torch.float32, 3)
+    weight, bias = draw([4, 3, 3, 3], torch.float32, 4), draw([4], torch.float32, 5)
+
+    def run(part: Tensor, state: LIFState | None = None) -> Fired:
+        if isinstance(layer, str):
+            return lif_cpu.first_stage(part, weight, bias, LIF(decay=0.9), state)
+        return layer(part, LIF(decay=0.9), state)
+
+    whole = run(values)
+    early = run(values[:5])
+    before = early.state.potential.clone()
+    late = run(values[5:], early.state)
+    assert torch.equal(torch.cat([early.spikes, late.spikes]), whole.spikes)
+    assert torch.equal(late.state.potential, whole.state.potential)
+    assert torch.equal(late.state.spikes, whole.state.spikes)
+    assert int(early.spike_count) + int(late.spike_count) == int(whole.spike_count)
+    assert torch.equal(early.state.potential, before), "a state that was handed out is not written to"
+
+
+@pytest.mark.parametrize("layer", [lif_cpu.lif, lif_cpu.lif_pool])
+def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references(layer: Layer) -> None:
+    reference: Layer = {lif_cpu.lif: reference_layer, lif_cpu.lif_pool: reference_pool_layer}[layer]  # type: ignore[dict-item, index]
+    state = reference_layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIF(decay=0.9)).state
+    mine, plain = (leaf(draw([9, 2, 3, 6, 6], torch.float32, 7)) for _ in range(2))
+    assert_same(layer(mine, LIF(decay=0.9), state), reference(plain, LIF(decay=0.9), state), [mine], [plain])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
+    frames = (torch.rand((6, 3, 2, 20, 20), generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    before = torch.get_num_threads()
+    results = []
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        weights = [leaf(draw([20, 2, 3, 3], torch.float32, 1)), leaf(draw([20], torch.float32, 2))]
+        fired = lif_cpu.first_stage(frames, *weights, LIF())
+        results.append([fired.spikes, *with_gradients(fired.spikes, weights)])
+    torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_potentials_that_are_no_numbers_stay_so_and_fire_no_spike() -> None:
+    current = torch.tensor([0.5, float("nan"), 0.5, float("inf"), 0.5]).view(-1, 1, 1)
+    mine, expected = lif_cpu.lif(current, LIF()), reference_layer(current, LIF())
+    assert torch.equal(mine.spikes, expected.spikes)
+    assert mine.state.potential.isnan().all()
+    assert expected.state.potential.isnan().all()
+
+
+def test_the_reference_has_the_gradient_of_its_window_where_that_is_smooth() -> None:
+    """gradcheck cannot see through a step, so the step is replaced by the integral of a Gaussian window."""
+    neuron = LIF(v_threshold=0.4, decay=0.7, surrogate="gaussian", surrogate_width=0.5)
+
+    def smooth(current: Tensor) -> Tensor:
+        potential = spikes = torch.zeros_like(current[0])
+        out = []
+        for step in current:
+            potential = neuron.decay * potential * (1 - spikes) + step
+            spikes = torch.special.ndtr((potential - neuron.v_threshold) / neuron.surrogate_width**0.5)
+            out.append(spikes)
+        return torch.stack(out)
+
+    current = leaf(draw([6, 2, 3], torch.float64, 8))
+    assert torch.autograd.gradcheck(smooth, current)
+    # The slope of that integral is the window, by which the reference's backward pass multiplies.
+    x = draw([50], torch.float64, 9).requires_grad_()
+    integral = torch.special.ndtr(x / neuron.surrogate_width**0.5)
+    (slope,) = torch.autograd.grad(integral.sum(), x)
+    torch.testing.assert_close(slope, WINDOWS["gaussian"](x.detach(), neuron.surrogate_width), rtol=1e-12, atol=1e-15)
+
+
+def test_what_backends_there_are_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.zeros(2, 1, 3)
+    monkeypatch.delenv(CHOICE, raising=False)
+    assert lif_module.backend_of(values) is lif_cpu
+    monkeypatch.setenv(CHOICE, "reference")
+    assert lif_module.backend_of(values) is None
+    monkeypatch.setenv(CHOICE, "numba")
+    assert lif_module.backend_of(values) is lif_cpu
+    assert lif_module.backend_of(values.to(torch.bfloat16)) is None
+    with pytest.raises(ValueError, match="numba is for the CPU, but the network is on meta"):
+        lif_module.backend_of(values.to("meta"))
+    monkeypatch.setenv(CHOICE, "cupy")
+    with pytest.raises(ValueError, match="must be auto, reference or one of numba, triton, but got 'cupy'"):
+        lif_layer(values, LIF())
+
+
+WITHOUT_NUMBA = """
+import sys, warnings
+sys.modules["numba"] = None
+import torch
+from sltune.snn.lif import LIF, lif_layer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        spikes = lif_layer(torch.ones(4, 1, 1), LIF()).spikes
+print(spikes.flatten().tolist(), len(caught), caught[0].message)
+"""
+
+
+def test_without_numba_the_reference_runs_after_one_warning() -> None:
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (")
+    assert "step by step in plain torch" in ended.stdout
