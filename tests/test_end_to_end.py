@@ -30,9 +30,16 @@ def test_the_demo_learns_to_read_signs_of_signers_it_has_not_seen(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_real_n_mnist_samples_are_classified_at_92_per_cent(nmnist_folder: Path, tmp_path: Path) -> None:
+def test_real_n_mnist_samples_are_classified_at_92_per_cent_also_in_bfloat16(
+    nmnist_folder: Path, tmp_path: Path
+) -> None:
     sltune("import", nmnist_folder, "--source", "nmnist-folder", "--out", tmp_path / "data")
-    run = ("--data", tmp_path / "data", "--results", tmp_path, "--run", "nmnist", "--json")
-    row = json.loads(sltune("evaluate", SPACES / "nmnist.toml", *run).stdout)["rows"][0]
-    assert (row["n"], row["protocol"], row["synthetic"]) == (4, "train-val-test", False)
-    assert row["mean"] >= 92
+    means = {}
+    for precision in ("float32", "bfloat16"):
+        run = ("--data", tmp_path / "data", "--results", tmp_path, "--run", precision, "--json")
+        setting = ("--set", f"training.precision={precision}")
+        row = json.loads(sltune("evaluate", SPACES / "nmnist.toml", *run, *setting).stdout)["rows"][0]
+        assert (row["n"], row["protocol"], row["synthetic"]) == (4, "train-val-test", False)
+        means[precision] = row["mean"]
+    assert means["float32"] >= 92
+    assert abs(means["bfloat16"] - means["float32"]) <= 2

@@ -138,13 +138,31 @@ def encode_file(task: Task) -> Encoded:
         return Encoded(name, findings=(Finding(place, text, is_error=True, lost=(name,)),))
 
 
-def _import(
-    source: Source,
-    out: Path,
-    judge: Judge,
-    done: Callable[[Imported], object],
-    spread: Spread,
-) -> Manifest:
+def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], object], spread: Spread) -> Manifest:
+    """Read what has changed, judge what was found, and write warnings and, last of all, the manifest."""
+    results = _read_files(source, out, done, spread)
+    stored = [result.stored for result in results if result.stored is not None]
+    findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
+    if not stored:
+        errors = [str(finding) for finding in findings if finding.is_error]
+        raise DataError(_list_errors(["nothing could be imported", *errors]))
+    columns = pa.concat_tables(
+        read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
+    )
+    if source.check is not None:
+        recordings = list(dict.fromkeys(columns["recording"].to_pylist()))
+        findings += source.check(recordings, columns["duration_us"].to_numpy() / 1000)
+    judge(findings)
+    manifest = _manifest(source, stored, columns, findings)
+    write_whole(out / WARNINGS, _warnings_csv(findings))
+    write_whole(out / MANIFEST, manifest.to_json())
+    for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in stored}:
+        stray.unlink()
+    return manifest
+
+
+def _read_files(source: Source, out: Path, done: Callable[[Imported], object], spread: Spread) -> list[Imported]:
+    """Read, encode and write a source's files; return what came of each, in the source's order."""
     known = _prepare(source, out)
     # The longest first, so that none is left over for one core at the end.
     longest_first = sorted(source.files, key=lambda file: -file.size)
@@ -153,39 +171,24 @@ def _import(
     for encoded in spread(encode_file, tasks):
         results[encoded.name] = _store(out, encoded)
         done(results[encoded.name])
-    in_order = [results[file.name] for file in source.files]
-    stored = [result.stored for result in in_order if result.stored is not None]
-    findings = [*source.findings, *chain.from_iterable(result.findings for result in in_order)]
-    if not stored:
-        errors = [str(finding) for finding in findings if finding.is_error]
-        raise DataError(_list_errors(["nothing could be imported", *errors]))
-    columns = pa.concat_tables(
-        read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
-    )
+    return [results[file.name] for file in source.files]
+
+
+def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, findings: Sequence[Finding]) -> Manifest:
     durations_ms = columns["duration_us"].to_numpy() / 1000
-    if source.check is not None:
-        findings += source.check(list(dict.fromkeys(columns["recording"].to_pylist())), durations_ms)
-    judge(findings)
-    manifest = Manifest(
+    statistics = (("min", np.min), ("mean", np.mean), ("std", np.std), ("max", np.max))
+    return Manifest(
         name=source.name,
         synthetic=source.synthetic,
         sensor=source.sensor,
         classes=source.classes,
         fingerprint=fingerprint(columns["digest"].to_pylist()),
         files=tuple(stored),
-        durations_ms={
-            name: round(float(function(durations_ms)), 3)
-            for name, function in (("min", np.min), ("mean", np.mean), ("std", np.std), ("max", np.max))
-        },
+        durations_ms={name: round(float(function(durations_ms)), 3) for name, function in statistics},
         warnings=tuple(map(str, findings)),
         left_out=tuple(LeftOut(name, str(finding)) for finding in findings for name in finding.lost),
         sltune=__version__,
     )
-    write_whole(out / WARNINGS, _warnings_csv(findings))
-    write_whole(out / MANIFEST, manifest.to_json())
-    for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in stored}:
-        stray.unlink()
-    return manifest
 
 
 def _prepare(source: Source, out: Path) -> dict[str, str]:
