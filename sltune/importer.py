@@ -71,18 +71,18 @@ def open_source(place: Path | None, options: ImportOptions) -> Source:
 
 
 def summary(out: Path, manifest: Manifest) -> str:
-    """Return what was imported, in two or three lines."""
+    """Return what was imported, in three or four lines."""
     stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
     lines = [
-        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}, {manifest.recordings} recordings, "
-        f"{manifest.samples} samples, {manifest.events:,} events, {stored_bytes / manifest.events:.2f} bytes an event, "
-        f"{len(manifest.warnings)} warnings",
+        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}",
+        f"{manifest.recordings} recordings, {manifest.samples} samples, {manifest.events:,} events, "
+        f"{stored_bytes / manifest.events:.2f} bytes an event, {len(manifest.warnings)} warnings",
         f"fingerprint {manifest.fingerprint}",
     ]
     if manifest.left_out:
         names = [left.name for left in manifest.left_out]
         more = f" and {len(names) - SHOWN_WARNINGS} more" if len(names) > SHOWN_WARNINGS else ""
-        lines.insert(1, f"left out: {', '.join(names[:SHOWN_WARNINGS])}{more}; see {out / WARNINGS}")
+        lines.insert(2, f"left out: {', '.join(names[:SHOWN_WARNINGS])}{more}; see {out / WARNINGS}")
     return "\n".join(lines)
 
 
