@@ -31,6 +31,8 @@ OPENING = (
     "Timestamps tick is 1 us",
 )
 """The comments with which every file of ours begins."""
+HEADER_BYTES = 1 << 20
+"""No header is longer; with the preferences of jAER it has some 10 kB."""
 END_OF_HEADER = b"#End Of ASCII Header"
 CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
 
@@ -90,7 +92,7 @@ def read_header(file: Path | Member) -> tuple[str, ...]:
         DataError: the file is absent, empty, or of another version or sensor.
     """
     member = Member.of(file)
-    return _read_header(member, member.content())[0]
+    return _read_header(member, member.content(at_most=HEADER_BYTES))[0]
 
 
 def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:

@@ -5,14 +5,14 @@ Counts and durations are those of the files as the predecessor's repository list
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sltune.events.source import Finding
 
-USERS = {
+USERS: Mapping[str, Sequence[int]] = {
     "imse": range(25, 35),
     "dc": range(35, 60),
     "indoor": [user for user in range(18) if user != 4],
@@ -40,11 +40,13 @@ def check_recordings(place: str, recordings: Sequence[str]) -> list[Finding]:
         wanted = [f"user{user:02d}_{session}" for user in users]
         missing = [name for name in wanted if name not in recordings]
         if missing:
-            text = f"{len(wanted) - len(missing)} of {len(wanted)} recordings of {session}; missing: {_list(missing)}"
+            text = (
+                f"{len(wanted) - len(missing)} of {len(wanted)} recordings of {session}; missing: {', '.join(missing)}"
+            )
             findings.append(Finding(place, text))
     strange = [name for name in recordings if name not in RECORDINGS]
     if strange:
-        findings.append(Finding(place, f"not in the published set: {_list(strange)}"))
+        findings.append(Finding(place, f"not in the published set: {', '.join(strange)}"))
     return findings
 
 
@@ -60,7 +62,3 @@ def check_durations(place: str, recordings: Sequence[str], durations_ms: NDArray
         if abs(measured - published) > TOLERANCE_MS:
             findings.append(Finding(place, f"{name} of durations {measured:.0f} ms; published: {published} ms"))
     return findings
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)

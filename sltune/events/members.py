@@ -63,8 +63,11 @@ class Member:
         except (OSError, KeyError, *_UNPACKING_ERRORS):
             return 0
 
-    def content(self) -> NDArray[np.uint8]:
+    def content(self, at_most: int | None = None) -> NDArray[np.uint8]:
         """Return the bytes: mapped where the file is plain, else unpacked into memory.
+
+        Args:
+            at_most: unpack no more than so many bytes from the start; what is mapped costs nothing and comes whole.
 
         Raises:
             DataError: the file cannot be read, is damaged, or unpacks to implausibly much.
@@ -76,10 +79,10 @@ class Member:
                 raise DataError(f"{self}: cannot be read: is no regular file")
             if self.inside:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as file:
-                    return self._unpack(file, archive.getinfo(self.inside).compress_size)
+                    return self._unpack(file, archive.getinfo(self.inside).compress_size, at_most)
             if self.path.name.lower().endswith(GZIPPED):
                 with gzip.open(self.path) as file:
-                    return self._unpack(file, self.path.stat().st_size)
+                    return self._unpack(file, self.path.stat().st_size, at_most)
             if self.path.stat().st_size == 0:
                 return np.empty(0, np.uint8)
             return np.memmap(self.path, dtype=np.uint8, mode="r")
@@ -90,7 +93,9 @@ class Member:
         except _UNPACKING_ERRORS as error:
             raise DataError(f"{self}: cannot be unpacked: {error}") from error
 
-    def _unpack(self, file: gzip.GzipFile | IO[bytes], packed_bytes: int) -> NDArray[np.uint8]:
+    def _unpack(self, file: gzip.GzipFile | IO[bytes], packed_bytes: int, at_most: int | None) -> NDArray[np.uint8]:
+        if at_most is not None:
+            return np.frombuffer(file.read(at_most), dtype=np.uint8)
         most = max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * packed_bytes)
         content = file.read(most + 1)
         if len(content) > most:

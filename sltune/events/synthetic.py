@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sltune.errors import UsageError
 from sltune.events.aedat import SENSOR_SIZE, WRAP_US, encode_address, write_aedat
 from sltune.events.body import STEP_US, Edges, edges_of
+from sltune.events.full_set import USERS
 from sltune.events.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
 from sltune.events.tags import TAG_COLUMNS
 from sltune.files import whole_file, write_whole
@@ -38,17 +39,20 @@ class Session:
     """Light and camera of one set: mean events a second, and which parts of them are noise and flicker."""
 
     suffix: str
-    users: tuple[int, ...]
     rate_hz: float
     noise: float
     flicker: float = 0.0
 
+    @property
+    def users(self) -> Sequence[int]:
+        return USERS[self.suffix]
+
 
 SESSIONS = (
-    Session("imse", tuple(range(25, 35)), 41_000, noise=0.12),
-    Session("dc", tuple(range(35, 60)), 32_000, noise=0.12),
-    Session("indoor", tuple(user for user in range(18) if user != 4), 83_000, noise=0.12, flicker=0.4),
-    Session("sunlight", tuple(range(18, 25)), 12_000, noise=0.35),
+    Session("imse", 41_000, noise=0.12),
+    Session("dc", 32_000, noise=0.12),
+    Session("indoor", 83_000, noise=0.12, flicker=0.4),
+    Session("sunlight", 12_000, noise=0.35),
 )
 
 

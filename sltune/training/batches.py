@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -153,17 +153,16 @@ class BatchSource:
         if self.frames.binning != "normalized":
             return Clip(shape, partial(self._make, windows))
         # Counts are divided by the largest one of the whole crop, also where only a stretch of it is made.
-        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(self._peaks(windows, first, last)))
+        peaks = cache(partial(self._peaks, windows))
+        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(peaks()))
 
     def _make(self, windows: Sequence[Window], first: int, last: int) -> Tensor:
         moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
         places = self._packed(place_events(self.samples, moved, self.frames, last - first))
         return self._scatter(places, last - first, len(windows))
 
-    def _peaks(self, windows: Sequence[Window], first: int, last: int) -> Tensor:
+    def _peaks(self, windows: Sequence[Window]) -> Tensor:
         """Return the largest count of each crop, at least 1; shape (1, B, 1, 1, 1)."""
-        if (first, last) == (0, self.crop_bins):
-            return _largest(self._buffer(last, len(windows)))
         counts = [largest_count(self.samples, window, self.frames, self.crop_bins) for window in windows]
         peaks = torch.tensor([max(1, count) for count in counts], dtype=torch.float32, device=self.device)
         return peaks.view(1, -1, 1, 1, 1)

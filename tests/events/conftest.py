@@ -67,6 +67,11 @@ def tiny_folder(tmp_path: Path) -> TinyFolder:
     return write
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file in a folder and below."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
 @contextmanager
 def refused(kind: type[SltuneError], *parts: object) -> Iterator[None]:
     """Expect exactly this error with all the parts in its text, and none of Python's own words for it."""

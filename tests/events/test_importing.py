@@ -23,11 +23,7 @@ from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample, file_sha256, read_table
 from sltune.events.tonic_source import open_nmnist_folder
-from tests.events.conftest import ONE_OF_EACH_SESSION, TinyFolder, refused
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+from tests.events.conftest import ONE_OF_EACH_SESSION, TinyFolder, content, refused
 
 
 def reused(seen: list[Imported]) -> list[bool]:

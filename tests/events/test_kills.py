@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.events.conftest import TinyFolder
+from tests.events.conftest import TinyFolder, content
 
 KILLS = 20
 NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 47))
@@ -16,10 +16,6 @@ NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 47))
 
 def start_import(source: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "sltune.cli", "import", str(source), "--out", str(out), "-q"])
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def finished_files(out: Path) -> int:

@@ -85,6 +85,20 @@ def test_a_gzipped_file_that_was_cut_is_refused(tmp_path: Path, keep: int) -> No
         Member(file).content()
 
 
+@pytest.mark.parametrize("packed", ["gz", "zip"])
+def test_the_beginning_of_a_packed_file_is_had_without_unpacking_the_rest(tmp_path: Path, packed: str) -> None:
+    """What follows the beginning is damaged, which only the whole content runs into."""
+    noise = CONTENT + os.urandom(1 << 18)
+    file = tmp_path / f"a.aedat.{packed}"
+    member = Member(gzipped(file, noise)) if packed == "gz" else Member(zipped(file, {"a.aedat": noise}), "a.aedat")
+    changed = bytearray(file.read_bytes())
+    changed[-20_000] ^= 0x41
+    file.write_bytes(changed)
+    assert member.content(at_most=14).tobytes() == b"#!AER-DAT2.0\r\n"
+    with refused(DataError, member, "CRC"):
+        member.content()
+
+
 def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     """Zeros shrink to a thousandth; a recording does not."""
     bomb = bytes(65 << 20)

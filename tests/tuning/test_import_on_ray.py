@@ -22,6 +22,7 @@ from sltune.events.importing import Encoded, Task, import_source
 from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.tuning.cluster import import_spread
+from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample
 
 NODES = 3
@@ -48,13 +49,7 @@ def file(number: int, load: Callable[[], object] | None = None) -> SourceFile:
     return SourceFile(name, lambda: name, load or (lambda: ([sample(number, 0, 50)], [])))  # type: ignore[arg-type]
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_the_dataset_is_byte_for_byte_that_of_an_import_on_one_machine(address: str, tmp_path: Path) -> None:
-    from tests.events.conftest import write_tiny_recording
-
     source = tmp_path / "slanimals"
     for part in ("recordings", "tags"):
         (source / part).mkdir(parents=True)
@@ -120,8 +115,6 @@ def test_a_file_that_kills_every_worker_ends_the_import_with_a_plain_error(addre
 
 def test_the_verb_reaches_a_cluster_that_ray_start_began(tmp_path: Path) -> None:
     """Such a cluster asks for the token, which Ray shows to an explicit address only if told so before its import."""
-    from tests.events.conftest import write_tiny_recording
-
     source = tmp_path / "slanimals"
     for part in ("recordings", "tags"):
         (source / part).mkdir(parents=True)
