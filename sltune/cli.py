@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,12 @@ import click
 
 from sltune import __version__
 from sltune.cli_data import import_, inspect, show
-from sltune.errors import SltuneError, SomeTrialsFailed, UsageError
+from sltune.cli_runs import demo, evaluate, print_report, resume, tune
+from sltune.errors import SltuneError, UsageError
 from sltune.options import (
     FileArgument,
     FolderArgument,
-    RunName,
-    RunOptions,
     SpaceOptions,
-    run_name,
-    run_options,
     space_options,
 )
 
@@ -74,21 +70,7 @@ def main() -> None:
     """
 
 
-@main.command()
-@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
-@run_options
-def demo(out: Path, options: RunOptions) -> None:
-    """Show the whole way on synthetic recordings.
-
-    Writes recordings, imports them, trains and tests a small network on 4 folds, and prints the table;
-    a few minutes on two cores.
-    """
-    from sltune.demo import demo_run, run_demo
-
-    def work() -> None:
-        run_demo(out, options.request(), options.display(), lambda text: click.echo(text, err=True))
-
-    _then_report(work, demo_run(out), options)
+main.add_command(demo)
 
 
 @main.command()
@@ -127,45 +109,8 @@ def check(space_options: SpaceOptions, data: Path | None) -> None:
         click.echo(line, err=True)
 
 
-@main.command()
-@space_options
-@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
-@run_name
-@click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
-@run_options
-def evaluate(space_options: SpaceOptions, data: Path, run_name: RunName, smoke: bool, options: RunOptions) -> None:
-    """Train and test a configuration on all folds.
-
-    \b
-    sltune evaluate search_spaces/paper.toml --data DATA
-    sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
-    """
-    from sltune.tuning.evaluation import start_evaluation
-
-    space = space_options.load(*(["training.epochs=2"] if smoke else []))
-    folder = run_name.folder(space_options.space_file)
-    _then_report(
-        lambda: start_evaluation(space, data, folder, options.request(), options.display()), folder.root, options
-    )
-
-
-@main.command()
-@click.argument("run", metavar="RUN", type=FolderArgument)
-@click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
-@click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
-@run_options
-def resume(run: Path, data: Path | None, retry_failed: bool, options: RunOptions) -> None:
-    """Go on with an interrupted run."""
-    from sltune.record import RunFolder
-    from sltune.space import load_space
-    from sltune.tuning.evaluation import resume_evaluation
-
-    folder = RunFolder(run)
-    folder.info()
-    space = load_space(folder.space_toml)
-    _then_report(
-        lambda: resume_evaluation(space, folder, data, options.request(), options.display(), retry_failed), run, options
-    )
+for verb in (evaluate, tune, resume):
+    main.add_command(verb)
 
 
 @main.command()
@@ -173,12 +118,13 @@ def resume(run: Path, data: Path | None, retry_failed: bool, options: RunOptions
 @click.option("--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True)
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
-def report(runs: tuple[Path, ...], form: Format, ddof: str, published: bool) -> None:
+@click.option("--all", "every", is_flag=True, help="Every configuration of a search, not only its best.")
+def report(runs: tuple[Path, ...], form: Format, ddof: str, published: bool, every: bool) -> None:
     """Print the mean ± std table of runs.
 
     The table of a single run is also written in every format into its folder report/.
     """
-    _print_report(runs, form, int(ddof), published)
+    print_report(runs, form, int(ddof), published, every)
 
 
 @main.command()
@@ -205,30 +151,6 @@ def convert(network_yaml: Path, out: Path | None) -> None:
         write_whole(out, space)
     for line in lost:
         click.echo(f"not carried over: {line}", err=True)
-
-
-def _then_report(work: Callable[[], None], run: Path, options: RunOptions) -> None:
-    """Do the work, and print the table of what it left, also where some trials failed."""
-    try:
-        work()
-    except SomeTrialsFailed:
-        _print_report([run], options.table_format)
-        raise
-    _print_report([run], options.table_format)
-
-
-def _print_report(runs: Sequence[Path], form: Format, ddof: int = 1, published: bool = True) -> None:
-    from sltune.report.formats import render, write_report
-    from sltune.report.table import load_runs, table
-
-    result = table(load_runs(runs), ddof, published)
-    click.echo(render(result, form), nl=False)
-    if len(runs) == 1:
-        try:
-            write_report(runs[0], result)
-        except UsageError as error:
-            # Another's run may be read-only; the table stands on the screen all the same.
-            click.echo(f"warning: {error}", err=True)
 
 
 if __name__ == "__main__":

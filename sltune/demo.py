@@ -1,8 +1,7 @@
-"""The whole way on synthetic recordings: write them, import them, evaluate a small network on four folds."""
+"""The whole way on synthetic recordings: write them, import them, evaluate a small network on four folds, search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -13,17 +12,19 @@ from sltune.events.synthetic import write_dataset
 from sltune.record import RunFolder
 from sltune.space import load_space
 from sltune.tuning.cluster import Request
-from sltune.tuning.evaluation import Display, start_evaluation
+from sltune.tuning.evaluation import start_evaluation
+from sltune.tuning.preparation import Display
+from sltune.tuning.search_run import Start, start_search
 
 RECORDINGS = 12
 
 
-def demo_run(out: Path) -> Path:
-    """Return the run folder of a demo below out."""
-    return out / "results" / "demo"
+def demo_runs(out: Path) -> list[Path]:
+    """Return the run folders of a demo below out: the evaluation, and the search."""
+    return [out / "results" / "demo", out / "results" / "demo-search"]
 
 
-def run_demo(out: Path, request: Request, display: Display, say: Callable[[str], None]) -> None:
+def run_demo(out: Path, request: Request, display: Display) -> None:
     """Run the demo below out.
 
     Raises:
@@ -32,15 +33,18 @@ def run_demo(out: Path, request: Request, display: Display, say: Callable[[str],
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not empty; choose another --out or delete it")
     recordings, data = out / "recordings", out / "data"
-    say(f"1/3 writing {RECORDINGS} SYNTHETIC recordings of 19 gestures to {recordings}")
+    evaluation, search = map(RunFolder, demo_runs(out))
+    display.say(f"1/4 writing {RECORDINGS} SYNTHETIC recordings of 19 gestures to {recordings}")
     write_dataset(recordings, RECORDINGS, seed=0)
-    say(f"2/3 importing them into {data}")
+    display.say(f"2/4 importing them into {data}")
     manifest = import_source(open_slanimals(recordings), data)
-    say(f"3/3 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")
-    start_evaluation(load_space(demo_space()), data, RunFolder(demo_run(out)), request, display)
+    display.say(f"3/4 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")
+    start_evaluation(load_space(shipped_space("demo")), data, evaluation, request, display)
+    display.say("4/4 searching for better settings, on the same folds; a configuration that falls behind is given up")
+    start_search(load_space(shipped_space("demo-search")), data, search, request, display, Start())
 
 
-def demo_space() -> Path:
-    """Return the demo's space file, as installed with the package or beside it in the source tree."""
-    installed = Path(str(resources.files("sltune"))) / "search_spaces" / "demo.toml"
-    return installed if installed.exists() else Path(__file__).parent.parent / "search_spaces" / "demo.toml"
+def shipped_space(name: str) -> Path:
+    """Return a space file as installed with the package or beside it in the source tree."""
+    installed = Path(str(resources.files("sltune"))) / "search_spaces" / f"{name}.toml"
+    return installed if installed.exists() else Path(__file__).parent.parent / "search_spaces" / f"{name}.toml"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sltune.report.pictures import Span
     from sltune.space import Space
     from sltune.tuning.cluster import Request
-    from sltune.tuning.evaluation import Display
+    from sltune.tuning.preparation import Display
 
 LONGEST_NAME = 255
 """Of a file on all usual file systems, in bytes."""
@@ -52,6 +52,9 @@ class RunOptions:
     gpus_per_trial: str
     cpus_per_trial: float
     max_concurrent: int | None
+    checkpoints: str | None
+    checkpoint_minutes: float
+    hang_minutes: float
     as_json: bool
     quiet: bool
 
@@ -60,8 +63,11 @@ class RunOptions:
         """The format of the table that is printed at the end."""
         return "json" if self.as_json else "md"
 
-    def request(self) -> Request:
+    def request(self, resumed: RunFolder | None = None) -> Request:
         """Return what the flags ask of the cluster.
+
+        Args:
+            resumed: the run that goes on, with checkpoints where they were unless the flags say otherwise.
 
         Raises:
             UsageError: --gpus-per-trial is neither a number nor auto.
@@ -76,13 +82,22 @@ class RunOptions:
             except ValueError as error:
                 text = f"--gpus-per-trial must be a number or auto, but got {self.gpus_per_trial!r}"
                 raise UsageError(text) from error
-        return Request(self.device, self.address, self.cpus_per_trial, gpus, self.max_concurrent)
+        return Request(
+            self.device,
+            self.address,
+            self.cpus_per_trial,
+            gpus,
+            self.max_concurrent,
+            self.checkpoints or (resumed.checkpoint_place() if resumed else None),
+            self.checkpoint_minutes,
+            self.hang_minutes,
+        )
 
     def display(self) -> Display:
         """Return where progress goes: always to stderr, live where that is a terminal."""
         from rich.console import Console
 
-        from sltune.tuning.evaluation import Display
+        from sltune.tuning.preparation import Display
 
         console = Console(stderr=True)
         mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
@@ -104,21 +119,79 @@ class SpaceOptions:
 
 
 @dataclass(frozen=True)
+class FixedOptions:
+    """A configuration: that of a space file, or of an earlier run, and what is changed in it."""
+
+    space_file: Path | None
+    source: str | None
+    overrides: tuple[str, ...]
+
+    def load(self, *more_overrides: str) -> Space:
+        """Return the configuration as a space; raises as load_space does.
+
+        Raises:
+            UsageError: neither a file nor a run is given, or both, or the run has no such configuration.
+        """
+        from sltune.space import load_space, parse_space
+
+        overrides = [*self.overrides, *more_overrides]
+        if (self.space_file is None) == (self.source is None):
+            raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
+        if self.space_file is not None:
+            return load_space(self.space_file, overrides)
+        from sltune.tuning.winner import configuration_of
+
+        return parse_space(configuration_of(*self._run_and_trial()).to_toml(), str(self.source), overrides)
+
+    @property
+    def stem(self) -> str:
+        """What a run of it is called."""
+        if self.space_file is not None:
+            return self.space_file.stem
+        folder, trial = self._run_and_trial()
+        return f"{folder.root.name}-{trial or 'best'}"
+
+    def _run_and_trial(self) -> tuple[RunFolder, str]:
+        from sltune.record import RunFolder
+
+        source = Path(self.source or "")
+        if RunFolder(source).run_json.exists():
+            return RunFolder(source), ""
+        return RunFolder(source.parent), source.name
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search begins."""
+
+    trials: int | None
+    time_budget: float | None
+    earlier: Path | None
+    study_storage: str | None
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the flags change in the space."""
+        changes = [] if self.trials is None else [f"search.trials={self.trials}"]
+        return changes if self.time_budget is None else [*changes, f"search.max_hours={self.time_budget}"]
+
+
+@dataclass(frozen=True)
 class RunName:
     """What a new run is called and where it goes."""
 
     name: str | None
     results: Path
 
-    def folder(self, space_file: Path) -> RunFolder:
-        """Return the run's folder, named after the space and the time unless it has a name.
+    def folder(self, stem: str) -> RunFolder:
+        """Return the run's folder, named after a space and the time unless it has a name.
 
         Raises:
             UsageError: the name is none that a folder directly below --results can have.
         """
         from sltune.record import RunFolder
 
-        name = f"{space_file.stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
+        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
         # A path would lead out of --results; what is invisible, nobody finds again.
         is_name = name == name.strip() and name not in ("", ".", "..") and "/" not in name and name.isprintable()
         if not is_name or len(name.encode()) > LONGEST_NAME:
@@ -206,6 +279,25 @@ run_options = _bundle(
     click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
     click.option("--cpus-per-trial", type=click.FloatRange(min=LEAST_CPUS), default=1, show_default=True),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
+    click.option(
+        "--checkpoints",
+        metavar="DIR|URI",
+        help="Where workers keep the state of trials under way; without it, it goes through the driver to the run.",
+    ),
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0),
+        default=5,
+        show_default=True,
+        help="Least time between two checkpoints of a trial; 0 makes one an epoch.",
+    ),
+    click.option(
+        "--hang-minutes",
+        type=click.FloatRange(min=0),
+        default=60,
+        show_default=True,
+        help="Start a trial again that ends no epoch for so long; 0 never does.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
@@ -214,6 +306,26 @@ space_options = _bundle(
     "space_options",
     click.argument("space_file", metavar="SPACE", type=FileArgument),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
+)
+fixed_options = _bundle(
+    FixedOptions,
+    "fixed_options",
+    click.argument("space_file", metavar="[SPACE]", type=FileArgument, required=False),
+    click.option("--from", "source", metavar="RUN[/TRIAL]", help="Instead: the best of a run, or that of a trial."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
+)
+search_options = _bundle(
+    SearchOptions,
+    "search_options",
+    click.option("--trials", type=click.IntRange(min=1), help="So many configurations, instead of search.trials."),
+    click.option(
+        "--time-budget",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="HOURS",
+        help="Begin no more configurations after so long.",
+    ),
+    click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
+    click.option("--study-storage", metavar="URL", help="Keep Optuna's study in this database, not in the run folder."),
 )
 run_name = _bundle(
     RunName,

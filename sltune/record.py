@@ -104,6 +104,10 @@ class TrialFolder:
         return self.path / "best.pt"
 
     @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
     def error_txt(self) -> Path:
         return self.path / "error.txt"
 
@@ -140,6 +144,14 @@ class RunFolder:
         return self.root / "space.toml"
 
     @property
+    def study_journal(self) -> Path:
+        return self.root / "study.journal"
+
+    @property
+    def best_toml(self) -> Path:
+        return self.root / "best.toml"
+
+    @property
     def lock(self) -> Path:
         return self.root / ".lock"
 
@@ -168,12 +180,29 @@ class RunFolder:
         _check_schema(self.run_json, values)
         return values
 
+    def checkpoint_place(self) -> str | None:
+        """Return where the run's trials keep their state; None for the run folder."""
+        facts = self.info().get("checkpoints")
+        place = facts.get("place") if isinstance(facts, dict) else None
+        return place if isinstance(place, str) else None
+
     def planned(self) -> list[TrialKey]:
-        """Return the trials of which the run consists, in the order in which they are handed out."""
+        """Return the trials of which the run consists, in the order in which they are handed out.
+
+        Those of a search are all steps of each configuration that has begun.
+        """
+        info = self.info()
         try:
-            return [TrialKey.parse(name) for name in self.info()["trials"]]
+            if "steps" in info:
+                steps = [(int(seed), int(fold)) for seed, fold in info["steps"]]
+                return [TrialKey(config_id, *step) for config_id in self._begun() for step in steps]
+            return [TrialKey.parse(name) for name in info["trials"]]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.run_json}: 'trials' is no list of trial names: {error}") from error
+
+    def _begun(self) -> list[str]:
+        names = [folder.name for folder in self.trials.glob("c*-f*-s*")]
+        return sorted({TrialKey.parse(name).config_id for name in names}, key=lambda config_id: int(config_id[1:]))
 
     def records(self) -> list[Record]:
         """Return the newest record of every finished trial, by configuration, seed and fold.

@@ -15,6 +15,7 @@ from sltune.schema import (
     Objectives,
     PositiveOrZero,
     Section,
+    SeedNumber,
     Value,
     checked,
     show,
@@ -23,10 +24,14 @@ from sltune.schema import (
 
 
 class Search(Section):
-    """How a search proposes, judges and ends. Hours of 0 set no limit."""
+    """How a search proposes, judges and ends. Hours of 0 set no limit.
+
+    With several objectives nothing is pruned, as what is worse in one may be better in another.
+    """
 
     trials: AtLeastOne = 100
     sampler: Literal["tpe", "random", "grid", "cmaes", "gp"] = "tpe"
+    seed: SeedNumber = 0
     objectives: Objectives = ("val_accuracy",)
     constraints: Constraints = Field(default_factory=dict)
     aggregate: Literal["mean", "mean-std"] = "mean"
@@ -54,13 +59,28 @@ def read_search(
             hint = suggestion(name, [*Search.model_fields, "first"])
             problems.append(f"search.{name} = {show(value)}: unknown key{hint}")
     search = Search.model_validate(values)
-    if search.sampler == "grid":
-        problems += [
-            f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
-            for key, domain in domains.items()
-            if isinstance(domain, FloatDomain) and domain.step is None
-        ]
+    if len(search.objectives) > 1 and "fold_pruner" not in table:
+        search = search.model_copy(update={"fold_pruner": "none"})
+    problems += _problems_of(search, domains)
     return search, tuple(_read_first(table.get("first", []), settings, domains, problems))
+
+
+def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]:
+    """Say which settings of a search do not go together, or not with what is searched."""
+    if search.sampler == "grid":
+        for key, domain in domains.items():
+            if isinstance(domain, FloatDomain) and domain.step is None:
+                yield f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
+    if len(search.objectives) > 1:
+        if search.sampler == "cmaes":
+            yield 'search.sampler = "cmaes": has one objective only; use "tpe", "gp", "random" or "grid"'
+        for name, pruner in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner)):
+            if pruner != "none":
+                yield f'search.{name} = {show(pruner)}: nothing is pruned with several objectives; set "none"'
+    elif search.objectives == ("synaptic_ops",):
+        yield 'search.objectives = ["synaptic_ops"]: a silent network is cheapest; add "val_accuracy"'
+    if len(search.objectives) > 1 and search.aggregate != "mean":
+        yield f"search.aggregate = {show(search.aggregate)}: is for one objective; with several it is the mean"
 
 
 def _read_first(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sltune.config import DEFAULTS, SECTIONS, Configuration
+from sltune.config import DEFAULTS, SECTIONS, Configuration, Evaluation
 from sltune.domains import Domain, is_idle, parse_domain, parse_setting, problems_between, show_domain, table_of
 from sltune.errors import ConfigError
 from sltune.schema import Value, show, suggestion
@@ -49,6 +49,24 @@ class Space:
         if problems:
             raise ConfigError(self.source, problems)
         return Configuration.of({**DEFAULTS, **values})
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What every configuration is judged on, as none of it can be searched."""
+        settings = {key: value for key, value in self.settings.items() if key.startswith("evaluation.")}
+        return Configuration.of(settings).evaluation
+
+    def active(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return those of some values that belong to domains which the others do not rule out."""
+        settings = {**self.settings, **values}
+        return {
+            key: values[key] for key, domain in self.domains.items() if key in values and not is_idle(domain, settings)
+        }
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Space:
+        """Return the space in which nothing is searched."""
+        return cls(configuration.settings())
 
     def to_toml(self) -> str:
         """Return the text of a space file that reads back equal to this one; defaults are written out."""

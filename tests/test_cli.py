@@ -163,7 +163,7 @@ def test_a_run_that_exists_is_refused_with_the_command_that_goes_on(dataset: Pat
 
 
 def test_a_run_folder_that_names_no_dataset_cannot_be_resumed(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"schema": 1, "trials": []}')
+    (tmp_path / "run.json").write_text('{"schema": 1, "kind": "evaluate", "trials": []}')
     (tmp_path / "space.toml").write_text("")
     result = sltune("resume", tmp_path)
     assert result.exit_code == 3

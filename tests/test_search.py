@@ -25,6 +25,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert Search().model_dump(mode="json") == {
         "trials": 100,
         "sampler": "tpe",
+        "seed": 0,
         "objectives": ["val_accuracy"],
         "constraints": {},
         "aggregate": "mean",
@@ -104,3 +105,25 @@ def test_a_wrong_domain_is_not_reported_again_for_a_first_configuration() -> Non
     text = "[training]\nlearning_rate = { low = 1 }\n[[search.first]]\ntraining.learning_rate = 1"
     (problem,) = problems_of(text)
     assert problem.startswith("training.learning_rate = { low = 1 }")
+
+
+def problems_of(*lines: str, decay: str = "{ low = 0.1, high = 0.9 }") -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_space("\n".join([f"[neuron]\ndecay = {decay}\n[search]", *lines]), "x.toml")
+    (problem,) = caught.value.problems
+    return problem
+
+
+def test_with_several_objectives_nothing_is_pruned_unless_asked_for_which_is_an_error() -> None:
+    both = 'objectives = ["val_accuracy", "synaptic_ops"]'
+    space = parse_space(f"[neuron]\ndecay = {{ low = 0.1, high = 0.9 }}\n[search]\n{both}", "x.toml")
+    assert space.search is not None
+    assert (space.search.fold_pruner, space.search.epoch_pruner) == ("none", "none")
+    assert problems_of(both, 'fold_pruner = "median"').startswith('search.fold_pruner = "median": nothing is pruned')
+    assert problems_of(both, 'epoch_pruner = "halving"').startswith('search.epoch_pruner = "halving": nothing is')
+    assert problems_of(both, 'sampler = "cmaes"').startswith('search.sampler = "cmaes": has one objective only')
+    assert problems_of(both, 'aggregate = "mean-std"').startswith('search.aggregate = "mean-std": is for one')
+
+
+def test_a_search_for_the_cheapest_network_alone_is_refused() -> None:
+    assert "a silent network is cheapest" in problems_of('objectives = ["synaptic_ops"]')

@@ -69,7 +69,10 @@ def test_searched_values_become_domains() -> None:
 def test_the_search_table_and_first_configurations_are_read() -> None:
     space = parse_space(SEARCHING, "x.toml")
     assert space.search == Search(
-        trials=20, objectives=("val_accuracy", "synaptic_ops"), constraints={"max_synaptic_ops": 5e7}
+        trials=20,
+        objectives=("val_accuracy", "synaptic_ops"),
+        constraints={"max_synaptic_ops": 5e7},
+        fold_pruner="none",
     )
     assert space.first == (
         {"sampling.train_crop": "random", "sampling.train_crop_ms": 510, "sampling.eval_crop_ms": 4350},

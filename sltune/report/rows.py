@@ -15,7 +15,8 @@ from sltune.record import DatasetInfo
 class Group:
     """What a mean may be taken over: only fold and seed differ inside.
 
-    ``protocol`` and ``sessions`` are empty while no trial of the configuration has ended.
+    ``protocol`` and ``sessions`` are empty while no trial of the configuration has ended. ``remark`` says how the
+    configuration was chosen, if it was.
     """
 
     run: str
@@ -23,6 +24,7 @@ class Group:
     protocol: str
     sessions: tuple[str, ...]
     dataset: DatasetInfo
+    remark: str = ""
 
     @property
     def label(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,22 @@ class Run:
     info: Mapping[str, Any]
     records: tuple[Record, ...]
     planned: tuple[TrialKey, ...]
+
+    @property
+    def best(self) -> str:
+        """The configuration that a search has found best; "" where there is none."""
+        best = self.info.get("best")
+        return best if isinstance(best, str) and any(key.config_id == best for key in self.planned) else ""
+
+    @property
+    def configurations(self) -> int:
+        """How many configurations the run has begun."""
+        return len({key.config_id for key in self.planned})
+
+    def only(self, config_id: str) -> Run:
+        """Return the run as if it had this configuration alone."""
+        records = tuple(record for record in self.records if record.config_id == config_id)
+        return replace(self, records=records, planned=tuple(key for key in self.planned if key.config_id == config_id))
 
     @property
     def dataset(self) -> DatasetInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sltune.errors import DataError, UsageError
 from sltune.record import DatasetInfo, Record, TrialKey
@@ -56,8 +56,11 @@ class Table:
         return tuple(dict.fromkeys(note for section in self.sections for note in section_notes(section)))
 
 
-def table(runs: Sequence[Run], ddof: int = 1, published: bool = True) -> Table:
+def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False) -> Table:
     """Return mean and standard deviation of every group of trials, and the published figures that fit.
+
+    Args:
+        every: all configurations of a search; else its best alone, once it has one.
 
     Raises:
         UsageError: ``ddof`` is neither 0 nor 1.
@@ -68,7 +71,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True) -> Table:
     figures = load_published(published_file()) if published else []
     sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
     for run, label in zip(runs, _labels(runs), strict=True):
-        for group, trials in _groups(run, label).items():
+        for group, trials in _groups(run, label, every).items():
             sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
     return Table(ddof, tuple(_section(*key, rows, figures) for key, rows in sections.items()))
 
@@ -80,6 +83,8 @@ def section_notes(section: Section) -> list[str]:
         for row in section.rows
         if not row.complete and row.seed is None and row.metric == "test_accuracy"
     ]
+    chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
+    notes += [f"{label}: {remark}; --all lists the others" for label, remark in chosen.items()]
     if section.dataset.synthetic:
         notes.insert(0, f"{SYNTHETIC.capitalize()}: simulated events, not real recordings")
     if any(row.metric == "val_accuracy" for row in section.rows):
@@ -105,9 +110,13 @@ def _section(
     return Section(dataset, sessions, tuple(rows), fitting)
 
 
-def _groups(run: Run, label: str) -> dict[Group, dict[TrialKey, Record | None]]:
+def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | None]]:
     """Sort a run's trials by what may share a mean; a planned trial without a record maps to None."""
-    groups: dict[Group, dict[TrialKey, Record | None]] = {}
+    if run.best and not every:
+        groups = _groups(run.only(run.best), label, every=True)
+        remark = f"best of {run.configurations} configurations by validation accuracy, which flatters that number"
+        return {replace(group, remark=remark): trials for group, trials in groups.items()}
+    groups = {}
     for record in run.records:
         groups.setdefault(_group(record, label), {})[record.key] = record
     homes: defaultdict[str, list[Group]] = defaultdict(list)

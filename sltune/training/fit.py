@@ -51,15 +51,30 @@ class Evaluation:
 class EpochMetrics:
     """One epoch, counted from 1. train_loss: sum of the batches' mean losses over the number of samples.
 
-    is_best: the validation loss is lower than in every epoch before.
+    best_epoch, best_loss: of the lowest validation loss so far.
     """
 
     epoch: int
     train_loss: float
     evaluation: Evaluation
-    is_best: bool
-    samples_per_second: float
+    best_epoch: int
+    best_loss: float
+    samples_per_second: float = field(compare=False)
     seconds: float = field(compare=False)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the validation loss is lower than in every epoch before."""
+        return self.best_epoch == self.epoch
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network and what trains it. schedule: None where the learning rate stays as it is."""
+
+    network: SpikingNetwork
+    optimizer: Optimizer
+    schedule: LRScheduler | None = None
 
 
 class Diverged(ArithmeticError):
@@ -67,43 +82,43 @@ class Diverged(ArithmeticError):
 
 
 def fit(
-    network: SpikingNetwork,
-    optimizer: Optimizer,
-    schedule: LRScheduler | None,
+    learner: Learner,
     batches: Callable[[int], Iterable[Batch]],
     validate: Callable[[], Evaluation],
     options: FitOptions,
+    last: EpochMetrics | None = None,
 ) -> Iterator[EpochMetrics]:
     """Train for up to so many epochs and evaluate after each.
 
     Args:
         batches: called with the epoch, from 1, for its training batches.
         validate: called after each epoch; what it evaluates on is the caller's choice.
+        last: the epoch after which the learner was saved, to go on with the next.
 
     Raises:
         Diverged: a loss or a weight is not finite.
     """
-    best_loss, best_epoch = math.inf, 0
-    for epoch in range(1, options.epochs + 1):
+    done, best_loss, best_epoch = (last.epoch, last.best_loss, last.best_epoch) if last else (0, math.inf, 0)
+    for epoch in range(done + 1, options.epochs + 1):
+        if options.patience and epoch - 1 - best_epoch >= options.patience:
+            return
         started = time.perf_counter()
-        losses, samples = train_epoch(network, optimizer, batches(epoch), options)
+        losses, samples = train_epoch(learner.network, learner.optimizer, batches(epoch), options)
         trained_seconds = time.perf_counter() - started
-        if schedule is not None:
-            schedule.step()
+        if learner.schedule is not None:
+            learner.schedule.step()
         evaluation = validate()
-        is_best = evaluation.loss < best_loss
-        if is_best:
+        if evaluation.loss < best_loss:
             best_loss, best_epoch = evaluation.loss, epoch
         yield EpochMetrics(
             epoch=epoch,
             train_loss=sum(losses) / samples,
             evaluation=evaluation,
-            is_best=is_best,
+            best_epoch=best_epoch,
+            best_loss=best_loss,
             samples_per_second=samples / trained_seconds,
             seconds=time.perf_counter() - started,
         )
-        if options.patience and epoch - best_epoch >= options.patience:
-            return
 
 
 def train_epoch(

@@ -8,14 +8,19 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from sltune.config import Configuration
+from sltune.config import Configuration, Evaluation
 from sltune.errors import DataError, UsageError
 from sltune.files import write_whole
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
+
+Step = tuple[int, int]
+"""(seed, fold)."""
 
 
 @dataclass(frozen=True)
@@ -23,88 +28,202 @@ class Finished:
     """What a worker reports at the end of a trial; everything of a record that the driver does not know."""
 
     status: Status
-    error: str
-    splits: dict[str, list[str]]
-    metrics: dict[str, Any]
-    weights: bytes | None
-    timings: dict[str, float]
-    device: dict[str, Any]
-    versions: dict[str, str]
+    error: str = ""
+    splits: Mapping[str, list[str]] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    weights: bytes | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    device: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HandedOut:
+    """A trial to run now. alone: nothing else may run on its GPU."""
+
+    key: TrialKey
+    configuration: Configuration
+    alone: bool = False
+
+
+class Candidate:
+    """One configuration and where its trials stand. over: why the rest of them is not wanted; "" while it is."""
+
+    def __init__(self, config_id: str, configuration: Configuration, steps: Sequence[Step]) -> None:
+        self.config_id = config_id
+        self.configuration = configuration
+        self.settings = configuration.model_dump(mode="json")
+        self.steps = {TrialKey(config_id, *step): place for place, step in enumerate(steps)}
+        self.records: dict[TrialKey, Record] = {}
+        self.waiting = deque(self.steps)
+        self.running: set[TrialKey] = set()
+        self.over = ""
+
+    def take(self, records: Iterable[Record], again: Callable[[Record], bool], space_file: object) -> None:
+        """Count earlier trials as ended, but for those that are to run again.
+
+        Raises:
+            DataError: one is of another configuration, which must not share a mean with this one.
+        """
+        for record in records:
+            if record.config != self.settings:
+                text = f"{space_file}: is not the configuration of the record of {record.key.name}"
+                raise DataError(f"{text}; restore it, or run the new one in a run of its own")
+            if not again(record):
+                self.records[record.key] = record
+        self.waiting = deque(key for key in self.steps if key not in self.records)
+
+    def states(self) -> dict[TrialKey, str]:
+        """Return the state of its trials: "waiting", "running", or their record's status."""
+        return {
+            key: self.records[key].status if key in self.records else "running" if key in self.running else "waiting"
+            for key in self.steps
+        }
+
+    @property
+    def ended(self) -> bool:
+        """Whether none of its trials runs or will."""
+        return not self.waiting and not self.running
 
 
 class Campaign:
-    """A fixed configuration over folds and seeds.
+    """The trials of some configurations over folds and seeds, kept in a run folder.
 
-    Args:
-        planned: every trial of the run, in the order in which they are handed out.
-        retry_failed: hand out trials that failed or diverged earlier once more.
-
-    Raises:
-        DataError: the folder holds records of another configuration, which must not share a mean with new ones.
+    Given alone it evaluates fixed configurations; a search adds configurations and gives some up.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        configuration: Configuration,
-        dataset: DatasetInfo,
-        planned: list[TrialKey],
-        retry_failed: bool = False,
-    ) -> None:
+    shows_test = True
+    """Whether test accuracies may be shown while it runs."""
+
+    def __init__(self, folder: RunFolder, dataset: DatasetInfo, steps: Sequence[Step]) -> None:
         self.folder = folder
-        self.configuration = configuration
         self.dataset = dataset
-        self.planned = planned
-        self.records: dict[TrialKey, Record] = {record.key: record for record in folder.records()}
-        settings = configuration.model_dump(mode="json")
-        for record in self.records.values():
-            if record.config != settings:
-                text = f"{folder.space_toml}: is not the configuration of the record of {record.key.name}"
-                raise DataError(f"{text}; restore it, or evaluate the new one in a run of its own")
-        again = {key for key, record in self.records.items() if retry_failed and record.status != "done"}
-        self._waiting = deque(key for key in planned if key not in self.records or key in again)
-        self._open = set(self._waiting)
+        self.steps = tuple(steps)
+        self.candidates: dict[str, Candidate] = {}
+        self._open: dict[str, Candidate] = {}
+        self._alone: list[TrialKey] = []
         self._epochs: dict[TrialKey, int] = {}
 
+    def add(
+        self, candidate: Candidate, records: Iterable[Record] = (), again: Callable[[Record], bool] = lambda _: False
+    ) -> None:
+        """Take a configuration and the records that it has; raises as Candidate.take does."""
+        candidate.take(records, again, self.folder.space_toml)
+        self.candidates[candidate.config_id] = candidate
+        if not candidate.ended:
+            self._open[candidate.config_id] = candidate
+
     @property
-    def left(self) -> int:
-        """How many trials are still to be finished."""
-        return len(self._open)
+    def finished(self) -> bool:
+        """Whether no trial runs and none is left to hand out."""
+        return not self._open
+
+    @property
+    def records(self) -> list[Record]:
+        """The record of every trial that has ended."""
+        return [record for candidate in self.candidates.values() for record in candidate.records.values()]
+
+    @property
+    def running(self) -> int:
+        """How many trials are handed out."""
+        return sum(len(candidate.running) for candidate in self._open.values())
+
+    def progress(self) -> str:
+        """Say in words how far the run is."""
+        planned = sum(len(candidate.steps) for candidate in self.candidates.values())
+        return f"{len(self.records)} of {planned} trials have ended"
 
     def states(self) -> dict[TrialKey, str]:
-        """Return the state of every planned trial: "waiting", or its record's status."""
-        return {key: "waiting" if key in self._open else self.records[key].status for key in self.planned}
+        """Return the state of every trial that there is: "waiting", "running", or its record's status."""
+        return {key: state for candidate in self.candidates.values() for key, state in candidate.states().items()}
 
-    def next_trial(self) -> TrialKey | None:
-        """Hand out the next trial; None when all are out."""
-        return self._waiting.popleft() if self._waiting else None
+    def next_trial(self) -> HandedOut | None:
+        """Hand out the next trial; None while there is none, for good once the campaign is finished.
 
-    def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        """Take one epoch's metrics. A trial that starts anew after its process died starts its file anew too."""
+        Each configuration has one trial at a time, so that what its folds show can spare the rest of it, and free
+        places go to further configurations. Only where there are none, its trials run side by side.
+        """
+        if self._alone:
+            return self._hand_out(self._alone.pop(), alone=True)
+        waiting = [candidate for candidate in self._open.values() if candidate.waiting]
+        idle = [candidate for candidate in waiting if not candidate.running]
+        chosen = min(idle, key=_breadth_first, default=None) or self._ask()
+        chosen = chosen or min(waiting, key=_breadth_first, default=None)
+        return self._hand_out(chosen.waiting[0]) if chosen else None
+
+    def hand_back(self, key: TrialKey) -> None:
+        """Take back a trial that is to run once more with a GPU to itself."""
+        candidate = self.candidates[key.config_id]
+        candidate.running.discard(key)
+        candidate.waiting.appendleft(key)
+        self._alone.append(key)
+
+    def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> str:
+        """Take one epoch's metrics; return why the trial should end now, "" where it should not.
+
+        A trial that goes on from an earlier epoch after its process died replaces the rows of later ones.
+        """
         file = self.folder.trial(key).epochs_csv
-        first = row["epoch"] == 1
+        epoch = int(row["epoch"])
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with open(file, "w" if first else "a", newline="", encoding="utf-8") as handle:
-                writer = csv.DictWriter(handle, fieldnames=list(row), lineterminator="\n")
-                if first:
-                    writer.writeheader()
-                writer.writerow(row)
+            if self._epochs.get(key) != epoch - 1:
+                _keep_rows_before(epoch, list(row), file)
+            with open(file, "a", newline="", encoding="utf-8") as handle:
+                csv.DictWriter(handle, fieldnames=list(row), lineterminator="\n").writerow(row)
         except OSError as error:
             raise UsageError(f"{file}: cannot be written: {error.strerror}") from error
-        self._epochs[key] = int(row["epoch"])
+        self._epochs[key] = epoch
+        return self._reason_to_stop(self.candidates[key.config_id], key, row)
 
     def finish(self, key: TrialKey, finished: Finished) -> Record:
         """Write the trial's weights, then its record, whose presence says that the trial is over.
 
         A trial that is over already keeps its record: a result may come twice when a worker dies.
         """
-        if key not in self._open:
-            return self.records[key]
+        candidate = self.candidates[key.config_id]
+        if key in candidate.records:
+            return candidate.records[key]
+        record = self._write_record(candidate, key, finished)
+        candidate.running.discard(key)
+        if key in candidate.waiting:
+            candidate.waiting.remove(key)
+        self._settle(candidate)
+        return record
+
+    def _ask(self) -> Candidate | None:
+        """Return one more configuration; a search has some."""
+        return None
+
+    def _judge(self, candidate: Candidate) -> None:
+        """Look at a configuration of which a trial has ended; a search may give it up."""
+
+    def _reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:
+        """Return why a trial should end now; a search may have one."""
+        return candidate.over
+
+    def _settle(self, candidate: Candidate) -> None:
+        self._judge(candidate)
+        if candidate.ended:
+            self._open.pop(candidate.config_id, None)
+
+    def _give_up(self, candidate: Candidate, reason: str) -> None:
+        """Record the trials that wait as pruned; those that run end at their next epoch."""
+        candidate.over = reason
+        while candidate.waiting:
+            self._write_record(candidate, candidate.waiting.popleft(), Finished("pruned", reason))
+        self._alone = [key for key in self._alone if key.config_id != candidate.config_id]
+
+    def _hand_out(self, key: TrialKey, alone: bool = False) -> HandedOut:
+        candidate = self.candidates[key.config_id]
+        candidate.waiting.remove(key)
+        candidate.running.add(key)
+        return HandedOut(key, candidate.configuration, alone)
+
+    def _write_record(self, candidate: Candidate, key: TrialKey, finished: Finished) -> Record:
         trial = self.folder.trial(key)
         if finished.weights is not None:
             write_whole(trial.best_weights, finished.weights)
-        if finished.error:
+        if finished.status in ("failed", "diverged"):
             write_whole(trial.error_txt, finished.error + "\n")
         else:
             trial.error_txt.unlink(missing_ok=True)
@@ -112,31 +231,73 @@ class Campaign:
             schema_version=SCHEMA,
             run=self.folder.root.name,
             config_id=key.config_id,
-            config=self.configuration.model_dump(mode="json"),
+            config=candidate.settings,
             fold=key.fold,
             seed=key.seed,
             status=finished.status,
             error=finished.error,
-            splits=finished.splits,
-            metrics=finished.metrics,
+            splits=dict(finished.splits),
+            metrics=dict(finished.metrics),
             timings={**finished.timings, "epochs": self._epochs.pop(key, 0)},
-            device=finished.device,
-            versions=finished.versions,
+            device=dict(finished.device),
+            versions=dict(finished.versions),
             dataset=self.dataset,
         )
         write_whole(trial.next_record_file(), record.to_json())
-        self.records[key] = record
-        self._open.discard(key)
+        candidate.records[key] = record
         return record
 
 
-def plan(configuration: Configuration) -> list[TrialKey]:
-    """Return the trials of a fixed configuration: all folds with the first seed, then all with the next."""
-    evaluation = configuration.evaluation
-    return [TrialKey("c0000", seed, fold) for seed in evaluation.seeds for fold in range(evaluation.folds)]
+def _breadth_first(candidate: Candidate) -> tuple[int, str]:
+    return len(candidate.records) + len(candidate.running), candidate.config_id
 
 
-def write_run_info(folder: RunFolder, planned: list[TrialKey], facts: Mapping[str, object]) -> None:
+def _keep_rows_before(epoch: int, columns: Sequence[str], file: Path) -> None:
+    """Start the file of a trial's epochs, or cut off what a killed process had written of this and later ones."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, str]] = []
+    if epoch > 1 and file.exists():
+        with open(file, newline="", encoding="utf-8") as handle:
+            # The rows are those of epochs 1, 2, …, and a torn one can only be the last.
+            rows = list(islice(csv.DictReader(handle), epoch - 1))
+    with open(file, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, fieldnames=columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def steps_of(evaluation: Evaluation) -> list[Step]:
+    """Return the trials of every configuration: all folds with the first seed, then all with the next."""
+    return [(seed, fold) for seed in evaluation.seeds for fold in range(evaluation.folds)]
+
+
+def plan(configuration: Configuration, config_id: str = "c0000") -> list[TrialKey]:
+    """Return the trials of a configuration in their order."""
+    return [TrialKey(config_id, *step) for step in steps_of(configuration.evaluation)]
+
+
+def evaluation_campaign(
+    folder: RunFolder,
+    configuration: Configuration,
+    dataset: DatasetInfo,
+    planned: Sequence[TrialKey],
+    retry_failed: bool = False,
+) -> Campaign:
+    """Return the campaign of one fixed configuration.
+
+    Args:
+        planned: every trial of the run, in the order in which they are handed out.
+        retry_failed: hand out trials that failed or diverged earlier once more.
+
+    Raises:
+        DataError: the folder holds records of another configuration.
+    """
+    campaign = Campaign(folder, dataset, [(key.seed, key.fold) for key in planned])
+    candidate = Candidate(planned[0].config_id, configuration, campaign.steps)
+    campaign.add(candidate, folder.records(), lambda record: retry_failed and record.status != "done")
+    return campaign
+
+
+def write_run_info(folder: RunFolder, facts: Mapping[str, object]) -> None:
     """Write ``run.json``: what the run consists of and where it came from."""
-    values = {"schema": SCHEMA, **facts, "trials": [key.name for key in planned]}
-    write_whole(folder.run_json, json.dumps(values, indent=1))
+    write_whole(folder.run_json, json.dumps({"schema": SCHEMA, **facts}, indent=1))

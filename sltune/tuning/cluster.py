@@ -20,6 +20,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.manifest import Manifest
 from sltune.events.store import TIME_TYPE, address_type, read_table
+from sltune.tuning.checkpoints import MINUTES, Checkpoints
 
 STORE_HEADROOM = 256 << 20
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
@@ -36,13 +37,24 @@ class Share:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. gpus_per_trial None means auto."""
+    """What the command line asks for.
+
+    gpus_per_trial: None means auto. checkpoints: their place, None for the run folder. hang_minutes: after so long
+    without an epoch a trial is started again; 0 waits for ever.
+    """
 
     device: str = "auto"
     address: str | None = None
     cpus_per_trial: float = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
+    checkpoints: str | None = None
+    checkpoint_minutes: float = MINUTES
+    hang_minutes: float = 60.0
+
+    def checkpoints_of(self, run: str) -> Checkpoints:
+        """Return where and how often the trials of a run save their state."""
+        return Checkpoints(self.checkpoint_minutes, self.checkpoints, run)
 
 
 @contextmanager

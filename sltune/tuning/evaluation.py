@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
-from rich.console import Console
-
-from sltune import __version__
-from sltune.config import Configuration
-from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
-from sltune.events.folds import Split
-from sltune.events.manifest import Manifest, read_manifest
-from sltune.events.samples import Samples
+from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed
+from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
-from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.record import Record, RunFolder
 from sltune.space import Space
-from sltune.tuning.campaign import Campaign, plan, write_run_info
-from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
-from sltune.tuning.executor import Placement, execute
-from sltune.tuning.job import Job, split_of, starting_weights
-from sltune.tuning.progress import Progress
-from sltune.tuning.trial import SharedData
+from sltune.tuning.campaign import Campaign, evaluation_campaign, plan, write_run_info
+from sltune.tuning.cluster import Request
+from sltune.tuning.preparation import (
+    Display,
+    dataset_info,
+    dataset_of,
+    facts_of,
+    prepared,
+    refuse_existing,
+    run_trials,
+)
 
-
-@dataclass(frozen=True)
-class Display:
-    """Where and how progress is shown; see Progress for the modes."""
-
-    console: Console
-    mode: str
+# Of many failures alike the first few say enough.
+SHOWN_FAILURES = 10
 
 
 def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
@@ -54,14 +38,16 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     configuration = space.configuration()
     manifest = read_manifest(data)
     planned = plan(configuration)
-    _refuse_existing(folder)
-    with _ready(configuration, planned, data, manifest, request) as ready, locked(folder.lock):
+    refuse_existing(folder)
+    steps = [(key.seed, key.fold) for key in planned]
+    with prepared(space, steps, data, folder.root.name, request, len(planned)) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
-        _refuse_existing(folder)
+        refuse_existing(folder)
         write_whole(folder.space_toml, space.to_toml())
-        write_run_info(folder, planned, _facts(folder, data, manifest))
-        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned)
-        _run(campaign, ready, display)
+        facts = facts_of("evaluate", folder, data, manifest, request)
+        write_run_info(folder, {**facts, "trials": [key.name for key in planned]})
+        campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned)
+        run_trials(campaign, ready, display)
     _judge(campaign)
 
 
@@ -73,125 +59,30 @@ def resume_evaluation(
     Args:
         data: where the dataset lies now; None for where it lay when the run began.
     """
-    try:
-        facts = folder.info()["dataset"]
-        data, fingerprint = data or Path(facts["path"]), facts["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder.run_json}: does not name the dataset ({error}); not written by sltune") from error
-    manifest = read_manifest(data)
-    if manifest.fingerprint != fingerprint:
-        raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
+    data, manifest = dataset_of(folder, data)
     configuration = space.configuration()
     planned = folder.planned()
     with locked(folder.lock):
-        campaign = Campaign(folder, configuration, _dataset_info(manifest), planned, retry_failed)
-        if campaign.left:
-            with _ready(configuration, planned, data, manifest, request) as ready:
-                _run(campaign, ready, display)
+        campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
+        if not campaign.finished:
+            with prepared(space, campaign.steps, data, folder.root.name, request, len(planned)) as ready:
+                run_trials(campaign, ready, display)
     _judge(campaign)
-
-
-def _refuse_existing(folder: RunFolder) -> None:
-    if folder.run_json.exists():
-        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """All that trials need, checked: the data in the object store, the parts of each trial, and a place to run."""
-
-    shared: SharedData
-    splits: Mapping[TrialKey, Split]
-    recordings: tuple[str, ...]
-    placement: Placement
-
-
-@contextmanager
-def _ready(
-    configuration: Configuration, planned: Sequence[TrialKey], data: Path, manifest: Manifest, request: Request
-) -> Iterator[_Ready]:
-    """Connect, and refuse what cannot work before anything is written."""
-    check_fraction(request.gpus_per_trial or 0)
-    with connected(request, data_bytes(manifest)):
-        share = share_for(request, len(planned))
-        weights = _put_weights(configuration, planned, manifest)
-        tables = put_dataset(data, manifest)
-        recordings = Samples(ray.get(tables)).recordings()
-        yield _Ready(
-            SharedData(tables, weights, manifest.sensor, len(manifest.classes)),
-            {key: split_of(configuration, recordings, key.fold, key.seed) for key in planned},
-            tuple(recording.name for recording in recordings),
-            Placement(share, slots(share, request), request.device),
-        )
-
-
-def _put_weights(configuration: Configuration, planned: Sequence[TrialKey], manifest: Manifest) -> dict[int, Any]:
-    """Check that each fold's network can be made, and put the weights that it starts from into the object store."""
-    references = {}
-    for key in {key.fold: key for key in planned}.values():
-        weights = starting_weights(configuration, key.fold)
-        Job(key, configuration, manifest.sensor, len(manifest.classes), weights).network()
-        if weights is not None:
-            references[key.fold] = ray.put(weights)
-    return references
-
-
-def _run(campaign: Campaign, ready: _Ready, display: Display) -> None:
-    _export_folds(campaign.folder, ready)
-    epochs = campaign.configuration.training.epochs
-    with Progress(display.console, display.mode, campaign.states(), epochs) as progress:
-        execute(campaign, ready.shared, ready.placement, progress)
 
 
 def _judge(campaign: Campaign) -> None:
     """Raise what the run's end calls for."""
-    folder = campaign.folder.root
-    if campaign.left:
-        raise Interrupted(f"{campaign.left} trials are left; go on with: sltune resume {folder}")
-    bad = [record for record in campaign.records.values() if record.status != "done"]
-    if not bad:
-        return
-    lines = [f"{record.key.name}: {record.status}: {record.error.strip().splitlines()[-1]}" for record in bad]
-    lines.append(f"see error.txt in {folder}/trials/…; try again with: sltune resume {folder} --retry-failed")
-    raise (NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed)("\n".join(lines))
+    if not campaign.finished:
+        raise Interrupted(f"{campaign.progress()}; go on with: sltune resume {campaign.folder.root}")
+    bad = [record for record in campaign.records if record.status != "done"]
+    if bad:
+        raise (NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed)(failures(bad, campaign.folder))
 
 
-def _export_folds(folder: RunFolder, ready: _Ready) -> None:
-    """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
-    for key, split in ready.splits.items():
-        training = {*split.train, *split.val}
-        lists = {"train": tuple(name for name in ready.recordings if name in training), "test": split.test}
-        if split.val:
-            lists["val"] = split.val
-        for part, names in lists.items():
-            file = folder.splits / f"seed{key.seed}" / f"{part}list{key.fold + 1}.txt"
-            write_whole(file, "".join(f"{name}\n" for name in names))
-
-
-def _dataset_info(manifest: Manifest) -> DatasetInfo:
-    return DatasetInfo(
-        name=manifest.name, synthetic=manifest.synthetic, fingerprint=manifest.fingerprint, classes=manifest.classes
-    )
-
-
-def _facts(folder: RunFolder, data: Path, manifest: Manifest) -> Mapping[str, Any]:
-    packages = ("torch", "ray", "numpy", "pyarrow", "scikit-learn", "tonic")
-    return {
-        "name": folder.root.name,
-        "kind": "evaluate",
-        "command": sys.argv,
-        "dataset": {**_dataset_info(manifest).model_dump(), "path": str(data.resolve())},
-        "versions": {"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
-        "python": platform.python_version(),
-        "host": platform.node(),
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the source tree that sltune runs from; None where it is installed."""
-    root = Path(__file__).parents[2]
-    if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
-        return None
-    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+def failures(records: list[Record], folder: RunFolder) -> str:
+    """Say which trials failed and why, and how to try them again."""
+    lines = [f"{record.key.name}: {record.status}: {record.error.strip().splitlines()[-1]}" for record in records]
+    if len(lines) > SHOWN_FAILURES:
+        lines[SHOWN_FAILURES:] = [f"… and {len(lines) - SHOWN_FAILURES} more"]
+    lines.append(f"see error.txt in {folder.root}/trials/…; try again with: sltune resume {folder.root} --retry-failed")
+    return "\n".join(lines)

@@ -5,36 +5,46 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sltune.errors import SltuneError, UsageError
+from sltune.files import write_whole
 from sltune.record import TrialKey
 from sltune.tuning.campaign import Campaign, Finished
 from sltune.tuning.cluster import Share
-from sltune.tuning.job import Outcome
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
-from sltune.tuning.trial import JOB, OUTCOME, ROW, SharedData, TrialWorker
+from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
 
 RETRIES_AFTER_DEATH = 2
+# How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
+MOST_PENDING = 1024
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How trials run: what each gets, how many at once, and the device they are told to use."""
+    """How trials run.
+
+    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. silence_s: a trial that
+    says nothing for so long is started again; 0 waits for ever.
+    """
 
     share: Share
-    concurrent: int
-    device: str
+    slots: Callable[[], int]
+    silence_s: float
 
 
 def execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
@@ -44,107 +54,147 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         UsageError: the run folder cannot be written any more.
     """
     _quieten_tune()
-    reporter = _Reporter(campaign, progress)
+    desk = _Desk(campaign, shared, placement, progress)
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
-        tuner = _tuner(campaign, shared, placement, reporter, scratch)
+        tuner = _tuner(desk, scratch)
         try:
             tuner.fit()
         except TuneError:
-            if reporter.error is None:
+            if desk.error is None:
                 raise
             again = f"make room, then: sltune resume {campaign.folder.root}"
-            raise UsageError(f"{reporter.error}; {again}") from None
+            raise UsageError(f"{desk.error}; {again}") from None
         finally:
-            reporter.close()
+            desk.close()
 
 
-def _tuner(
-    campaign: Campaign, shared: SharedData, placement: Placement, reporter: _Reporter, scratch: str
-) -> tune.Tuner:
-    resources = {"cpu": placement.share.cpus, "gpu": placement.share.gpus}
+def _tuner(desk: _Desk, scratch: str) -> tune.Tuner:
+    share = desk.placement.share
+
+    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        # Alone on its GPU is who holds all of it.
+        return tune.PlacementGroupFactory([{"CPU": share.cpus, "GPU": 1.0 if config["alone"] else share.gpus}])
+
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialWorker, shared=shared), resources),
+        tune.with_resources(tune.with_parameters(TrialWorker, shared=desk.shared), resources),
         tune_config=tune.TuneConfig(
-            search_alg=_CampaignSearcher(campaign, placement.device),
-            num_samples=campaign.left,
-            max_concurrent_trials=placement.concurrent,
+            search_alg=_CampaignSearcher(desk),
+            scheduler=_CampaignScheduler(desk),
+            num_samples=-1,
+            max_concurrent_trials=MOST_PENDING,
             reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
             storage_path=scratch,
             name="run",
             verbose=0,
-            callbacks=[reporter],
+            callbacks=[desk],
             failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
 
 
-class _CampaignSearcher(Searcher):
-    """Gives Tune the campaign's next trial."""
-
-    def __init__(self, campaign: Campaign, device: str) -> None:
-        super().__init__()
-        self._campaign = campaign
-        self._device = device
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        key = self._campaign.next_trial()
-        # num_samples is the number of trials left, so Tune never asks for more.
-        assert key is not None
-        return TrialWorker.describe(key, self._campaign.configuration, self._device)
-
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the reporter has passed on what came of the trial."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the campaign's records are the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a run goes on from its records."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _Reporter(tune.Callback):
-    """Passes results from Tune to the campaign and the progress display.
+class _Desk(tune.Callback):
+    """Where Tune's events meet the campaign and the progress display.
 
     error: what kept it from writing, which Tune hides in a text.
     """
 
-    def __init__(self, campaign: Campaign, progress: Progress) -> None:
+    def __init__(self, campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
+        self.campaign, self.shared, self.placement = campaign, shared, placement
         self.error: Exception | None = None
-        self._campaign = campaign
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
+        self._watch = _Watch(placement.silence_s)
+        self._slots, self._looked = placement.slots(), time.monotonic()
+
+    def next_trial(self) -> dict[str, Any] | str | None:
+        """Return the Tune configuration of another trial, None for later, or that there are no more."""
+        if self.campaign.finished:
+            return str(Searcher.FINISHED)
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._slots, self._looked = self.placement.slots(), time.monotonic()
+        if self.campaign.running >= self._slots:
+            return None
+        with self._noting_errors():
+            trial = self.campaign.next_trial()
+        if trial is None:
+            # Asking may have been what found a grid, or the hours, to be spent.
+            return str(Searcher.FINISHED) if self.campaign.finished else None
+        return TrialWorker.describe(trial.key, trial.configuration, trial.alone)
+
+    def epoch(self, trial: Trial, report: Report) -> bool:
+        """Pass on an epoch; return whether the trial should end now."""
+        key = _key(trial)
+        assert report.row is not None
+        with self._noting_errors():
+            if report.checkpoint is not None:
+                write_whole(self.campaign.folder.trial(key).checkpoint, report.checkpoint)
+            reason = self.campaign.add_epoch(key, report.row)
+            self._scalars.epoch(key, report.row)
+            self._progress.epoch(key, report.row)
+            if reason:
+                self._finish(key, _finished(report, "pruned", reason))
+        return bool(reason)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._progress.start(_key(trial))
+        """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
+        key = _key(trial)
+        file = self.campaign.folder.trial(key).checkpoint
+        if self.shared.checkpoints.place is None and file.exists():
+            worker: Any = trial.temporary_state.ray_actor
+            worker.go_on_from.remote(file.read_bytes())
+        configuration = self.campaign.candidates[key.config_id].configuration
+        self._progress.start(key, configuration.training.epochs)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        self._watch.seen(trial)
+        # Taken out, since Tune would keep the weights of every trial in memory.
+        report: Report = result.pop(REPORT)
+        if report.outcome is None:
+            return
         key = _key(trial)
+        share = self.placement.share.gpus
+        if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
+            self.campaign.hand_back(key)
+            self._progress.again(key, "out of memory: tried again with a GPU to itself")
+            return
         with self._noting_errors():
-            if ROW in result:
-                self._campaign.add_epoch(key, result[ROW])
-                self._scalars.epoch(key, result[ROW])
-                self._progress.epoch(key, result[ROW])
-            else:
-                # Taken out, since Tune would keep the weights of every trial in memory.
-                outcome: Outcome = result.pop(OUTCOME)
-                self._finish(key, _finished(outcome, result))
+            self._finish(key, _finished(report, report.outcome.status, report.outcome.error))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._watch.forget(trial)
+        # Tune keeps every trial to the end of the run; statistics of results that nobody asks for need not stay, too.
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a trial whose process or node died more often than it is retried."""
+        self._watch.forget(trial)
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
         error = f"the worker was lost {RETRIES_AFTER_DEATH + 1} times; the last time:\n{last}"
         with self._noting_errors():
-            self._finish(_key(trial), Finished("failed", error, {}, {}, None, {}, {}, {}))
+            self._finish(_key(trial), Finished("failed", error))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._watch.add(trial)
+        self._progress.again(_key(trial), "its worker was lost: started again")
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Replace workers that hang, which Ray never notices."""
+        for trial in self._watch.silent():
+            worker: Any = trial.temporary_state.ray_actor
+            ray.kill(worker)
+
+    def watch(self, trial: Trial) -> None:
+        """Expect signs of life of a trial from now on."""
+        self._watch.add(trial)
 
     def close(self) -> None:
         """Close the event files of trials that have not ended."""
@@ -159,29 +209,109 @@ class _Reporter(tune.Callback):
             raise
 
     def _finish(self, key: TrialKey, finished: Finished) -> None:
-        record = self._campaign.finish(key, finished)
+        record = self.campaign.finish(key, finished)
+        self.shared.checkpoints.delete(self.campaign.folder, key)
         self._scalars.finish(record)
-        self._progress.finish(record)
+        self._progress.finish(record, self.campaign.candidates[key.config_id].states())
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks; ours holds open files and needs no copy.
         return {}
 
 
+class _Watch:
+    """Knows how long trials that have a worker have been silent.
+
+    A worker may hang while it trains or is set up for its next trial; to wait for a place is no silence.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._heard: dict[Trial, float] = {}
+        self._looked = time.monotonic()
+
+    def add(self, trial: Trial) -> None:
+        self._heard[trial] = time.monotonic()
+
+    def seen(self, trial: Trial) -> None:
+        if trial in self._heard:
+            self._heard[trial] = time.monotonic()
+
+    def forget(self, trial: Trial) -> None:
+        self._heard.pop(trial, None)
+
+    def silent(self) -> list[Trial]:
+        """Return the trials that have been silent for too long; each is named once until it is heard of again."""
+        now = time.monotonic()
+        if not self._limit_s or now - self._looked < min(SECONDS_BETWEEN_LOOKS, self._limit_s):
+            return []
+        self._looked = now
+        for trial in self._heard:
+            if trial.temporary_state.ray_actor is None:
+                self._heard[trial] = now
+        late = [trial for trial, heard in self._heard.items() if now - heard > self._limit_s]
+        for trial in late:
+            self._heard[trial] = now
+        return late
+
+
+class _CampaignSearcher(Searcher):
+    """Gives Tune the campaign's next trial."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        return self._desk.next_trial()  # type: ignore[return-value]
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the desk has passed on what came of the trial."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the campaign's records are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a run goes on from its records."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _CampaignScheduler(FIFOScheduler):
+    """Ends trials that the campaign does not want any more."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._desk = desk
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._desk.watch(trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        stops = self._desk.epoch(trial, result[REPORT])
+        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 def _key(trial: Trial) -> TrialKey:
-    return TrialKey(**trial.config[JOB]["key"])
+    return TrialWorker.key_of(trial.config[JOB])
 
 
-def _finished(outcome: Outcome, result: Mapping[str, Any]) -> Finished:
+def _finished(report: Report, status: Any, error: str) -> Finished:
+    outcome = report.outcome
+    split = outcome.split if outcome else None
     return Finished(
-        status=outcome.status,
-        error=outcome.error,
-        splits={name: list(part) for name, part in asdict(outcome.split).items()} if outcome.split else {},
-        metrics=outcome.metrics,
-        weights=outcome.weights,
-        timings=result["timings"],
-        device=result["device"],
-        versions=result["versions"],
+        status=status,
+        error=error,
+        splits={name: list(part) for name, part in asdict(split).items()} if split else {},
+        metrics=outcome.metrics if outcome else {},
+        weights=outcome.weights if outcome else None,
+        timings=report.timings,
+        device=report.device,
+        versions=report.versions,
     )
 
 

@@ -5,7 +5,9 @@ Knows no Ray, so that it can be run, tested and debugged in any process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,15 @@ from sltune.record import Status, TrialKey
 from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.training.batches import Batch, BatchSource
-from sltune.training.checkpoint import load_weights, read_weights, weights_from_bytes, weights_to_bytes
-from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, evaluate, fit
+from sltune.training.checkpoint import (
+    learner_from_bytes,
+    learner_to_bytes,
+    load_weights,
+    read_weights,
+    weights_from_bytes,
+    weights_to_bytes,
+)
+from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, Learner, evaluate, fit
 from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
@@ -39,6 +48,13 @@ class Job:
     sensor: tuple[int, int]
     classes: int
     weights: bytes | None = None
+
+    def fingerprint(self) -> str:
+        """Return what tells this job from any other on the same dataset."""
+        weights = hashlib.sha256(self.weights or b"").hexdigest()
+        configuration = self.configuration.model_dump(mode="json")
+        values = [self.key.name, configuration, self.sensor, self.classes, weights]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
     def frames(self) -> FrameFormat:
@@ -78,13 +94,25 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. metrics is empty unless status is "done"; weights are those of the best epoch."""
+    """How a trial ended. metrics is empty unless status is "done"; weights are those of the best epoch.
+
+    lacked_memory: whether it failed because the device had no memory left.
+    """
 
     status: Status
     error: str
     split: Split | None
     metrics: dict[str, Any]
     weights: bytes | None
+    lacked_memory: bool = False
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch's row of metrics, and what makes a checkpoint to go on from after it."""
+
+    row: dict[str, float]
+    checkpoint: Callable[[], bytes]
 
 
 def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold: int, seed: int) -> Split:
@@ -103,17 +131,24 @@ def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold
     )
 
 
-def run_job(job: Job, samples: Samples, device: torch.device) -> Iterator[dict[str, float] | Outcome]:
+def run_job(
+    job: Job, samples: Samples, device: torch.device, checkpoint: bytes | None = None
+) -> Iterator[EpochDone | Outcome]:
     """Give a row of metrics after every epoch and, last of all, the outcome.
+
+    Args:
+        checkpoint: of the same job, to go on from; one of another job is left aside.
 
     Raises:
         SltuneError: the data or saved weights do not fit the configuration.
     """
     split = split_of(job.configuration, samples.recordings(), job.key.fold, job.key.seed)
     trainer = Trainer(job, samples, split, device)
+    if checkpoint is not None and not trainer.restore(checkpoint):
+        trainer = Trainer(job, samples, split, device)
     try:
         for metrics in trainer.epochs():
-            yield trainer.row(metrics)
+            yield EpochDone(trainer.row(metrics), trainer.checkpoint)
     except Diverged as error:
         yield Outcome("diverged", str(error), split, {}, None)
         return
@@ -147,9 +182,10 @@ class Trainer:
         self.selects_on_test = not split.val
         self._make_batches(samples, split)
         self.network = job.network().to(device)
-        optimizer = _optimizer_options(self.config)
-        self.optimizer = make_optimizer(self.network.parameters(), optimizer)
-        self.schedule = make_schedule(self.optimizer, optimizer, self.config.training.epochs)
+        options = _optimizer_options(self.config)
+        optimizer = make_optimizer(self.network.parameters(), options)
+        schedule = make_schedule(optimizer, options, self.config.training.epochs)
+        self.learner = Learner(self.network, optimizer, schedule)
         self.best: EpochMetrics | None = None
         self.best_weights = b""
         self.last: EpochMetrics | None = None
@@ -157,11 +193,28 @@ class Trainer:
     def epochs(self) -> Iterator[EpochMetrics]:
         """Train, keeping the weights of the best epoch so far."""
         batches, validate = self.train_batches, lambda: self._evaluate(self.val)
-        for metrics in fit(self.network, self.optimizer, self.schedule, batches, validate, self.options):
+        for metrics in fit(self.learner, batches, validate, self.options, self.last):
             self.last = metrics
             if self._is_best(metrics):
                 self.best, self.best_weights = metrics, weights_to_bytes(self.network)
             yield metrics
+
+    def checkpoint(self) -> bytes:
+        """Return all that another process needs to go on after the last epoch."""
+        # The best weights are bytes, which torch.load takes for a danger, so they travel as a tensor.
+        weights = torch.frombuffer(bytearray(self.best_weights), dtype=torch.uint8)
+        more = {"job": self.job.fingerprint(), "best_weights": weights}
+        return learner_to_bytes(self.learner, {"best": self.best, "last": self.last}, more)
+
+    def restore(self, checkpoint: bytes) -> bool:
+        """Go on after a checkpoint's epoch; return False if it is none of this job, the trainer then being spoilt."""
+        try:
+            metrics, more = learner_from_bytes(self.learner, checkpoint)
+        except ValueError:
+            return False
+        self.best, self.last = metrics["best"], metrics["last"]
+        self.best_weights = more["best_weights"].cpu().numpy().tobytes()
+        return bool(more["job"] == self.job.fingerprint())
 
     def row(self, metrics: EpochMetrics) -> dict[str, float]:
         """Return what is logged of an epoch."""

@@ -5,6 +5,7 @@ Events are read where Ray's object store has them; results go back to the driver
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -23,50 +24,80 @@ from sltune.config import Configuration
 from sltune.errors import SltuneError, UsageError
 from sltune.events.samples import Samples
 from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, describe_lack_of_memory, run_job
+from sltune.tuning.checkpoints import Checkpoints
+from sltune.tuning.job import EpochDone, Job, Outcome, describe_lack_of_memory, run_job
 
 JOB = "job"
 """Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
 
-ROW, OUTCOME = "row", "outcome"
-"""Keys of a worker's results: the metrics of an epoch, or how the trial ended."""
+REPORT = "report"
+"""Key of a worker's results; the value is a Report."""
 
 
 @dataclass(frozen=True)
 class SharedData:
-    """What trials read from the object store, and what they must know of it.
+    """What trials read from the object store, and what is the same for all of them.
 
-    tables: references of the dataset's tables. weights: those of the weights to start from, by fold.
-    sensor: (height, width) in pixels.
+    tables: references of the dataset's tables. weights: those of the weights to start from, by path.
+    sensor: (height, width) in pixels. device: "auto", "cpu" or "cuda".
     """
 
     tables: Sequence[Any]
-    weights: Mapping[int, Any]
+    weights: Mapping[str, Any]
     sensor: tuple[int, int]
     classes: int
+    device: str
+    checkpoints: Checkpoints
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says after an epoch (row), or at the end of a trial (outcome).
+
+    checkpoint: to go on from after the epoch, where one is due and the driver keeps it. timings: Unix seconds.
+    """
+
+    row: Mapping[str, float] | None
+    outcome: Outcome | None
+    checkpoint: bytes | None
+    timings: Mapping[str, float]
+    device: Mapping[str, Any]
+    versions: Mapping[str, str]
 
 
 class TrialWorker(tune.Trainable):
     """Trains one job after another: a step is an epoch, the last one also tests."""
 
     @staticmethod
-    def describe(key: TrialKey, configuration: Configuration, device: str) -> dict[str, Any]:
-        """Return a trial's Tune configuration."""
-        return {JOB: {"key": asdict(key), "configuration": configuration.model_dump(mode="json"), "device": device}}
+    def describe(key: TrialKey, configuration: Configuration, alone: bool) -> dict[str, Any]:
+        """Return a trial's Tune configuration: a single text, since Tune copies every value of it again and again."""
+        job = {"key": asdict(key), "configuration": configuration.model_dump_json()}
+        return {JOB: json.dumps(job), "alone": alone}
+
+    @staticmethod
+    def key_of(job: str) -> TrialKey:
+        """Return which trial a job is."""
+        return TrialKey(**json.loads(job)["key"])
 
     def setup(self, config: dict[str, Any], shared: SharedData | None = None) -> None:
         """Take a first job."""
         assert shared is not None, "tune.with_parameters passes it"
         self._shared = shared
         self._samples = Samples(ray.get(list(shared.tables)))
+        self._checkpoint: bytes | None = None
+        self._saved = self._started = 0.0
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         self._begin(new_config[JOB])
         return True
 
+    def go_on_from(self, checkpoint: bytes) -> None:
+        """Take a checkpoint of the job; called before its first step."""
+        self._checkpoint = checkpoint
+
     def step(self) -> dict[str, Any]:
-        """Return an epoch's metrics, or the outcome; an error of ours or of the user's becomes a failed outcome.
+        """Report an epoch, or the outcome; an error of ours or of the user's becomes a failed outcome.
 
         Tune would take an exception for a dead process and try again, and again fail.
         """
@@ -75,40 +106,58 @@ class TrialWorker(tune.Trainable):
         except SltuneError as error:
             result = Outcome("failed", str(error), None, {}, None)
         except Exception as error:
-            result = Outcome("failed", self._lack_of_memory(error) or traceback.format_exc(), None, {}, None)
-        if not isinstance(result, Outcome):
-            return {ROW: result}
+            lack = self._lack_of_memory(error)
+            result = Outcome("failed", lack or traceback.format_exc(), None, {}, None, lack is not None)
+        if isinstance(result, EpochDone):
+            return {REPORT: self._report(row=result.row, checkpoint=self._save(result))}
         if torch.cuda.is_available():
             # Torch keeps what the trial has freed, but others on this GPU may need it.
             torch.cuda.empty_cache()
-        return {
-            OUTCOME: result,
-            "timings": {"started": self._started, "ended": time.time()},
-            "device": self._hardware(),
-            "versions": _versions(),
-            "done": True,
-        }
+        return {REPORT: self._report(outcome=result), "done": True}
 
-    def _begin(self, job: Mapping[str, Any]) -> None:
-        self._started = time.time()
-        self._device_choice = job["device"]
-        self._configuration = Configuration.model_validate(job["configuration"])
-        self._results = self._run(job)
+    def _report(
+        self,
+        row: Mapping[str, float] | None = None,
+        outcome: Outcome | None = None,
+        checkpoint: bytes | None = None,
+    ) -> Report:
+        timings = {"started": self._started, "ended": time.time()}
+        return Report(row, outcome, checkpoint, timings, self._hardware(), _versions())
 
-    def _run(self, job: Mapping[str, Any]) -> Iterator[dict[str, float] | Outcome]:
+    def _save(self, epoch: EpochDone) -> bytes | None:
+        """Make a checkpoint where one is due; return it unless it lies where all nodes reach it."""
+        if not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
+            return None
+        data = epoch.checkpoint()
+        self._saved = time.monotonic()
+        if self._shared.checkpoints.place is None:
+            return data
+        self._shared.checkpoints.write(self._key, data)
+        return None
+
+    def _begin(self, job: str) -> None:
+        self._started, self._saved = time.time(), time.monotonic()
+        self._key: TrialKey = self.key_of(job)
+        self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
+        self._checkpoint = None
+        self._results = self._run()
+
+    def _run(self) -> Iterator[EpochDone | Outcome]:
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
-        device = _torch_device(self._device_choice)
-        key = TrialKey(**job["key"])
-        weights = self._shared.weights.get(key.fold)
+        device = _torch_device(self._shared.device)
+        weights = self._shared.weights.get(self._configuration.network.weights_for(self._key.fold))
         work = Job(
-            key,
+            self._key,
             self._configuration,
             self._shared.sensor,
             self._shared.classes,
             None if weights is None else ray.get(weights),
         )
-        yield from run_job(work, self._samples, device)
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if self._shared.checkpoints.place is not None:
+            checkpoint = self._shared.checkpoints.read(self._key)
+        yield from run_job(work, self._samples, device, checkpoint)
 
     def _lack_of_memory(self, error: Exception) -> str | None:
         hardware = self._hardware()
@@ -123,7 +172,7 @@ class TrialWorker(tune.Trainable):
 
     def _hardware(self) -> dict[str, Any]:
         held = self._held()
-        on_gpu = self._device_choice != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
+        on_gpu = self._shared.device != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
         return {
             "name": torch.cuda.get_device_name() if on_gpu else "cpu",
             "host": socket.gethostname(),

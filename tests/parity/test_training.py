@@ -80,7 +80,7 @@ def assert_steps_equal(
     copy_weights(plain, trainer.network)
     start = [parameter.detach().clone() for parameter in plain.parameters()]
     mine = doubled(first(trainer, steps))
-    losses, samples = train_epoch(trainer.network, trainer.optimizer, mine, trainer.options)
+    losses, samples = train_epoch(trainer.network, trainer.learner.optimizer, mine, trainer.options)
     expected = reference.train_steps(plain, batches, training.learning_rate, training.optimizer)
     assert samples == sum(len(labels) for _, labels in batches)
     assert losses == pytest.approx(expected, abs=1e-5)
@@ -272,7 +272,9 @@ def test_train_test_reports_the_highest_accuracy_of_all_epochs(signs: Signs, mon
 def test_the_rate_drops_to_a_tenth_from_epoch_26_on(signs: Signs, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = quick(signs, "training.epochs=51", "training.schedule=step")
     rates: list[float] = []
-    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    trainer.learner.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
     trained_with(trainer, results_of([0.5] * 51, [0.5] * 51), monkeypatch)
     assert rates == pytest.approx([1e-3] * 25 + [1e-4] * 25 + [1e-5])
 

@@ -10,7 +10,7 @@ import torch
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training.batches import Batch, Clip
-from sltune.training.fit import Evaluation, FitOptions, evaluate, fit
+from sltune.training.fit import Evaluation, FitOptions, Learner, evaluate, fit
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream
 
@@ -39,7 +39,7 @@ def epochs_with(losses: list[float], patience: int) -> list[tuple[int, bool]]:
 
     options = FitOptions(epochs=len(losses), patience=patience)
     optimizer = make_optimizer(net.parameters(), OptimizerOptions())
-    history = fit(net, optimizer, None, lambda _: [batch(frames(3, 1))], validate, options)
+    history = fit(Learner(net, optimizer), lambda _: [batch(frames(3, 1))], validate, options)
     return [(metrics.epoch, metrics.is_best) for metrics in history]
 
 
@@ -63,7 +63,7 @@ def rates_over_epochs(schedule: str, epochs: int) -> list[float]:
 
     nothing = Evaluation(0.0, 0.0, [], {}, 0.0)
     schedule_steps = make_schedule(optimizer, options, epochs)
-    list(fit(net, optimizer, schedule_steps, batches, lambda: nothing, FitOptions(epochs)))
+    list(fit(Learner(net, optimizer, schedule_steps), batches, lambda: nothing, FitOptions(epochs)))
     return rates
 
 

@@ -10,7 +10,7 @@ import pytest
 from sltune.errors import DataError, UsageError
 from sltune.files import locked
 from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.tuning.campaign import Campaign, Finished, plan, write_run_info
+from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan, write_run_info
 from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
@@ -25,13 +25,13 @@ def finished(status: str = "done", accuracy: float = 0.5) -> Finished:
 
 def campaign(root: Path, retry_failed: bool = False) -> Campaign:
     configuration = quick(evaluation__seeds=[0, 5], evaluation__folds=2)
-    return Campaign(RunFolder(root), configuration, DATASET, plan(configuration), retry_failed)
+    return evaluation_campaign(RunFolder(root), configuration, DATASET, plan(configuration), retry_failed)
 
 
 def hand_out(campaign: Campaign) -> list[str]:
     names = []
-    while (key := campaign.next_trial()) is not None:
-        names.append(key.name)
+    while (trial := campaign.next_trial()) is not None:
+        names.append(trial.key.name)
     return names
 
 
@@ -41,13 +41,13 @@ def test_all_folds_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
 
 def test_a_new_campaign_over_the_same_folder_hands_out_only_what_has_no_record(tmp_path: Path) -> None:
     first = campaign(tmp_path)
-    key = first.next_trial()
-    assert key is not None
-    first.finish(key, finished())
+    trial = first.next_trial()
+    assert trial is not None
+    first.finish(trial.key, finished())
 
     again = campaign(tmp_path)
 
-    assert again.left == 3
+    assert list(again.states().values()).count("waiting") == 3
     assert hand_out(again) == ["c0000-f1-s0", "c0000-f0-s5", "c0000-f1-s5"]
 
 
@@ -70,7 +70,7 @@ def test_records_of_another_configuration_are_never_mixed_in(tmp_path: Path) -> 
     campaign(tmp_path).finish(TrialKey("c0000", 0, 0), finished())
     other = quick(evaluation__seeds=[0, 5], evaluation__folds=2, neuron__decay=0.5)
     with pytest.raises(DataError, match=r"space\.toml: is not the configuration of the record of c0000-f0-s0"):
-        Campaign(RunFolder(tmp_path), other, DATASET, plan(other))
+        evaluation_campaign(RunFolder(tmp_path), other, DATASET, plan(other))
 
 
 def test_a_result_that_comes_twice_leaves_the_first_record(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_trial_that_starts_anew_starts_its_epochs_anew(tmp_path: Path) -> None
 def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     planned = plan(quick(evaluation__seeds=[3], evaluation__folds=3))
-    write_run_info(folder, planned, {"name": "x"})
+    write_run_info(folder, {"name": "x", "trials": [key.name for key in planned]})
     assert folder.planned() == [TrialKey("c0000", 3, fold) for fold in range(3)]
 
 

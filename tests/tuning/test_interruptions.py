@@ -86,5 +86,7 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
     folder.root.mkdir()
     folder.space_toml.write_bytes(space.read_bytes())
     facts = {"path": str(dataset), "fingerprint": "of another dataset"}
-    folder.run_json.write_text(json.dumps({"schema": 1, "dataset": facts, "trials": ["c0000-f0-s0"]}))
+    folder.run_json.write_text(
+        json.dumps({"schema": 1, "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
+    )
     assert "the fingerprints differ" in finish(start("resume", folder.root), 3)

@@ -13,7 +13,7 @@ from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
 from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, run_job, split_of, starting_weights
+from sltune.tuning.job import EpochDone, Job, Outcome, run_job, split_of, starting_weights
 from tests.small import CLASSES, SENSOR, quick
 
 
@@ -25,7 +25,7 @@ def run(
     job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES), weights)
     *rows, outcome = run_job(job, samples, torch.device("cpu"))
     assert isinstance(outcome, Outcome)
-    return [row for row in rows if not isinstance(row, Outcome)], outcome
+    return [epoch.row for epoch in rows if isinstance(epoch, EpochDone)], outcome
 
 
 def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -50,6 +50,50 @@ def test_the_same_seed_gives_the_same_numbers_and_weights_and_another_seed_other
     assert without_time(rows) == without_time(again)
     assert outcome.weights == same.weights
     assert without_time(rows) != without_time(others)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training__optimizer": "adam", "network__dropout": 0.3, "training__schedule": "cosine"},
+        {"training__optimizer": "sgd", "training__schedule": "step", "training__step_epochs": 2},
+        {"training__optimizer": "adamw", "training__patience": 2, "training__learning_rate": 0.05},
+        {"network__name": "slanimals", "network__norm": "tdbn", "training__shuffle": True},
+    ],
+)
+def test_a_trial_that_goes_on_from_any_epoch_gives_the_numbers_and_weights_of_an_undisturbed_one(
+    dataset: Path, settings: dict[str, object]
+) -> None:
+    """The process that goes on has other random numbers behind it, and none of the first one's memory."""
+    configuration = quick(sampling__train_crop="random", sampling__train_crop_ms=60, training__epochs=5, **settings)
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    job, cpu = Job(TrialKey("c0000", 0, 1), configuration, SENSOR, len(CLASSES)), torch.device("cpu")
+    rows, outcome, saved = [], None, []
+    for result in run_job(job, samples, cpu):
+        if isinstance(result, Outcome):
+            outcome = result
+        else:
+            rows.append(result.row)
+            saved.append(result.checkpoint())
+    for done, checkpoint in enumerate(saved, start=1):
+        torch.rand(done)
+        *epochs, end = run_job(job, samples, cpu, checkpoint)
+        assert without_time([epoch.row for epoch in epochs]) == without_time(rows[done:])
+        assert end == outcome
+
+
+def test_a_checkpoint_of_another_job_is_left_aside(dataset: Path) -> None:
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    cpu = torch.device("cpu")
+
+    def job(**settings: object) -> Job:
+        return Job(TrialKey("c0000", 0, 1), quick(**settings), SENSOR, len(CLASSES))
+
+    first, *_ = run_job(job(neuron__decay=0.5), samples, cpu)
+    assert isinstance(first, EpochDone)
+    *_, undisturbed = run_job(job(), samples, cpu)
+    for foreign in (first.checkpoint(), b"no checkpoint", first.checkpoint()[:1000]):
+        assert list(run_job(job(), samples, cpu, foreign))[-1] == undisturbed
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(dataset: Path) -> None:

@@ -24,12 +24,15 @@ from sltune.events.store import Sample, encode_samples
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import campaign, evaluation
+from sltune.tuning import campaign, preparation
 from sltune.tuning.campaign import Campaign
+from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
-from sltune.tuning.evaluation import Display, resume_evaluation, start_evaluation
+from sltune.tuning.evaluation import resume_evaluation, start_evaluation
 from sltune.tuning.job import Outcome
+from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
+from sltune.tuning.trial import SharedData
 from tests.small import quick, source
 
 QUIET = Display(Console(stderr=True), "quiet")
@@ -85,13 +88,13 @@ def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Pa
 def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = evaluation.execute
+    execute = preparation.execute
 
     def execute_without_data(campaign: Campaign, *rest: object) -> None:
         shutil.rmtree(dataset)
         execute(campaign, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluation, "execute", execute_without_data)
+    monkeypatch.setattr(preparation, "execute", execute_without_data)
     folder = RunFolder(tmp_path / "run")
     start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
@@ -149,7 +152,7 @@ class _KillsOnce(Progress):
 def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "Progress", _KillsOnce)
+    monkeypatch.setattr(preparation, "Progress", _KillsOnce)
     folder = RunFolder(tmp_path / "run")
     start_evaluation(
         space(training__epochs=40), dataset, folder, Request(device="cpu", gpus_per_trial=0, max_concurrent=1), QUIET
@@ -239,7 +242,8 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     import sltune.tuning.trial as trial_module
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
-    worker._started, worker._device_choice, worker._configuration = 0.0, "cpu", quick()
+    shared = SharedData([], {}, (16, 16), 2, "cpu", Checkpoints())
+    worker._shared, worker._started, worker._configuration = shared, 0.0, quick()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 
     def no_room() -> Iterator[Outcome]:
@@ -250,9 +254,9 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
         yield Outcome("done", "", None, {"test_accuracy": 1.0}, None)
 
     worker._results = no_room()
-    failed = worker.step()[trial_module.OUTCOME]
+    failed = worker.step()[trial_module.REPORT].outcome
     worker._results = enough()
-    done = worker.step()[trial_module.OUTCOME]
-    assert (failed.status, done.status) == ("failed", "done")
+    done = worker.step()[trial_module.REPORT].outcome
+    assert (failed.status, failed.lacked_memory, done.status) == ("failed", True, "done")
     assert "of which the trial has 0.25 of a GPU: training.batch_size = 8 crops of 10 time steps" in failed.error
     assert "--gpus-per-trial" in failed.error

@@ -1,0 +1,171 @@
+"""The verbs that train: demo, evaluate, tune, resume; each prints the table of what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
+from sltune.options import (
+    FixedOptions,
+    FolderArgument,
+    RunName,
+    RunOptions,
+    SearchOptions,
+    SpaceOptions,
+    fixed_options,
+    run_name,
+    run_options,
+    search_options,
+    space_options,
+)
+
+if TYPE_CHECKING:
+    from sltune.report.formats import Format
+
+# What --smoke changes: enough to see that all is in place.
+SMOKE = ("training.epochs=2",)
+
+
+@click.command()
+@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
+@run_options
+def demo(out: Path, options: RunOptions) -> None:
+    """Show the whole way on synthetic recordings.
+
+    Writes recordings, imports them, trains and tests a small network on 4 folds, searches for better settings, and
+    prints the tables; a few minutes on two cores.
+    """
+    from sltune.demo import demo_runs, run_demo
+
+    def work() -> None:
+        run_demo(out, options.request(), options.display())
+
+    _then_report(work, demo_runs(out), options)
+
+
+@click.command()
+@fixed_options
+@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@run_name
+@click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
+@run_options
+def evaluate(fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: bool, options: RunOptions) -> None:
+    """Train and test a configuration on all folds.
+
+    \b
+    sltune evaluate search_spaces/paper.toml --data DATA
+    sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
+    sltune evaluate --from results/SEARCH/c0012 --data DATA --set "evaluation.seeds=[1, 2, 3]"
+    """
+    from sltune.tuning.evaluation import start_evaluation
+
+    space = fixed_options.load(*(SMOKE if smoke else ()))
+    folder = run_name.folder(fixed_options.stem)
+    _then_report(
+        lambda: start_evaluation(space, data, folder, options.request(), options.display()), [folder.root], options
+    )
+
+
+@click.command()
+@space_options
+@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@run_name
+@search_options
+@click.option("--smoke", is_flag=True, help="One configuration and two epochs, to see that all is in place.")
+@run_options
+def tune(
+    space_options: SpaceOptions,
+    data: Path,
+    run_name: RunName,
+    search_options: SearchOptions,
+    smoke: bool,
+    options: RunOptions,
+) -> None:
+    """Search for the best configuration of a space.
+
+    Every configuration is cross-validated on the same folds and seeds, and given up early where it falls behind on
+    them. Only validation accuracy is seen; the table at the end shows the test accuracy of the best.
+
+    \b
+    sltune tune search_spaces/crops.toml --data DATA
+    sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
+    """
+    from sltune.record import RunFolder
+    from sltune.tuning.search_run import Start, start_search
+
+    space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
+    folder = run_name.folder(space_options.space_file.stem)
+    earlier = RunFolder(search_options.earlier) if search_options.earlier else None
+    start = Start(earlier, search_options.study_storage)
+    _then_report(
+        lambda: start_search(space, data, folder, options.request(), options.display(), start), [folder.root], options
+    )
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=FolderArgument)
+@click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
+@click.option("--trials", type=click.IntRange(min=1), help="A search shall have so many configurations in all.")
+@click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
+@run_options
+def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool, options: RunOptions) -> None:
+    """Go on with an interrupted run, or add configurations to a search.
+
+    \b
+    sltune resume results/RUN
+    sltune resume results/SEARCH --trials 200
+    """
+    from sltune.record import RunFolder
+    from sltune.space import load_space
+
+    folder = RunFolder(run)
+    kind = folder.info().get("kind")
+    space = load_space(folder.space_toml)
+
+    def work() -> None:
+        if kind == "tune":
+            from sltune.tuning.search_run import Continuation, resume_search
+
+            how = Continuation(trials, retry_failed)
+            resume_search(space, folder, data, options.request(folder), options.display(), how)
+        elif trials is not None:
+            raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
+        elif kind == "evaluate":
+            from sltune.tuning.evaluation import resume_evaluation
+
+            resume_evaluation(space, folder, data, options.request(folder), options.display(), retry_failed)
+        else:
+            raise DataError(f"{folder.run_json}: kind {kind!r} is not known; update sltune")
+
+    _then_report(work, [run], options)
+
+
+def print_report(
+    runs: Sequence[Path], form: Format, ddof: int = 1, published: bool = True, every: bool = False
+) -> None:
+    """Print the table of some runs; that of a single one is also written into its folder."""
+    from sltune.report.formats import render, write_report
+    from sltune.report.table import load_runs, table
+
+    result = table(load_runs(runs), ddof, published, every)
+    click.echo(render(result, form), nl=False)
+    if len(runs) == 1:
+        try:
+            write_report(runs[0], result)
+        except UsageError as error:
+            # Another's run may be read-only; the table stands on the screen all the same.
+            click.echo(f"warning: {error}", err=True)
+
+
+def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions) -> None:
+    """Do the work, and print the table of what it left, also where trials failed."""
+    try:
+        work()
+    except (SomeTrialsFailed, NothingRan):
+        print_report(runs, options.table_format)
+        raise
+    print_report(runs, options.table_format)

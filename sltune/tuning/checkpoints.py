@@ -1,0 +1,86 @@
+"""Where trials under way keep what they need to go on: in the run folder, or at a place that all nodes reach."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from sltune.errors import UsageError
+from sltune.record import RunFolder, TrialKey
+
+MINUTES = 5.0
+"""Between two checkpoints of a trial, unless the user says otherwise: the most that a death costs."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """How often a trial saves its state, and where.
+
+    minutes: at least so many between two; 0 saves after every epoch. place: a folder or URI that workers write to
+    themselves; None where the driver, which gets checkpoints through Ray, keeps them in the run folder. run: its name.
+    """
+
+    minutes: float = MINUTES
+    place: str | None = None
+    run: str = ""
+
+    def is_due(self, seconds: float) -> bool:
+        """Say whether a trial that saved its state so many seconds ago should do it again."""
+        return seconds >= 60 * self.minutes
+
+    def write(self, key: TrialKey, data: bytes) -> None:
+        """Write a checkpoint at the place, under its name at once where the file system can do that.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        system, path = self._target(key)
+        try:
+            system.create_dir(path.rpartition("/")[0])
+            with system.open_output_stream(f"{path}.part") as stream:
+                stream.write(data)
+            system.move(f"{path}.part", path)
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"--checkpoints {self.place}: {path} cannot be written: {error}") from error
+
+    def read(self, key: TrialKey) -> bytes | None:
+        """Return the checkpoint at the place; None where there is none."""
+        system, path = self._target(key)
+        try:
+            with system.open_input_stream(path) as stream:
+                data: bytes = stream.read()
+                return data
+        except (OSError, pa.ArrowException):
+            return None
+
+    def delete(self, folder: RunFolder, key: TrialKey) -> None:
+        """Drop the checkpoint of a trial that has ended."""
+        with suppress(OSError, pa.ArrowException):
+            if self.place is None:
+                folder.trial(key).checkpoint.unlink()
+            else:
+                system, path = self._target(key)
+                system.delete_file(path)
+
+    def check(self) -> None:
+        """Raise a UsageError if the place is none that can be written to from here."""
+        if self.place is not None:
+            probe = TrialKey("c0000", 0, 0)
+            probed = Checkpoints(0, self.place, f"{self.run}/.probe")
+            probed.write(probe, b"")
+            probed.delete(RunFolder(Path()), probe)
+
+    def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str]:
+        assert self.place is not None
+        try:
+            if "://" in self.place:
+                system, root = fs.FileSystem.from_uri(self.place)
+            else:
+                system, root = fs.LocalFileSystem(), str(Path(self.place).absolute())
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"--checkpoints {self.place}: is no folder or URI that Arrow opens: {error}") from error
+        return system, f"{root.rstrip('/')}/{self.run}/{key.name}.pt"

@@ -1,0 +1,193 @@
+"""What comes before the first trial: everything checked, Ray connected, the data in its object store."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from sltune import __version__
+from sltune.config import Configuration
+from sltune.errors import DataError, UsageError
+from sltune.events.folds import Split
+from sltune.events.manifest import Manifest, read_manifest
+from sltune.events.samples import Samples
+from sltune.files import write_whole
+from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.space import Space
+from sltune.tuning.campaign import Campaign, Step
+from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
+from sltune.tuning.executor import Placement, execute
+from sltune.tuning.job import Job, split_of, starting_weights
+from sltune.tuning.progress import Progress
+from sltune.tuning.trial import SharedData
+
+# What decides whether a network can be made at all; of larger products of choices a part is tried.
+SHAPING = ("network.name", "network.weights", "sampling.downsample")
+MOST_PROBES = 32
+
+
+@dataclass(frozen=True)
+class Display:
+    """Where and how progress is shown; see Progress for the modes."""
+
+    console: Console
+    mode: str
+
+    def say(self, text: str) -> None:
+        """Say what a user should know in every mode."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that trials need, checked: the data in the object store, the parts of each trial, and a place to run."""
+
+    shared: SharedData
+    splits: Mapping[Step, Split]
+    recordings: tuple[str, ...]
+    placement: Placement
+
+
+def refuse_existing(folder: RunFolder) -> None:
+    """Raise a UsageError, with the command that goes on, if there is a run in the folder."""
+    if folder.run_json.exists():
+        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
+
+
+@contextmanager
+def prepared(
+    space: Space, steps: Sequence[Step], data: Path, run: str, request: Request, most_trials: int
+) -> Iterator[Ready]:
+    """Connect, and refuse what cannot work before anything is written.
+
+    Raises:
+        UsageError: no node can run such trials, or a network cannot be made.
+        DataError: the dataset or weights cannot be read, or it has too few signers.
+    """
+    check_fraction(request.gpus_per_trial or 0)
+    checkpoints = request.checkpoints_of(run)
+    checkpoints.check()
+    manifest = read_manifest(data)
+    with connected(request, data_bytes(manifest)):
+        share = share_for(request, most_trials)
+        probes = list(islice(_probes(space), MOST_PROBES))
+        weights = _put_weights(probes, manifest)
+        tables = put_dataset(data, manifest)
+        recordings = Samples(ray.get(tables)).recordings()
+        yield Ready(
+            SharedData(tables, weights, manifest.sensor, len(manifest.classes), request.device, checkpoints),
+            {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps},
+            tuple(recording.name for recording in recordings),
+            Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
+        )
+
+
+def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
+    """Write the fold lists, and run every trial of a campaign."""
+    _export_folds(campaign.folder, ready)
+    progress = Progress(
+        display.console, display.mode, campaign.states(), campaign.progress, shows_test=campaign.shows_test
+    )
+    with progress:
+        execute(campaign, ready.shared, ready.placement, progress)
+
+
+def _probes(space: Space) -> Iterator[Configuration]:
+    """Give configurations with every network that the space can name."""
+    values = {key: domain.extremes() for key, domain in space.domains.items()}
+    shaping = [key for key in SHAPING if key in values]
+    for choice in product(*(values[key] for key in shaping)):
+        first = {key: ends[0] for key, ends in values.items()}
+        yield space.configuration(space.active({**first, **dict(zip(shaping, choice, strict=True))}))
+
+
+def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[str, Any]:
+    """Check that each network can be made, and put the weights that it starts from into the object store, by path."""
+    references = {}
+    for configuration in probes:
+        # Without weights all folds have the same network.
+        folds = range(configuration.evaluation.folds if configuration.network.weights else 1)
+        for fold in folds:
+            weights = starting_weights(configuration, fold)
+            key = TrialKey("c0000", 0, fold)
+            Job(key, configuration, manifest.sensor, len(manifest.classes), weights).network()
+            if weights is not None:
+                references[configuration.network.weights_for(fold)] = ray.put(weights)
+    return references
+
+
+def _export_folds(folder: RunFolder, ready: Ready) -> None:
+    """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
+    for (seed, fold), split in ready.splits.items():
+        training = {*split.train, *split.val}
+        lists = {"train": tuple(name for name in ready.recordings if name in training), "test": split.test}
+        if split.val:
+            lists["val"] = split.val
+        for part, names in lists.items():
+            file = folder.splits / f"seed{seed}" / f"{part}list{fold + 1}.txt"
+            write_whole(file, "".join(f"{name}\n" for name in names))
+
+
+def dataset_info(manifest: Manifest) -> DatasetInfo:
+    """Return what records say of a dataset."""
+    return DatasetInfo(
+        name=manifest.name, synthetic=manifest.synthetic, fingerprint=manifest.fingerprint, classes=manifest.classes
+    )
+
+
+def dataset_of(folder: RunFolder, moved_to: Path | None) -> tuple[Path, Manifest]:
+    """Return where the dataset of a run lies, and its manifest.
+
+    Args:
+        moved_to: where it lies now; None for where it lay when the run began.
+
+    Raises:
+        DataError: it cannot be read, or is another.
+    """
+    try:
+        facts = folder.info()["dataset"]
+        data, fingerprint = moved_to or Path(facts["path"]), facts["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder.run_json}: does not name the dataset ({error}); not written by sltune") from error
+    manifest = read_manifest(data)
+    if manifest.fingerprint != fingerprint:
+        raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
+    return data, manifest
+
+
+def facts_of(kind: str, folder: RunFolder, data: Path, manifest: Manifest, request: Request) -> dict[str, Any]:
+    """Return what ``run.json`` says of where a run came from."""
+    packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
+    return {
+        "name": folder.root.name,
+        "kind": kind,
+        "command": sys.argv,
+        "dataset": {**dataset_info(manifest).model_dump(), "path": str(data.resolve())},
+        "checkpoints": asdict(request.checkpoints_of(folder.root.name)),
+        "versions": {"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the source tree that sltune runs from; None where it is installed."""
+    root = Path(__file__).parents[2]
+    if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
+        return None
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None

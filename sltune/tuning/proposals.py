@@ -1,0 +1,115 @@
+"""Search domains as Optuna sees them: how a trial's values are drawn, and which points a grid has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+
+from sltune.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, is_idle
+from sltune.schema import Value, show
+from sltune.space import Space
+
+
+def draw(trial: Trial, space: Space) -> dict[str, Value]:
+    """Return a value for every domain that the values drawn before do not rule out.
+
+    What a trial has drawn already, it draws again.
+    """
+    values: dict[str, Value] = {}
+    for key, domain in _conditional_last(space.domains):
+        if not is_idle(domain, {**space.settings, **values}):
+            values[key] = _draw_one(trial, key, domain)
+    return values
+
+
+def recall(parameters: Mapping[str, object], space: Space) -> dict[str, Value]:
+    """Return the values that draw returned, from what Optuna has stored of them."""
+    return {key: _value_of(domain, parameters[key]) for key, domain in space.domains.items() if key in parameters}
+
+
+def distribution_of(domain: Domain) -> BaseDistribution:
+    """Return the Optuna distribution over the very values of a domain."""
+    match domain:
+        case IntDomain():
+            high = domain.low + (domain.high - domain.low) // domain.step * domain.step
+            return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
+        case FloatDomain(step=None):
+            return FloatDistribution(domain.low, domain.high, log=domain.log)
+        case FloatDomain():
+            return FloatDistribution(domain.low, _stepped(domain)[-1], step=domain.step)
+    return CategoricalDistribution([as_parameter(choice) for choice in domain.choices])
+
+
+def as_parameter(value: Value) -> bool | int | float | str:
+    """Return a value as Optuna stores it: lists, which it cannot store, become their TOML text."""
+    return show(value) if isinstance(value, tuple) else value
+
+
+def grid(space: Space) -> Iterator[dict[str, Value]]:
+    """Give every point of the space once, the last domain's values changing fastest.
+
+    A domain that other values of the point rule out has no part in it. There must be a step or choices everywhere.
+    """
+    domains = dict(_conditional_last(space.domains))
+    free = {key: domain for key, domain in domains.items() if not domain.when}
+    for point in _product(free):
+        active = {
+            key: domain
+            for key, domain in domains.items()
+            if key not in free and not is_idle(domain, {**space.settings, **point})
+        }
+        for rest in _product(active):
+            yield {**point, **rest}
+
+
+def _product(domains: Mapping[str, Domain]) -> Iterator[dict[str, Value]]:
+    for values in product(*map(_grid_values, domains.values())):
+        yield dict(zip(domains, values, strict=True))
+
+
+def _grid_values(domain: Domain) -> list[Value]:
+    match domain:
+        case ChoiceDomain():
+            return list(domain.choices)
+        case IntDomain():
+            return list(range(domain.low, domain.high + 1, domain.step))
+    return list(_stepped(domain))
+
+
+def _stepped(domain: FloatDomain) -> list[float]:
+    """Return the values of a domain with a step, in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1."""
+    assert domain.step is not None, "read_search refuses a grid over a range without a step"
+    low, high, step = (Decimal(repr(number)) for number in (domain.low, domain.high, domain.step))
+    return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
+
+
+def _conditional_last(domains: Mapping[str, Domain]) -> list[tuple[str, Domain]]:
+    """Return the domains such that each follows those that its conditions name, which have none themselves."""
+    return sorted(domains.items(), key=lambda item: bool(item[1].when))
+
+
+def _draw_one(trial: Trial, key: str, domain: Domain) -> Value:
+    match distribution_of(domain):
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(key, low, high, step=step, log=log)
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return _value_of(domain, trial.suggest_float(key, low, high, step=step, log=log))
+        case CategoricalDistribution(choices=names):
+            return _value_of(domain, trial.suggest_categorical(key, names))
+    raise AssertionError("distribution_of returns no others")
+
+
+def _value_of(domain: Domain, parameter: Any) -> Value:
+    match domain:
+        case ChoiceDomain():
+            names = [as_parameter(choice) for choice in domain.choices]
+            return domain.choices[names.index(parameter)]
+        case FloatDomain(step=float(step)):
+            return _stepped(domain)[round((float(parameter) - domain.low) / step)]
+    value: Value = parameter
+    return value

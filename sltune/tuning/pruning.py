@@ -1,0 +1,138 @@
+"""Which configurations a search gives up early: after some folds, or after some epochs of one.
+
+Everything is compared on identical (fold, seed) sets only: an easy fold is easy for all, and so decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy import stats
+
+# With fewer to compare with, half of the good ones would go by chance.
+LEAST_RIVALS = 4
+# Of a paired t-test between a configuration and the best one.
+ALPHA = 0.1
+# Successive halving keeps one in so many, and looks first after this share of the epochs.
+REDUCTION = 3
+FIRST_RUNG = 1 / 27
+# The median rule for epochs lets curves rise for this share of the epochs.
+WARM_UP = 1 / 10
+
+
+class Scores:
+    """Validation accuracies of configurations on the steps, (fold, seed), of a search."""
+
+    def __init__(self, steps: int) -> None:
+        self._places: dict[str, int] = {}
+        self._values = np.full((16, steps), np.nan)
+
+    def add(self, config_id: str, step: int, score: float) -> None:
+        """Note what a configuration reached on a step, counted from 0."""
+        place = self._places.setdefault(config_id, len(self._places))
+        if place == len(self._values):
+            self._values = np.concatenate([self._values, np.full_like(self._values, np.nan)])
+        self._values[place, step] = score
+
+    def of(self, config_id: str) -> dict[int, float]:
+        """Return a configuration's scores by step."""
+        if config_id not in self._places:
+            return {}
+        row = self._values[self._places[config_id]]
+        return {step: float(score) for step, score in enumerate(row) if not math.isnan(score)}
+
+    def best(self) -> tuple[str, float] | None:
+        """Return the configuration with the highest mean among those that have all steps, and that mean."""
+        means = self._values[: len(self._places)].mean(axis=1)
+        if np.isnan(means).all():
+            return None
+        place = int(np.nanargmax(means))
+        return list(self._places)[place], float(means[place])
+
+    def rivals(self, config_id: str, steps: list[int]) -> np.ndarray:
+        """Return the scores, one row each, of all others that have all of these steps."""
+        place = self._places.get(config_id, -1)
+        others = np.delete(self._values[: len(self._places)], place, axis=0) if place >= 0 else self._values
+        chosen: np.ndarray = others[:, steps]
+        whole: np.ndarray = chosen[~np.isnan(chosen).any(axis=1)]
+        return whole
+
+
+def below_median(scores: Scores, config_id: str) -> bool:
+    """Say whether the mean over a configuration's steps is below the median of the others' on the same steps."""
+    own = scores.of(config_id)
+    rivals = scores.rivals(config_id, list(own))
+    return len(rivals) >= LEAST_RIVALS and float(np.mean([*own.values()])) < float(np.median(rivals.mean(axis=1)))
+
+
+def worse_than_best(scores: Scores, config_id: str) -> bool:
+    """Say whether a one-sided paired t-test finds a configuration worse than the best of the others.
+
+    The best is that with the highest mean over the same steps, of which there must be two at least.
+    """
+    own = scores.of(config_id)
+    rivals = scores.rivals(config_id, list(own))
+    if len(own) < 2 or not len(rivals):
+        return False
+    differences = np.array([*own.values()]) - rivals[rivals.mean(axis=1).argmax()]
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    if mean >= 0:
+        return False
+    if deviation == 0:
+        return True
+    statistic = mean / (deviation / math.sqrt(len(differences)))
+    return bool(stats.t.cdf(statistic, len(differences) - 1) < ALPHA)
+
+
+FOLD_PRUNERS: Mapping[str, Callable[[Scores, str], bool]] = {
+    "median": below_median,
+    "paired-t": worse_than_best,
+    "none": lambda scores, config_id: False,
+}
+
+
+class Curves:
+    """Learning curves by (fold, seed): what each trial would score if it ended after an epoch.
+
+    That is the validation accuracy at the lowest validation loss so far.
+
+    Args:
+        most_epochs: the largest number of epochs that any configuration of the search has.
+    """
+
+    def __init__(self, pruner: str, most_epochs: int) -> None:
+        self._pruner = pruner
+        self._most_epochs = most_epochs
+        self._first_rung = max(1, round(most_epochs * FIRST_RUNG))
+        self._curves: defaultdict[tuple[int, int], dict[str, list[tuple[float, float]]]] = defaultdict(dict)
+
+    def add(self, step: tuple[int, int], config_id: str, epoch: int, loss: float, accuracy: float) -> None:
+        """Note an epoch, counted from 1; a trial that goes on from an earlier epoch replaces those after it."""
+        curve = self._curves[step].setdefault(config_id, [])
+        del curve[epoch - 1 :]
+        best = curve[-1] if curve else (math.inf, 0.0)
+        curve.append((loss, accuracy) if loss < best[0] else best)
+
+    def gives_up(self, step: tuple[int, int], config_id: str) -> bool:
+        """Say whether a trial should end after the epoch that was noted last."""
+        curves = self._curves[step]
+        epoch = len(curves[config_id])
+        own = curves[config_id][-1][1]
+        rivals = [curve[epoch - 1][1] for other, curve in curves.items() if other != config_id and len(curve) >= epoch]
+        if self._pruner == "median":
+            due = epoch >= self._most_epochs * WARM_UP
+            return due and len(rivals) >= LEAST_RIVALS and own < float(np.median(rivals))
+        if self._pruner == "halving":
+            # Of n that reached the rung the best n / 3 go on, rounded up, so that the first always does.
+            better = sum(score > own for score in rivals)
+            return self._is_rung(epoch) and better >= math.ceil((len(rivals) + 1) / REDUCTION)
+        return False
+
+    def _is_rung(self, epoch: int) -> bool:
+        rung = self._first_rung
+        while rung < epoch:
+            rung *= REDUCTION
+        return rung == epoch < self._most_epochs

@@ -1,0 +1,234 @@
+"""A search, from a space and a dataset to a run folder: start it, go on with it, say what it found."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from sltune.config import Configuration
+from sltune.errors import ConfigError, DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.events.manifest import read_manifest
+from sltune.files import locked, write_whole
+from sltune.record import DatasetInfo, Record, RunFolder
+from sltune.search import Search
+from sltune.space import Space
+from sltune.tuning.campaign import Candidate, steps_of, write_run_info
+from sltune.tuning.cluster import Request
+from sltune.tuning.evaluation import failures
+from sltune.tuning.preparation import (
+    Display,
+    dataset_info,
+    dataset_of,
+    facts_of,
+    prepared,
+    refuse_existing,
+    run_trials,
+)
+from sltune.tuning.searching import SearchCampaign, verdict_of
+from sltune.tuning.study import SearchStudy, open_storage, writing_study
+from sltune.tuning.winner import complete, confirmation, pareto_front, winner, write_best
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a search begins.
+
+    earlier: a run whose configurations the sampler knows from the start. study_storage: URL of a database for the
+    study; None for a journal in the run folder.
+    """
+
+    earlier: RunFolder | None = None
+    study_storage: str | None = None
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How a search goes on.
+
+    trials: how many configurations it shall have from now on; None for as many as before. retry_failed: run
+    configurations again of which a trial failed.
+    """
+
+    trials: int | None = None
+    retry_failed: bool = False
+
+
+def start_search(space: Space, data: Path, folder: RunFolder, request: Request, display: Display, start: Start) -> None:
+    """Search a space in a new run folder.
+
+    Raises:
+        ConfigError: nothing is searched.
+        UsageError, DataError, Interrupted: as start_evaluation does.
+        SomeTrialsFailed: some trials failed. NothingRan: no configuration was completed.
+    """
+    search = searched(space)
+    manifest = read_manifest(data)
+    steps = steps_of(space.evaluation)
+    refuse_existing(folder)
+    known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
+    with prepared(space, steps, data, folder.root.name, request, search.trials) as ready, locked(folder.lock):
+        refuse_existing(folder)
+        write_whole(folder.space_toml, space.to_toml())
+        with writing_study(folder.study_journal):
+            storage = open_storage(folder.study_journal, start.study_storage)
+            study = SearchStudy(storage, folder.root.name, space, search)
+            if study.trials:
+                raise UsageError(
+                    f"--study-storage {start.study_storage}: has a study of the name {folder.root.name} already"
+                )
+            for source, candidate in known:
+                values = space.active(candidate.configuration.settings())
+                study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
+            # Read anew, so that what was learned counts from the start as it does after a restart.
+            study = SearchStudy(storage, folder.root.name, space, search)
+            facts = facts_of("tune", folder, data, manifest, request)
+            study_facts = {"storage": start.study_storage, "name": folder.root.name}
+            write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
+            campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
+            run_trials(campaign, ready, display)
+    _conclude(campaign, data, display.say)
+
+
+def resume_search(
+    space: Space, folder: RunFolder, data: Path | None, request: Request, display: Display, how: Continuation
+) -> None:
+    """Go on with a search; raises as start_search does.
+
+    Args:
+        data: where the dataset lies now; None for where it lay when the run began.
+    """
+    search = searched(space)
+    data, manifest = dataset_of(folder, data)
+    with locked(folder.lock), writing_study(folder.study_journal):
+        storage, name = _storage_of(folder)
+        study = SearchStudy(storage, name, space, search)
+        if how.trials is not None and how.trials != search.trials:
+            if how.trials < study.asked:
+                raise UsageError(f"--trials {how.trials}: the search has {study.asked} configurations already")
+            search = search.model_copy(update={"trials": how.trials})
+            space = replace(space, search=search)
+            write_whole(folder.space_toml, space.to_toml())
+            study = SearchStudy(storage, name, space, search)
+        campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
+        if not campaign.finished:
+            with prepared(space, campaign.steps, data, folder.root.name, request, search.trials) as ready:
+                run_trials(campaign, ready, display)
+    _conclude(campaign, data, display.say)
+
+
+def searched(space: Space) -> Search:
+    """Return how a space is to be searched.
+
+    Raises:
+        ConfigError: nothing in it is.
+    """
+    if not space.domains:
+        hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
+        raise ConfigError(space.source, [f"nothing is searched; {hint}"])
+    return space.search or Search()
+
+
+def _storage_of(folder: RunFolder) -> tuple[BaseStorage, str]:
+    """Return where the study of a run lies, and its name there."""
+    facts = folder.info().get("study")
+    if not isinstance(facts, dict) or not isinstance(facts.get("name"), str):
+        raise DataError(f"{folder.run_json}: does not name the study; not written by sltune tune")
+    if facts.get("storage") is None and not folder.study_journal.exists():
+        raise DataError(f"{folder.study_journal}: is missing; restore it, or search in a new run")
+    return open_storage(folder.study_journal, facts.get("storage")), facts["name"]
+
+
+def _from_run(
+    earlier: RunFolder, space: Space, dataset: DatasetInfo, say: Callable[[str], None]
+) -> Iterator[tuple[str, Candidate]]:
+    """Give the configurations of a run that are points of this space, judged on the same data, folds and seeds.
+
+    Raises:
+        UsageError: there is none.
+    """
+    earlier.info()
+    steps = steps_of(space.evaluation)
+    found: dict[str, list[Record]] = {}
+    for record in earlier.records():
+        found.setdefault(record.config_id, []).append(record)
+    reasons: Counter[str] = Counter()
+    used = 0
+    for config_id, records in found.items():
+        candidate, reason = _as_candidate(config_id, records, space, dataset)
+        if candidate is None:
+            reasons[reason] += 1
+            continue
+        candidate.take(records, lambda _: False, earlier.space_toml)
+        if sum(record.status == "done" for record in candidate.records.values()) < len(steps):
+            reasons["not every trial has a result"] += 1
+            continue
+        used += 1
+        yield f"{earlier.root.name}/{config_id}", candidate
+    for reason, count in reasons.items():
+        say(f"--from {earlier.root}: {count} of {len(found)} configurations left aside: {reason}")
+    if not used:
+        raise UsageError(f"--from {earlier.root}: has no configuration that this search can learn from")
+    say(f"--from {earlier.root}: learned from {used} configurations")
+
+
+def _as_candidate(
+    config_id: str, records: list[Record], space: Space, dataset: DatasetInfo
+) -> tuple[Candidate | None, str]:
+    """Return an earlier configuration as a point of the space, or why it is none."""
+    if any(record.dataset.fingerprint != dataset.fingerprint for record in records):
+        return None, "another dataset"
+    configuration = Configuration.model_validate_json(json.dumps(records[0].config))
+    settings = configuration.settings()
+    for key, value in space.settings.items():
+        if settings[key] != value:
+            return None, f"{key} is not the same"
+    for key, value in space.active(settings).items():
+        if not space.domains[key].contains(value):
+            return None, f"{key} is not among the values searched"
+    return Candidate(config_id, configuration, steps_of(space.evaluation)), ""
+
+
+def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) -> None:
+    """Write the winner, say how to confirm it, and raise what the search's end calls for."""
+    folder = campaign.folder
+    found = complete(campaign)
+    best = winner(found, campaign.search.objectives)
+    if best is not None:
+        write_best(campaign, best)
+    if not campaign.finished:
+        raise Interrupted(f"{campaign.progress()}; go on with: sltune resume {folder.root}")
+    for line in _summary(campaign):
+        say(line)
+    failed = [record for record in campaign.records if record.status == "failed"]
+    if best is None:
+        reason = "no configuration keeps the constraints" if found else "no configuration was completed"
+        raise NothingRan("\n".join([reason, *([failures(failed, folder)] if failed else [])]))
+    if len(campaign.search.objectives) > 1:
+        front = pareto_front(found, campaign.search.objectives)
+        say("Pareto front: " + ", ".join(one.candidate.config_id for one in front))
+    say(f"best by validation: {best.candidate.config_id}, written to {folder.best_toml}")
+    say(f"confirm it with fresh seeds: {confirmation(campaign, data)}")
+    if failed:
+        raise SomeTrialsFailed(failures(failed, folder))
+
+
+def _summary(campaign: SearchCampaign) -> Iterator[str]:
+    statuses = Counter(_status(candidate) for candidate in campaign.candidates.values())
+    trained = sum(bool(record.device) for record in campaign.records)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    full = len(campaign.candidates) * len(campaign.steps)
+    yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
+    if campaign.spent:
+        more = f"go on with: sltune resume {campaign.folder.root}"
+        yield f"ended before search.trials = {campaign.search.trials}, as {campaign.spent} is spent; {more}"
+
+
+def _status(candidate: Candidate) -> str:
+    statuses = {record.status for record in candidate.records.values()}
+    return next((status for status in ("failed", "diverged", "pruned") if status in statuses), "complete")

@@ -1,0 +1,241 @@
+"""A search as a campaign: asks for configurations, gives up those that fall behind, tells what came of the others.
+
+Of a record it reads validation accuracy and synaptic operations, both measured on the validation part, and never a
+test metric.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from optuna.trial import TrialState
+
+from sltune.errors import DataError
+from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.search import Search
+from sltune.space import Space
+from sltune.tuning.campaign import Campaign, Candidate, Finished, steps_of
+from sltune.tuning.pruning import FOLD_PRUNERS, Curves, Scores
+from sltune.tuning.study import FROM, RETRY_OF, Proposal, SearchStudy, Verdict
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that a search may know of a trial: means over the validation part at the chosen epoch."""
+
+    val_accuracy: float
+    synaptic_ops: float
+
+    @classmethod
+    def of(cls, record: Record) -> Observed:
+        return cls(record.metrics["val_accuracy"], record.metrics["synaptic_ops"])
+
+
+class SearchCampaign(Campaign):
+    """The search over a run folder and its study.
+
+    Args:
+        retry_failed: run configurations again of which a trial failed earlier.
+
+    Raises:
+        DataError: records and study do not belong together.
+    """
+
+    shows_test = False
+
+    def __init__(
+        self, folder: RunFolder, dataset: DatasetInfo, space: Space, search: Search, study: SearchStudy,
+        retry_failed: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(folder, dataset, steps_of(space.evaluation))
+        self.search = search
+        self.seconds_left = search.max_hours * 3600 or float("inf")
+        self._began = time.monotonic()
+        self._space, self._study = space, study
+        self._places = {step: place for place, step in enumerate(self.steps)}
+        self._scores = Scores(len(self.steps))
+        self._curves = Curves(search.epoch_pruner, _most_epochs(space))
+        self._device_hours = 0.0
+        self._retried: dict[str, Proposal] = {}
+        self._numbers: dict[str, int] = {}
+        self._load(retry_failed)
+
+    def _load(self, retry_failed: bool) -> None:
+        """Take up where an earlier process, if any, has stopped."""
+        records: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in self.folder.records():
+            records[record.config_id].append(record)
+            self._note(record)
+            if self.search.epoch_pruner != "none":
+                self._load_curve(record.key)
+        for trial in self._study.trials.values():
+            if FROM in trial.user_attrs:
+                for step, score in trial.intermediate_values.items():
+                    self._scores.add(trial.user_attrs[FROM], step, score)
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in self._study.trials.values()}
+        for proposal, state in self._study.told():
+            again = retry_failed and state == TrialState.FAIL and proposal.config_id not in retried
+            if again:
+                self._retried[proposal.config_id] = proposal
+            candidate = self._add(proposal, records[proposal.config_id], again)
+            if not again and not candidate.ended:
+                self._abandon(candidate, complete=state == TrialState.COMPLETE)
+        for proposal in self._study.adopt():
+            self._add(proposal, records[proposal.config_id], again=False)
+        if unknown := records.keys() - self.candidates.keys():
+            raise DataError(
+                f"{self.folder.trials}: has records of {min(unknown)}, which {self.folder.study_journal.name} does not "
+                "know; restore the study, or search in a new run"
+            )
+        for candidate in list(self._open.values()):
+            self._settle(candidate)
+
+    def _add(self, proposal: Proposal, records: list[Record], again: bool) -> Candidate:
+        candidate = Candidate(proposal.config_id, self._space.configuration(proposal.values), self.steps)
+        self._numbers[candidate.config_id] = proposal.number
+        self.add(candidate, records, lambda record: again and record.status != "done")
+        return candidate
+
+    def _abandon(self, candidate: Candidate, complete: bool) -> None:
+        """Close a configuration that was told already, but of which trials have no record.
+
+        They ran when the process was killed. Of a complete one somebody has removed records, which tables will show.
+        """
+        if complete:
+            candidate.waiting.clear()
+        else:
+            reasons = [record.error for record in candidate.records.values() if record.status != "done"]
+            self._give_up(candidate, next(iter(reasons), "given up"))
+        self._open.pop(candidate.config_id, None)
+
+    def progress(self) -> str:
+        ended = len(self.candidates) - len(self._open)
+        text = f"{ended} of {self.search.trials} configurations have ended"
+        best = self._scores.best()
+        return text + (f", best {best[0]} with validation {100 * best[1]:.1f} %" if best else "")
+
+    @property
+    def finished(self) -> bool:
+        return not self._open and not self._may_ask()
+
+    @property
+    def spent(self) -> str:
+        """Which budget of hours keeps the search from further configurations; "" where none does."""
+        if self._study.asked >= self.search.trials:
+            return ""
+        if time.monotonic() - self._began >= self.seconds_left:
+            return f"search.max_hours = {self.search.max_hours:g}"
+        if self.search.max_device_hours and self._device_hours >= self.search.max_device_hours:
+            return f"search.max_device_hours = {self.search.max_device_hours:g}"
+        return ""
+
+    def _may_ask(self) -> bool:
+        return self._study.asked < self.search.trials and not self.spent and not self._study.exhausted
+
+    def _ask(self) -> Candidate | None:
+        proposal = self._study.ask() if self._may_ask() else None
+        return None if proposal is None else self._add(proposal, [], again=False)
+
+    def _write_record(self, candidate: Candidate, key: TrialKey, finished: Finished) -> Record:
+        record = super()._write_record(candidate, key, finished)
+        self._note(record)
+        return record
+
+    def _note(self, record: Record) -> None:
+        self._device_hours += device_hours(record)
+        step = self._places.get((record.seed, record.fold))
+        if record.status == "done" and step is not None:
+            self._scores.add(record.config_id, step, Observed.of(record).val_accuracy)
+
+    def _load_curve(self, key: TrialKey) -> None:
+        file = self.folder.trial(key).epochs_csv
+        if file.exists():
+            with open(file, newline="", encoding="utf-8") as handle:
+                for row in csv.DictReader(handle):
+                    self._note_epoch(key, row)
+
+    def _note_epoch(self, key: TrialKey, row: Mapping[str, Any]) -> None:
+        loss, accuracy = float(row["val_loss"]), float(row["val_accuracy"])
+        self._curves.add((key.seed, key.fold), key.config_id, int(row["epoch"]), loss, accuracy)
+
+    def _reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:
+        if self.search.epoch_pruner != "none" and not candidate.over:
+            self._note_epoch(key, row)
+            if self._curves.gives_up((key.seed, key.fold), key.config_id):
+                return f"{self.search.epoch_pruner} of learning curves, epoch {row['epoch']} of {key.name}"
+        return candidate.over
+
+    def _judge(self, candidate: Candidate) -> None:
+        if candidate.over:
+            return
+        worst = min(candidate.records.values(), key=_gravity, default=None)
+        if worst is None:
+            return
+        if worst.status == "failed":
+            self._close(candidate, TrialState.FAIL, f"{worst.key.name} failed")
+        elif worst.status == "diverged":
+            self._close(candidate, TrialState.PRUNED, f"{worst.key.name} diverged")
+        elif worst.status == "pruned":
+            self._close(candidate, TrialState.PRUNED, worst.error)
+        elif len(candidate.records) == len(self.steps):
+            self._close(candidate, TrialState.COMPLETE, "")
+        elif FOLD_PRUNERS[self.search.fold_pruner](self._scores, candidate.config_id):
+            reason = f"{self.search.fold_pruner} over folds, after {len(candidate.records)} of {len(self.steps)} trials"
+            self._close(candidate, TrialState.PRUNED, reason)
+
+    def _close(self, candidate: Candidate, state: TrialState, reason: str) -> None:
+        """Record first, tell then: what was told is never asked for again."""
+        self._give_up(candidate, reason)
+        verdict = verdict_of(candidate, state, self.search)
+        if candidate.config_id not in self._retried:
+            self._study.tell(self._numbers[candidate.config_id], verdict)
+        elif state != TrialState.FAIL:
+            proposal = self._retried[candidate.config_id]
+            self._study.tell_again(proposal.number, proposal.values, verdict)
+
+
+def verdict_of(candidate: Candidate, state: TrialState, search: Search) -> Verdict:
+    """Return what the study is told of a configuration: never anything but validation."""
+    observed = {
+        candidate.steps[key]: Observed.of(record)
+        for key, record in sorted(candidate.records.items(), key=lambda item: candidate.steps[item[0]])
+        if record.status == "done"
+    }
+    scores = {step: seen.val_accuracy for step, seen in observed.items()}
+    objectives, constraints = [], {}
+    if state == TrialState.COMPLETE:
+        objectives = [objective_of(name, list(observed.values()), search) for name in search.objectives]
+    limit = search.constraints.get("max_synaptic_ops")
+    if limit is not None and observed:
+        constraints["max_synaptic_ops"] = fmean(seen.synaptic_ops for seen in observed.values()) - limit
+    return Verdict(state, scores, objectives, constraints)
+
+
+def objective_of(name: str, observed: list[Observed], search: Search) -> float:
+    """Return what is maximised or minimised: the mean over folds and seeds, less some standard deviations (ddof 1)."""
+    values = [float(getattr(seen, name)) for seen in observed]
+    mean = fmean(values)
+    return mean if search.aggregate == "mean" else mean - search.std_weight * stdev(values)
+
+
+def device_hours(record: Record) -> float:
+    """Return the time of a trial times its share of devices: GPUs, or CPUs where it had no GPU."""
+    seconds = record.timings.get("ended", 0.0) - record.timings.get("started", 0.0)
+    return seconds / 3600 * float(record.device.get("num_gpus") or record.device.get("num_cpus") or 0.0)
+
+
+def _gravity(record: Record) -> tuple[int, str]:
+    return ("failed", "diverged", "pruned", "done").index(record.status), record.key.name
+
+
+def _most_epochs(space: Space) -> int:
+    domain = space.domains.get("training.epochs")
+    if domain is None:
+        return int(space.settings["training.epochs"])  # type: ignore[arg-type]
+    return max(map(int, domain.extremes()))  # type: ignore[arg-type]

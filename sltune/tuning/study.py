@@ -1,0 +1,244 @@
+"""The Optuna study of a search: proposes configurations, remembers what came of them, survives any kill."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from sltune.domains import Domain
+from sltune.errors import DataError, UsageError
+from sltune.schema import Value
+from sltune.search import Search
+from sltune.space import Space
+from sltune.tuning.proposals import as_parameter, distribution_of, draw, grid, recall
+
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
+
+RETRY_OF, FROM = "retry_of", "from"
+"""User attributes of trials that no sampler proposed: a configuration tried again, or one of an earlier run."""
+
+# The sampler warns of what it does by design: searches with conditions, fixed values.
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning, module="optuna")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try. number: Optuna's number of the trial. values: what was drawn for the domains."""
+
+    number: int
+    values: Mapping[str, Value]
+
+    @property
+    def config_id(self) -> str:
+        return config_id(self.number)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a configuration.
+
+    scores: validation accuracy by the number of the step. objectives: one value each, only where complete.
+    constraints: values that must not exceed 0.
+    """
+
+    state: TrialState
+    scores: Mapping[int, float]
+    objectives: Sequence[float] = ()
+    constraints: Mapping[str, float] | None = None
+
+
+def config_id(number: int) -> str:
+    """Return what a configuration is called in file names and tables."""
+    return f"c{number:04d}"
+
+
+class SearchStudy:
+    """Asks and tells; every proposal is a function of (search.seed, number of the ask, what was told before)."""
+
+    def __init__(self, storage: BaseStorage, name: str, space: Space, search: Search) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space, self._search = space, search
+        directions = [DIRECTIONS[objective] for objective in search.objectives]
+        self._study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True, sampler=RandomSampler(0)
+        )
+        self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in self._study.get_trials(deepcopy=False)}
+        """What the storage held when the study was opened."""
+        self._own = [trial for trial in self.trials.values() if not trial.user_attrs.keys() & {RETRY_OF, FROM}]
+        self.asked = len(self._own)
+        """How many configurations have been proposed; copies and those of earlier runs are not counted."""
+        self._open: dict[int, Trial] = {}
+        self._points = (point for point in grid(space) if point not in space.first)
+        self._grid: list[Mapping[str, Value]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a grid has no more points to propose."""
+        return self._search.sampler == "grid" and self._wanted(self.asked) is None
+
+    def told(self) -> Iterator[tuple[Proposal, TrialState]]:
+        """Give the proposals that ended before the study was opened."""
+        for trial in self._own:
+            if trial.state.is_finished():
+                yield Proposal(trial.number, recall(trial.params, self._space)), trial.state
+
+    def adopt(self) -> Iterator[Proposal]:
+        """Give the proposals that a killed process has left open, with the very values that it drew."""
+        for place, trial in enumerate(self._own):
+            if not trial.state.is_finished():
+                self._study.sampler = self._sampler(trial.number, place)
+                with _quiet():
+                    yield self._begin(Trial(self._study, trial._trial_id))
+
+    def ask(self) -> Proposal | None:
+        """Return another proposal; None when a grid has no more points."""
+        if self.exhausted:
+            return None
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = self._sampler(number, self.asked)
+        with _quiet():
+            proposal = self._begin(self._study.ask())
+        self.asked += 1
+        return proposal
+
+    def _begin(self, trial: Trial) -> Proposal:
+        proposal = Proposal(trial.number, draw(trial, self._space))
+        self._open[trial.number] = trial
+        return proposal
+
+    def tell(self, number: int, verdict: Verdict) -> None:
+        """End a proposal. What it has reported is kept with it whatever the state."""
+        trial = self._open.pop(number)
+        # A process that died within this very function may have left some of it.
+        told = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        if len(self._search.objectives) == 1:
+            for step, score in verdict.scores.items():
+                if step not in told:
+                    trial.report(score, step)
+        for name, value in (verdict.constraints or {}).items():
+            if name not in trial.constraints:
+                trial.set_constraint(name, value)
+        values = list(verdict.objectives) if verdict.state == TrialState.COMPLETE else None
+        with _quiet():
+            self._study.tell(trial, values, verdict.state)
+
+    def tell_again(self, number: int, values: Mapping[str, Value], verdict: Verdict) -> None:
+        """Add a copy of a proposal that was told before and has ended otherwise since."""
+        self._add(values, verdict, {RETRY_OF: config_id(number)})
+
+    def learn(self, source: str, values: Mapping[str, Value], verdict: Verdict) -> None:
+        """Add a configuration of an earlier run; source says of which."""
+        self._add(values, verdict, {FROM: source})
+
+    def _add(self, values: Mapping[str, Value], verdict: Verdict, attributes: Mapping[str, str]) -> None:
+        domains = {key: self._space.domains[key] for key in values}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=verdict.state,
+                values=list(verdict.objectives),
+                params={key: as_parameter(value) for key, value in values.items()},
+                distributions={key: distribution_of(domain) for key, domain in domains.items()},
+                user_attrs=dict(attributes),
+                intermediate_values=dict(verdict.scores) if len(self._search.objectives) == 1 else {},
+                constraints=dict(verdict.constraints) if verdict.constraints else None,
+            )
+        )
+
+    def _wanted(self, place: int) -> Mapping[str, Value] | None:
+        """Return the values that the space prescribes for an ask: those to try first, then the points of a grid."""
+        if place < len(self._space.first):
+            return self._space.first[place]
+        if self._search.sampler != "grid":
+            return {}
+        index = place - len(self._space.first)
+        self._grid += islice(self._points, max(0, index + 1 - len(self._grid)))
+        return self._grid[index] if index < len(self._grid) else None
+
+    def _sampler(self, number: int, place: int) -> BaseSampler:
+        """Return the sampler for one ask; a new one each time, as one seed would propose the same after a restart."""
+        seed = int(np.random.SeedSequence([self._search.seed, number]).generate_state(1)[0])
+        wanted = self._wanted(place) or {}
+        with _quiet():
+            sampler = _SAMPLERS[self._search.sampler](seed, self._space.domains)
+            if not wanted:
+                return sampler
+            return PartialFixedSampler({key: as_parameter(value) for key, value in wanted.items()}, sampler)
+
+
+def _tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # Groups let values that are searched under conditions be drawn jointly, too.
+    return TPESampler(seed=seed, group=any(domain.when for domain in domains.values()))
+
+
+_SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
+    "tpe": _tpe,
+    "random": lambda seed, domains: RandomSampler(seed),
+    "grid": lambda seed, domains: RandomSampler(seed),
+    "cmaes": lambda seed, domains: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "gp": lambda seed, domains: GPSampler(seed=seed, warn_independent_sampling=False),
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from warning of experimental features, which we use on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def open_storage(journal: Path, url: str | None = None) -> BaseStorage:
+    """Return the storage at a URL, or the journal; call it only with the run's lock.
+
+    Raises:
+        UsageError: the storage cannot be opened.
+        DataError: the journal is broken elsewhere than at its end.
+    """
+    if url is not None:
+        try:
+            return optuna.storages.RDBStorage(url)
+        except Exception as error:
+            raise UsageError(f"--study-storage {url}: cannot be opened: {error}") from error
+    try:
+        _mend_journal(journal)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except OSError as error:
+        raise UsageError(f"{journal}: cannot be written: {error.strerror}") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{journal}: is broken: {error}; restore it, or search in a new run") from error
+
+
+def _mend_journal(journal: Path) -> None:
+    """Cut off a line that was being written when the process died, and drop the lock that it held.
+
+    Optuna would append to such a line, which makes it unreadable for good, and wait for such a lock.
+    """
+    with suppress(FileNotFoundError):
+        Path(f"{journal}.lock").unlink()
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return
+    with open(journal, "r+b") as handle:
+        content = handle.read()
+        handle.truncate(content.rfind(b"\n") + 1)
+
+
+@contextmanager
+def writing_study(journal: Path) -> Iterator[None]:
+    """Turn a journal that cannot be written into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{journal}: cannot be written: {error.strerror or error}") from error

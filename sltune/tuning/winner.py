@@ -1,0 +1,106 @@
+"""What a search has found: the best configuration by validation, the Pareto front, and how to confirm it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from sltune.config import Configuration
+from sltune.errors import UsageError
+from sltune.files import write_whole
+from sltune.record import RunFolder
+from sltune.space import Space, load_space
+from sltune.tuning.campaign import Candidate, write_run_info
+from sltune.tuning.searching import SearchCampaign, verdict_of
+from sltune.tuning.study import DIRECTIONS
+
+# Fewer seeds than these say little of how sure a result is.
+CONFIRMING_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Complete:
+    """A configuration of which every trial has a result. excess: by how much it breaks its constraints; ≤ 0 if not."""
+
+    candidate: Candidate
+    objectives: tuple[float, ...]
+    excess: float
+
+    @property
+    def feasible(self) -> bool:
+        return self.excess <= 0
+
+
+def complete(campaign: SearchCampaign) -> list[Complete]:
+    """Return the configurations that have all their results, in the order in which they were proposed."""
+    found = []
+    for candidate in campaign.candidates.values():
+        done = sum(record.status == "done" for record in candidate.records.values())
+        if done == len(campaign.steps):
+            verdict = verdict_of(candidate, TrialState.COMPLETE, campaign.search)
+            excess = max((verdict.constraints or {}).values(), default=0.0)
+            found.append(Complete(candidate, tuple(verdict.objectives), excess))
+    return found
+
+
+def winner(found: Sequence[Complete], objectives: Sequence[str]) -> Complete | None:
+    """Return the best by validation accuracy of those that keep the constraints; the first of equals."""
+    place = objectives.index("val_accuracy")
+    return max((one for one in found if one.feasible), key=lambda one: one.objectives[place], default=None)
+
+
+def pareto_front(found: Sequence[Complete], objectives: Sequence[str]) -> list[Complete]:
+    """Return those that no other beats in one objective without losing in another."""
+    signs = [1 if DIRECTIONS[name] == "maximize" else -1 for name in objectives]
+    points = [(one, [sign * value for sign, value in zip(signs, one.objectives, strict=True)]) for one in found]
+    feasible = [(one, point) for one, point in points if one.feasible]
+
+    def dominates(a: list[float], b: list[float]) -> bool:
+        return a != b and all(x >= y for x, y in zip(a, b, strict=True))
+
+    return [one for one, point in feasible if not any(dominates(other, point) for _, other in feasible)]
+
+
+def write_best(campaign: SearchCampaign, best: Complete) -> None:
+    """Write the winner as a space file in which nothing is searched, and its name where reports look for it."""
+    accuracy = 100 * best.objectives[campaign.search.objectives.index("val_accuracy")]
+    head = (
+        f"# {best.candidate.config_id} of the search {campaign.folder.root.name}: validation accuracy "
+        f"{accuracy:.2f} %, the best of {len(campaign.candidates)} configurations.\n"
+        "# It was selected for that number, which therefore flatters it; see the test accuracy, and fresh seeds.\n\n"
+    )
+    write_whole(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
+    write_run_info(campaign.folder, {**campaign.folder.info(), "best": best.candidate.config_id})
+
+
+def confirmation(campaign: SearchCampaign, data: Path) -> str:
+    """Return the command that evaluates the winner with seeds that the search has never used."""
+    used = {seed for seed, _ in campaign.steps}
+    wanted = max(CONFIRMING_SEEDS, len(used))
+    fresh = [seed for seed in range(max(used) + wanted + 1) if seed not in used][:wanted]
+    seeds = f"evaluation.seeds={fresh}"
+    return shlex.join(["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds])
+
+
+def configuration_of(folder: RunFolder, trial: str = "") -> Space:
+    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, else the best.
+
+    Raises:
+        UsageError: the run has no such configuration yet.
+    """
+    folder.info()
+    if not trial:
+        file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
+        space = load_space(file)
+        if space.domains:
+            raise UsageError(f"{folder.root}: its search has no best configuration yet; name one: {folder.root}/c0000")
+        return space
+    for record in folder.records():
+        if trial in (record.config_id, record.key.name):
+            return Space.of(Configuration.model_validate_json(json.dumps(record.config)))
+    raise UsageError(f"{folder.root}: has no record of {trial}")
