@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import mean, stdev
 from typing import Any
 
 from optuna.trial import TrialState
@@ -79,21 +79,25 @@ class SearchCampaign(Campaign):
                 for step, score in trial.intermediate_values.items():
                     self._scores.add(trial.user_attrs[FROM], step, score)
         retried = {trial.user_attrs.get(RETRY_OF) for trial in self._study.trials.values()}
+        undecided = []
         for proposal, state in self._study.told():
             again = retry_failed and state == TrialState.FAIL and proposal.config_id not in retried
             if again:
                 self._retried[proposal.config_id] = proposal
             candidate = self._add(proposal, records[proposal.config_id], again)
-            if not again and not candidate.ended:
+            if again:
+                undecided.append(candidate)
+            elif not candidate.ended:
                 self._abandon(candidate, complete=state == TrialState.COMPLETE)
         for proposal in self._study.adopt():
-            self._add(proposal, records[proposal.config_id], again=False)
+            undecided.append(self._add(proposal, records[proposal.config_id], again=False))
         if unknown := records.keys() - self.candidates.keys():
             raise DataError(
                 f"{self.folder.trials}: has records of {min(unknown)}, which {self.folder.study_journal.name} does not "
                 "know; restore the study, or search in a new run"
             )
-        for candidate in list(self._open.values()):
+        # Also those with all their records: the process may have died before it told of them.
+        for candidate in undecided:
             self._settle(candidate)
 
     def _add(self, proposal: Proposal, records: list[Record], again: bool) -> Candidate:
@@ -213,15 +217,16 @@ def verdict_of(candidate: Candidate, state: TrialState, search: Search) -> Verdi
         objectives = [objective_of(name, list(observed.values()), search) for name in search.objectives]
     limit = search.constraints.get("max_synaptic_ops")
     if limit is not None and observed:
-        constraints["max_synaptic_ops"] = fmean(seen.synaptic_ops for seen in observed.values()) - limit
+        constraints["max_synaptic_ops"] = mean(seen.synaptic_ops for seen in observed.values()) - limit
     return Verdict(state, scores, objectives, constraints)
 
 
 def objective_of(name: str, observed: list[Observed], search: Search) -> float:
     """Return what is maximised or minimised: the mean over folds and seeds, less some standard deviations (ddof 1)."""
     values = [float(getattr(seen, name)) for seen in observed]
-    mean = fmean(values)
-    return mean if search.aggregate == "mean" else mean - search.std_weight * stdev(values)
+    # statistics.mean is exact up to one rounding.
+    middle = mean(values)
+    return middle if search.aggregate == "mean" else middle - search.std_weight * stdev(values)
 
 
 def device_hours(record: Record) -> float:

@@ -100,7 +100,9 @@ class SearchStudy:
             if not trial.state.is_finished():
                 self._study.sampler = self._sampler(trial.number, place)
                 with _quiet():
-                    yield self._begin(Trial(self._study, trial._trial_id))
+                    adopted = Trial(self._study, trial._trial_id)
+                    self._skip_drawn(adopted, trial)
+                    yield self._begin(adopted)
 
     def ask(self) -> Proposal | None:
         """Return another proposal; None when a grid has no more points."""
@@ -112,6 +114,12 @@ class SearchStudy:
             proposal = self._begin(self._study.ask())
         self.asked += 1
         return proposal
+
+    def _skip_drawn(self, adopted: Trial, trial: FrozenTrial) -> None:
+        """Bring the sampler to where it was after the values that a killed process had drawn of an ask."""
+        for name, distribution in trial.distributions.items():
+            if name not in adopted.relative_params and not distribution.single():
+                self._study.sampler.sample_independent(self._study, trial, name, distribution)
 
     def _begin(self, trial: Trial) -> Proposal:
         proposal = Proposal(trial.number, draw(trial, self._space))

@@ -1,0 +1,97 @@
+"""Searches without Ray: a made-up landscape instead of training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from sltune.config import Configuration
+from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.space import Space, parse_space
+from sltune.tuning.campaign import Finished
+from sltune.tuning.searching import SearchCampaign
+from sltune.tuning.study import SearchStudy, open_storage
+
+DATASET = DatasetInfo(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
+FOLD_EFFECTS = (0.0, 0.12, -0.15, 0.05, -0.02)
+
+Trainer = Callable[[Configuration, TrialKey], Finished]
+
+
+def space(search: str = "", folds: int = 4, seeds: str = "[0]", domains: str = "") -> Space:
+    """A space of two searched values; search: lines of its table [search]."""
+    text = f"""
+        [neuron]
+        decay = {{ low = 0.0, high = 1.0 }}
+        v_threshold = {{ low = 0.1, high = 0.9, step = 0.1 }}
+        {domains}
+        [evaluation]
+        folds = {folds}
+        seeds = {seeds}
+        [search]
+        {search}
+    """
+    return parse_space(text, "hills.toml")
+
+
+def hills(configuration: Configuration, key: TrialKey) -> Finished:
+    """Accuracy with one summit at decay 0.3, easy and hard folds, and noise that belongs to configuration and trial."""
+    neuron = configuration.neuron
+    noise = np.random.default_rng([key.fold, key.seed, int(1e9 * neuron.decay), int(10 * neuron.v_threshold)])
+    value = 0.7 - 0.4 * (neuron.decay - 0.3) ** 2 - 0.1 * abs(neuron.v_threshold - 0.5)
+    return done(value + FOLD_EFFECTS[key.fold] + 0.01 * float(noise.normal()), 1000 * neuron.v_threshold)
+
+
+def done(val_accuracy: float, synaptic_ops: float = 1.0, test_accuracy: float = 0.5) -> Finished:
+    """What a trained trial reports."""
+    metrics = {"val_accuracy": val_accuracy, "synaptic_ops": synaptic_ops, "test_accuracy": test_accuracy}
+    return Finished(
+        "done", metrics=metrics, weights=b"w", timings={"started": 0.0, "ended": 3600.0}, device={"num_cpus": 1}
+    )
+
+
+def search(root: Path, space: Space, storage: BaseStorage | None = None, retry_failed: bool = False) -> SearchCampaign:
+    """Begin a search in a folder, or go on with it."""
+    assert space.search is not None
+    folder = RunFolder(root)
+    storage = storage or open_storage(folder.study_journal)
+    study = SearchStudy(storage, "hills", space, space.search)
+    return SearchCampaign(folder, DATASET, space, space.search, study, retry_failed)
+
+
+def run(campaign: SearchCampaign, train: Trainer = hills, slots: int = 1, seed: int = 0, epochs: int = 0) -> list[str]:
+    """Run a search to its end, some trials at a time, which end in random order; return the trials as handed out.
+
+    epochs: how many each reports before it ends; accuracies rise evenly to the last one's.
+    """
+    order, running, names = random.Random(seed), list[tuple[TrialKey, Configuration]](), list[str]()
+    while not campaign.finished:
+        while len(running) < slots and (trial := campaign.next_trial()) is not None:
+            running.append((trial.key, trial.configuration))
+            names.append(trial.key.name)
+        if not running:
+            break
+        key, configuration = running.pop(order.randrange(len(running)))
+        finished, reason = train(configuration, key), campaign.candidates[key.config_id].over
+        for epoch in range(1, epochs + 1):
+            accuracy = finished.metrics.get("val_accuracy", 0.0) * epoch / epochs
+            reason = reason or campaign.add_epoch(
+                key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy}
+            )
+        campaign.finish(key, Finished("pruned", reason) if reason else finished)
+    return names
+
+
+def trials(campaign: SearchCampaign) -> list[FrozenTrial]:
+    """Return what Optuna knows."""
+    return campaign._study._study.get_trials()
+
+
+def told(campaign: SearchCampaign) -> list[tuple[object, ...]]:
+    """Return what Optuna knows, without times."""
+    return [(t.number, t.state.name, t.params, t.values, t.intermediate_values, t.user_attrs) for t in trials(campaign)]

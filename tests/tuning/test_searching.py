@@ -1,0 +1,351 @@
+"""A search without Ray: what it hands out, gives up and tells, also when it is killed at any write."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import shutil
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.storages import InMemoryStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sltune.config import Configuration
+from sltune.errors import DataError
+from sltune.files import write_whole
+from sltune.record import Record, RunFolder, TrialKey
+from sltune.space import Space
+from sltune.tuning import campaign as campaign_module
+from sltune.tuning.campaign import Finished
+from tests.tuning.searches import done, hills, run, search, space, told, trials
+
+
+def records(root: Path) -> dict[str, tuple[str, dict[str, Any], str]]:
+    return {r.key.name: (r.status, r.metrics, r.error) for r in RunFolder(root).records()}
+
+
+def by_configuration(root: Path) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in RunFolder(root).records():
+        found.setdefault(record.config_id, []).append(record)
+    return found
+
+
+def test_one_trial_at_a_time_finishes_a_configuration_before_the_next_is_asked_for(tmp_path: Path) -> None:
+    names = run(search(tmp_path, space("trials = 2\nfold_pruner = 'none'", folds=2, seeds="[0, 7]")))
+    steps = ["f0-s0", "f1-s0", "f0-s7", "f1-s7"]
+    assert names == [f"{config}-{step}" for config in ("c0000", "c0001") for step in steps]
+
+
+def test_free_places_go_to_further_configurations_and_then_to_further_folds(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 3", folds=2))
+    out = [campaign.next_trial() for _ in range(7)]
+    assert [trial.key.name if trial else None for trial in out] == [
+        *("c0000-f0-s0", "c0001-f0-s0", "c0002-f0-s0", "c0000-f1-s0", "c0001-f1-s0", "c0002-f1-s0"),
+        None,
+    ]
+    assert not campaign.finished
+
+
+@pytest.mark.parametrize("pruner", ["median", "paired-t", "none"])
+def test_every_trial_has_one_record_and_the_study_agrees_with_them(tmp_path: Path, pruner: str) -> None:
+    made = space(f"trials = 24\nfold_pruner = '{pruner}'\nsampler = 'random'", folds=5)
+    campaign = search(tmp_path, made)
+    names = run(campaign, slots=4)
+    assert len(set(names)) == len(names)
+    found = by_configuration(tmp_path)
+    assert sorted(found) == [f"c{number:04d}" for number in range(24)]
+    for trial, (config_id, own) in zip(trials(campaign), sorted(found.items()), strict=True):
+        assert [record.fold for record in own] == [0, 1, 2, 3, 4]
+        statuses = {record.status for record in own}
+        assert trial.state.name == ("COMPLETE" if statuses == {"done"} else "PRUNED"), config_id
+        assert trial.intermediate_values == {r.fold: r.metrics["val_accuracy"] for r in own if r.status == "done"}
+    states = Counter(trial.state.name for trial in trials(campaign))
+    assert (states["PRUNED"] == 0) == (pruner == "none")
+    assert states["COMPLETE"] >= 2
+
+
+def test_the_objective_is_the_mean_of_the_validation_records_to_the_last_digit(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 12\nfold_pruner = 'none'", folds=5))
+    run(campaign, slots=3)
+    for trial, own in zip(trials(campaign), by_configuration(tmp_path).values(), strict=True):
+        # In exact arithmetic, rounded once at the end.
+        exact = sum(Fraction(record.metrics["val_accuracy"]) for record in own) / 5
+        assert trial.value == float(exact)
+
+
+def test_mean_std_takes_standard_deviations_off_the_mean(tmp_path: Path) -> None:
+    made = space("trials = 1\naggregate = 'mean-std'\nstd_weight = 2.0", folds=2)
+    campaign = search(tmp_path, made)
+    run(campaign, lambda _, key: done([0.5, 0.7][key.fold]))
+    # Mean 0.6, standard deviation (ddof 1) 0.1·√2.
+    assert trials(campaign)[0].value == pytest.approx(0.6 - 2 * 0.1 * 2**0.5)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.sampled_from(["tpe", "random"]), st.integers(1, 3))
+def test_test_metrics_cannot_influence_any_proposal(
+    tmp_path_factory: pytest.TempPathFactory, accuracies: list[float], sampler: str, slots: int
+) -> None:
+    def with_test(configuration: Configuration, key: TrialKey) -> Finished:
+        finished = hills(configuration, key)
+        number = int(1e6 * configuration.neuron.decay) + key.fold
+        test = {"test_accuracy": accuracies[number % len(accuracies)], "test_loss": float(number), "confusion": [[1]]}
+        return dataclasses.replace(finished, metrics={**finished.metrics, **test})
+
+    made = space(f"trials = 14\nsampler = '{sampler}'", folds=3)
+    plain = search(tmp_path_factory.mktemp("plain"), made, InMemoryStorage())
+    changed = search(tmp_path_factory.mktemp("changed"), made, InMemoryStorage())
+    assert run(plain, hills, slots) == run(changed, with_test, slots)
+    assert told(plain) == told(changed)
+
+
+class _Killed(BaseException):
+    """Ends the process, as it were: nothing in between may catch it."""
+
+
+def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
+    """Die at a write of a file, before it, or at an append to the journal, in the middle of it."""
+    count = iter(range(10**9))
+    append = JournalFileBackend.append_logs
+
+    def dying_write(file: Path, content: str | bytes) -> None:
+        if next(count) == write:
+            raise _Killed
+        write_whole(file, content)
+
+    def dying_append(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        if next(count) == write:
+            if torn:
+                with open(self._file_path, "ab") as journal:
+                    journal.write(b'{"op_code":5,"wor')
+            raise _Killed
+        append(self, logs)
+
+    monkeypatch.setattr(campaign_module, "write_whole", dying_write)
+    monkeypatch.setattr(JournalFileBackend, "append_logs", dying_append)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ("fold_pruner = 'median'", 0),
+        ("epoch_pruner = 'median'\nfold_pruner = 'none'", 3),
+        ("epoch_pruner = 'halving'\nfold_pruner = 'paired-t'", 3),
+    ],
+)
+def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, epochs: int
+) -> None:
+    made = space(f"trials = 9\n{settings}", folds=3, domains="[training]\nepochs = 4")
+
+    def train(configuration: Configuration, key: TrialKey) -> Finished:
+        if configuration.neuron.decay > 0.95:
+            return Finished("diverged", "the loss is nan")
+        return hills(configuration, key)
+
+    undisturbed = search(tmp_path / "undisturbed", made)
+    run(undisturbed, train, epochs=epochs)
+    expected, states = records(tmp_path / "undisturbed"), told(undisturbed)
+    assert {status for status, *_ in expected.values()} >= {"done", "pruned"}
+    assert any("learning curves" in error for *_, error in expected.values()) == bool(epochs)
+
+    writes = 0
+    while True:
+        root = tmp_path / "killed"
+        with monkeypatch.context() as patch:
+            _killed_at(patch, writes, torn=writes % 2 == 0)
+            try:
+                run(search(root, made), train, epochs=epochs)
+                break
+            except _Killed:
+                pass
+        resumed = search(root, made)
+        run(resumed, train, epochs=epochs)
+        assert told(resumed) == states, f"killed at write {writes}"
+        assert records(root) == expected, f"killed at write {writes}"
+        shutil.rmtree(root)
+        writes += 1
+    assert writes > 60
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["median", "paired-t", "none"]), st.integers(2, 6))
+def test_with_several_trials_at_a_time_and_kills_in_between_records_are_whole_and_consistent(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, pruner: str, slots: int
+) -> None:
+    root = tmp_path_factory.mktemp("run")
+    made = space(f"trials = 8\nfold_pruner = '{pruner}'\nsampler = 'random'", folds=3)
+    rng = random.Random(seed)
+    finished: Counter[str] = Counter()
+    for life in range(50):
+        campaign = search(root, made)
+        left = [rng.randrange(1, 12)]
+
+        def train(configuration: Configuration, key: TrialKey, left: list[int] = left) -> Finished:
+            left[0] -= 1
+            if left[0] < 0:
+                raise _Killed
+            finished[key.name] += 1
+            return hills(configuration, key)
+
+        try:
+            run(campaign, train, slots, seed + life)
+            break
+        except _Killed:
+            continue
+    found = by_configuration(root)
+    assert sorted(found) == [f"c{number:04d}" for number in range(8)]
+    assert all(len(own) == 3 for own in found.values())
+    # No trial that was recorded is trained again.
+    assert set(finished.values()) == {1}
+    for trial in trials(search(root, made)):
+        own = {record.fold: record for record in found[f"c{trial.number:04d}"]}
+        complete = all(record.status == "done" for record in own.values())
+        assert trial.state.name == ("COMPLETE" if complete else "PRUNED")
+
+
+def failing(configuration: Configuration, key: TrialKey) -> Finished:
+    return Finished("failed", "out of luck") if key.name == "c0001-f1-s0" else hills(configuration, key)
+
+
+def test_a_configuration_of_which_a_trial_failed_is_told_as_failed_and_never_averaged(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 3\nfold_pruner = 'none'", folds=3))
+    names = run(campaign, failing)
+    assert "c0001-f2-s0" not in names
+    assert [trial.state.name for trial in trials(campaign)] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials(campaign)[1].values is None
+    own = by_configuration(tmp_path)["c0001"]
+    assert [(r.status, r.error) for r in own] == [
+        ("done", ""),
+        ("failed", "out of luck"),
+        ("pruned", "c0001-f1-s0 failed"),
+    ]
+
+
+def test_a_failed_configuration_can_be_tried_again_and_the_sampler_learns_of_it(tmp_path: Path) -> None:
+    made = space("trials = 3\nfold_pruner = 'none'", folds=3)
+    run(search(tmp_path, made), failing)
+    assert run(search(tmp_path, made)) == []
+
+    again = search(tmp_path, made, retry_failed=True)
+    assert run(again) == ["c0001-f1-s0", "c0001-f2-s0"]
+    copy = trials(again)[3]
+    assert (copy.state.name, copy.user_attrs, copy.params) == (
+        "COMPLETE",
+        {"retry_of": "c0001"},
+        trials(again)[1].params,
+    )
+    folder = RunFolder(tmp_path).trial(TrialKey("c0001", 0, 1))
+    assert {file.name for file in folder.path.glob("record*")} == {"record.json", "record.1.json"}
+    assert {record.status for record in by_configuration(tmp_path)["c0001"]} == {"done"}
+    # Once is enough, and more configurations can follow.
+    assert run(search(tmp_path, made, retry_failed=True)) == []
+    assert made.search is not None
+    more = dataclasses.replace(made, search=made.search.model_copy(update={"trials": 4}))
+    assert {name[:5] for name in run(search(tmp_path, more))} == {"c0004"}
+
+
+def test_a_retry_that_is_killed_can_be_tried_again(tmp_path: Path) -> None:
+    made = space("trials = 3\nfold_pruner = 'none'", folds=3)
+    run(search(tmp_path, made), failing)
+
+    def die(configuration: Configuration, key: TrialKey) -> Finished:
+        if key.fold == 2:
+            raise _Killed
+        return hills(configuration, key)
+
+    with pytest.raises(_Killed):
+        run(search(tmp_path, made, retry_failed=True), die)
+    assert run(search(tmp_path, made)) == []
+    again = search(tmp_path, made, retry_failed=True)
+    assert run(again) == ["c0001-f2-s0"]
+    assert trials(again)[3].user_attrs == {"retry_of": "c0001"}
+
+
+def test_a_configuration_that_diverged_is_pruned_after_what_it_has_reached(tmp_path: Path) -> None:
+    def train(configuration: Configuration, key: TrialKey) -> Finished:
+        diverges = key.name == "c0000-f1-s0"
+        return Finished("diverged", "the loss of batch 3 is nan") if diverges else hills(configuration, key)
+
+    campaign = search(tmp_path, space("trials = 1", folds=3))
+    run(campaign, train)
+    (trial,) = trials(campaign)
+    assert trial.state.name == "PRUNED"
+    assert list(trial.intermediate_values) == [0]
+    assert [record.status for record in RunFolder(tmp_path).records()] == ["done", "diverged", "pruned"]
+
+
+def test_trials_can_be_added_to_a_finished_search_and_are_those_of_a_longer_one(tmp_path: Path) -> None:
+    run(search(tmp_path / "short", space("trials = 12")))
+    grown = search(tmp_path / "short", space("trials = 20"))
+    run(grown)
+    whole = search(tmp_path / "long", space("trials = 20"))
+    run(whole)
+    assert told(grown) == told(whole)
+
+
+def test_budgets_of_hours_end_the_asking_but_not_what_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every trial takes an hour of one CPU.
+    campaign = search(tmp_path / "device", space("trials = 10\nmax_device_hours = 5\nfold_pruner = 'none'", folds=3))
+    assert len(run(campaign)) == 6
+    assert campaign.finished
+    assert campaign.spent == "search.max_device_hours = 5"
+    # What was used before counts after a restart.
+    assert run(search(tmp_path / "device", space("trials = 10\nmax_device_hours = 5", folds=3))) == []
+
+    clock = iter(range(0, 10**6, 600))
+    monkeypatch.setattr("sltune.tuning.searching.time.monotonic", lambda: float(next(clock)))
+    timed = search(tmp_path / "wall", space("trials = 10\nmax_hours = 2\nfold_pruner = 'none'", folds=3))
+    assert 0 < len(run(timed)) < 30
+    assert timed.spent == "search.max_hours = 2"
+    assert all(len(own) == 3 for own in by_configuration(tmp_path / "wall").values())
+
+
+def test_constraints_and_a_second_objective_reach_the_study(tmp_path: Path) -> None:
+    both = 'objectives = ["val_accuracy", "synaptic_ops"]\nconstraints = { max_synaptic_ops = 500 }\ntrials = 16'
+    campaign = search(tmp_path, space(both, folds=2))
+    run(campaign)
+    for trial, own in zip(trials(campaign), by_configuration(tmp_path).values(), strict=True):
+        operations = own[0].metrics["synaptic_ops"]
+        assert trial.values == [pytest.approx(sum(r.metrics["val_accuracy"] for r in own) / 2), operations]
+        assert trial.constraints == {"max_synaptic_ops": operations - 500}
+
+
+def test_a_study_and_records_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    made = space("trials = 2")
+    run(search(tmp_path, made))
+    (tmp_path / "study.journal").unlink()
+    with pytest.raises(DataError, match=r"has records of c0000, which study\.journal does not know"):
+        search(tmp_path, made)
+
+
+def test_a_search_over_another_space_is_refused_once_its_records_disagree(tmp_path: Path) -> None:
+    run(search(tmp_path, space("trials = 2")))
+    changed: Space = space("trials = 2", domains="[training]\nepochs = 3")
+    with pytest.raises(DataError, match=r"space\.toml: is not the configuration of the record of c0000-f0-s0"):
+        search(tmp_path, changed)
+
+
+def test_records_that_were_removed_are_missed_and_not_trained_again_under_a_told_trial(tmp_path: Path) -> None:
+    made = space("trials = 2\nfold_pruner = 'none'")
+    run(search(tmp_path, made))
+    shutil.rmtree(RunFolder(tmp_path).trial(TrialKey("c0000", 0, 1)).path)
+    campaign = search(tmp_path, made)
+    assert campaign.finished
+    assert [trial.state.name for trial in trials(campaign)] == ["COMPLETE", "COMPLETE"]
+
+
+def test_optuna_finds_importances_in_a_search(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 60\nsampler = 'random'\nfold_pruner = 'none'", folds=2))
+    run(campaign)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    importances = optuna.importance.get_param_importances(campaign._study._study, evaluator=evaluator)
+    assert importances["neuron.decay"] > importances["neuron.v_threshold"] > 0
