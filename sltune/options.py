@@ -58,6 +58,10 @@ class RunOptions:
     as_json: bool
     quiet: bool
 
+    def __post_init__(self) -> None:
+        # Here, since a verb may import Ray before it asks for anything else of the flags.
+        allow_token(self.address)
+
     @property
     def table_format(self) -> Format:
         """The format of the table that is printed at the end."""
@@ -72,7 +76,6 @@ class RunOptions:
         Raises:
             UsageError: --gpus-per-trial is neither a number nor auto.
         """
-        allow_token(self.address)
         from sltune.tuning.cluster import Request
 
         gpus = None

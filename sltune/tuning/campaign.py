@@ -151,12 +151,16 @@ class Campaign:
         chosen = chosen or min(waiting, key=_breadth_first, default=None)
         return self._hand_out(chosen.waiting[0]) if chosen else None
 
-    def hand_back(self, key: TrialKey) -> None:
-        """Take back a trial that is to run once more with a GPU to itself."""
+    def hand_back(self, key: TrialKey, alone: bool = False) -> None:
+        """Take back a trial that is to run once more, alone on its GPU if that is why; nothing if nobody wants it."""
         candidate = self.candidates[key.config_id]
         candidate.running.discard(key)
         candidate.waiting.appendleft(key)
-        self._alone.append(key)
+        if candidate.over:
+            self._give_up(candidate, candidate.over)
+            self._settle(candidate)
+        elif alone:
+            self._alone.append(key)
 
     def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> str:
         """Take one epoch's metrics; return why the trial should end now, "" where it should not.

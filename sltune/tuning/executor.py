@@ -28,7 +28,10 @@ from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
 
-RETRIES_AFTER_DEATH = 2
+# A trial that has lost so many workers is failed: it may be what kills them.
+MOST_LOSSES = 3
+# Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
+START_PATIENCE_S = 180.0
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
 MOST_PENDING = 1024
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -91,7 +94,8 @@ def _tuner(desk: _Desk, scratch: str) -> tune.Tuner:
             name="run",
             verbose=0,
             callbacks=[desk],
-            failure_config=tune.FailureConfig(max_failures=RETRIES_AFTER_DEATH),
+            # What is tried again, the desk decides: Tune would give up a trial whose warm worker died before it began.
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -109,6 +113,7 @@ class _Desk(tune.Callback):
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
         self._watch = _Watch(placement.silence_s)
+        self._losses: dict[TrialKey, _Losses] = {}
         self._slots, self._looked = placement.slots(), time.monotonic()
 
     def next_trial(self) -> dict[str, Any] | str | None:
@@ -143,6 +148,7 @@ class _Desk(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
         key = _key(trial)
+        self._losses.setdefault(key, _Losses()).start()
         file = self.campaign.folder.trial(key).checkpoint
         if self.shared.checkpoints.place is None and file.exists():
             worker: Any = trial.temporary_state.ray_actor
@@ -161,7 +167,7 @@ class _Desk(tune.Callback):
         key = _key(trial)
         share = self.placement.share.gpus
         if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
-            self.campaign.hand_back(key)
+            self.campaign.hand_back(key, alone=True)
             self._progress.again(key, "out of memory: tried again with a GPU to itself")
             return
         with self._noting_errors():
@@ -174,17 +180,20 @@ class _Desk(tune.Callback):
         trial.run_metadata.metric_n_steps.clear()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note a trial whose process or node died more often than it is retried."""
+        """Start a trial again whose process or node has died, but not for ever."""
         self._watch.forget(trial)
+        key = _key(trial)
+        losses = self._losses.setdefault(key, _Losses())
+        if losses.lose():
+            self._progress.again(key, "its worker was lost: started again")
+        if not losses.too_many:
+            self.campaign.hand_back(key, alone=trial.config["alone"])
+            return
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
-        error = f"the worker was lost {RETRIES_AFTER_DEATH + 1} times; the last time:\n{last}"
+        error = f"lost {MOST_LOSSES} workers, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
         with self._noting_errors():
-            self._finish(_key(trial), Finished("failed", error))
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._watch.add(trial)
-        self._progress.again(_key(trial), "its worker was lost: started again")
+            self._finish(key, Finished("failed", error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Replace workers that hang, which Ray never notices."""
@@ -209,6 +218,7 @@ class _Desk(tune.Callback):
             raise
 
     def _finish(self, key: TrialKey, finished: Finished) -> None:
+        self._losses.pop(key, None)
         record = self.campaign.finish(key, finished)
         self.shared.checkpoints.delete(self.campaign.folder, key)
         self._scalars.finish(record)
@@ -217,6 +227,32 @@ class _Desk(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks; ours holds open files and needs no copy.
         return {}
+
+
+class _Losses:
+    """How often a trial has lost its worker, and since when none has started."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._has_started = False
+        self._since = time.monotonic()
+
+    def start(self) -> None:
+        """Note that a worker has begun with the trial."""
+        self._has_started = True
+
+    def lose(self) -> bool:
+        """Note a loss; return whether it was of a worker that had begun, and so counts."""
+        counts, self._has_started = self._has_started, False
+        if counts:
+            self._count += 1
+            self._since = time.monotonic()
+        return counts
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the trial should not be tried again."""
+        return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
 
 
 class _Watch:
@@ -320,4 +356,4 @@ def _quieten_tune() -> None:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)

@@ -176,6 +176,7 @@ class TrialWorker(tune.Trainable):
         return {
             "name": torch.cuda.get_device_name() if on_gpu else "cpu",
             "host": socket.gethostname(),
+            "node": ray.get_runtime_context().get_node_id(),
             "pid": os.getpid(),
             "num_cpus": held.get("CPU", 0),
             "num_gpus": held.get("GPU", 0),

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +18,7 @@ from sltune.events.source import Finding, Source, SourceFile
 from sltune.tuning.cluster import import_spread
 from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample
+from tests.tuning.clusters import Node, sltune
 
 NODES = 3
 
@@ -119,40 +114,11 @@ def test_the_verb_reaches_a_cluster_that_ray_start_began(tmp_path: Path) -> None
     for part in ("recordings", "tags"):
         (source / part).mkdir(parents=True)
     write_tiny_recording(source, "user20_sunlight", 300, 600, first_us=0, seed=0)
-    address, scripts = f"127.0.0.1:{free_port()}", Path(sys.executable).parent
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    with started_by_ray_start(address, environment):
-        command = [scripts / "sltune", "import", source, "--out", tmp_path / "data", "--address", address]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "1 recordings, 19 samples" in ended.stdout
-
-
-@contextmanager
-def started_by_ray_start(address: str, environment: dict[str, str]) -> Iterator[None]:
-    # Ray's sockets lie in the folder, and the paths of sockets must be short.
-    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:
-        command = [Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=1"]
-        command += [f"--port={address.partition(':')[2]}", "--include-dashboard=false", "--disable-usage-stats"]
-        command += ["--object-store-memory=80000000", f"--temp-dir={folder}"]
-        log = Path(folder) / "log"
-        with open(log, "w") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as head:
-            try:
-                wait_for(lambda: "Ray runtime started" in log.read_text())
-                yield
-            finally:
-                head.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    head = Node(["--num-cpus=1"])
+    try:
+        command = ["import", source, "--out", tmp_path / "data", "--address", head.address]
+        output, errors = (process := sltune(*command)).communicate(timeout=60)
+    finally:
+        head.close()
+    assert process.returncode == 0, errors
+    assert "1 recordings, 19 samples" in output

@@ -6,9 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,7 @@ import tomlkit
 
 from sltune.record import RunFolder
 from tests.small import quick
-
-PATIENCE_S = 300
+from tests.tuning.clusters import PATIENCE_S, ended, sltune, wait_for
 
 
 @pytest.fixture
@@ -30,22 +26,7 @@ def space(tmp_path: Path) -> Path:
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sltune.cli", *map(str, arguments), "--device", "cpu", "--max-concurrent", "1"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def finish(process: subprocess.Popen[str], exit_code: int) -> str:
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == exit_code, errors
-    return errors
-
-
-def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < until, "nothing happened"
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
+    return sltune(*arguments, "--device", "cpu", "--max-concurrent", "1")
 
 
 def results(folder: RunFolder) -> dict[str, dict[str, Any]]:
@@ -57,13 +38,13 @@ def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
     dataset: Path, space: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
     whole = ("evaluate", space, "--data", dataset, "--results", tmp_path)
-    finish(start(*whole, "--run", "undisturbed"), 0)
+    ended(start(*whole, "--run", "undisturbed"), 0)
     undisturbed = RunFolder(tmp_path / "undisturbed")
 
     folder = RunFolder(tmp_path / "stopped")
     first = folder.trials / "c0000-f0-s0" / "record.json"
     process = start(*whole, "--run", "stopped")
-    wait_for(process, first.exists)
+    wait_for(first.exists, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     kept = first.read_bytes()
@@ -71,11 +52,11 @@ def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
 
     process = start("resume", folder.root)
     second = folder.trials / "c0000-f1-s0"
-    wait_for(process, lambda: (second / "epochs.csv").exists() and not (second / "record.json").exists())
+    wait_for(lambda: (second / "epochs.csv").exists() and not (second / "record.json").exists(), process)
     os.kill(process.pid, stop)
-    assert f"sltune resume {folder.root}" in finish(process, 130)
+    assert f"sltune resume {folder.root}" in ended(process, 130)
 
-    finish(start("resume", folder.root), 0)
+    ended(start("resume", folder.root), 0)
     assert first.read_bytes() == kept
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
     assert results(folder) == results(undisturbed)
@@ -89,4 +70,4 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
     folder.run_json.write_text(
         json.dumps({"schema": 1, "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
     )
-    assert "the fingerprints differ" in finish(start("resume", folder.root), 3)
+    assert "the fingerprints differ" in ended(start("resume", folder.root), 3)

@@ -34,6 +34,7 @@ from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 from tests.small import quick, source
+from tests.tuning.clusters import workers_below
 
 QUIET = Display(Console(stderr=True), "quiet")
 
@@ -144,7 +145,7 @@ class _KillsOnce(Progress):
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         if _KillsOnce.killed is None:
-            _KillsOnce.killed = _worker_processes()[0]
+            _KillsOnce.killed = workers_below(os.getpid())[0]
             os.kill(_KillsOnce.killed, signal.SIGKILL)
         super().epoch(key, row)
 
@@ -163,26 +164,6 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
     for key in folder.planned():
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
-
-
-def _worker_processes() -> list[int]:
-    """Return the processes of trial workers below this process, by what Ray calls them."""
-    ours = set()
-    parents, titles = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                titles[int(entry.name)] = (entry / "cmdline").read_bytes()
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    for process in parents:
-        above = process
-        while above in parents and above != os.getpid():
-            above = parents[above]
-        if above == os.getpid():
-            ours.add(process)
-    return sorted(process for process in ours if b"Trainable" in titles[process] or b"TrialWorker" in titles[process])
 
 
 @ray.remote(num_cpus=1)
