@@ -100,12 +100,9 @@ def check(space_options: SpaceOptions, data: Path | None) -> None:
     """Validate a space file and say what would run."""
     space = space_options.load()
     click.echo(space.to_toml(), nl=False)
-    if space.domains:
-        click.echo("searches: " + ", ".join(space.domains), err=True)
-        return
     from sltune.tuning.describe import describe
 
-    for line in describe(space.configuration(), data):
+    for line in describe(space, data):
         click.echo(line, err=True)
 
 

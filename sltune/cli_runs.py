@@ -61,13 +61,20 @@ def evaluate(fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: 
     sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
     sltune evaluate --from results/SEARCH/c0012 --data DATA --set "evaluation.seeds=[1, 2, 3]"
     """
-    from sltune.tuning.evaluation import start_evaluation
-
     space = fixed_options.load(*(SMOKE if smoke else ()))
+    space.configuration()
     folder = run_name.folder(fixed_options.stem)
-    _then_report(
-        lambda: start_evaluation(space, data, folder, options.request(), options.display()), [folder.root], options
-    )
+    folder.refuse_existing()
+
+    def work() -> None:
+        from sltune.tuning.cluster import begun
+
+        with begun(options.request(), data, importing="sltune.tuning.evaluation"):
+            from sltune.tuning.evaluation import start_evaluation
+
+            start_evaluation(space, data, folder, options.request(), options.display())
+
+    _then_report(work, [folder.root], options)
 
 
 @click.command()
@@ -95,15 +102,23 @@ def tune(
     sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
     """
     from sltune.record import RunFolder
-    from sltune.tuning.search_run import Start, start_search
 
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
+    space.searching()
     folder = run_name.folder(space_options.space_file.stem)
+    folder.refuse_existing()
     earlier = RunFolder(search_options.earlier) if search_options.earlier else None
-    start = Start(earlier, search_options.study_storage)
-    _then_report(
-        lambda: start_search(space, data, folder, options.request(), options.display(), start), [folder.root], options
-    )
+
+    def work() -> None:
+        from sltune.tuning.cluster import begun
+
+        with begun(options.request(), data, importing="sltune.tuning.search_run"):
+            from sltune.tuning.search_run import Start, start_search
+
+            start = Start(earlier, search_options.study_storage)
+            start_search(space, data, folder, options.request(), options.display(), start)
+
+    _then_report(work, [folder.root], options)
 
 
 @click.command()

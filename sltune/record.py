@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 
 SCHEMA = 1
 Status = Literal["done", "pruned", "failed", "diverged"]
@@ -169,6 +169,15 @@ class RunFolder:
 
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
+
+    def refuse_existing(self) -> None:
+        """Make sure that there is no run in the folder yet.
+
+        Raises:
+            UsageError: there is; says how to go on with it.
+        """
+        if self.run_json.exists():
+            raise UsageError(f"{self.root}: this run exists; go on with it by: sltune resume {self.root}")
 
     def info(self) -> dict[str, Any]:
         """Return what ``run.json`` says of the run.

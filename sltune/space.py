@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from sltune.search import Search, read_search
 
 if TYPE_CHECKING:
     from tomlkit.items import InlineTable
+
+SHAPING = ("network.name", "network.weights", "sampling.downsample")
+"""What decides whether a network can be made at all."""
 
 _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
@@ -50,6 +54,17 @@ class Space:
             raise ConfigError(self.source, problems)
         return Configuration.of({**DEFAULTS, **values})
 
+    def searching(self) -> Search:
+        """Return how the space is to be searched.
+
+        Raises:
+            ConfigError: nothing in it is.
+        """
+        if not self.domains:
+            hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
+            raise ConfigError(self.source, [f"nothing is searched; {hint}"])
+        return self.search or Search()
+
     @property
     def evaluation(self) -> Evaluation:
         """What every configuration is judged on, as none of it can be searched."""
@@ -62,6 +77,18 @@ class Space:
         return {
             key: values[key] for key, domain in self.domains.items() if key in values and not is_idle(domain, settings)
         }
+
+    def probes(self) -> Iterator[Configuration]:
+        """Give configurations with every network and size of frames that the space names; the first to be tried first.
+
+        Of other domains they have a value that is to be tried first, or one end.
+        """
+        values = {key: domain.extremes() for key, domain in self.domains.items()}
+        shaping = [key for key in SHAPING if key in values]
+        start = {**{key: ends[0] for key, ends in values.items()}, **(self.first[0] if self.first else {})}
+        choices = product(*(dict.fromkeys([start[key], *values[key]]) for key in shaping))
+        for choice in choices:
+            yield self.configuration(self.active({**start, **dict(zip(shaping, choice, strict=True))}))
 
     @classmethod
     def of(cls, configuration: Configuration) -> Space:

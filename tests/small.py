@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sltune.config import Configuration
 from sltune.events.source import Source, SourceFile
@@ -63,3 +65,10 @@ def quick(**settings: object) -> Configuration:
         section, name = key.split("__")
         values.setdefault(section, {})[name] = value
     return Configuration.model_validate(values)
+
+
+def table_of(events: int) -> pa.Table:
+    """A dataset of one sample with so many events, as it lies in memory."""
+    address = np.random.default_rng(0).integers(0, 1 << 15, events).astype(np.uint16)
+    sample = Sample("x", "x", "x", "S1", 0, "x", 0, address, np.arange(events, dtype=np.uint32))
+    return pq.read_table(pa.BufferReader(encode_samples([sample], (128, 128), {}))).combine_chunks()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sklearn.model_selection import KFold, train_test_split
-
 from sltune.errors import DataError
 from sltune.events.samples import RecordingInfo
 
@@ -49,6 +47,9 @@ def split_recordings(
     Raises:
         DataError: there are too few signers for so many folds, or for a validation part.
     """
+    # A second to import, which workers, who are told their parts, need not spend.
+    from sklearn.model_selection import KFold, train_test_split
+
     of: dict[str, list[str]] = {}
     for recording in recordings:
         of.setdefault(recording.subject, []).append(recording.name)

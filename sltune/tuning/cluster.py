@@ -9,16 +9,18 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import ray
 
 from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Spread, Task
-from sltune.events.manifest import Manifest
+from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.store import TIME_TYPE, address_type, read_table
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
 
@@ -93,6 +95,26 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def begun(request: Request, data: Path, importing: str) -> Iterator[None]:
+    """Connect to Ray, or start it for a dataset, and import a module meanwhile, as Ray mostly waits.
+
+    Raises:
+        UsageError, DataError: as connected and read_manifest do.
+    """
+    manifest = read_manifest(data)
+    check_fraction(request.gpus_per_trial or 0)
+    Thread(target=_import, args=(importing,), daemon=True).start()
+    with connected(request, data_bytes(manifest)):
+        yield
+
+
+def _import(name: str) -> None:
+    # The caller gets the same error when it imports the module itself.
+    with suppress(Exception):
+        import_module(name)
 
 
 @contextmanager

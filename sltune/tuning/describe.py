@@ -10,8 +10,12 @@ from pathlib import Path
 import torch
 
 from sltune.config import Configuration
+from sltune.domains import show_domain
 from sltune.events.dataset import Dataset, open_dataset
 from sltune.record import TrialKey
+from sltune.schema import show
+from sltune.search import Search
+from sltune.space import Space
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.campaign import plan
 from sltune.tuning.job import Job, Trainer, describe_lack_of_memory, split_of, starting_weights
@@ -19,27 +23,50 @@ from sltune.tuning.job import Job, Trainer, describe_lack_of_memory, split_of, s
 BATCHES_TIMED = 3
 
 
-def describe(configuration: Configuration, data: Path | None) -> Iterator[str]:
-    """Give lines on the trials of a fixed configuration and, where there is a dataset, on their size and time.
+def describe(space: Space, data: Path | None) -> Iterator[str]:
+    """Give lines on the trials of a space and, where there is a dataset, on their size and time.
 
-    The time is that of a few training batches on this machine, times all there are.
+    The time is that of a few training batches on this machine, times all there are; of a search, for the first of its
+    configurations.
 
     Raises:
         DataError: the dataset cannot be read or does not fit the configuration.
     """
+    if space.domains:
+        yield from _describe_search(space)
+    configuration = next(space.probes())
     evaluation, training = configuration.evaluation, configuration.training
     planned = plan(configuration)
+    kind = "each configuration takes" if space.domains else "would run"
     yield (
-        f"would run {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) of up to "
+        f"{kind} {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) of up to "
         f"{training.epochs} epochs, protocol {evaluation.protocol}"
     )
     if data is None:
         yield "with --data, also how large they are and how long they take"
         return
-    yield from _describe_trial(configuration, open_dataset(data), planned)
+    configurations = (space.search or Search()).trials if space.domains else 1
+    yield from _describe_trial(configuration, open_dataset(data), planned, configurations)
 
 
-def _describe_trial(configuration: Configuration, dataset: Dataset, planned: list[TrialKey]) -> Iterator[str]:
+def _describe_search(space: Space) -> Iterator[str]:
+    search = space.search or Search()
+    for key, domain in space.domains.items():
+        yield f"searches {key} = {show_domain(domain)}"
+    if space.first:
+        yield f"tries {len(space.first)} given configurations first"
+    pruners = [
+        f"{name} = {show(value)}"
+        for name, value in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner))
+        if value != "none"
+    ]
+    gives_up = f"gives up early by {' and '.join(pruners)}" if pruners else "gives up none early"
+    yield f"up to {search.trials} configurations, sampler {show(search.sampler)}; {gives_up}"
+
+
+def _describe_trial(
+    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], configurations: int
+) -> Iterator[str]:
     key, manifest, samples = planned[0], dataset.manifest, dataset.samples
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -65,10 +92,11 @@ def _describe_trial(configuration: Configuration, dataset: Dataset, planned: lis
             raise
         yield lack
         return
-    hours = seconds * sizes[0] * configuration.training.epochs * len(planned) / 3600
+    hours = seconds * sizes[0] * configuration.training.epochs * len(planned) * configurations / 3600
+    given_up = ", and as if none was given up" if configurations > 1 else ""
     yield (
         f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
-        f"about {hours:.2g} hours for all trials one after the other, evaluation not counted"
+        f"about {hours:.2g} hours for all trials one after the other, evaluation not counted{given_up}"
     )
 
 

@@ -17,7 +17,6 @@ from sltune.tuning.preparation import (
     dataset_of,
     facts_of,
     prepared,
-    refuse_existing,
     run_trials,
 )
 
@@ -38,11 +37,11 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     configuration = space.configuration()
     manifest = read_manifest(data)
     planned = plan(configuration)
-    refuse_existing(folder)
+    folder.refuse_existing()
     steps = [(key.seed, key.fold) for key in planned]
     with prepared(space, steps, data, folder.root.name, request, len(planned)) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
-        refuse_existing(folder)
+        folder.refuse_existing()
         write_whole(folder.space_toml, space.to_toml())
         facts = facts_of("evaluate", folder, data, manifest, request)
         write_run_info(folder, {**facts, "trials": [key.name for key in planned]})

@@ -132,17 +132,18 @@ def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold
 
 
 def run_job(
-    job: Job, samples: Samples, device: torch.device, checkpoint: bytes | None = None
+    job: Job, samples: Samples, device: torch.device, checkpoint: bytes | None = None, split: Split | None = None
 ) -> Iterator[EpochDone | Outcome]:
     """Give a row of metrics after every epoch and, last of all, the outcome.
 
     Args:
         checkpoint: of the same job, to go on from; one of another job is left aside.
+        split: the parts of the job, where the caller has drawn them already.
 
     Raises:
         SltuneError: the data or saved weights do not fit the configuration.
     """
-    split = split_of(job.configuration, samples.recordings(), job.key.fold, job.key.seed)
+    split = split or split_of(job.configuration, samples.recordings(), job.key.fold, job.key.seed)
     trainer = Trainer(job, samples, split, device)
     if checkpoint is not None and not trainer.restore(checkpoint):
         trainer = Trainer(job, samples, split, device)

@@ -7,11 +7,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from rich.console import Console
 
 from sltune import __version__
 from sltune.config import Configuration
-from sltune.errors import DataError, UsageError
-from sltune.events.folds import Split
+from sltune.errors import DataError
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.files import write_whole
@@ -34,8 +33,7 @@ from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 
-# What decides whether a network can be made at all; of larger products of choices a part is tried.
-SHAPING = ("network.name", "network.weights", "sampling.downsample")
+# Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
 
 
@@ -53,18 +51,11 @@ class Display:
 
 @dataclass(frozen=True)
 class Ready:
-    """All that trials need, checked: the data in the object store, the parts of each trial, and a place to run."""
+    """All that trials need, checked: the data in the object store, their names, and a place to run."""
 
     shared: SharedData
-    splits: Mapping[Step, Split]
     recordings: tuple[str, ...]
     placement: Placement
-
-
-def refuse_existing(folder: RunFolder) -> None:
-    """Raise a UsageError, with the command that goes on, if there is a run in the folder."""
-    if folder.run_json.exists():
-        raise UsageError(f"{folder.root}: this run exists; go on with it by: sltune resume {folder.root}")
 
 
 @contextmanager
@@ -83,13 +74,14 @@ def prepared(
     manifest = read_manifest(data)
     with connected(request, data_bytes(manifest)):
         share = share_for(request, most_trials)
-        probes = list(islice(_probes(space), MOST_PROBES))
+        probes = list(islice(space.probes(), MOST_PROBES))
         weights = _put_weights(probes, manifest)
         tables = put_dataset(data, manifest)
         recordings = Samples(ray.get(tables)).recordings()
+        splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
+        sensor, classes = manifest.sensor, len(manifest.classes)
         yield Ready(
-            SharedData(tables, weights, manifest.sensor, len(manifest.classes), request.device, checkpoints),
-            {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps},
+            SharedData(tables, weights, splits, sensor, classes, request.device, checkpoints),
             tuple(recording.name for recording in recordings),
             Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
         )
@@ -103,15 +95,6 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     )
     with progress:
         execute(campaign, ready.shared, ready.placement, progress)
-
-
-def _probes(space: Space) -> Iterator[Configuration]:
-    """Give configurations with every network that the space can name."""
-    values = {key: domain.extremes() for key, domain in space.domains.items()}
-    shaping = [key for key in SHAPING if key in values]
-    for choice in product(*(values[key] for key in shaping)):
-        first = {key: ends[0] for key, ends in values.items()}
-        yield space.configuration(space.active({**first, **dict(zip(shaping, choice, strict=True))}))
 
 
 def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[str, Any]:
@@ -131,7 +114,7 @@ def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[st
 
 def _export_folds(folder: RunFolder, ready: Ready) -> None:
     """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
-    for (seed, fold), split in ready.splits.items():
+    for (seed, fold), split in ready.shared.splits.items():
         training = {*split.train, *split.val}
         lists = {"train": tuple(name for name in ready.recordings if name in training), "test": split.test}
         if split.val:

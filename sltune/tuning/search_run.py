@@ -12,11 +12,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sltune.config import Configuration
-from sltune.errors import ConfigError, DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
 from sltune.record import DatasetInfo, Record, RunFolder
-from sltune.search import Search
 from sltune.space import Space
 from sltune.tuning.campaign import Candidate, steps_of, write_run_info
 from sltune.tuning.cluster import Request
@@ -27,7 +26,6 @@ from sltune.tuning.preparation import (
     dataset_of,
     facts_of,
     prepared,
-    refuse_existing,
     run_trials,
 )
 from sltune.tuning.searching import SearchCampaign, verdict_of
@@ -67,13 +65,13 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
         UsageError, DataError, Interrupted: as start_evaluation does.
         SomeTrialsFailed: some trials failed. NothingRan: no configuration was completed.
     """
-    search = searched(space)
+    search = space.searching()
     manifest = read_manifest(data)
     steps = steps_of(space.evaluation)
-    refuse_existing(folder)
+    folder.refuse_existing()
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
     with prepared(space, steps, data, folder.root.name, request, search.trials) as ready, locked(folder.lock):
-        refuse_existing(folder)
+        folder.refuse_existing()
         write_whole(folder.space_toml, space.to_toml())
         with writing_study(folder.study_journal):
             storage = open_storage(folder.study_journal, start.study_storage)
@@ -103,7 +101,7 @@ def resume_search(
     Args:
         data: where the dataset lies now; None for where it lay when the run began.
     """
-    search = searched(space)
+    search = space.searching()
     data, manifest = dataset_of(folder, data)
     with locked(folder.lock), writing_study(folder.study_journal):
         storage, name = _storage_of(folder)
@@ -120,18 +118,6 @@ def resume_search(
             with prepared(space, campaign.steps, data, folder.root.name, request, search.trials) as ready:
                 run_trials(campaign, ready, display)
     _conclude(campaign, data, display.say)
-
-
-def searched(space: Space) -> Search:
-    """Return how a space is to be searched.
-
-    Raises:
-        ConfigError: nothing in it is.
-    """
-    if not space.domains:
-        hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
-        raise ConfigError(space.source, [f"nothing is searched; {hint}"])
-    return space.search or Search()
 
 
 def _storage_of(folder: RunFolder) -> tuple[BaseStorage, str]:

@@ -22,6 +22,7 @@ from ray import tune
 from sltune import __version__
 from sltune.config import Configuration
 from sltune.errors import SltuneError, UsageError
+from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.record import TrialKey
 from sltune.tuning.checkpoints import Checkpoints
@@ -38,12 +39,14 @@ REPORT = "report"
 class SharedData:
     """What trials read from the object store, and what is the same for all of them.
 
-    tables: references of the dataset's tables. weights: those of the weights to start from, by path.
+    tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
+    recordings of each part, by (seed, fold).
     sensor: (height, width) in pixels. device: "auto", "cpu" or "cuda".
     """
 
     tables: Sequence[Any]
     weights: Mapping[str, Any]
+    splits: Mapping[tuple[int, int], Split]
     sensor: tuple[int, int]
     classes: int
     device: str
@@ -157,7 +160,8 @@ class TrialWorker(tune.Trainable):
         checkpoint, self._checkpoint = self._checkpoint, None
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
-        yield from run_job(work, self._samples, device, checkpoint)
+        split = self._shared.splits[self._key.seed, self._key.fold]
+        yield from run_job(work, self._samples, device, checkpoint, split)
 
     def _lack_of_memory(self, error: Exception) -> str | None:
         hardware = self._hardware()

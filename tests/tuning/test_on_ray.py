@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -20,7 +18,6 @@ from sltune.errors import NothingRan, UsageError
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import Sample, encode_samples
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
@@ -33,7 +30,7 @@ from sltune.tuning.job import Outcome
 from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
-from tests.small import quick, source
+from tests.small import quick, source, table_of
 from tests.tuning.clusters import workers_below
 
 QUIET = Display(Console(stderr=True), "quiet")
@@ -169,7 +166,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
 @ray.remote(num_cpus=1)
 def _touch_all(references: list[object]) -> dict[str, object]:
     """Read every event through Samples and say what it cost in memory of this process."""
-    Samples([_small_table(10)]).events(0)
+    Samples([table_of(10)]).events(0)
     before = _anonymous_bytes()
     samples = Samples(ray.get(references))
     total, writable = 0, False
@@ -192,14 +189,8 @@ def _anonymous_bytes() -> int:
     return int(fields["Anonymous"].split()[0]) * 1024
 
 
-def _small_table(events: int) -> pa.Table:
-    address = np.random.default_rng(0).integers(0, 1 << 15, events).astype(np.uint16)
-    sample = Sample("x", "x", "x", "S1", 0, "x", 0, address, np.arange(events, dtype=np.uint32))
-    return pq.read_table(pa.BufferReader(encode_samples([sample], (128, 128), {}))).combine_chunks()
-
-
 def test_a_worker_shares_the_events_and_cannot_write_them() -> None:
-    table = _small_table(40_000_000)
+    table = table_of(40_000_000)
     reference = ray.put(table)
     seen = ray.get(_touch_all.remote([reference]))
     assert seen["refused"]
@@ -223,7 +214,7 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     import sltune.tuning.trial as trial_module
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
-    shared = SharedData([], {}, (16, 16), 2, "cpu", Checkpoints())
+    shared = SharedData([], {}, {}, (16, 16), 2, "cpu", Checkpoints())
     worker._shared, worker._started, worker._configuration = shared, 0.0, quick()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 
