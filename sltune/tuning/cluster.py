@@ -25,6 +25,7 @@ from sltune.events.store import TIME_TYPE, address_type, read_table
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
 
 STORE_HEADROOM = 256 << 20
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
 
@@ -80,12 +81,13 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
         if request.address:
             ray.init(address=request.address, **quiet)
         else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=store_bytes + STORE_HEADROOM,
-                **quiet,
-            )
+            with _without_signals():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=store_bytes + STORE_HEADROOM,
+                    **quiet,
+                )
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
         hint = "; the token in ~/.ray/auth_token must be that of the cluster's head" if request.address else ""
@@ -94,7 +96,25 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
         with _orderly_end():
             yield
     finally:
-        ray.shutdown()
+        with _without_signals():
+            ray.shutdown()
+
+
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back for the seconds in which they would leave half of Ray running, or crash it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {name: signal.signal(name, lambda number, _: caught.append(number)) for name in STOPPING}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed
+from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
 from sltune.record import Record, RunFolder
@@ -16,6 +16,7 @@ from sltune.tuning.preparation import (
     dataset_info,
     dataset_of,
     facts_of,
+    interrupted,
     prepared,
     run_trials,
 )
@@ -72,7 +73,7 @@ def resume_evaluation(
 def _judge(campaign: Campaign) -> None:
     """Raise what the run's end calls for."""
     if not campaign.finished:
-        raise Interrupted(f"{campaign.progress()}; go on with: sltune resume {campaign.folder.root}")
+        raise interrupted(campaign)
     bad = [record for record in campaign.records if record.status != "done"]
     if bad:
         raise (NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed)(failures(bad, campaign.folder))

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sltune import __version__
 from sltune.config import Configuration
-from sltune.errors import DataError
+from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.files import write_whole
@@ -88,13 +88,25 @@ def prepared(
 
 
 def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
-    """Write the fold lists, and run every trial of a campaign."""
+    """Write the fold lists, and run every trial of a campaign.
+
+    Raises:
+        Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
+    """
     _export_folds(campaign.folder, ready)
     progress = Progress(
         display.console, display.mode, campaign.states(), campaign.progress, shows_test=campaign.shows_test
     )
-    with progress:
-        execute(campaign, ready.shared, ready.placement, progress)
+    try:
+        with progress:
+            execute(campaign, ready.shared, ready.placement, progress)
+    except KeyboardInterrupt:
+        raise interrupted(campaign) from None
+
+
+def interrupted(campaign: Campaign) -> Interrupted:
+    """Return the error that says how to go on."""
+    return Interrupted(f"{campaign.progress()}; go on with: sltune resume {campaign.folder.root}")
 
 
 def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[str, Any]:

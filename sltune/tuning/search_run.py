@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sltune.config import Configuration
-from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
 from sltune.record import DatasetInfo, Record, RunFolder
@@ -25,6 +25,7 @@ from sltune.tuning.preparation import (
     dataset_info,
     dataset_of,
     facts_of,
+    interrupted,
     prepared,
     run_trials,
 )
@@ -188,7 +189,7 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
     if best is not None:
         write_best(campaign, best)
     if not campaign.finished:
-        raise Interrupted(f"{campaign.progress()}; go on with: sltune resume {folder.root}")
+        raise interrupted(campaign)
     for line in _summary(campaign):
         say(line)
     failed = [record for record in campaign.records if record.status == "failed"]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tomlkit
 
 from sltune.record import RunFolder
 from tests.small import quick
-from tests.tuning.clusters import PATIENCE_S, ended, sltune, wait_for
+from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 
 
 @pytest.fixture
@@ -71,3 +72,17 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
         json.dumps({"schema": 1, "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
     )
     assert "the fingerprints differ" in ended(start("resume", folder.root), 3)
+
+
+@pytest.mark.parametrize("after_s", [1.5, 3.0, 6.0])
+def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave_no_process(
+    dataset: Path, tmp_path: Path, space: Path, after_s: float
+) -> None:
+    process = start("evaluate", space, "--data", dataset, "--results", tmp_path, "--run", "run")
+    time.sleep(after_s)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    began = below(process.pid)
+    ended(process, 130)
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in began))

@@ -14,19 +14,19 @@ import ray
 import torch
 from rich.console import Console
 
-from sltune.errors import NothingRan, UsageError
+from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import campaign, preparation
+from sltune.tuning import campaign, executor, preparation, trial
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
 from sltune.tuning.evaluation import resume_evaluation, start_evaluation
-from sltune.tuning.job import Outcome
+from sltune.tuning.job import EpochDone, Outcome
 from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
@@ -232,3 +232,24 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     assert (failed.status, failed.lacked_memory, done.status) == ("failed", True, "done")
     assert "of which the trial has 0.25 of a GPU: training.batch_size = 8 crops of 10 time steps" in failed.error
     assert "--gpus-per-trial" in failed.error
+
+
+def test_a_trial_that_lacked_memory_on_a_shared_gpu_is_tried_once_more_with_a_gpu_to_itself(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Defined here, so that Ray sends the class itself to the workers and not its name.
+    class LacksRoom(trial.TrialWorker):
+        """Stands in for training: fold 0 needs more than half of a GPU, fold 1 more than there is."""
+
+        def _run(self) -> Iterator[EpochDone | Outcome]:
+            yield from ()
+            if self._key.fold == 1 or (self._key.fold == 0 and self._held()["GPU"] < 1):
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            yield Outcome("done", "", None, {"test_accuracy": 1.0, "val_accuracy": 1.0}, None)
+
+    monkeypatch.setattr(executor, "TrialWorker", LacksRoom)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(SomeTrialsFailed, match="c0000-f1-s0: failed: out of memory"):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
+    found = {record.fold: (record.status, record.device["num_gpus"]) for record in records(folder)}
+    assert found == {0: ("done", 1.0), 1: ("failed", 1.0), 2: ("done", 0.5), 3: ("done", 0.5)}

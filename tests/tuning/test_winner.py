@@ -1,0 +1,92 @@
+"""The winner is chosen by validation among what keeps the constraints; the front has what nothing beats."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from sltune.config import Configuration
+from sltune.errors import UsageError
+from sltune.record import RunFolder, TrialKey
+from sltune.space import load_space
+from sltune.tuning.campaign import Finished, write_run_info
+from sltune.tuning.searching import SearchCampaign
+from sltune.tuning.winner import complete, configuration_of, confirmation, pareto_front, winner, write_best
+from tests.tuning.searches import done, run, search, space
+
+# Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
+OUTCOMES = [(0.5, 100.0), (0.9, 900.0), (0.7, 300.0), (0.7, 200.0), (0.6, 400.0), (0.9, 900.0)]
+
+
+def searched(root: Path, settings: str) -> SearchCampaign:
+    campaign = search(root, space(f"trials = 6\nfold_pruner = 'none'\n{settings}", folds=2), InMemoryStorage())
+
+    def train(_: Configuration, key: TrialKey) -> Finished:
+        return done(*OUTCOMES[int(key.config_id[1:])])
+
+    run(campaign, train)
+    return campaign
+
+
+def test_the_best_by_validation_wins_and_the_first_of_equals(tmp_path: Path) -> None:
+    campaign = searched(tmp_path, "")
+    best = winner(complete(campaign), campaign.search.objectives)
+    assert best is not None
+    assert best.candidate.config_id == "c0001"
+
+
+def test_what_breaks_a_constraint_cannot_win(tmp_path: Path) -> None:
+    campaign = searched(tmp_path, "constraints = { max_synaptic_ops = 250 }")
+    best = winner(complete(campaign), campaign.search.objectives)
+    assert best is not None
+    assert best.candidate.config_id == "c0003"
+    impossible = searched(tmp_path / "x", "constraints = { max_synaptic_ops = 50 }")
+    assert winner(complete(impossible), impossible.search.objectives) is None
+
+
+def test_the_front_has_every_configuration_that_none_beats_in_both(tmp_path: Path) -> None:
+    campaign = searched(tmp_path, 'objectives = ["val_accuracy", "synaptic_ops"]')
+    front = pareto_front(complete(campaign), campaign.search.objectives)
+    # c0002 and c0004 are beaten by c0003; equals do not beat each other.
+    assert [one.candidate.config_id for one in front] == ["c0000", "c0001", "c0003", "c0005"]
+
+
+def test_a_configuration_without_all_its_trials_is_no_candidate(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 2\nfold_pruner = 'none'", folds=2))
+    run(campaign, lambda _, key: Finished("failed", "x") if key.name == "c0001-f1-s0" else done(0.5 + key.seed))
+    assert [one.candidate.config_id for one in complete(campaign)] == ["c0000"]
+
+
+def test_the_confirmation_has_seeds_that_were_never_used(tmp_path: Path) -> None:
+    campaign = search(tmp_path / "a run", space("trials = 1", folds=2, seeds="[0, 2]"), InMemoryStorage())
+    run(campaign)
+    words = shlex.split(confirmation(campaign, Path("my data")))
+    assert words[:2] == ["sltune", "evaluate"]
+    assert words[2:] == [
+        str(tmp_path / "a run" / "best.toml"),
+        "--data",
+        "my data",
+        "--set",
+        "evaluation.seeds=[1, 3, 4]",
+    ]
+
+
+def test_the_best_and_any_other_configuration_can_be_taken_from_a_run(tmp_path: Path) -> None:
+    campaign = searched(tmp_path, "")
+    write_run_info(campaign.folder, {"name": "x"})
+    campaign.folder.space_toml.write_text(space("trials = 6").to_toml())
+    with pytest.raises(UsageError, match="its search has no best configuration yet; name one"):
+        configuration_of(RunFolder(tmp_path))
+    best = winner(complete(campaign), campaign.search.objectives)
+    assert best is not None
+    write_best(campaign, best)
+    assert campaign.folder.info()["best"] == "c0001"
+    assert load_space(campaign.folder.best_toml) == configuration_of(RunFolder(tmp_path))
+    for trial in ("c0004", "c0004-f1-s0"):
+        chosen = configuration_of(RunFolder(tmp_path), trial).configuration()
+        assert chosen == campaign.candidates["c0004"].configuration
+    with pytest.raises(UsageError, match="has no record of c0099"):
+        configuration_of(RunFolder(tmp_path), "c0099")
