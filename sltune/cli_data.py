@@ -9,14 +9,8 @@ from pathlib import Path
 import click
 
 from sltune.errors import UsageError
-from sltune.options import (
-    FileArgument,
-    FolderArgument,
-    ImportOptions,
-    PictureOptions,
-    import_options,
-    picture_options,
-)
+from sltune.options import FileArgument, FolderArgument
+from sltune.options_data import ImportOptions, PictureOptions, import_options, picture_options
 
 
 @click.command(name="import")

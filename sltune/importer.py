@@ -15,7 +15,8 @@ from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Source
-from sltune.options import ImportOptions, allow_token
+from sltune.options import allow_token
+from sltune.options_data import ImportOptions
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

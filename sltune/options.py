@@ -18,7 +18,6 @@ from sltune.files import is_unicode
 if TYPE_CHECKING:
     from sltune.record import RunFolder
     from sltune.report.formats import Format
-    from sltune.report.pictures import Span
     from sltune.space import Space
     from sltune.tuning.cluster import Request
     from sltune.tuning.preparation import Display
@@ -203,50 +202,6 @@ class RunName:
         return RunFolder(self.results / name)
 
 
-@dataclass(frozen=True)
-class ImportOptions:
-    """What is to be read, and how. kind: "slanimals", "nmnist-folder" or "tonic:NAME"."""
-
-    kind: str
-    root: Path | None = None
-    group_by: str | None = None
-    strict: bool = False
-    skip_bad: bool = False
-    address: str | None = None
-    quiet: bool = False
-
-
-@dataclass(frozen=True)
-class PictureOptions:
-    """Which part of a sample a picture shows, how large, and where it goes."""
-
-    out: Path | None
-    bin_ms: int
-    start_ms: int
-    length_ms: int | None
-    scale: int
-    force: bool
-
-    def span(self) -> Span:
-        """Return the part of a sample that the flags ask for."""
-        from sltune.report.pictures import Span
-
-        return Span(self.bin_ms, self.start_ms, self.length_ms)
-
-    def file(self, stem: str, suffixes: tuple[str, ...]) -> Path:
-        """Return the file to write, a PNG of that stem in the current folder unless --out names one.
-
-        Raises:
-            UsageError: it exists already, or has another suffix than those.
-        """
-        file = self.out or Path(f"{stem.replace('/', '_')}.png")
-        if file.suffix.lower() not in suffixes:
-            raise UsageError(f"{file}: must end in {' or '.join(suffixes)}")
-        if file.exists() and not self.force:
-            raise UsageError(f"{file}: exists; choose another --out, or overwrite it with --force")
-        return file
-
-
 def allow_token(address: str | None) -> None:
     """Let Ray show its token to a cluster at an explicit address, which it does only if told so before its import."""
     has_token = "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
@@ -257,7 +212,7 @@ def allow_token(address: str | None) -> None:
 Verb = Callable[..., None]
 
 
-def _bundle(kind: type[Any], name: str, *flags: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+def bundle(kind: type[Any], name: str, *flags: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
     """Return a decorator that adds flags to a verb, which takes their values as one object of the kind."""
 
     def decorate(verb: Verb) -> Verb:
@@ -274,7 +229,7 @@ def _bundle(kind: type[Any], name: str, *flags: Callable[[Verb], Verb]) -> Calla
     return decorate
 
 
-run_options = _bundle(
+run_options = bundle(
     RunOptions,
     "options",
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
@@ -304,20 +259,20 @@ run_options = _bundle(
     click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
-space_options = _bundle(
+space_options = bundle(
     SpaceOptions,
     "space_options",
     click.argument("space_file", metavar="SPACE", type=FileArgument),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
 )
-fixed_options = _bundle(
+fixed_options = bundle(
     FixedOptions,
     "fixed_options",
     click.argument("space_file", metavar="[SPACE]", type=FileArgument, required=False),
     click.option("--from", "source", metavar="RUN[/TRIAL]", help="Instead: the best of a run, or that of a trial."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
 )
-search_options = _bundle(
+search_options = bundle(
     SearchOptions,
     "search_options",
     click.option("--trials", type=click.IntRange(min=1), help="So many configurations, instead of search.trials."),
@@ -330,39 +285,9 @@ search_options = _bundle(
     click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
     click.option("--study-storage", metavar="URL", help="Keep Optuna's study in this database, not in the run folder."),
 )
-run_name = _bundle(
+run_name = bundle(
     RunName,
     "run_name",
     click.option("--run", "name", help="Name of the run; without it, the space's name and the time."),
     click.option("--results", type=FileArgument, default="results", show_default=True),
-)
-import_options = _bundle(
-    ImportOptions,
-    "options",
-    click.option(
-        "--source",
-        "kind",
-        default="slanimals",
-        show_default=True,
-        metavar="KIND",
-        help="slanimals, nmnist-folder (digits 0 to 9 of .bin files), or tonic:NAME for a dataset that Tonic reads.",
-    ),
-    click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
-    click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
-    click.option("--strict", is_flag=True, help="Take every warning for an error."),
-    click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
-    click.option("--address", help="A Ray cluster whose nodes all see SRC; without it, all cores of this machine."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
-)
-picture_options = _bundle(
-    PictureOptions,
-    "options",
-    click.option("--out", type=FileArgument, metavar="FILE", help="FILE.png or .gif; default: SAMPLE.png"),
-    click.option("--bin-ms", type=click.IntRange(min=1), default=30, show_default=True, help="Length of a frame."),
-    click.option(
-        "--start-ms", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out what is before."
-    ),
-    click.option("--length-ms", type=click.IntRange(min=1), help="Leave out what comes so long after the start."),
-    click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True, help="Width of a sensor's pixel."),
-    click.option("--force", is_flag=True, help="Overwrite the file."),
 )

@@ -27,11 +27,8 @@ from sltune.tuning.cluster import Share
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
+from sltune.tuning.watch import MOST_LOSSES, START_PATIENCE_S, Losses, Watch
 
-# A trial that has lost so many workers is failed: it may be what kills them.
-MOST_LOSSES = 3
-# Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
-START_PATIENCE_S = 180.0
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
 MOST_PENDING = 1024
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -112,8 +109,8 @@ class _Desk(tune.Callback):
         self.error: Exception | None = None
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
-        self._watch = _Watch(placement.silence_s)
-        self._losses: dict[TrialKey, _Losses] = {}
+        self._watch = Watch(placement.silence_s)
+        self._losses: dict[TrialKey, Losses] = {}
         self._slots, self._looked = placement.slots(), time.monotonic()
 
     def next_trial(self) -> dict[str, Any] | str | None:
@@ -148,7 +145,7 @@ class _Desk(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
         key = _key(trial)
-        self._losses.setdefault(key, _Losses()).start()
+        self._losses.setdefault(key, Losses()).start()
         file = self.campaign.folder.trial(key).checkpoint
         if self.shared.checkpoints.place is None and file.exists():
             worker: Any = trial.temporary_state.ray_actor
@@ -183,7 +180,7 @@ class _Desk(tune.Callback):
         """Start a trial again whose process or node has died, but not for ever."""
         self._watch.forget(trial)
         key = _key(trial)
-        losses = self._losses.setdefault(key, _Losses())
+        losses = self._losses.setdefault(key, Losses())
         if losses.lose():
             self._progress.again(key, "its worker was lost: started again")
         if not losses.too_many:
@@ -227,68 +224,6 @@ class _Desk(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks; ours holds open files and needs no copy.
         return {}
-
-
-class _Losses:
-    """How often a trial has lost its worker, and since when none has started."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._has_started = False
-        self._since = time.monotonic()
-
-    def start(self) -> None:
-        """Note that a worker has begun with the trial."""
-        self._has_started = True
-
-    def lose(self) -> bool:
-        """Note a loss; return whether it was of a worker that had begun, and so counts."""
-        counts, self._has_started = self._has_started, False
-        if counts:
-            self._count += 1
-            self._since = time.monotonic()
-        return counts
-
-    @property
-    def too_many(self) -> bool:
-        """Whether the trial should not be tried again."""
-        return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
-
-
-class _Watch:
-    """Knows how long trials that have a worker have been silent.
-
-    A worker may hang while it trains or is set up for its next trial; to wait for a place is no silence.
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._heard: dict[Trial, float] = {}
-        self._looked = time.monotonic()
-
-    def add(self, trial: Trial) -> None:
-        self._heard[trial] = time.monotonic()
-
-    def seen(self, trial: Trial) -> None:
-        if trial in self._heard:
-            self._heard[trial] = time.monotonic()
-
-    def forget(self, trial: Trial) -> None:
-        self._heard.pop(trial, None)
-
-    def silent(self) -> list[Trial]:
-        """Return the trials that have been silent for too long; each is named once until it is heard of again."""
-        now = time.monotonic()
-        if not self._limit_s or now - self._looked < min(SECONDS_BETWEEN_LOOKS, self._limit_s):
-            return []
-        self._looked = now
-        for trial in self._heard:
-            if trial.temporary_state.ray_actor is None:
-                self._heard[trial] = now
-        late = [trial for trial, heard in self._heard.items() if now - heard > self._limit_s]
-        for trial in late:
-            self._heard[trial] = now
-        return late
 
 
 class _CampaignSearcher(Searcher):

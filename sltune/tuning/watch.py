@@ -1,0 +1,75 @@
+"""Which workers hang, and which trials have lost too many workers: what Ray and Tune leave to their users."""
+
+from __future__ import annotations
+
+import time
+
+from ray.tune.experiment import Trial
+
+# A trial that has lost so many workers is failed: it may be what kills them.
+MOST_LOSSES = 3
+# Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
+START_PATIENCE_S = 180.0
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Losses:
+    """How often a trial has lost its worker, and since when none has started."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._has_started = False
+        self._since = time.monotonic()
+
+    def start(self) -> None:
+        """Note that a worker has begun with the trial."""
+        self._has_started = True
+
+    def lose(self) -> bool:
+        """Note a loss; return whether it was of a worker that had begun, and so counts."""
+        counts, self._has_started = self._has_started, False
+        if counts:
+            self._count += 1
+            self._since = time.monotonic()
+        return counts
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the trial should not be tried again."""
+        return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
+
+
+class Watch:
+    """Knows how long trials that have a worker have been silent.
+
+    A worker may hang while it trains or is set up for its next trial; to wait for a place is no silence.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._heard: dict[Trial, float] = {}
+        self._looked = time.monotonic()
+
+    def add(self, trial: Trial) -> None:
+        self._heard[trial] = time.monotonic()
+
+    def seen(self, trial: Trial) -> None:
+        if trial in self._heard:
+            self._heard[trial] = time.monotonic()
+
+    def forget(self, trial: Trial) -> None:
+        self._heard.pop(trial, None)
+
+    def silent(self) -> list[Trial]:
+        """Return the trials that have been silent for too long; each is named once until it is heard of again."""
+        now = time.monotonic()
+        if not self._limit_s or now - self._looked < min(SECONDS_BETWEEN_LOOKS, self._limit_s):
+            return []
+        self._looked = now
+        for trial in self._heard:
+            if trial.temporary_state.ray_actor is None:
+                self._heard[trial] = now
+        late = [trial for trial, heard in self._heard.items() if now - heard > self._limit_s]
+        for trial in late:
+            self._heard[trial] = now
+        return late
