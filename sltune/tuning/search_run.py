@@ -30,7 +30,7 @@ from sltune.tuning.preparation import (
     run_trials,
 )
 from sltune.tuning.searching import SearchCampaign, verdict_of
-from sltune.tuning.study import SearchStudy, open_storage, writing_study
+from sltune.tuning.study import SearchStudy, open_storage
 from sltune.tuning.winner import complete, confirmation, pareto_front, winner, write_best
 
 
@@ -74,23 +74,23 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     with prepared(space, steps, data, folder.root.name, request, search.trials) as ready, locked(folder.lock):
         folder.refuse_existing()
         write_whole(folder.space_toml, space.to_toml())
-        with writing_study(folder.study_journal):
-            storage = open_storage(folder.study_journal, start.study_storage)
-            study = SearchStudy(storage, folder.root.name, space, search)
-            if study.trials:
-                raise UsageError(
-                    f"--study-storage {start.study_storage}: has a study of the name {folder.root.name} already"
-                )
-            for source, candidate in known:
-                values = space.active(candidate.configuration.settings())
-                study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
-            # Read anew, so that what was learned counts from the start as it does after a restart.
-            study = SearchStudy(storage, folder.root.name, space, search)
-            facts = facts_of("tune", folder, data, manifest, request)
-            study_facts = {"storage": start.study_storage, "name": folder.root.name}
-            write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
-            campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
-            run_trials(campaign, ready, display)
+        # Without run.json there is no run: the journal is what a process left that died right here.
+        folder.study_journal.unlink(missing_ok=True)
+        name = folder.root.name
+        storage = open_storage(folder.study_journal, start.study_storage)
+        study = SearchStudy(storage, name, space, search)
+        if study.trials:
+            raise UsageError(f"--study-storage {start.study_storage}: has a study named {name}; choose another --run")
+        for source, candidate in known:
+            values = space.active(candidate.configuration.settings())
+            study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
+        # Read anew, so that what was learned counts from the start as it does after a restart.
+        study = SearchStudy(storage, name, space, search)
+        facts = facts_of("tune", folder, data, manifest, request)
+        study_facts = {"storage": start.study_storage, "name": name}
+        write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
+        campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
+        run_trials(campaign, ready, display)
     _conclude(campaign, data, display.say)
 
 
@@ -104,7 +104,7 @@ def resume_search(
     """
     search = space.searching()
     data, manifest = dataset_of(folder, data)
-    with locked(folder.lock), writing_study(folder.study_journal):
+    with locked(folder.lock):
         storage, name = _storage_of(folder)
         study = SearchStudy(storage, name, space, search)
         if how.trials is not None and how.trials != search.trials:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -110,7 +111,7 @@ class SearchStudy:
             return None
         number = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = self._sampler(number, self.asked)
-        with _quiet():
+        with _quiet(), _writing():
             proposal = self._begin(self._study.ask())
         self.asked += 1
         return proposal
@@ -128,7 +129,10 @@ class SearchStudy:
 
     def tell(self, number: int, verdict: Verdict) -> None:
         """End a proposal. What it has reported is kept with it whatever the state."""
-        trial = self._open.pop(number)
+        with _writing():
+            self._tell(self._open.pop(number), verdict)
+
+    def _tell(self, trial: Trial, verdict: Verdict) -> None:
         # A process that died within this very function may have left some of it.
         told = self._study._storage.get_trial(trial._trial_id).intermediate_values
         if len(self._search.objectives) == 1:
@@ -151,18 +155,17 @@ class SearchStudy:
         self._add(values, verdict, {FROM: source})
 
     def _add(self, values: Mapping[str, Value], verdict: Verdict, attributes: Mapping[str, str]) -> None:
-        domains = {key: self._space.domains[key] for key in values}
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=verdict.state,
-                values=list(verdict.objectives),
-                params={key: as_parameter(value) for key, value in values.items()},
-                distributions={key: distribution_of(domain) for key, domain in domains.items()},
-                user_attrs=dict(attributes),
-                intermediate_values=dict(verdict.scores) if len(self._search.objectives) == 1 else {},
-                constraints=dict(verdict.constraints) if verdict.constraints else None,
-            )
+        trial = optuna.trial.create_trial(
+            state=verdict.state,
+            values=list(verdict.objectives) or None,
+            params={key: as_parameter(value) for key, value in values.items()},
+            distributions={key: distribution_of(self._space.domains[key]) for key in values},
+            user_attrs=dict(attributes),
+            intermediate_values=dict(verdict.scores) if len(self._search.objectives) == 1 else {},
+            constraints=dict(verdict.constraints) if verdict.constraints else None,
         )
+        with _writing():
+            self._study.add_trial(trial)
 
     def _wanted(self, place: int) -> Mapping[str, Value] | None:
         """Return the values that the space prescribes for an ask: those to try first, then the points of a grid."""
@@ -244,9 +247,14 @@ def _mend_journal(journal: Path) -> None:
 
 
 @contextmanager
-def writing_study(journal: Path) -> Iterator[None]:
-    """Turn a journal that cannot be written into an error that names it."""
+def _writing() -> Iterator[None]:
+    """Turn a storage that cannot be written into an error of ours.
+
+    Raises:
+        UsageError: the disk is full, say, or the database has gone away.
+    """
     try:
         yield
-    except OSError as error:
-        raise UsageError(f"{journal}: cannot be written: {error.strerror or error}") from error
+    except (OSError, StorageInternalError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"the study cannot be written: {reason}") from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.storages.journal import JournalFileBackend
@@ -89,6 +89,7 @@ def test_mean_std_takes_standard_deviations_off_the_mean(tmp_path: Path) -> None
     assert trials(campaign)[0].value == pytest.approx(0.6 - 2 * 0.1 * 2**0.5)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.sampled_from(["tpe", "random"]), st.integers(1, 3))
 def test_test_metrics_cannot_influence_any_proposal(
     tmp_path_factory: pytest.TempPathFactory, accuracies: list[float], sampler: str, slots: int
@@ -133,7 +134,7 @@ def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "epochs"),
+    ("rules", "epochs"),
     [
         ("fold_pruner = 'median'", 0),
         ("epoch_pruner = 'median'\nfold_pruner = 'none'", 3),
@@ -141,9 +142,9 @@ def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
     ],
 )
 def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, epochs: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str, epochs: int
 ) -> None:
-    made = space(f"trials = 9\n{settings}", folds=3, domains="[training]\nepochs = 4")
+    made = space(f"trials = 9\n{rules}", folds=3, domains="[training]\nepochs = 4")
 
     def train(configuration: Configuration, key: TrialKey) -> Finished:
         if configuration.neuron.decay > 0.95:
@@ -175,6 +176,7 @@ def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an
     assert writes > 60
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from(["median", "paired-t", "none"]), st.integers(2, 6))
 def test_with_several_trials_at_a_time_and_kills_in_between_records_are_whole_and_consistent(
     tmp_path_factory: pytest.TempPathFactory, seed: int, pruner: str, slots: int

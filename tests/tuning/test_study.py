@@ -175,3 +175,17 @@ def test_a_study_can_live_in_a_database(tmp_path: Path) -> None:
     assert [study.study_name for study in optuna.get_all_study_summaries(url)] == ["x"]
     with pytest.raises(UsageError, match="--study-storage nonsense: cannot be opened"):
         open_storage(tmp_path / "j", "nonsense")
+
+
+def test_a_full_disk_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = study(tmp_path)
+    proposal = asking.ask()
+    assert proposal is not None
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
+    for write in (asking.ask, lambda: asking.tell(0, verdict(dict(proposal.values)))):
+        with pytest.raises(UsageError, match="the study cannot be written: No space left on device"):
+            write()
