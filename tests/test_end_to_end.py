@@ -27,6 +27,20 @@ def test_the_demo_learns_to_read_signs_of_signers_it_has_not_seen(tmp_path: Path
     assert row["synthetic"]
     assert row["mean"] >= 30
     assert row["chance"] == pytest.approx(100 / 19)
+    searched = next(row for row in table["rows"] if row["run"] == "demo-search" and row["metric"] == "test_accuracy")
+    assert searched["n"] == 4
+    assert searched["mean"] >= 30
+    assert (tmp_path / "demo" / "results" / "demo-search" / "best.toml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crops", "neuron", "full"])
+def test_the_spaces_that_come_with_sltune_run_at_full_size(tmp_path: Path, name: str) -> None:
+    sltune("synth", tmp_path / "recordings", "--recordings", 8, "-q")
+    sltune("import", tmp_path / "recordings", "--out", tmp_path / "data", "-q")
+    run = ("--data", tmp_path / "data", "--results", tmp_path, "--run", name, "--smoke", "--json")
+    row = json.loads(sltune("tune", SPACES / f"{name}.toml", *run).stdout)["rows"][0]
+    assert (row["run"], row["config_id"], row["n"]) == (name, "c0000", 4)
 
 
 @pytest.mark.slow
