@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
 
 SCHEMA = 1
@@ -83,6 +84,17 @@ class Record(BaseModel):
     @property
     def key(self) -> TrialKey:
         return TrialKey(self.config_id, self.seed, self.fold)
+
+    def configuration(self) -> Configuration:
+        """Return what was trained.
+
+        Raises:
+            DataError: this version has other settings.
+        """
+        try:
+            return Configuration.model_validate_json(json.dumps(self.config))
+        except ValidationError as error:
+            raise DataError(f"record of {self.key.name}: its configuration is of another version: {error}") from error
 
     def to_json(self) -> str:
         values = self.model_dump(mode="json")

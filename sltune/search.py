@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -26,7 +26,8 @@ from sltune.schema import (
 class Search(Section):
     """How a search proposes, judges and ends. Hours of 0 set no limit.
 
-    With several objectives nothing is pruned, as what is worse in one may be better in another.
+    Pruners compare means of one objective: with several objectives, or an aggregate other than the mean, they are
+    "none", and asking for one is an error.
     """
 
     trials: AtLeastOne = 100
@@ -43,9 +44,17 @@ class Search(Section):
 
 
 def read_search(
-    table: object, settings: Mapping[str, Value], domains: Mapping[str, Domain], problems: list[str]
+    table: object,
+    settings: Mapping[str, Value],
+    domains: Mapping[str, Domain],
+    problems: list[str],
+    fixed: Collection[str] = (),
 ) -> tuple[Search | None, tuple[Mapping[str, Value], ...]]:
-    """Return the settings of the search and the configurations to try first; adds what is wrong to problems."""
+    """Return the settings of the search and the configurations to try first; adds what is wrong to problems.
+
+    Args:
+        fixed: keys that an override has given a value, whatever configurations to try first say of them.
+    """
     if not isinstance(table, dict):
         return None, ()
     values = {}
@@ -59,10 +68,23 @@ def read_search(
             hint = suggestion(name, [*Search.model_fields, "first"])
             problems.append(f"search.{name} = {show(value)}: unknown key{hint}")
     search = Search.model_validate(values)
-    if len(search.objectives) > 1 and "fold_pruner" not in table:
+    if (len(search.objectives) > 1 or search.aggregate != "mean") and "fold_pruner" not in table:
         search = search.model_copy(update={"fold_pruner": "none"})
     problems += _problems_of(search, domains)
-    return search, tuple(_read_first(table.get("first", []), settings, domains, problems))
+    first = tuple(_read_first(table.get("first", []), settings, domains, problems, fixed))
+    if search.sampler == "grid":
+        problems += _gaps(first, settings, domains)
+    return search, first
+
+
+def _gaps(
+    first: Iterable[Mapping[str, Value]], settings: Mapping[str, Value], domains: Mapping[str, Domain]
+) -> Iterator[str]:
+    """Say which values are missing of configurations to try first, as a grid would come to the same points again."""
+    for number, values in enumerate(first, start=1):
+        for key, domain in domains.items():
+            if key not in values and not is_idle(domain, {**settings, **values}):
+                yield f"search.first, table {number}: {key} is missing; a grid draws no values"
 
 
 def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]:
@@ -74,17 +96,22 @@ def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]
     if len(search.objectives) > 1:
         if search.sampler == "cmaes":
             yield 'search.sampler = "cmaes": has one objective only; use "tpe", "gp", "random" or "grid"'
-        for name, pruner in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner)):
-            if pruner != "none":
-                yield f'search.{name} = {show(pruner)}: nothing is pruned with several objectives; set "none"'
     elif search.objectives == ("synaptic_ops",):
         yield 'search.objectives = ["synaptic_ops"]: a silent network is cheapest; add "val_accuracy"'
+    if len(search.objectives) > 1 or search.aggregate != "mean":
+        for name, pruner in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner)):
+            if pruner != "none":
+                yield f'search.{name} = {show(pruner)}: compares means of one objective only; set "none"'
     if len(search.objectives) > 1 and search.aggregate != "mean":
         yield f"search.aggregate = {show(search.aggregate)}: is for one objective; with several it is the mean"
 
 
 def _read_first(
-    tables: object, settings: Mapping[str, Value], domains: Mapping[str, Domain], problems: list[str]
+    tables: object,
+    settings: Mapping[str, Value],
+    domains: Mapping[str, Domain],
+    problems: list[str],
+    fixed: Collection[str],
 ) -> Iterator[dict[str, Value]]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         problems.append(f"search.first = {show(tables)}: must be a list of tables, [[search.first]]")
@@ -92,6 +119,8 @@ def _read_first(
     for number, table in enumerate(tables, start=1):
         values: dict[str, Value] = {}
         for key, value in flat(table):
+            if key in fixed and key not in domains:
+                continue
             place = f"search.first, table {number}: {key} = {show(value)}"
             try:
                 values[key] = _first_value(key, value, settings, domains)

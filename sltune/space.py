@@ -154,7 +154,8 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
             problems.append(f"--set {override}: {error}")
     settings, domains = _read_sections(tables, problems)
     problems += problems_between(settings, domains)
-    search, first = read_search(tables.get("search"), settings, domains, problems)
+    fixed = [override.partition("=")[0].strip() for override in overrides]
+    search, first = read_search(tables.get("search"), settings, domains, problems, fixed)
     if domains and settings.get("evaluation.protocol") == "train-test":
         problems.append('evaluation.protocol = "train-test": a search must not see the test set; use "train-val-test"')
     if problems:

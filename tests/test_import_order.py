@@ -17,7 +17,8 @@ LEVELS = [
     {"snn", "events"},
     {"space", "convert", "search"},
     {"domains"},
-    {"config", "record"},
+    {"record"},
+    {"config"},
     {"schema", "augmentations", "files"},
     {"errors"},
 ]

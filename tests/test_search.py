@@ -117,11 +117,32 @@ def test_with_several_objectives_nothing_is_pruned_unless_asked_for_which_is_an_
     space = parse_space(f"{DOMAINS}[search]\n{both}", "x.toml")
     assert space.search is not None
     assert (space.search.fold_pruner, space.search.epoch_pruner) == ("none", "none")
-    assert problem_of(both, 'fold_pruner = "median"').startswith('search.fold_pruner = "median": nothing is pruned')
-    assert problem_of(both, 'epoch_pruner = "halving"').startswith('search.epoch_pruner = "halving": nothing is')
+    assert problem_of(both, 'fold_pruner = "median"').startswith('search.fold_pruner = "median": compares means')
+    assert problem_of(both, 'epoch_pruner = "halving"').startswith('search.epoch_pruner = "halving": compares means')
     assert problem_of(both, 'sampler = "cmaes"').startswith('search.sampler = "cmaes": has one objective only')
     assert problem_of(both, 'aggregate = "mean-std"').startswith('search.aggregate = "mean-std": is for one')
 
 
 def test_a_search_for_the_cheapest_network_alone_is_refused() -> None:
     assert "a silent network is cheapest" in problem_of('objectives = ["synaptic_ops"]')
+
+
+FIRST = """
+[search]
+[[search.first]]
+sampling = { train_crop = "random", eval_crop_ms = 900 }
+neuron = { decay = 0.3 }
+"""
+
+
+def test_overrides_win_over_configurations_to_try_first() -> None:
+    space = parse_space(DOMAINS + FIRST, "x.toml", ["neuron.decay=0.5"])
+    assert space.first == ({"sampling.train_crop": "random", "sampling.eval_crop_ms": 900},)
+    assert space.settings["neuron.decay"] == 0.5
+    (problem,) = problems_of(FIRST.replace("decay = 0.3", "v_threshold = 0.3"))
+    assert "neuron.v_threshold = 0.3: is not searched" in problem
+
+
+def test_a_grid_refuses_configurations_to_try_first_with_gaps() -> None:
+    grid = FIRST.replace("[search]", "[search]\nsampler = 'grid'").replace(", eval_crop_ms = 900", "")
+    assert problems_of(grid) == ("search.first, table 1: sampling.eval_crop_ms is missing; a grid draws no values",)

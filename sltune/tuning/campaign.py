@@ -5,19 +5,17 @@ Knows no Ray. The records are the only durable truth, so a run that was killed a
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from sltune.config import Configuration, Evaluation
-from sltune.errors import DataError, UsageError
+from sltune.errors import DataError
 from sltune.files import write_whole
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
+from sltune.tuning.epochs import append_epoch, begin_epochs
 
 Step = tuple[int, int]
 """(seed, fold)."""
@@ -155,27 +153,21 @@ class Campaign:
         """Take back a trial that is to run once more, alone on its GPU if that is why; nothing if nobody wants it."""
         candidate = self.candidates[key.config_id]
         candidate.running.discard(key)
-        candidate.waiting.appendleft(key)
+        if key not in candidate.records:
+            candidate.waiting.appendleft(key)
         if candidate.over:
             self._give_up(candidate, candidate.over)
-            self._settle(candidate)
-        elif alone:
+        elif alone and key not in candidate.records:
             self._alone.append(key)
+        self._settle(candidate)
 
     def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> str:
         """Take one epoch's metrics; return why the trial should end now, "" where it should not.
 
         A trial that goes on from an earlier epoch after its process died replaces the rows of later ones.
         """
-        file = self.folder.trial(key).epochs_csv
-        epoch = int(row["epoch"])
-        try:
-            if self._epochs.get(key) != epoch - 1:
-                _keep_rows_before(epoch, list(row), file)
-            with open(file, "a", newline="", encoding="utf-8") as handle:
-                csv.DictWriter(handle, fieldnames=list(row), lineterminator="\n").writerow(row)
-        except OSError as error:
-            raise UsageError(f"{file}: cannot be written: {error.strerror}") from error
+        file, epoch = self.folder.trial(key).epochs_csv, int(row["epoch"])
+        (append_epoch if self._epochs.get(key) == epoch - 1 else begin_epochs)(file, row)
         self._epochs[key] = epoch
         return self._reason_to_stop(self.candidates[key.config_id], key, row)
 
@@ -185,14 +177,14 @@ class Campaign:
         A trial that is over already keeps its record: a result may come twice when a worker dies.
         """
         candidate = self.candidates[key.config_id]
-        if key in candidate.records:
-            return candidate.records[key]
-        record = self._write_record(candidate, key, finished)
         candidate.running.discard(key)
         if key in candidate.waiting:
             candidate.waiting.remove(key)
+        self._alone = [other for other in self._alone if other != key]
+        if key not in candidate.records:
+            self._write_record(candidate, key, finished)
         self._settle(candidate)
-        return record
+        return candidate.records[key]
 
     def _ask(self) -> Candidate | None:
         """Return one more configuration; a search has some."""
@@ -248,26 +240,13 @@ class Campaign:
             dataset=self.dataset,
         )
         write_whole(trial.next_record_file(), record.to_json())
+        trial.checkpoint.unlink(missing_ok=True)
         candidate.records[key] = record
         return record
 
 
 def _breadth_first(candidate: Candidate) -> tuple[int, str]:
     return len(candidate.records) + len(candidate.running), candidate.config_id
-
-
-def _keep_rows_before(epoch: int, columns: Sequence[str], file: Path) -> None:
-    """Start the file of a trial's epochs, or cut off what a killed process had written of this and later ones."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, str]] = []
-    if epoch > 1 and file.exists():
-        with open(file, newline="", encoding="utf-8") as handle:
-            # The rows are those of epochs 1, 2, …, and a torn one can only be the last.
-            rows = list(islice(csv.DictReader(handle), epoch - 1))
-    with open(file, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def steps_of(evaluation: Evaluation) -> list[Step]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sltune.errors import UsageError
-from sltune.record import RunFolder, TrialKey
+from sltune.record import TrialKey
 
 MINUTES = 5.0
 """Between two checkpoints of a trial, unless the user says otherwise: the most that a death costs."""
@@ -48,22 +48,26 @@ class Checkpoints:
             raise UsageError(f"--checkpoints {self.place}: {path} cannot be written: {error}") from error
 
     def read(self, key: TrialKey) -> bytes | None:
-        """Return the checkpoint at the place; None where there is none."""
+        """Return the checkpoint at the place; None where there is none.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
         system, path = self._target(key)
         try:
             with system.open_input_stream(path) as stream:
                 data: bytes = stream.read()
                 return data
-        except (OSError, pa.ArrowException):
+        except FileNotFoundError:
             return None
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"--checkpoints {self.place}: {path} cannot be read: {error}") from error
 
-    def delete(self, folder: RunFolder, key: TrialKey) -> None:
-        """Drop the checkpoint of a trial that has ended."""
-        with suppress(OSError, pa.ArrowException):
-            if self.place is None:
-                folder.trial(key).checkpoint.unlink()
-            else:
-                system, path = self._target(key)
+    def delete(self, key: TrialKey) -> None:
+        """Drop the checkpoint at the place, if there is one, of a trial that has ended."""
+        if self.place is not None:
+            system, path = self._target(key)
+            with suppress(OSError, pa.ArrowException):
                 system.delete_file(path)
 
     def check(self) -> None:
@@ -72,7 +76,7 @@ class Checkpoints:
             probe = TrialKey("c0000", 0, 0)
             probed = Checkpoints(0, self.place, f"{self.run}/.probe")
             probed.write(probe, b"")
-            probed.delete(RunFolder(Path()), probe)
+            probed.delete(probe)
 
     def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str]:
         assert self.place is not None

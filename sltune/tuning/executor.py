@@ -27,11 +27,10 @@ from sltune.tuning.cluster import Share
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
-from sltune.tuning.watch import MOST_LOSSES, START_PATIENCE_S, Losses, Watch
+from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Watch
 
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
 MOST_PENDING = 1024
-SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,16 @@ class _Desk(tune.Callback):
         self._scalars = ScalarLog(campaign.folder)
         self._watch = Watch(placement.silence_s)
         self._losses: dict[TrialKey, Losses] = {}
+        self._awaited: set[TrialKey] = set()
         self._slots, self._looked = placement.slots(), time.monotonic()
 
     def next_trial(self) -> dict[str, Any] | str | None:
         """Return the Tune configuration of another trial, None for later, or that there are no more."""
         if self.campaign.finished:
             return str(Searcher.FINISHED)
+        if self._awaited:
+            # Further trials would take the parts of a GPU that one needs whole.
+            return None
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             self._slots, self._looked = self.placement.slots(), time.monotonic()
         if self.campaign.running >= self._slots:
@@ -126,6 +129,8 @@ class _Desk(tune.Callback):
         if trial is None:
             # Asking may have been what found a grid, or the hours, to be spent.
             return str(Searcher.FINISHED) if self.campaign.finished else None
+        if trial.alone:
+            self._awaited.add(trial.key)
         return TrialWorker.describe(trial.key, trial.configuration, trial.alone)
 
     def epoch(self, trial: Trial, report: Report) -> bool:
@@ -146,10 +151,12 @@ class _Desk(tune.Callback):
         """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
         key = _key(trial)
         self._losses.setdefault(key, Losses()).start()
+        self._awaited.discard(key)
         file = self.campaign.folder.trial(key).checkpoint
-        if self.shared.checkpoints.place is None and file.exists():
-            worker: Any = trial.temporary_state.ray_actor
-            worker.go_on_from.remote(file.read_bytes())
+        with self._noting_errors():
+            if self.shared.checkpoints.place is None and file.exists():
+                worker: Any = trial.temporary_state.ray_actor
+                worker.go_on_from.remote(file.read_bytes())
         configuration = self.campaign.candidates[key.config_id].configuration
         self._progress.start(key, configuration.training.epochs)
 
@@ -164,7 +171,8 @@ class _Desk(tune.Callback):
         key = _key(trial)
         share = self.placement.share.gpus
         if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
-            self.campaign.hand_back(key, alone=True)
+            with self._noting_errors():
+                self.campaign.hand_back(key, alone=True)
             self._progress.again(key, "out of memory: tried again with a GPU to itself")
             return
         with self._noting_errors():
@@ -180,11 +188,13 @@ class _Desk(tune.Callback):
         """Start a trial again whose process or node has died, but not for ever."""
         self._watch.forget(trial)
         key = _key(trial)
+        self._awaited.discard(key)
         losses = self._losses.setdefault(key, Losses())
         if losses.lose():
             self._progress.again(key, "its worker was lost: started again")
         if not losses.too_many:
-            self.campaign.hand_back(key, alone=trial.config["alone"])
+            with self._noting_errors():
+                self.campaign.hand_back(key, alone=trial.config["alone"])
             return
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
@@ -217,9 +227,11 @@ class _Desk(tune.Callback):
     def _finish(self, key: TrialKey, finished: Finished) -> None:
         self._losses.pop(key, None)
         record = self.campaign.finish(key, finished)
-        self.shared.checkpoints.delete(self.campaign.folder, key)
+        candidate = self.campaign.candidates[key.config_id]
+        for other in candidate.records if candidate.over else [key]:
+            self.shared.checkpoints.delete(other)
         self._scalars.finish(record)
-        self._progress.finish(record, self.campaign.candidates[key.config_id].states())
+        self._progress.finish(record, candidate.states())
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks; ours holds open files and needs no copy.

@@ -41,19 +41,23 @@ from sltune.training.streams import numpy_stream, seed_torch
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, on which data. sensor: (height, width) in pixels; weights: to start from, None for fresh ones."""
+    """What to train, on which data.
+
+    sensor: (height, width) in pixels. weights: to start from, None for fresh ones. dataset: its fingerprint.
+    """
 
     key: TrialKey
     configuration: Configuration
     sensor: tuple[int, int]
     classes: int
     weights: bytes | None = None
+    dataset: str = ""
 
     def fingerprint(self) -> str:
-        """Return what tells this job from any other on the same dataset."""
+        """Return what tells this job from any other."""
         weights = hashlib.sha256(self.weights or b"").hexdigest()
         configuration = self.configuration.model_dump(mode="json")
-        values = [self.key.name, configuration, self.sensor, self.classes, weights]
+        values = [self.key.name, configuration, self.sensor, self.classes, weights, self.dataset]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property

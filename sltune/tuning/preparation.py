@@ -81,7 +81,7 @@ def prepared(
         splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
         sensor, classes = manifest.sensor, len(manifest.classes)
         yield Ready(
-            SharedData(tables, weights, splits, sensor, classes, request.device, checkpoints),
+            SharedData(tables, weights, splits, sensor, classes, manifest.fingerprint, request.device, checkpoints),
             tuple(recording.name for recording in recordings),
             Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
         )

@@ -41,7 +41,7 @@ def distribution_of(domain: Domain) -> BaseDistribution:
         case FloatDomain(step=None):
             return FloatDistribution(domain.low, domain.high, log=domain.log)
         case FloatDomain():
-            return FloatDistribution(domain.low, _stepped(domain)[-1], step=domain.step)
+            return FloatDistribution(domain.low, _step(domain, _steps(domain)), step=domain.step)
     return CategoricalDistribution([as_parameter(choice) for choice in domain.choices])
 
 
@@ -82,10 +82,18 @@ def _grid_values(domain: Domain) -> list[Value]:
 
 
 def _stepped(domain: FloatDomain) -> list[float]:
-    """Return the values of a domain with a step, in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1."""
+    return [_step(domain, number) for number in range(_steps(domain) + 1)]
+
+
+def _step(domain: FloatDomain, number: int) -> float:
+    """Return low + number · step in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1."""
     assert domain.step is not None, "read_search refuses a grid over a range without a step"
+    return float(Decimal(repr(domain.low)) + number * Decimal(repr(domain.step)))
+
+
+def _steps(domain: FloatDomain) -> int:
     low, high, step = (Decimal(repr(number)) for number in (domain.low, domain.high, domain.step))
-    return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
+    return int((high - low) / step)
 
 
 def _conditional_last(domains: Mapping[str, Domain]) -> list[tuple[str, Domain]]:
@@ -110,6 +118,6 @@ def _value_of(domain: Domain, parameter: Any) -> Value:
             names = [as_parameter(choice) for choice in domain.choices]
             return domain.choices[names.index(parameter)]
         case FloatDomain(step=float(step)):
-            return _stepped(domain)[round((float(parameter) - domain.low) / step)]
+            return _step(domain, round((float(parameter) - domain.low) / step))
     value: Value = parameter
     return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 import numpy as np
 from scipy import stats
@@ -24,9 +24,13 @@ WARM_UP = 1 / 10
 
 
 class Scores:
-    """Validation accuracies of configurations on the steps, (fold, seed), of a search."""
+    """Validation accuracies, as fractions, of configurations on the steps, (fold, seed), of a search.
 
-    def __init__(self, steps: int) -> None:
+    barred: configurations that are nobody's rivals, as they break a constraint; may grow.
+    """
+
+    def __init__(self, steps: int, barred: Set[str] = frozenset()) -> None:
+        self._barred = barred
         self._places: dict[str, int] = {}
         self._values = np.full((16, steps), np.nan)
 
@@ -47,6 +51,7 @@ class Scores:
     def best(self) -> tuple[str, float] | None:
         """Return the configuration with the highest mean among those that have all steps, and that mean."""
         means = self._values[: len(self._places)].mean(axis=1)
+        means[self._left_out()] = np.nan
         if np.isnan(means).all():
             return None
         place = int(np.nanargmax(means))
@@ -54,11 +59,12 @@ class Scores:
 
     def rivals(self, config_id: str, steps: list[int]) -> np.ndarray:
         """Return the scores, one row each, of all others that have all of these steps."""
-        place = self._places.get(config_id, -1)
-        others = np.delete(self._values[: len(self._places)], place, axis=0) if place >= 0 else self._values
-        chosen: np.ndarray = others[:, steps]
+        chosen: np.ndarray = np.delete(self._values[: len(self._places)], self._left_out(config_id), axis=0)[:, steps]
         whole: np.ndarray = chosen[~np.isnan(chosen).any(axis=1)]
         return whole
+
+    def _left_out(self, *others: str) -> list[int]:
+        return [self._places[name] for name in {*self._barred, *others} if name in self._places]
 
 
 def below_median(scores: Scores, config_id: str) -> bool:
@@ -101,10 +107,12 @@ class Curves:
 
     Args:
         most_epochs: the largest number of epochs that any configuration of the search has.
+        barred: as of Scores.
     """
 
-    def __init__(self, pruner: str, most_epochs: int) -> None:
+    def __init__(self, pruner: str, most_epochs: int, barred: Set[str] = frozenset()) -> None:
         self._pruner = pruner
+        self._barred = barred
         self._most_epochs = most_epochs
         self._first_rung = max(1, round(most_epochs * FIRST_RUNG))
         self._curves: defaultdict[tuple[int, int], dict[str, list[tuple[float, float]]]] = defaultdict(dict)
@@ -114,6 +122,8 @@ class Curves:
         curve = self._curves[step].setdefault(config_id, [])
         del curve[epoch - 1 :]
         best = curve[-1] if curve else (math.inf, 0.0)
+        # Rows may have been lost on the way, say by a disk that filled up.
+        curve += [best] * (epoch - 1 - len(curve))
         curve.append((loss, accuracy) if loss < best[0] else best)
 
     def gives_up(self, step: tuple[int, int], config_id: str) -> bool:
@@ -121,7 +131,11 @@ class Curves:
         curves = self._curves[step]
         epoch = len(curves[config_id])
         own = curves[config_id][-1][1]
-        rivals = [curve[epoch - 1][1] for other, curve in curves.items() if other != config_id and len(curve) >= epoch]
+        rivals = [
+            curve[epoch - 1][1]
+            for other, curve in curves.items()
+            if other != config_id and other not in self._barred and len(curve) >= epoch
+        ]
         if self._pruner == "median":
             due = epoch >= self._most_epochs * WARM_UP
             return due and len(rivals) >= LEAST_RIVALS and own < float(np.median(rivals))

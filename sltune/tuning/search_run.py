@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from sltune.config import Configuration
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
@@ -78,7 +76,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
         folder.study_journal.unlink(missing_ok=True)
         name = folder.root.name
         storage = open_storage(folder.study_journal, start.study_storage)
-        study = SearchStudy(storage, name, space, search)
+        study = SearchStudy(storage, name, space, search, new=True)
         if study.trials:
             raise UsageError(f"--study-storage {start.study_storage}: has a study named {name}; choose another --run")
         for source, candidate in known:
@@ -91,7 +89,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
         write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
         run_trials(campaign, ready, display)
-    _conclude(campaign, data, display.say)
+        _conclude(campaign, data, display.say)
 
 
 def resume_search(
@@ -118,7 +116,7 @@ def resume_search(
         if not campaign.finished:
             with prepared(space, campaign.steps, data, folder.root.name, request, search.trials) as ready:
                 run_trials(campaign, ready, display)
-    _conclude(campaign, data, display.say)
+        _conclude(campaign, data, display.say)
 
 
 def _storage_of(folder: RunFolder) -> tuple[BaseStorage, str]:
@@ -170,7 +168,7 @@ def _as_candidate(
     """Return an earlier configuration as a point of the space, or why it is none."""
     if any(record.dataset.fingerprint != dataset.fingerprint for record in records):
         return None, "another dataset"
-    configuration = Configuration.model_validate_json(json.dumps(records[0].config))
+    configuration = records[0].configuration()
     settings = configuration.settings()
     for key, value in space.settings.items():
         if settings[key] != value:
@@ -178,6 +176,8 @@ def _as_candidate(
     for key, value in space.active(settings).items():
         if not space.domains[key].contains(value):
             return None, f"{key} is not among the values searched"
+    if space.configuration(space.active(settings)) != configuration:
+        return None, "a value that is not searched there has not its default"
     return Candidate(config_id, configuration, steps_of(space.evaluation)), ""
 
 
@@ -212,7 +212,7 @@ def _summary(campaign: SearchCampaign) -> Iterator[str]:
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
     if campaign.spent:
-        more = f"go on with: sltune resume {campaign.folder.root}"
+        more = f"raise it in {campaign.folder.space_toml}, then: sltune resume {campaign.folder.root}"
         yield f"ended before search.trials = {campaign.search.trials}, as {campaign.spent} is spent; {more}"
 
 

@@ -6,7 +6,6 @@ test metric.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 from sltune.search import Search
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, Candidate, Finished, steps_of
+from sltune.tuning.epochs import read_epochs
 from sltune.tuning.pruning import FOLD_PRUNERS, Curves, Scores
 from sltune.tuning.study import FROM, RETRY_OF, Proposal, SearchStudy, Verdict
 
@@ -55,15 +55,18 @@ class SearchCampaign(Campaign):
     ) -> None:  # fmt: skip
         super().__init__(folder, dataset, steps_of(space.evaluation))
         self.search = search
-        self.seconds_left = search.max_hours * 3600 or float("inf")
+        self._budget_s = search.max_hours * 3600 or float("inf")
         self._began = time.monotonic()
         self._space, self._study = space, study
         self._places = {step: place for place, step in enumerate(self.steps)}
-        self._scores = Scores(len(self.steps))
-        self._curves = Curves(search.epoch_pruner, _most_epochs(space))
+        self._infeasible: set[str] = set()
+        self._costs: defaultdict[str, list[float]] = defaultdict(list)
+        self._scores = Scores(len(self.steps), self._infeasible)
+        self._curves = Curves(search.epoch_pruner, _most_epochs(space), self._infeasible)
         self._device_hours = 0.0
         self._retried: dict[str, Proposal] = {}
         self._numbers: dict[str, int] = {}
+        self._decided: set[str] = set()
         self._load(retry_failed)
 
     def _load(self, retry_failed: bool) -> None:
@@ -72,12 +75,12 @@ class SearchCampaign(Campaign):
         for record in self.folder.records():
             records[record.config_id].append(record)
             self._note(record)
-            if self.search.epoch_pruner != "none":
-                self._load_curve(record.key)
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
                 for step, score in trial.intermediate_values.items():
                     self._scores.add(trial.user_attrs[FROM], step, score)
+                if any(excess > 0 for excess in trial.constraints.values()):
+                    self._infeasible.add(trial.user_attrs[FROM])
         retried = {trial.user_attrs.get(RETRY_OF) for trial in self._study.trials.values()}
         undecided = []
         for proposal, state in self._study.told():
@@ -93,8 +96,8 @@ class SearchCampaign(Campaign):
             undecided.append(self._add(proposal, records[proposal.config_id], again=False))
         if unknown := records.keys() - self.candidates.keys():
             raise DataError(
-                f"{self.folder.trials}: has records of {min(unknown)}, which {self.folder.study_journal.name} does not "
-                "know; restore the study, or search in a new run"
+                f"{self.folder.trials}: has records of {min(unknown)}, which the study does not know; restore "
+                f"{self.folder.study_journal.name}, or search in a new run"
             )
         # Also those with all their records: the process may have died before it told of them.
         for candidate in undecided:
@@ -104,6 +107,9 @@ class SearchCampaign(Campaign):
         candidate = Candidate(proposal.config_id, self._space.configuration(proposal.values), self.steps)
         self._numbers[candidate.config_id] = proposal.number
         self.add(candidate, records, lambda record: again and record.status != "done")
+        if self.search.epoch_pruner != "none":
+            for key in candidate.steps:
+                self._load_curve(key)
         return candidate
 
     def _abandon(self, candidate: Candidate, complete: bool) -> None:
@@ -114,8 +120,8 @@ class SearchCampaign(Campaign):
         if complete:
             candidate.waiting.clear()
         else:
-            reasons = [record.error for record in candidate.records.values() if record.status != "done"]
-            self._give_up(candidate, next(iter(reasons), "given up"))
+            worst = min(candidate.records.values(), key=_gravity, default=None)
+            self._give_up(candidate, _reason(worst) if worst else "given up")
         self._open.pop(candidate.config_id, None)
 
     def progress(self) -> str:
@@ -133,7 +139,7 @@ class SearchCampaign(Campaign):
         """Which budget of hours keeps the search from further configurations; "" where none does."""
         if self._study.asked >= self.search.trials:
             return ""
-        if time.monotonic() - self._began >= self.seconds_left:
+        if time.monotonic() - self._began >= self._budget_s:
             return f"search.max_hours = {self.search.max_hours:g}"
         if self.search.max_device_hours and self._device_hours >= self.search.max_device_hours:
             return f"search.max_device_hours = {self.search.max_device_hours:g}"
@@ -154,15 +160,23 @@ class SearchCampaign(Campaign):
     def _note(self, record: Record) -> None:
         self._device_hours += device_hours(record)
         step = self._places.get((record.seed, record.fold))
-        if record.status == "done" and step is not None:
-            self._scores.add(record.config_id, step, Observed.of(record).val_accuracy)
+        if record.status != "done" or step is None:
+            return
+        seen = Observed.of(record)
+        self._scores.add(record.config_id, step, seen.val_accuracy)
+        limit, costs = self.search.constraints.get("max_synaptic_ops"), self._costs[record.config_id]
+        costs.append(seen.synaptic_ops)
+        if limit is not None:
+            # What costs too much is often accurate, and would crowd out what does not.
+            (self._infeasible.add if mean(costs) > limit else self._infeasible.discard)(record.config_id)
 
     def _load_curve(self, key: TrialKey) -> None:
         file = self.folder.trial(key).epochs_csv
-        if file.exists():
-            with open(file, newline="", encoding="utf-8") as handle:
-                for row in csv.DictReader(handle):
-                    self._note_epoch(key, row)
+        for row in read_epochs(file):
+            try:
+                self._note_epoch(key, row)
+            except (KeyError, ValueError) as error:
+                raise DataError(f"{file}: has no validation metrics: {error}") from error
 
     def _note_epoch(self, key: TrialKey, row: Mapping[str, Any]) -> None:
         loss, accuracy = float(row["val_loss"]), float(row["val_accuracy"])
@@ -171,22 +185,21 @@ class SearchCampaign(Campaign):
     def _reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:
         if self.search.epoch_pruner != "none" and not candidate.over:
             self._note_epoch(key, row)
-            if self._curves.gives_up((key.seed, key.fold), key.config_id):
+            # At its last epoch all has been paid for.
+            is_last = row["epoch"] >= candidate.configuration.training.epochs
+            if not is_last and self._curves.gives_up((key.seed, key.fold), key.config_id):
                 return f"{self.search.epoch_pruner} of learning curves, epoch {row['epoch']} of {key.name}"
         return candidate.over
 
     def _judge(self, candidate: Candidate) -> None:
-        if candidate.over:
+        if candidate.config_id in self._decided:
             return
         worst = min(candidate.records.values(), key=_gravity, default=None)
         if worst is None:
             return
-        if worst.status == "failed":
-            self._close(candidate, TrialState.FAIL, f"{worst.key.name} failed")
-        elif worst.status == "diverged":
-            self._close(candidate, TrialState.PRUNED, f"{worst.key.name} diverged")
-        elif worst.status == "pruned":
-            self._close(candidate, TrialState.PRUNED, worst.error)
+        if worst.status != "done":
+            state = TrialState.FAIL if worst.status == "failed" else TrialState.PRUNED
+            self._close(candidate, state, _reason(worst))
         elif len(candidate.records) == len(self.steps):
             self._close(candidate, TrialState.COMPLETE, "")
         elif FOLD_PRUNERS[self.search.fold_pruner](self._scores, candidate.config_id):
@@ -195,6 +208,7 @@ class SearchCampaign(Campaign):
 
     def _close(self, candidate: Candidate, state: TrialState, reason: str) -> None:
         """Record first, tell then: what was told is never asked for again."""
+        self._decided.add(candidate.config_id)
         self._give_up(candidate, reason)
         verdict = verdict_of(candidate, state, self.search)
         if candidate.config_id not in self._retried:
@@ -233,6 +247,11 @@ def device_hours(record: Record) -> float:
     """Return the time of a trial times its share of devices: GPUs, or CPUs where it had no GPU."""
     seconds = record.timings.get("ended", 0.0) - record.timings.get("started", 0.0)
     return seconds / 3600 * float(record.device.get("num_gpus") or record.device.get("num_cpus") or 0.0)
+
+
+def _reason(record: Record) -> str:
+    """Return why a configuration ends with this record of one of its trials."""
+    return record.error if record.status == "pruned" else f"{record.key.name} {record.status}"
 
 
 def _gravity(record: Record) -> tuple[int, str]:

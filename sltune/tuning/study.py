@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sltune.domains import Domain
+from sltune.domains import Domain, is_idle
 from sltune.errors import DataError, UsageError
 from sltune.schema import Value
 from sltune.search import Search
@@ -29,9 +29,6 @@ DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "ma
 
 RETRY_OF, FROM = "retry_of", "from"
 """User attributes of trials that no sampler proposed: a configuration tried again, or one of an earlier run."""
-
-# The sampler warns of what it does by design: searches with conditions, fixed values.
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning, module="optuna")
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,32 @@ def config_id(number: int) -> str:
 class SearchStudy:
     """Asks and tells; every proposal is a function of (search.seed, number of the ask, what was told before)."""
 
-    def __init__(self, storage: BaseStorage, name: str, space: Space, search: Search) -> None:
+    def __init__(self, storage: BaseStorage, name: str, space: Space, search: Search, new: bool = False) -> None:
+        """Open the study of a name.
+
+        Args:
+            new: make it if there is none yet.
+
+        Raises:
+            DataError: there is none, or it is of another space.
+            UsageError: the storage cannot be read or written.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._search = space, search
         directions = [DIRECTIONS[objective] for objective in search.objectives]
-        self._study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True, sampler=RandomSampler(0)
-        )
-        self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in self._study.get_trials(deepcopy=False)}
+        with _writing():
+            try:
+                self._study = (
+                    optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+                    if new
+                    else optuna.load_study(storage=storage, study_name=name)
+                )
+            except KeyError as error:
+                raise DataError(f"the study {name} is missing; restore it, or search in a new run") from error
+            trials = self._study.get_trials(deepcopy=False)
+        self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
         """What the storage held when the study was opened."""
+        _check_belongs([direction.name.lower() for direction in self._study.directions], directions, trials, space)
         self._own = [trial for trial in self.trials.values() if not trial.user_attrs.keys() & {RETRY_OF, FROM}]
         self.asked = len(self._own)
         """How many configurations have been proposed; copies and those of earlier runs are not counted."""
@@ -100,18 +114,19 @@ class SearchStudy:
         for place, trial in enumerate(self._own):
             if not trial.state.is_finished():
                 self._study.sampler = self._sampler(trial.number, place)
-                with _quiet():
+                with _quiet(), _writing():
                     adopted = Trial(self._study, trial._trial_id)
                     self._skip_drawn(adopted, trial)
-                    yield self._begin(adopted)
+                    proposal = self._begin(adopted)
+                yield proposal
 
     def ask(self) -> Proposal | None:
         """Return another proposal; None when a grid has no more points."""
         if self.exhausted:
             return None
-        number = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = self._sampler(number, self.asked)
         with _quiet(), _writing():
+            number = len(self._study.get_trials(deepcopy=False))
+            self._study.sampler = self._sampler(number, self.asked)
             proposal = self._begin(self._study.ask())
         self.asked += 1
         return proposal
@@ -200,6 +215,28 @@ _SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
     "cmaes": lambda seed, domains: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed, domains: GPSampler(seed=seed, warn_independent_sampling=False),
 }
+
+
+def _check_belongs(
+    stored: Sequence[str], directions: Sequence[str], trials: Sequence[FrozenTrial], space: Space
+) -> None:
+    """Refuse a study of another space, and trials that others have put into it.
+
+    Raises:
+        DataError: says which.
+    """
+    other = f"{space.source}: is not the space of the study"
+    restore = "restore it, or search in a new run"
+    if list(stored) != list(directions):
+        raise DataError(f"{other}: the objectives differ; {restore}")
+    for trial in trials:
+        for key, distribution in trial.distributions.items():
+            if key not in space.domains or distribution_of(space.domains[key]) != distribution:
+                raise DataError(f"{other}: {key} differs; {restore}")
+        known = {**space.settings, **space.active(recall(trial.params, space))}
+        lacks = any(key not in known and not is_idle(domain, known) for key, domain in space.domains.items())
+        if trial.state == TrialState.WAITING or (lacks and trial.state.is_finished()):
+            raise DataError(f"trial {trial.number} of the study was not proposed by sltune; search in a new run")
 
 
 @contextmanager

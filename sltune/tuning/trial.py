@@ -12,6 +12,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ class SharedData:
 
     tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
     recordings of each part, by (seed, fold).
-    sensor: (height, width) in pixels. device: "auto", "cpu" or "cuda".
+    sensor: (height, width) in pixels. fingerprint: the dataset's. device: "auto", "cpu" or "cuda".
     """
 
     tables: Sequence[Any]
@@ -49,6 +50,7 @@ class SharedData:
     splits: Mapping[tuple[int, int], Split]
     sensor: tuple[int, int]
     classes: int
+    fingerprint: str
     device: str
     checkpoints: Checkpoints
 
@@ -131,11 +133,13 @@ class TrialWorker(tune.Trainable):
         """Make a checkpoint where one is due; return it unless it lies where all nodes reach it."""
         if not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
             return None
-        data = epoch.checkpoint()
         self._saved = time.monotonic()
+        data = epoch.checkpoint()
         if self._shared.checkpoints.place is None:
             return data
-        self._shared.checkpoints.write(self._key, data)
+        # Training is worth more than its checkpoint; the next one may fit again.
+        with suppress(UsageError):
+            self._shared.checkpoints.write(self._key, data)
         return None
 
     def _begin(self, job: str) -> None:
@@ -156,6 +160,7 @@ class TrialWorker(tune.Trainable):
             self._shared.sensor,
             self._shared.classes,
             None if weights is None else ray.get(weights),
+            self._shared.fingerprint,
         )
         checkpoint, self._checkpoint = self._checkpoint, None
         if self._shared.checkpoints.place is not None:

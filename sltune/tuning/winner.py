@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
+from statistics import mean
 
 from optuna.trial import TrialState
 
-from sltune.config import Configuration
 from sltune.errors import UsageError
 from sltune.files import write_whole
 from sltune.record import RunFolder
 from sltune.space import Space, load_space
 from sltune.tuning.campaign import Candidate, write_run_info
-from sltune.tuning.searching import SearchCampaign, verdict_of
+from sltune.tuning.searching import Observed, SearchCampaign, verdict_of
 from sltune.tuning.study import DIRECTIONS
 
 # Fewer seeds than these say little of how sure a result is.
@@ -68,7 +68,7 @@ def pareto_front(found: Sequence[Complete], objectives: Sequence[str]) -> list[C
 
 def write_best(campaign: SearchCampaign, best: Complete) -> None:
     """Write the winner as a space file in which nothing is searched, and its name where reports look for it."""
-    accuracy = 100 * best.objectives[campaign.search.objectives.index("val_accuracy")]
+    accuracy = 100 * mean(Observed.of(record).val_accuracy for record in best.candidate.records.values())
     head = (
         f"# {best.candidate.config_id} of the search {campaign.folder.root.name}: validation accuracy "
         f"{accuracy:.2f} %, the best of {len(campaign.candidates)} configurations.\n"
@@ -82,7 +82,7 @@ def confirmation(campaign: SearchCampaign, data: Path) -> str:
     """Return the command that evaluates the winner with seeds that the search has never used."""
     used = {seed for seed, _ in campaign.steps}
     wanted = max(CONFIRMING_SEEDS, len(used))
-    fresh = [seed for seed in range(max(used) + wanted + 1) if seed not in used][:wanted]
+    fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
     return shlex.join(["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds])
 
@@ -102,5 +102,5 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
         return space
     for record in folder.records():
         if trial in (record.config_id, record.key.name):
-            return Space.of(Configuration.model_validate_json(json.dumps(record.config)))
+            return Space.of(record.configuration())
     raise UsageError(f"{folder.root}: has no record of {trial}")

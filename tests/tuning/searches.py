@@ -60,7 +60,7 @@ def search(root: Path, space: Space, storage: BaseStorage | None = None, retry_f
     assert space.search is not None
     folder = RunFolder(root)
     storage = storage or open_storage(folder.study_journal)
-    study = SearchStudy(storage, "hills", space, space.search)
+    study = SearchStudy(storage, "hills", space, space.search, new=True)
     return SearchCampaign(folder, DATASET, space, space.search, study, retry_failed)
 
 

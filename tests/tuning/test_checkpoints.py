@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sltune.errors import UsageError
-from sltune.record import RunFolder, TrialKey
+from sltune.record import TrialKey
 from sltune.tuning.checkpoints import Checkpoints
 
 KEY = TrialKey("c0003", 0, 1)
@@ -23,9 +23,9 @@ def test_a_checkpoint_is_read_back_until_the_trial_has_ended(tmp_path: Path, sch
     # Another run at the same place has its own.
     assert Checkpoints(0, f"{scheme}{tmp_path}/deep/er", "other").read(KEY) is None
     assert [file.name for file in (tmp_path / "deep" / "er").rglob("*") if file.is_file()] == ["c0003-f1-s0.pt"]
-    place.delete(RunFolder(tmp_path), KEY)
+    place.delete(KEY)
     assert place.read(KEY) is None
-    place.delete(RunFolder(tmp_path), KEY)
+    place.delete(KEY)
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -43,11 +43,3 @@ def test_checkpoints_are_due_by_the_minute() -> None:
     assert not Checkpoints(5).is_due(299)
     assert Checkpoints(5).is_due(300)
     assert Checkpoints(0).is_due(0)
-
-
-def test_in_the_run_folder_the_driver_deletes_it(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.trial(KEY).path.mkdir(parents=True)
-    folder.trial(KEY).checkpoint.write_bytes(b"x")
-    Checkpoints().delete(folder, KEY)
-    assert not folder.trial(KEY).checkpoint.exists()

@@ -214,7 +214,7 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     import sltune.tuning.trial as trial_module
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
-    shared = SharedData([], {}, {}, (16, 16), 2, "cpu", Checkpoints())
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
     worker._shared, worker._started, worker._configuration = shared, 0.0, quick()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 

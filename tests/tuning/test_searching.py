@@ -21,9 +21,10 @@ from sltune.config import Configuration
 from sltune.errors import DataError
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
-from sltune.space import Space
+from sltune.space import Space, parse_space
 from sltune.tuning import campaign as campaign_module
 from sltune.tuning.campaign import Finished
+from sltune.tuning.winner import complete, winner
 from tests.tuning.searches import done, hills, run, search, space, told, trials
 
 
@@ -325,7 +326,7 @@ def test_a_study_and_records_that_do_not_belong_together_are_refused(tmp_path: P
     made = space("trials = 2")
     run(search(tmp_path, made))
     (tmp_path / "study.journal").unlink()
-    with pytest.raises(DataError, match=r"has records of c0000, which study\.journal does not know"):
+    with pytest.raises(DataError, match=r"has records of c0000, which the study does not know"):
         search(tmp_path, made)
 
 
@@ -351,3 +352,153 @@ def test_optuna_finds_importances_in_a_search(tmp_path: Path) -> None:
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     importances = optuna.importance.get_param_importances(campaign._study._study, evaluator=evaluator)
     assert importances["neuron.decay"] > importances["neuron.v_threshold"] > 0
+
+
+def test_what_breaks_a_constraint_is_no_rival(tmp_path: Path) -> None:
+    """Accuracy rises with cost, so that by accuracy alone everything that keeps the constraint would be given up."""
+
+    def train(configuration: Configuration, key: TrialKey) -> Finished:
+        threshold = configuration.neuron.v_threshold
+        return done(0.5 + 0.4 * threshold + 0.001 * key.fold, 1000 * threshold)
+
+    made = space("trials = 40\nsampler = 'random'\nconstraints = { max_synaptic_ops = 350 }", folds=4)
+    campaign = search(tmp_path, made)
+    run(campaign, train)
+    drawn = {name: one.configuration.neuron.v_threshold for name, one in campaign.candidates.items()}
+    best = winner(complete(campaign), campaign.search.objectives)
+    assert best is not None
+    assert drawn[best.candidate.config_id] == max(threshold for threshold in drawn.values() if threshold <= 0.35)
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_a_trial_that_goes_on_from_a_checkpoint_keeps_its_learning_curve(tmp_path: Path, pruner: str) -> None:
+    made = space(f"trials = 6\nepoch_pruner = '{pruner}'\nfold_pruner = 'none'", domains="[training]\nepochs = 30")
+    verdicts = []
+    for restarts in (False, True):
+        campaign = search(tmp_path / str(restarts), made)
+        keys = [trial.key for trial in (campaign.next_trial() for _ in range(6)) if trial is not None]
+        for place, key in enumerate(keys):
+            for epoch in range(1, 6):
+                campaign.add_epoch(
+                    key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": 0.1 * place + 0.01 * epoch}
+                )
+        if restarts:
+            campaign = search(tmp_path / str(restarts), made)
+            assert [trial.key for trial in (campaign.next_trial() for _ in range(6)) if trial is not None] == keys
+        # Epochs 6 to 9 of the third: above the others' past, below their present.
+        rows = [{"epoch": epoch, "val_loss": 0.01 / epoch, "val_accuracy": 0.24} for epoch in range(6, 10)]
+        verdicts.append([campaign.add_epoch(keys[2], row) for row in rows])
+        text = RunFolder(tmp_path / str(restarts)).trial(keys[2]).epochs_csv.read_text()
+        assert [line.partition(",")[0] for line in text.splitlines()] == ["epoch", *map(str, range(1, 10))]
+    assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner: str) -> None:
+    domains = "[training]\nepochs = { choices = [3, 27] }"
+    campaign = search(tmp_path, space(f"trials = 30\nepoch_pruner = '{pruner}'\nsampler = 'random'", domains=domains))
+
+    def train(configuration: Configuration, key: TrialKey) -> Finished:
+        return hills(configuration, key)
+
+    names = []
+    while not campaign.finished and (trial := campaign.next_trial()) is not None:
+        finished, reason = train(trial.configuration, trial.key), ""
+        for epoch in range(1, trial.configuration.training.epochs + 1):
+            accuracy = finished.metrics["val_accuracy"] * (0.5 + epoch / 54)
+            reason = campaign.add_epoch(trial.key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy})
+            if reason:
+                assert epoch < trial.configuration.training.epochs
+                names.append(reason)
+                break
+        campaign.finish(trial.key, Finished("pruned", reason) if reason else finished)
+    assert names
+
+
+def test_a_torn_row_of_epochs_is_left_aside(tmp_path: Path) -> None:
+    made = space("trials = 2\nepoch_pruner = 'median'\nfold_pruner = 'none'", domains="[training]\nepochs = 9")
+    campaign = search(tmp_path, made)
+    trial = campaign.next_trial()
+    assert trial is not None
+    for epoch in (1, 2, 3):
+        campaign.add_epoch(trial.key, {"epoch": epoch, "val_loss": 0.123456 / epoch, "val_accuracy": 0.5})
+    file = RunFolder(tmp_path).trial(trial.key).epochs_csv
+    whole = file.read_bytes()
+    for cut in range(1, 12):
+        file.write_bytes(whole[:-cut])
+        again = search(tmp_path, made)
+        handed = again.next_trial()
+        assert handed is not None
+        again.add_epoch(handed.key, {"epoch": 3, "val_loss": 0.123456 / 3, "val_accuracy": 0.5})
+        assert file.read_bytes() == whole
+    file.write_text("nonsense\n1\n")
+    with pytest.raises(DataError, match=r"epochs\.csv: has a row without an epoch"):
+        search(tmp_path, made)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("low = 0.0, high = 1.0|low = 0.0, high = 0.9", "neuron.decay differs"),
+        ("step = 0.1|step = 0.2", "neuron.v_threshold differs"),
+        ("trials = 3|objectives = ['val_accuracy', 'synaptic_ops']", "the objectives differ"),
+        ("decay = { low = 0.0, high = 1.0 }|decay = 0.5", "neuron.decay differs"),
+    ],
+)
+def test_a_space_that_was_edited_is_refused_also_while_nothing_has_a_record(
+    tmp_path: Path, change: str, what: str
+) -> None:
+    made = space("trials = 3")
+    search(tmp_path, made).next_trial()
+    text = """
+        [neuron]
+        decay = { low = 0.0, high = 1.0 }
+        v_threshold = { low = 0.1, high = 0.9, step = 0.1 }
+        [evaluation]
+        folds = 4
+        [search]
+        trials = 3
+    """
+    search(tmp_path, parse_space(text, "hills.toml"))
+    with pytest.raises(DataError, match=f"is not the space of the study: {what}"):
+        search(tmp_path, parse_space(text.replace(*change.split("|")), "hills.toml"))
+
+
+def test_trials_of_others_in_the_study_are_refused_by_number(tmp_path: Path) -> None:
+    made = space("trials = 3")
+    storage = InMemoryStorage()
+    run(search(tmp_path, made, storage))
+    optuna.load_study(study_name="hills", storage=storage).enqueue_trial({"neuron.decay": 0.5})
+    with pytest.raises(DataError, match="trial 3 of the study was not proposed by sltune"):
+        search(tmp_path, made, storage)
+
+
+def test_a_recorded_trial_that_is_handed_back_or_finished_twice_ends_the_campaign(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 1", folds=2))
+    first = campaign.next_trial()
+    assert first is not None
+    campaign.hand_back(first.key, alone=True)
+    again = campaign.next_trial()
+    assert again is not None
+    assert (again.key, again.alone) == (first.key, True)
+    campaign.finish(first.key, done(0.5))
+    campaign.hand_back(first.key, alone=True)
+    assert run(campaign) == ["c0000-f1-s0"]
+    campaign.finish(first.key, done(0.9))
+    assert campaign.finished
+    assert campaign.next_trial() is None
+    assert trials(campaign)[0].intermediate_values[0] == 0.5
+
+
+def test_given_up_trials_leave_no_checkpoint(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 1", folds=2))
+    first, second = campaign.next_trial(), campaign.next_trial()
+    assert first is not None
+    assert second is not None
+    for key in (first.key, second.key):
+        campaign.folder.trial(key).path.mkdir(parents=True)
+        campaign.folder.trial(key).checkpoint.write_bytes(b"x")
+    campaign.hand_back(second.key)
+    campaign.finish(first.key, Finished("diverged", "the loss is nan"))
+    assert campaign.finished
+    assert not list(campaign.folder.trials.glob("*/checkpoint.pt"))

@@ -67,5 +67,5 @@ def test_a_node_holds_the_events_once_with_several_readers() -> None:
 
 def test_what_all_trials_share_travels_as_references() -> None:
     """Tune puts what it is given again for every trial; references of the events are a few bytes."""
-    shared = SharedData([ray.put(table_of(100_000))], {}, {}, (128, 128), 19, "cpu", None)  # type: ignore[arg-type]
+    shared = SharedData([ray.put(table_of(100_000))], {}, {}, (128, 128), 19, "f", "cpu", None)  # type: ignore[arg-type]
     assert len(ray.cloudpickle.dumps(shared)) < 2000

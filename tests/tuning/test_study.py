@@ -22,7 +22,7 @@ SAMPLERS = ["tpe", "random", "cmaes", "gp"]
 def study(root: Path, search: str = "", domains: str = "", first: str = "") -> SearchStudy:
     made = space(f"{search}\n{first}", domains=domains)
     assert made.search is not None
-    return SearchStudy(open_storage(root / "study.journal"), "x", made, made.search)
+    return SearchStudy(open_storage(root / "study.journal"), "x", made, made.search, new=True)
 
 
 def verdict(values: dict[str, Value]) -> Verdict:
@@ -129,7 +129,7 @@ def test_a_grid_ends_when_every_point_was_proposed_also_after_a_restart(tmp_path
     assert made.search is not None
     asked = []
     while True:
-        asking = SearchStudy(open_storage(tmp_path / "study.journal"), "x", made, made.search)
+        asking = SearchStudy(open_storage(tmp_path / "study.journal"), "x", made, made.search, new=True)
         list(asking.adopt())
         if (proposal := asking.ask()) is None:
             break
@@ -170,8 +170,8 @@ def test_a_study_can_live_in_a_database(tmp_path: Path) -> None:
     made = space()
     assert made.search is not None
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    proposal = SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search).ask()
-    assert list(SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search).adopt()) == [proposal]
+    proposal = SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search, new=True).ask()
+    assert list(SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search, new=True).adopt()) == [proposal]
     assert [study.study_name for study in optuna.get_all_study_summaries(url)] == ["x"]
     with pytest.raises(UsageError, match="--study-storage nonsense: cannot be opened"):
         open_storage(tmp_path / "j", "nonsense")

@@ -90,3 +90,19 @@ def test_the_best_and_any_other_configuration_can_be_taken_from_a_run(tmp_path: 
         assert chosen == campaign.candidates["c0004"].configuration
     with pytest.raises(UsageError, match="has no record of c0099"):
         configuration_of(RunFolder(tmp_path), "c0099")
+
+
+def test_fresh_seeds_beside_the_largest_seed(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trials = 1", folds=2, seeds=f"[{2**32 - 2}]"), InMemoryStorage())
+    assert "evaluation.seeds=[0, 1, 2]" in confirmation(campaign, Path("data"))
+
+
+def test_the_best_by_mean_less_deviations_says_its_mean(tmp_path: Path) -> None:
+    made = space("trials = 1\naggregate = 'mean-std'\nstd_weight = 2.0", folds=2)
+    campaign = search(tmp_path, made, InMemoryStorage())
+    write_run_info(campaign.folder, {"name": "x"})
+    run(campaign, lambda _, key: done([0.5, 0.9][key.fold]))
+    best = winner(complete(campaign), campaign.search.objectives)
+    assert best is not None
+    write_best(campaign, best)
+    assert "validation accuracy 70.00 %" in campaign.folder.best_toml.read_text()

@@ -1,0 +1,56 @@
+"""The file ``epochs.csv`` of a trial: one row of metrics an epoch, counted from 1."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from sltune.errors import DataError, UsageError
+from sltune.files import write_whole
+
+
+def append_epoch(file: Path, row: Mapping[str, float]) -> None:
+    """Add the row of an epoch that follows those in the file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        with open(file, "a", newline="", encoding="utf-8") as handle:
+            csv.DictWriter(handle, fieldnames=list(row), lineterminator="\n").writerow(row)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def begin_epochs(file: Path, row: Mapping[str, float]) -> None:
+    """Start the file with an epoch, or cut off what a killed process had written of this epoch and later ones.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    earlier = [old for old in read_epochs(file) if int(old["epoch"]) < row["epoch"]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows([*earlier, row])
+    write_whole(file, text.getvalue())
+
+
+def read_epochs(file: Path) -> list[dict[str, str]]:
+    """Return the rows of the file, as texts; none where it does not exist. A line that a kill has torn is left out.
+
+    Raises:
+        DataError: the file cannot be read, or is none such.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    if not all((row.get("epoch") or "").isdigit() and None not in row.values() for row in rows):
+        raise DataError(f"{file}: has a row without an epoch or a value; delete the trial's folder to run it again")
+    return rows
