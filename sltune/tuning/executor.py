@@ -141,6 +141,7 @@ class _Desk(tune.Callback):
             if report.checkpoint is not None:
                 write_whole(self.campaign.folder.trial(key).checkpoint, report.checkpoint)
             reason = self.campaign.add_epoch(key, report.row)
+            self._losses[key].reach(int(report.row["epoch"]))
             self._scalars.epoch(key, report.row)
             self._progress.epoch(key, report.row)
             if reason:
@@ -198,7 +199,7 @@ class _Desk(tune.Callback):
             return
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
-        error = f"lost {MOST_LOSSES} workers, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
+        error = f"lost {MOST_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
         with self._noting_errors():
             self._finish(key, Finished("failed", error))
 

@@ -6,7 +6,7 @@ import time
 
 from ray.tune.experiment import Trial
 
-# A trial that has lost so many workers is failed: it may be what kills them.
+# A trial that has lost so many workers without getting further is failed: it may be what kills them.
 MOST_LOSSES = 3
 # Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
 START_PATIENCE_S = 180.0
@@ -14,16 +14,25 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Losses:
-    """How often a trial has lost its worker, and since when none has started."""
+    """How often a trial has lost its worker, and since when none has started.
+
+    They count from when it last got further than ever: on nodes that come and go, a long trial may lose many.
+    """
 
     def __init__(self) -> None:
         self._count = 0
+        self._farthest = 0
         self._has_started = False
         self._since = time.monotonic()
 
     def start(self) -> None:
         """Note that a worker has begun with the trial."""
         self._has_started = True
+
+    def reach(self, epoch: int) -> None:
+        """Note an epoch that the trial has ended."""
+        if epoch > self._farthest:
+            self._farthest, self._count = epoch, 0
 
     def lose(self) -> bool:
         """Note a loss; return whether it was of a worker that had begun, and so counts."""

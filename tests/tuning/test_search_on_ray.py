@@ -143,6 +143,29 @@ def test_ten_kills_at_random_moments_change_nothing(
     epochs_are_whole(folder, 6)
 
 
+@pytest.mark.slow
+def test_ten_raylets_that_are_killed_change_nothing(
+    dataset: Path, space: Path, tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    folder = RunFolder(tmp_path / "killed")
+    with cluster("--num-cpus=0") as add:
+        node = add("--num-cpus=1")
+        process = sltune(
+            *("tune", space, "--data", dataset, "--results", tmp_path, "--run", "killed", "--address", node.address),
+            *ONE_AT_A_TIME,
+        )
+        for kill in range(10):
+            while _epochs(folder) < 5 * kill + 1 and process.poll() is None:
+                time.sleep(0.02)
+            if process.poll() is None:
+                os.kill(node.raylet(), signal.SIGKILL)
+                node = add("--num-cpus=1")
+        ended(process, 0)
+    assert results(folder) == results(undisturbed)
+    assert study_of(folder) == study_of(undisturbed)
+    epochs_are_whole(folder, 6)
+
+
 def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dataset: Path, tmp_path: Path) -> None:
     """The workers see neither the dataset nor the run folder; GPUs exist in Ray's books only."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:

@@ -1,0 +1,83 @@
+"""When a trial has lost too many workers, and when a worker has been silent for too long."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sltune.tuning.watch import START_PATIENCE_S, Losses, Watch
+
+
+class Clock:
+    now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    Clock.now = 0.0
+    monkeypatch.setattr("sltune.tuning.watch.time.monotonic", lambda: Clock.now)
+    return Clock
+
+
+def lose(losses: Losses, times: int) -> list[bool]:
+    found = []
+    for _ in range(times):
+        losses.start()
+        losses.lose()
+        found.append(losses.too_many)
+    return found
+
+
+def test_three_workers_in_a_row_are_too_many(clock: type[Clock]) -> None:
+    assert lose(Losses(), 3) == [False, False, True]
+
+
+def test_a_trial_that_gets_further_each_time_may_lose_any_number(clock: type[Clock]) -> None:
+    losses = Losses()
+    for epoch in range(1, 20):
+        losses.reach(epoch)
+        assert lose(losses, 2) == [False, False]
+    # The same epochs again, from a checkpoint, are no progress.
+    losses.reach(18)
+    losses.reach(19)
+    assert lose(losses, 1) == [True]
+
+
+def test_workers_that_never_start_do_not_count_until_patience_ends(clock: type[Clock]) -> None:
+    losses = Losses()
+    for _ in range(100):
+        assert not losses.lose()
+        assert not losses.too_many
+    clock.now = START_PATIENCE_S + 1
+    losses.lose()
+    assert losses.too_many
+
+
+def trial(actor: object) -> Any:
+    return type("T", (), {"temporary_state": SimpleNamespace(ray_actor=actor)})()
+
+
+def test_only_workers_are_silent_and_each_is_named_once(clock: type[Clock]) -> None:
+    watch, running, waiting, busy = Watch(10), trial("actor"), trial(None), trial("actor")
+    for one in (running, waiting, busy):
+        watch.add(one)
+    clock.now = 9
+    watch.seen(busy)
+    assert watch.silent() == []
+    clock.now = 11
+    assert watch.silent() == [running]
+    clock.now = 12.5
+    assert watch.silent() == []
+    watch.forget(running)
+    watch.forget(busy)
+    clock.now = 1000
+    assert watch.silent() == []
+
+
+def test_a_limit_of_zero_waits_for_ever(clock: type[Clock]) -> None:
+    watch, one = Watch(0), trial("actor")
+    watch.add(one)
+    clock.now = 1e9
+    assert watch.silent() == []
