@@ -161,6 +161,13 @@ class Campaign:
             self._alone.append(key)
         self._settle(candidate)
 
+    def hand_back_all(self) -> None:
+        """Take back every trial that runs, to run once more."""
+        for candidate in list(self._open.values()):
+            # In the order in which they were handed out, which handing back reverses.
+            for key in sorted(candidate.running, key=lambda key: candidate.steps[key], reverse=True):
+                self.hand_back(key)
+
     def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> str:
         """Take one epoch's metrics; return why the trial should end now, "" where it should not.
 

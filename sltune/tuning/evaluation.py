@@ -18,6 +18,7 @@ from sltune.tuning.preparation import (
     facts_of,
     interrupted,
     prepared,
+    remember_checkpoints,
     run_trials,
 )
 
@@ -63,6 +64,7 @@ def resume_evaluation(
     configuration = space.configuration()
     planned = folder.planned()
     with locked(folder.lock):
+        remember_checkpoints(folder, request)
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
         if not campaign.finished:
             with prepared(space, campaign.steps, data, folder.root.name, request, len(planned)) as ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -31,6 +33,8 @@ from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIEN
 
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
 MOST_PENDING = 1024
+# How often Tune may break down in a run, each time over a node that died at a bad moment.
+MOST_FRESH_STARTS = 100
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,30 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         UsageError: the run folder cannot be written any more.
     """
     _quieten_tune()
-    desk = _Desk(campaign, shared, placement, progress)
-    # Tune keeps a state of its own, which we never read: it may vanish with the run.
-    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
-        tuner = _tuner(desk, scratch)
+    for left in range(MOST_FRESH_STARTS, -1, -1):
+        desk = _Desk(campaign, shared, placement, progress)
         try:
-            tuner.fit()
+            _run(desk)
+            return
         except TuneError:
             if desk.error is None:
                 raise
             again = f"make room, then: sltune resume {campaign.folder.root}"
             raise UsageError(f"{desk.error}; {again}") from None
+        except RuntimeError as error:
+            # A node took a result with it that the driver had not fetched yet, for which Tune has no answer.
+            if not (isinstance(error.__cause__, RayError) and left):
+                raise
+        campaign.hand_back_all()
+        # The old workers end with the last reference to them.
+        gc.collect()
+
+
+def _run(desk: _Desk) -> None:
+    # Tune keeps a state of its own, which we never read: it may vanish with the run.
+    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
+        try:
+            _tuner(desk, scratch).fit()
         finally:
             desk.close()
 

@@ -26,7 +26,7 @@ from sltune.events.samples import Samples
 from sltune.files import write_whole
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
-from sltune.tuning.campaign import Campaign, Step
+from sltune.tuning.campaign import Campaign, Step, write_run_info
 from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
 from sltune.tuning.executor import Placement, execute
 from sltune.tuning.job import Job, split_of, starting_weights
@@ -177,6 +177,13 @@ def facts_of(kind: str, folder: RunFolder, data: Path, manifest: Manifest, reque
         "host": platform.node(),
         "git_commit": _git_commit(),
     }
+
+
+def remember_checkpoints(folder: RunFolder, request: Request) -> None:
+    """Note where the trials of a run that goes on keep their state, if that has changed; the next time it counts."""
+    info, facts = folder.info(), asdict(request.checkpoints_of(folder.root.name))
+    if info.get("checkpoints") != facts:
+        write_run_info(folder, {**info, "checkpoints": facts})
 
 
 def _git_commit() -> str | None:

@@ -25,6 +25,7 @@ from sltune.tuning.preparation import (
     facts_of,
     interrupted,
     prepared,
+    remember_checkpoints,
     run_trials,
 )
 from sltune.tuning.searching import SearchCampaign, verdict_of
@@ -103,6 +104,7 @@ def resume_search(
     search = space.searching()
     data, manifest = dataset_of(folder, data)
     with locked(folder.lock):
+        remember_checkpoints(folder, request)
         storage, name = _storage_of(folder)
         study = SearchStudy(storage, name, space, search)
         if how.trials is not None and how.trials != search.trials:

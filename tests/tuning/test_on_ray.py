@@ -7,11 +7,13 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
 import torch
+from ray.exceptions import ObjectLostError
 from rich.console import Console
 
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
@@ -253,3 +255,26 @@ def test_a_trial_that_lacked_memory_on_a_shared_gpu_is_tried_once_more_with_a_gp
         start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
     found = {record.fold: (record.status, record.device["num_gpus"]) for record in records(folder)}
     assert found == {0: ("done", 1.0), 1: ("failed", 1.0), 2: ("done", 0.5), 3: ("done", 0.5)}
+
+
+def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune ends the whole experiment over it; the campaign goes on under another Tuner."""
+    start, lost = executor._Desk.on_trial_start, list[ObjectLostError]()
+
+    def loses(desk: executor._Desk, *arguments: Any, **more: Any) -> None:
+        start(desk, *arguments, **more)
+        # With the first trial under way, and again when two have ended.
+        if len(lost) < 2 and len(desk.campaign.records) >= 2 * len(lost):
+            lost.append(ObjectLostError("0" * 56, None, "made by a node that died"))
+            raise RuntimeError(f"Caught unexpected exception: {lost[-1]}") from lost[-1]
+
+    monkeypatch.setattr(executor._Desk, "on_trial_start", loses)
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1)
+    start_evaluation(space(training__epochs=4), dataset, folder, request, QUIET)
+    assert len(lost) == 2
+    assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
+    for key in folder.planned():
+        assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 4
