@@ -134,15 +134,13 @@ class FixedOptions:
         Raises:
             UsageError: neither a file nor a run is given, or both, or the run has no such configuration.
         """
-        from sltune.space import load_space, parse_space
+        from sltune.space import configuration_of, load_space, parse_space
 
         overrides = [*self.overrides, *more_overrides]
         if (self.space_file is None) == (self.source is None):
             raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
         if self.space_file is not None:
             return load_space(self.space_file, overrides)
-        from sltune.tuning.winner import configuration_of
-
         return parse_space(configuration_of(*self._run_and_trial()).to_toml(), str(self.source), overrides)
 
     @property

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sltune.config import DEFAULTS, SECTIONS, Configuration, Evaluation
 from sltune.domains import Domain, is_idle, parse_domain, parse_setting, problems_between, show_domain, table_of
-from sltune.errors import ConfigError
+from sltune.errors import ConfigError, UsageError
+from sltune.record import RunFolder
 from sltune.schema import Value, show, suggestion
 from sltune.search import Search, read_search
 
@@ -133,6 +134,25 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
     return parse_space(text, str(path), overrides)
+
+
+def configuration_of(folder: RunFolder, trial: str = "") -> Space:
+    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, else the best.
+
+    Raises:
+        UsageError: the run has no such configuration yet.
+    """
+    folder.info()
+    if not trial:
+        file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
+        space = load_space(file)
+        if space.domains:
+            raise UsageError(f"{folder.root}: its search has no best configuration yet; name one: {folder.root}/c0000")
+        return space
+    for record in folder.records():
+        if trial in (record.config_id, record.key.name):
+            return Space.of(record.configuration())
+    raise UsageError(f"{folder.root}: has no record of {trial}")
 
 
 def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:

@@ -229,9 +229,10 @@ def _check_belongs(
     restore = "restore it, or search in a new run"
     if list(stored) != list(directions):
         raise DataError(f"{other}: the objectives differ; {restore}")
+    expected = {key: distribution_of(domain) for key, domain in space.domains.items()}
     for trial in trials:
         for key, distribution in trial.distributions.items():
-            if key not in space.domains or distribution_of(space.domains[key]) != distribution:
+            if expected.get(key) != distribution:
                 raise DataError(f"{other}: {key} differs; {restore}")
         known = {**space.settings, **space.active(recall(trial.params, space))}
         lacks = any(key not in known and not is_idle(domain, known) for key, domain in space.domains.items())

@@ -11,10 +11,8 @@ from statistics import mean
 
 from optuna.trial import TrialState
 
-from sltune.errors import UsageError
 from sltune.files import write_whole
-from sltune.record import RunFolder
-from sltune.space import Space, load_space
+from sltune.space import Space
 from sltune.tuning.campaign import Candidate, write_run_info
 from sltune.tuning.searching import Observed, SearchCampaign, verdict_of
 from sltune.tuning.study import DIRECTIONS
@@ -85,22 +83,3 @@ def confirmation(campaign: SearchCampaign, data: Path) -> str:
     fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
     return shlex.join(["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds])
-
-
-def configuration_of(folder: RunFolder, trial: str = "") -> Space:
-    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, else the best.
-
-    Raises:
-        UsageError: the run has no such configuration yet.
-    """
-    folder.info()
-    if not trial:
-        file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
-        space = load_space(file)
-        if space.domains:
-            raise UsageError(f"{folder.root}: its search has no best configuration yet; name one: {folder.root}/c0000")
-        return space
-    for record in folder.records():
-        if trial in (record.config_id, record.key.name):
-            return Space.of(record.configuration())
-    raise UsageError(f"{folder.root}: has no record of {trial}")

@@ -11,10 +11,10 @@ from optuna.storages import InMemoryStorage
 from sltune.config import Configuration
 from sltune.errors import UsageError
 from sltune.record import RunFolder, TrialKey
-from sltune.space import load_space
+from sltune.space import configuration_of, load_space
 from sltune.tuning.campaign import Finished, write_run_info
 from sltune.tuning.searching import SearchCampaign
-from sltune.tuning.winner import complete, configuration_of, confirmation, pareto_front, winner, write_best
+from sltune.tuning.winner import complete, confirmation, pareto_front, winner, write_best
 from tests.tuning.searches import done, run, search, space
 
 # Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
