@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sltune.errors import UsageError
+
+LOCK_TABLE = Path("/proc/locks")
+"""Where Linux lists the locks that processes hold."""
 
 
 @contextmanager
@@ -65,7 +70,7 @@ def locked(file: Path) -> Iterator[None]:
     descriptor = _take_lock(file)
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
         yield
     finally:
         with suppress(OSError):
@@ -88,9 +93,46 @@ def _take_lock(file: Path) -> int:
         except FileNotFoundError:
             pass
         except OSError as error:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
+            pid, host = _holder(file)
             os.close(descriptor)
             busy = isinstance(error, BlockingIOError)
-            reason = f"in use by process {holder}" if busy else f"cannot be locked: {error.strerror}"
+            where = f" on {host}" if host not in ("", socket.gethostname()) else ""
+            reason = f"in use by process {pid}{where}" if busy else f"cannot be locked: {error.strerror}"
             raise UsageError(f"{file.parent}: {reason}") from error
         os.close(descriptor)
+
+
+def is_locked(file: Path) -> bool:
+    """Say whether a process of this machine holds the lock, without touching it.
+
+    Even a brief attempt to take it could make a process fail that wants it at that moment, so the kernel's table of
+    locks is read. What processes of other machines hold cannot be known; see locked_on.
+    """
+    try:
+        status, table = file.stat(), LOCK_TABLE.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    for pid, number, inode in re.findall(r"^\d+: FLOCK +\w+ +WRITE (\d+) (\w+:\w+):(\d+) ", table, re.MULTILINE):
+        # Some file systems (btrfs, overlays) show another device there; then the holder's number has to agree.
+        if int(inode) == status.st_ino and (number == device or pid == _holder(file)[0]):
+            return True
+    return False
+
+
+def locked_on(file: Path) -> str:
+    """Return the machine on which the lock was taken last; "" where its holder has given it back, or says none."""
+    return _holder(file)[1]
+
+
+def seems_held(file: Path) -> bool:
+    """Say whether a process has a lock file's folder; of another machine's, only the name that it has left tells."""
+    return is_locked(file) or locked_on(file) not in ("", socket.gethostname())
+
+
+def _holder(file: Path) -> tuple[str, str]:
+    """Return process and machine that a lock file names."""
+    with suppress(OSError):
+        pid, _, host = file.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+        return pid or "?", host
+    return "?", ""

@@ -85,6 +85,22 @@ class Record(BaseModel):
     def key(self) -> TrialKey:
         return TrialKey(self.config_id, self.seed, self.fold)
 
+    @property
+    def reason(self) -> str:
+        """The last line of its error, which says most."""
+        return (self.error.strip().splitlines() or ["no reason given"])[-1]
+
+    @property
+    def seconds(self) -> float:
+        """How long it was worked on; without epochs that an interruption made it repeat."""
+        last_process = self.timings.get("ended", 0.0) - self.timings.get("started", 0.0)
+        return max(last_process, self.timings.get("epochs_s", 0.0))
+
+    @property
+    def device_hours(self) -> float:
+        """Its hours times its share of devices: GPUs, or CPUs where it had no GPU."""
+        return self.seconds / 3600 * float(self.device.get("num_gpus") or self.device.get("num_cpus") or 0.0)
+
     def configuration(self) -> Configuration:
         """Return what was trained.
 
@@ -190,6 +206,9 @@ class RunFolder:
         """
         if self.run_json.exists():
             raise UsageError(f"{self.root}: this run exists; go on with it by: sltune resume {self.root}")
+        if next(self.trials.glob("*/record*.json"), None) is not None:
+            text = "holds records of a run whose run.json is missing; restore that, or choose another --run"
+            raise UsageError(f"{self.root}: {text}")
 
     def info(self) -> dict[str, Any]:
         """Return what ``run.json`` says of the run.

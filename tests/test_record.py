@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 from sltune.record import Record, RunFolder, TrialFolder, TrialKey, read_record
 
 
@@ -200,3 +200,14 @@ def test_a_run_of_a_newer_sltune_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "run.json", {"schema": 2})
     with pytest.raises(DataError, match="schema 2 is newer than this sltune reads \\(1\\); update sltune"):
         RunFolder(tmp_path).info()
+
+
+def test_a_folder_that_has_lost_its_run_json_is_no_place_for_a_new_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.refuse_existing()
+    trial = folder.trial(TrialKey("c0000", 0, 0))
+    trial.path.mkdir(parents=True)
+    folder.refuse_existing()
+    (trial.path / "record.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"records of a run whose run\.json is missing"):
+        folder.refuse_existing()

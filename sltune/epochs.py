@@ -54,3 +54,8 @@ def read_epochs(file: Path) -> list[dict[str, str]]:
     if not all((row.get("epoch") or "").isdigit() and None not in row.values() for row in rows):
         raise DataError(f"{file}: has a row without an epoch or a value; delete the trial's folder to run it again")
     return rows
+
+
+def seconds_of(file: Path) -> float:
+    """Return the time of all epochs in the file, those before an interruption too; raises as read_epochs does."""
+    return sum(float(row.get("seconds") or 0) for row in read_epochs(file))
