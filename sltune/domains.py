@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from itertools import product
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
@@ -18,6 +19,11 @@ CHOICES = ("choices", "when")
 
 Conditions = dict[str, Value]
 """Keys and the values that they must have for a setting to be searched; else it has its default."""
+
+
+MOST_STEPS = 10**9
+LARGEST = 2**53
+"""Of a domain's bounds: the samplers compute in floating point, which holds whole numbers up to here."""
 
 
 class IntDomain(Section):
@@ -55,6 +61,19 @@ class FloatDomain(Section):
     def extremes(self) -> tuple[Value, ...]:
         return self.low, self.high
 
+    def stepped(self, number: int) -> float:
+        """Return low + number · step, in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1; there must be a step."""
+        return float(_decimal(self.low) + number * _decimal(self.step or 0.0))
+
+    @property
+    def steps(self) -> int:
+        """How many steps fit between low and high; there must be a step."""
+        return int((_decimal(self.high) - _decimal(self.low)) / _decimal(self.step or math.inf))
+
+    def nearest(self, value: float) -> float:
+        """Return the value of the domain that is meant by one which is a multiple of the step but for rounding."""
+        return value if self.step is None else self.stepped(round((value - self.low) / self.step))
+
 
 class ChoiceDomain(Section):
     """One of some values."""
@@ -74,7 +93,32 @@ Domain = IntDomain | FloatDomain | ChoiceDomain
 
 def is_idle(domain: Domain, settings: Mapping[str, Value]) -> bool:
     """Say whether the settings rule the domain out by its conditions; those on other keys are open."""
-    return any(key in settings and settings[key] != wanted for key, wanted in domain.when.items())
+    return any(key in settings and not _same(settings[key], wanted) for key, wanted in domain.when.items())
+
+
+def points_of(domains: Mapping[str, Domain]) -> int:
+    """Return how many points a grid over some domains has at most; those without a step count as one."""
+    return math.prod(map(_size, domains.values()))
+
+
+def _size(domain: Domain) -> int:
+    match domain:
+        case ChoiceDomain():
+            return len(domain.choices)
+        case IntDomain():
+            return (domain.high - domain.low) // domain.step + 1
+    return domain.steps + 1 if domain.step else 1
+
+
+def _same(value: Value, other: Value) -> bool:
+    """Say whether two values are equal, numbers but for rounding: a step of 0.1 does not give the 0.3 of a file."""
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)
+    return value == other
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(number))
 
 
 def table_of(domain: Domain) -> dict[str, object]:
@@ -227,10 +271,14 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
             parse_setting(key, bound)
         except ValueError as error:
             yield f"{name} {error}"
-    if domain.low >= domain.high:
+    if max(abs(domain.low), abs(domain.high)) > LARGEST:
+        yield f"low and high must lie between −{LARGEST:,} and {LARGEST:,}"
+    elif domain.low >= domain.high:
         yield "low must be less than high; write the value alone to fix it"
-    elif domain.step is not None and domain.step > domain.high - domain.low:
+    elif domain.step is not None and _decimal(domain.step) > _decimal(domain.high) - _decimal(domain.low):
         yield "step must not exceed high − low"
+    elif domain.step is not None and domain.high - domain.low > MOST_STEPS * domain.step:
+        yield f"step is too small: at most {MOST_STEPS:,} may fit between low and high"
     if domain.log and domain.low <= 0:
         yield "low must be > 0 on a logarithmic scale"
     if domain.log and "step" in domain.model_fields_set:

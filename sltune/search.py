@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from sltune.config import DEFAULTS
-from sltune.domains import Domain, FloatDomain, flat, is_idle, parse_setting, show_domain
+from sltune.domains import Domain, FloatDomain, flat, is_idle, parse_setting, points_of, show_domain
 from sltune.schema import (
     AtLeastOne,
     Constraints,
@@ -21,6 +21,9 @@ from sltune.schema import (
     show,
     suggestion,
 )
+
+MOST_POINTS = 10**6
+"""Of a grid."""
 
 
 class Search(Section):
@@ -93,6 +96,8 @@ def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]
         for key, domain in domains.items():
             if isinstance(domain, FloatDomain) and domain.step is None:
                 yield f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
+        if (points := points_of(domains)) > MOST_POINTS:
+            yield f'search.sampler = "grid": has {points:,} points, {MOST_POINTS:,} are allowed; take larger steps'
     if len(search.objectives) > 1:
         if search.sampler == "cmaes":
             yield 'search.sampler = "cmaes": has one objective only; use "tpe", "gp", "random" or "grid"'
@@ -142,4 +147,5 @@ def _first_value(key: str, value: object, settings: Mapping[str, Value], domains
         raise ValueError(f"is not searched; drop it here, or search {key}")
     if key in domains and not domains[key].contains(parsed):
         raise ValueError(f"is not among the values searched, {show_domain(domains[key])}")
-    return parsed
+    domain = domains.get(key)
+    return domain.nearest(parsed) if isinstance(domain, FloatDomain) and isinstance(parsed, int | float) else parsed

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
 """What decides whether a network can be made at all."""
 
+DEEPEST = 10
+"""How deep tables and lists may be nested; what is meant never needs half of it."""
+
 _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
 
@@ -147,7 +150,8 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
         file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
         space = load_space(file)
         if space.domains:
-            raise UsageError(f"{folder.root}: its search has no best configuration yet; name one: {folder.root}/c0000")
+            known = next((f"; name one: {folder.root}/{record.config_id}" for record in folder.records()), "")
+            raise UsageError(f"{folder.root}: its search has no best configuration yet{known}")
         return space
     for record in folder.records():
         if trial in (record.config_id, record.key.name):
@@ -166,6 +170,8 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(source, [f"is not TOML: {error}"]) from error
+    if _depth(tables) > DEEPEST:
+        raise ConfigError(source, [f"tables are nested more than {DEEPEST} deep; settings have the form section.key"])
     problems: list[str] = []
     for override in overrides:
         try:
@@ -191,7 +197,7 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     """
     path, equals, text = (part.strip() for part in override.partition("="))
     *parents, name = path.split(".")
-    if not equals or not parents or not all([*parents, name]):
+    if not equals or not 0 < len(parents) < DEEPEST or not all([*parents, name]):
         raise ValueError(f"must have the form section.key=value{_nearest_key(name)}")
     try:
         parsed = tomllib.loads(f"value = {text}")
@@ -223,7 +229,17 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
         elif section in SECTIONS:
             for name, value in table.items():
                 _read_setting(f"{section}.{name}", value, settings, domains, problems)
-    return settings, domains
+    # In one order, whatever the file's: a search draws in it, and must draw the same from its copy in a run folder.
+    return settings, {key: domains[key] for key in DEFAULTS if key in domains}
+
+
+def _depth(tables: object) -> int:
+    """Return how deep tables and lists are nested in each other, without recursion, which has an end."""
+    depth, level = 0, [tables]
+    while level and depth <= DEEPEST:
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level, depth = [item for items in inner for item in items], depth + 1
+    return depth
 
 
 def _read_setting(

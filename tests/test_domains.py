@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sltune.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, parse_domain, table_of
+from sltune.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, is_idle, parse_domain, table_of
 from sltune.errors import ConfigError
 from sltune.schema import Value, show
 from sltune.space import parse_space
@@ -27,6 +27,8 @@ def problems_of(key: str, table: dict[str, Any]) -> list[str]:
         ("sampling.eval_crop_ms", {"low": 300, "high": 4350}, IntDomain(low=300, high=4350)),
         ("sampling.eval_crop_ms", {"choices": [300, "whole"]}, ChoiceDomain(choices=(300, "whole"))),
         ("neuron.decay", {"low": 0, "high": 1, "step": 0.1}, FloatDomain(low=0.0, high=1.0, step=0.1)),
+        # 0.3 − 0.1 is less than 0.2 in floating point.
+        ("neuron.decay", {"low": 0.1, "high": 0.3, "step": 0.2}, FloatDomain(low=0.1, high=0.3, step=0.2)),
         ("training.shuffle", {"choices": [True, False]}, ChoiceDomain(choices=(True, False))),
         (
             "training.momentum",
@@ -50,6 +52,16 @@ def test_a_table_is_read_as_the_domain_of_its_setting(key: str, table: dict[str,
         ("neuron.decay", {"low": 0.5, "high": 0.5}, "low must be less than high; write the value alone to fix it"),
         ("neuron.decay", {"low": 0.1, "high": 0.5, "step": 1}, "step must not exceed high − low"),
         ("neuron.decay", {"low": 0, "high": 0.5, "log": True}, "low must be > 0 on a logarithmic scale"),
+        (
+            "neuron.decay",
+            {"low": 0.1, "high": 0.9, "step": 1e-300},
+            "step is too small: at most 1,000,000,000 may fit between low and high",
+        ),
+        (
+            "training.batch_size",
+            {"low": 1, "high": 10**400},
+            "low and high must lie between −9,007,199,254,740,992 and 9,007,199,254,740,992",
+        ),
         ("training.batch_size", {"low": 1, "high": 8, "step": 1, "log": True}, "log and step exclude each other"),
         ("neuron.decay", {"low": 0.1}, "a search needs low and high, or choices"),
         ("neuron.decay", {}, "a search needs low and high, or choices"),
@@ -239,3 +251,18 @@ def test_whatever_is_drawn_from_an_accepted_search_is_a_valid_configuration(data
         if isinstance(domain, IntDomain):
             drawn[key] = data.draw(st.integers(domain.low, domain.high))
     space.configuration(drawn)
+
+
+def test_a_condition_holds_for_the_number_that_is_meant() -> None:
+    wanted = 0.1 + 2 * 0.1
+    domain = FloatDomain(low=0.0, high=1.0, when={"neuron.v_threshold": wanted})
+    assert wanted != 0.3
+    assert not is_idle(domain, {"neuron.v_threshold": 0.3})
+    assert is_idle(domain, {"neuron.v_threshold": 0.4})
+
+
+def test_a_value_with_a_rounding_error_is_the_multiple_of_the_step_that_is_meant() -> None:
+    domain = FloatDomain(low=0.1, high=0.9, step=0.1)
+    assert [domain.nearest(value) for value in (0.1 + 2 * 0.1, 0.1, 0.9)] == [0.3, 0.1, 0.9]
+    assert FloatDomain(low=0.0, high=1.0).nearest(0.123) == 0.123
+    assert (domain.steps, domain.stepped(2)) == (8, 0.3)

@@ -146,3 +146,16 @@ def test_overrides_win_over_configurations_to_try_first() -> None:
 def test_a_grid_refuses_configurations_to_try_first_with_gaps() -> None:
     grid = FIRST.replace("[search]", "[search]\nsampler = 'grid'").replace(", eval_crop_ms = 900", "")
     assert problems_of(grid) == ("search.first, table 1: sampling.eval_crop_ms is missing; a grid draws no values",)
+
+
+def test_a_grid_that_nobody_can_finish_is_refused_before_it_is_listed() -> None:
+    grid = "[training]\nbatch_size = { low = 1, high = 1000000000 }\n[search]\nsampler = 'grid'\n"
+    (problem,) = problems_of(grid)
+    # 2 crops × 4051 lengths × 5 decays × 10⁹ batch sizes.
+    points = 2 * 4051 * 5 * 10**9
+    assert problem == f'search.sampler = "grid": has {points:,} points, 1,000,000 are allowed; take larger steps'
+
+
+def test_a_configuration_to_try_first_is_the_point_that_is_meant() -> None:
+    space = parse_space(DOMAINS + "[[search.first]]\nneuron.decay = 0.30000000000000004\n", "x.toml")
+    assert space.first == ({"neuron.decay": 0.3},)

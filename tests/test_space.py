@@ -324,3 +324,14 @@ def test_reading_a_space_imports_nothing_heavy() -> None:
     code = f"import sys, sltune.space; print(sorted({heavy} & sys.modules.keys()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", [f"a{'.a' * 450} = 1", f"a = {'[' * 200}{']' * 200}"])
+def test_tables_that_are_nested_without_end_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="nested more than 10 deep"):
+        parse_space(f"[sampling]\n{text}\n", "x.toml")
+
+
+def test_an_override_that_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"must have the form section\.key=value"):
+        parse_space("", "x.toml", [f"a{'.a' * 450}=1"])

@@ -1,17 +1,17 @@
-"""Search domains as Optuna sees them: how a trial's values are drawn, and which points a grid has."""
+"""What a search proposes: how the values of a trial are drawn, and which points a grid has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from itertools import product
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
+from sltune.distributions import as_parameter, distribution_of
 from sltune.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, is_idle
-from sltune.schema import Value, show
+from sltune.schema import Value
 from sltune.space import Space
 
 
@@ -30,24 +30,6 @@ def draw(trial: Trial, space: Space) -> dict[str, Value]:
 def recall(parameters: Mapping[str, object], space: Space) -> dict[str, Value]:
     """Return the values that draw returned, from what Optuna has stored of them."""
     return {key: _value_of(domain, parameters[key]) for key, domain in space.domains.items() if key in parameters}
-
-
-def distribution_of(domain: Domain) -> BaseDistribution:
-    """Return the Optuna distribution over the very values of a domain."""
-    match domain:
-        case IntDomain():
-            high = domain.low + (domain.high - domain.low) // domain.step * domain.step
-            return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
-        case FloatDomain(step=None):
-            return FloatDistribution(domain.low, domain.high, log=domain.log)
-        case FloatDomain():
-            return FloatDistribution(domain.low, _step(domain, _steps(domain)), step=domain.step)
-    return CategoricalDistribution([as_parameter(choice) for choice in domain.choices])
-
-
-def as_parameter(value: Value) -> bool | int | float | str:
-    """Return a value as Optuna stores it: lists, which it cannot store, become their TOML text."""
-    return show(value) if isinstance(value, tuple) else value
 
 
 def grid(space: Space) -> Iterator[dict[str, Value]]:
@@ -78,22 +60,7 @@ def _grid_values(domain: Domain) -> list[Value]:
             return list(domain.choices)
         case IntDomain():
             return list(range(domain.low, domain.high + 1, domain.step))
-    return list(_stepped(domain))
-
-
-def _stepped(domain: FloatDomain) -> list[float]:
-    return [_step(domain, number) for number in range(_steps(domain) + 1)]
-
-
-def _step(domain: FloatDomain, number: int) -> float:
-    """Return low + number · step in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1."""
-    assert domain.step is not None, "read_search refuses a grid over a range without a step"
-    return float(Decimal(repr(domain.low)) + number * Decimal(repr(domain.step)))
-
-
-def _steps(domain: FloatDomain) -> int:
-    low, high, step = (Decimal(repr(number)) for number in (domain.low, domain.high, domain.step))
-    return int((high - low) / step)
+    return [domain.stepped(number) for number in range(domain.steps + 1)]
 
 
 def _conditional_last(domains: Mapping[str, Domain]) -> list[tuple[str, Domain]]:
@@ -117,7 +84,7 @@ def _value_of(domain: Domain, parameter: Any) -> Value:
         case ChoiceDomain():
             names = [as_parameter(choice) for choice in domain.choices]
             return domain.choices[names.index(parameter)]
-        case FloatDomain(step=float(step)):
-            return _step(domain, round((float(parameter) - domain.low) / step))
+        case FloatDomain():
+            return domain.nearest(float(parameter))
     value: Value = parameter
     return value

@@ -6,9 +6,10 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from sltune.distributions import distribution_of
 from sltune.schema import Value
 from sltune.space import Space, parse_space
-from sltune.tuning.proposals import distribution_of, draw, grid, recall
+from sltune.tuning.proposals import draw, grid, recall
 
 SPACE = """
 [sampling]
