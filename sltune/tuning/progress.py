@@ -1,44 +1,49 @@
-"""What a person sees while a run goes on: a live table on a terminal, plain lines elsewhere, JSON for machines."""
+"""What a person sees while a run goes on: the board on a terminal, plain lines elsewhere, JSON for machines."""
 
 from __future__ import annotations
 
-import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from sltune.board import render
+from sltune.news import News, epoch_ended, goes_again, started, trial_ended
 from sltune.record import Record, TrialKey
+from sltune.standings import Standings
+from sltune.tuning.campaign import Campaign
+from sltune.tuning.cluster import Share
 
-SHOWN_TRIALS = 20
-_PARTS = {"test": "test", "val": "validation"}
+REFRESHES_PER_SECOND = 2
 
 
 class Progress:
     """Follows the trials of a run.
 
-    mode: "live", "lines", "json" or "quiet". states: of all trials at the start, "waiting" or how they ended earlier.
-    headline: says how far the run is. shows_test: whether test accuracies are shown as trials end.
+    Args:
+        mode: "live", "lines", "json" or "quiet".
+        share: what each trial has of a node.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        mode: str,
-        states: Mapping[TrialKey, str],
-        headline: Callable[[], str] = str,
-        shows_test: bool = True,
-    ) -> None:
-        self._console = console
-        self._mode = mode
-        self._rows: dict[TrialKey, dict[str, str]] = {key: {"state": state} for key, state in states.items()}
-        self._headline, self._part = headline, "test" if shows_test else "val"
-        self._epochs: dict[TrialKey, int] = {}
+    def __init__(self, console: Console, mode: str, campaign: Campaign, share: Share) -> None:
+        self._console, self._mode = console, mode
+        self._campaign, self._share = campaign, share
+        self._standings = Standings(campaign.plan())
+        for candidate in campaign.candidates.values():
+            self._standings.add(candidate.config_id)
+            for record in candidate.records.values():
+                self._standings.end(record)
+        # The board is drawn in a thread of its own.
+        self._lock = threading.Lock()
+        self._note = ""
         self._started = time.monotonic()
-        self._live = Live(console=console, refresh_per_second=2, get_renderable=self.table) if mode == "live" else None
+        self._live = (
+            Live(_Drawing(self), console=console, refresh_per_second=REFRESHES_PER_SECOND) if mode == "live" else None
+        )
 
     def __enter__(self) -> Progress:
         if self._live:
@@ -52,61 +57,67 @@ class Progress:
             self._live.refresh()
             self._live.stop()
 
-    def start(self, key: TrialKey, epochs: int) -> None:
+    def start(self, key: TrialKey) -> None:
         """Show that a trial has a worker."""
-        self._epochs[key] = epochs
-        self._show(key, {"state": "running"}, f"{key.name}  started", {"event": "start"})
+        epochs = self._campaign.candidates[key.config_id].configuration.training.epochs
+        with self._lock:
+            self._standings.begin(key, epochs)
+        self._tell(started(key))
 
     def again(self, key: TrialKey, reason: str) -> None:
         """Show that a trial runs once more, and why."""
-        self._show(key, {"state": "waiting"}, f"{key.name}  {reason}", {"event": "again", "reason": reason})
+        news = goes_again(key, reason)
+        with self._lock:
+            self._standings.wait(key)
+            self._note = news.words()
+        self._tell(news)
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Show an epoch's metrics."""
-        part = "val" if "val_accuracy" in row else "test"
-        accuracy = f"{100 * row[f'{part}_accuracy']:.1f}"
-        speed = f"{row['samples_per_second']:.0f}"
-        cells = {"epoch": f"{row['epoch']}/{self._epochs.get(key, '?')}", part: accuracy, "samples/s": speed}
-        text = f"{key.name}  epoch {cells['epoch']}  {part} accuracy {accuracy} %  {speed} samples/s"
-        self._show(key, cells, text, {"event": "epoch", **row})
+        with self._lock:
+            self._standings.advance(key, row)
+            epochs = self._standings.cell(key).epochs
+        self._tell(epoch_ended(key, row, epochs))
 
-    def finish(self, record: Record, others: Mapping[TrialKey, str]) -> None:
+    def finish(self, record: Record) -> None:
         """Show how a trial ended, and what that did to others of its configuration."""
-        metrics = record.metrics
-        cells: dict[str, str] = {"state": record.status}
-        text = f"{record.key.name}  {record.status}"
-        if metrics:
-            cells[self._part] = f"{100 * metrics[f'{self._part}_accuracy']:.1f}"
-            text += f"  {_PARTS[self._part]} accuracy {cells[self._part]} %"
-        elif record.error:
-            text += f": {record.error.strip().splitlines()[-1]}"
-        self._epochs.pop(record.key, None)
-        for key, state in others.items():
-            self._rows.setdefault(key, {}).setdefault("state", state)
-            if state == "pruned":
-                self._rows[key]["state"] = state
-        self._show(record.key, cells, text, {"event": "finish", "status": record.status, "metrics": metrics})
+        news = trial_ended(record, self._campaign.shows_test)
+        states = self._campaign.candidates[record.config_id].states()
+        with self._lock:
+            self._standings.end(record)
+            for key, state in states.items():
+                if state == "pruned" and key != record.key:
+                    self._standings.prune(key)
+            if record.status in ("failed", "diverged"):
+                self._note = news.words()
+        self._tell(news)
 
-    def table(self) -> Table:
-        """Return the live table: what runs, what has just ended, and how much is left."""
-        elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self._started))
-        table = Table(caption=f"{self._headline()}; {elapsed} elapsed", caption_justify="left")
-        columns = ["state", "epoch", "val", "test", "samples/s"]
-        table.add_column("trial", no_wrap=True)
-        for column in columns:
-            table.add_column(column + (" %" if column in ("val", "test") else ""), justify="right", no_wrap=True)
-        active = [item for item in self._rows.items() if item[1]["state"] != "waiting"][-SHOWN_TRIALS:]
-        for key, row in active or list(self._rows.items())[:SHOWN_TRIALS]:
-            table.add_row(key.name, *(row.get(column, "") for column in columns))
-        return table
+    def board(self, width: int, height: int, ascii_only: bool = False) -> Text:
+        """Return the board as it is at the moment."""
+        with self._lock:
+            board = self._standings.board(height, list(self._facts()))
+        return render(board, width, height, ascii_only)
 
-    def _show(self, key: TrialKey, cells: Mapping[str, str], text: str, event: Mapping[str, object]) -> None:
-        # What was heard of last stands last, so that a short table shows what goes on.
-        self._rows[key] = {**self._rows.pop(key, {}), **cells}
-        if self._live:
-            self._live.refresh()
-        elif self._mode == "lines":
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-        elif self._mode == "json":
-            line = json.dumps({"trial": key.name, **event})
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def _facts(self) -> Iterator[tuple[str, ...]]:
+        gpus = self._share.gpus
+        per_trial = f"{gpus:g} GPU a trial" if gpus else f"{self._share.cpus:g} CPU a trial"
+        yield (*self._standings.times(time.monotonic() - self._started), per_trial)
+        if self._note:
+            yield (self._note,)
+
+    def _tell(self, news: News) -> None:
+        if self._mode in ("lines", "json"):
+            line = news.json() if self._mode == "json" else news.words()
+            # Without emoji, or ":x:" in an error's text would become one.
+            self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+class _Drawing:
+    """The board as rich draws it: anew at each refresh, as large as the terminal is then."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        # The cursor has a line of its own below.
+        yield self._progress.board(options.max_width, options.size.height - 1, options.ascii_only)
