@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -56,11 +57,14 @@ class Simulation:
 
     output: spikes of the last layer, shape (T, B, classes). state: of each layer after the last step.
     activity: per layer, and for "input", the number of spikes over all steps and samples; empty unless asked for.
+    spikes: of each layer, and the frames as "input", shape (T, B, ...), averaged over 2×2 neurons where the layer
+    pools; empty unless asked for.
     """
 
     output: Tensor
     state: list[LIFState]
     activity: dict[str, Tensor] = field(default_factory=dict)
+    spikes: dict[str, Tensor] = field(default_factory=dict)
 
 
 class ThresholdBatchNorm(nn.BatchNorm2d):
@@ -94,6 +98,8 @@ class SpikingNetwork(nn.Module):
     Takes frames of shape (T, B, P, H, W), where P is the polarity, and returns firing rates of shape (B, classes).
     Parameters are named conv1.weight, fc1.bias and so on, as layers in the order of ARCHITECTURES.
 
+    neurons is how many each layer has, and how many values a frame, as "input".
+
     Args:
         input_size: (height, width) of the frames.
 
@@ -117,6 +123,7 @@ class SpikingNetwork(nn.Module):
         self.lif = lif
         self.dropout = options.dropout
         shape: tuple[int, ...] = (POLARITIES, *input_size)
+        self.neurons = {"input": math.prod(shape)}
         for layer in self.layers:
             shape = self._add(layer, shape, options)
 
@@ -124,19 +131,26 @@ class SpikingNetwork(nn.Module):
         return self.simulate(frames).output.mean(0)
 
     def simulate(
-        self, frames: Tensor, state: Sequence[LIFState] | None = None, count_spikes: bool = False
+        self,
+        frames: Tensor,
+        state: Sequence[LIFState] | None = None,
+        count_spikes: bool = False,
+        keep_spikes: bool = False,
     ) -> Simulation:
         """Run over frames of shape (T, B, P, H, W), on from the state that an earlier stretch of time left."""
         spikes = frames
         states: list[LIFState] = []
         activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
+        kept = {"input": frames} if keep_spikes else {}
         for index, layer in enumerate(self.layers):
             fired = self._fire(layer, spikes, state[index] if state else None)
             spikes = fired.spikes
             states.append(fired.state)
             if count_spikes:
                 activity[layer.name] = fired.spike_count
-        return Simulation(spikes, states, activity)
+            if keep_spikes:
+                kept[layer.name] = spikes
+        return Simulation(spikes, states, activity, kept)
 
     def fan_out(self) -> dict[str, int]:
         """Return how many synapses a spike of each layer, and of the input, drives; borders are not deducted."""
@@ -188,6 +202,7 @@ class SpikingNetwork(nn.Module):
             if options.init == "stbp":
                 _initialise_stbp(synapses.weight)
             self.add_module(layer.name, synapses)
+            self.neurons[layer.name] = layer.units
             return (layer.units,)
         channels, height, width = shape
         if min(height, width) < 4:
@@ -195,6 +210,7 @@ class SpikingNetwork(nn.Module):
         self.add_module(layer.name, nn.Conv2d(channels, layer.units, 3))
         if options.norm == "tdbn":
             self.add_module(f"{layer.name}_norm", ThresholdBatchNorm(layer.units, self.lif.v_threshold))
+        self.neurons[layer.name] = layer.units * (height - 2) * (width - 2)
         return (layer.units, (height - 2) // 2, (width - 2) // 2)
 
 

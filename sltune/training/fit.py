@@ -38,6 +38,8 @@ class Evaluation:
     """loss: squared error summed over classes (or cross-entropy), mean over samples. accuracy: fraction.
 
     confusion: counts, a row per true class. spikes: per sample and layer. synaptic_ops: per sample, spikes × fan-out.
+    firing_rates: spikes per neuron and time step, of each layer; of "input", the share of values that are not 0.
+    correct: of each sample in the order of the batches, whether its class was found.
     """
 
     loss: float
@@ -45,6 +47,8 @@ class Evaluation:
     confusion: list[list[int]]
     spikes: dict[str, float]
     synaptic_ops: float
+    firing_rates: dict[str, float] = field(default_factory=dict)
+    correct: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def train_epoch(
     samples = 0
     for batch in batches:
         for frames in batch.views:
-            with _autocast(frames.device, options.precision):
+            with autocast(frames.device, options.precision):
                 rates = network(frames)
             loss = training_loss(rates, batch.labels, options.loss)
             optimizer.zero_grad()
@@ -173,29 +177,34 @@ def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOpti
     network.eval()
     classes = network.layers[-1].units
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    loss, samples, activity = 0.0, 0, dict[str, int]()
+    loss, steps, activity = 0.0, 0, dict[str, int]()
+    correct: list[bool] = []
     for batch in batches:
         views = 0
         total = torch.zeros(())
         for clip in batch.clips:
-            with _autocast(batch.labels.device, options.precision):
+            with autocast(batch.labels.device, options.precision):
                 rates, counts = _rates(network, clip)
             total = total.to(rates.device) + rates
             views += 1
+            steps += clip.shape[0] * clip.shape[1]
             activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
         rates = total / views
         scale = rates.numel() if options.loss == "mse" else len(rates)
         loss += float(training_loss(rates, batch.labels, options.loss)) * scale
-        samples += len(rates)
-        cells = (batch.labels * classes + rates.argmax(1)).cpu()
+        found = rates.argmax(1)
+        correct += (found == batch.labels).tolist()
+        cells = (batch.labels * classes + found).cpu()
         confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes)
-    fan_out = network.fan_out()
+    samples, fan_out = len(correct), network.fan_out()
     return Evaluation(
         loss=loss / samples,
-        accuracy=int(confusion.trace()) / samples,
+        accuracy=sum(correct) / samples,
         confusion=confusion.tolist(),
         spikes={layer: count / samples for layer, count in activity.items()},
         synaptic_ops=sum(count * fan_out[layer] for layer, count in activity.items()) / samples,
+        firing_rates={layer: count / (steps * network.neurons[layer]) for layer, count in activity.items()},
+        correct=tuple(correct),
     )
 
 
@@ -212,5 +221,6 @@ def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tenso
     return spikes / clip.shape[0], activity
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which a network computes in a precision: "float32" or "bfloat16"."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -91,6 +91,7 @@ def test_several_views_of_a_sample_count_with_their_mean_rates() -> None:
     # Rates of class 0 are 1 and 0, so 0.5: errors are (0.5, 0, 0) for label 0, and (0.5, −1, 0) for label 1.
     assert result.loss == pytest.approx((0.25 + 1.25) / 2)
     assert result.confusion == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert result.correct == (True, False)
 
 
 def test_bfloat16_counts_spikes_beyond_256() -> None:

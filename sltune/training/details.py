@@ -1,0 +1,115 @@
+"""A closer look at a trained network: how its weights are distributed, and when its neurons fire."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sltune.snn.network import SpikingNetwork
+from sltune.training.batches import Clip
+from sltune.training.fit import STRETCH_VALUES, FitOptions, autocast
+
+BINS = 64
+MOST_NEURONS, MOST_COLUMNS = 64, 1000
+"""Shown of a layer; longer samples are shown with several time steps a column."""
+LEAST_WIDTH, NEURON_PIXELS, BORDER_PIXELS = 600, 3, 6
+BACKGROUND, BORDER = 24, 96
+# Told apart by the colour-blind (Okabe and Ito), and by their order anyway.
+COLOURS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """counts of values in bins, of which upper holds the upper ends; and sums over all values."""
+
+    counts: NDArray[Any]
+    upper: NDArray[Any]
+    least: float
+    greatest: float
+    total: float
+    squares: float
+
+
+@dataclass(frozen=True)
+class Details:
+    """weights: a histogram for each parameter. raster: the spikes of one sample, of shape (height, width, 3).
+
+    reading: says how the raster is to be read.
+    """
+
+    weights: dict[str, Histogram]
+    raster: Image
+    reading: str
+
+
+@torch.no_grad()
+def look_at(network: SpikingNetwork, clip: Clip, options: FitOptions) -> Details:
+    """Look at a network, and at what it does with a clip of one sample; draws no random number.
+
+    The network is in evaluation mode afterwards.
+    """
+    network.eval()
+    bands = _spikes(network, clip, options)
+    weights = {name: histogram(weight) for name, weight in network.named_parameters()}
+    order = ", ".join(f"{layer} ({len(band)} of {network.neurons[layer]:,})" for layer, band in bands.items())
+    reading = (
+        f"Time runs to the right, {clip.shape[0]:,} steps. A row is a neuron, and of the input a pixel; where a layer "
+        f"pools, it is 2×2 neurons, brighter the more of them fire. From the top: {order}."
+    )
+    return Details(weights, draw(list(bands.values())), reading)
+
+
+def histogram(values: Tensor) -> Histogram:
+    """Return the distribution of all values of a tensor."""
+    plain = values.detach().double().cpu().numpy().ravel()
+    counts, edges = np.histogram(plain, BINS)
+    sums = float(plain.sum()), float(plain @ plain)
+    return Histogram(counts, edges[1:], float(plain.min()), float(plain.max()), *sums)
+
+
+def draw(bands: list[NDArray[np.float32]]) -> Image:
+    """Return a picture of spikes, layer below layer.
+
+    Args:
+        bands: of each layer, the activity from 0 to 1, of shape (neurons, T).
+    """
+    steps = bands[0].shape[1]
+    together = math.ceil(steps / MOST_COLUMNS)
+    stretch = max(1, LEAST_WIDTH // math.ceil(steps / together))
+    rows = []
+    for place, band in enumerate(bands):
+        columns = np.maximum.reduceat(band, np.arange(0, steps, together), axis=1)
+        shade = columns.repeat(NEURON_PIXELS, axis=0).repeat(stretch, axis=1)[:, :, None]
+        colour = np.array(COLOURS[place % len(COLOURS)], np.float32)
+        rows.append((BACKGROUND + shade * (colour - BACKGROUND)).round().astype(np.uint8))
+        rows.append(np.full((BORDER_PIXELS, shade.shape[1], 3), BORDER, np.uint8))
+    return np.concatenate(rows[:-1])
+
+
+def _spikes(network: SpikingNetwork, clip: Clip, options: FitOptions) -> dict[str, NDArray[np.float32]]:
+    """Return the activity of some neurons of each layer over time, from 0 to 1, of shape (neurons, T)."""
+    state, parts = None, dict[str, list[NDArray[np.float32]]]()
+    for frames in clip.stretches(STRETCH_VALUES):
+        with autocast(frames.device, options.precision):
+            simulation = network.simulate(frames, state, keep_spikes=True)
+        state = simulation.state
+        for layer, spikes in simulation.spikes.items():
+            one = spikes[:, 0].flatten(1)
+            parts.setdefault(layer, []).append(one[:, _spread(one.shape[1])].float().cpu().numpy())
+    bands = {layer: np.concatenate(part).T for layer, part in parts.items()}
+    # Frames may hold counts.
+    return {layer: band / max(1.0, float(band.max())) for layer, band in bands.items()}
+
+
+def _spread(neurons: int) -> list[int]:
+    """Return which neurons of so many are shown: evenly spread over all."""
+    shown = min(neurons, MOST_NEURONS)
+    return [place * neurons // shown for place in range(shown)]
