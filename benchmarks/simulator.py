@@ -31,7 +31,8 @@ from sltune.events.synthetic import write_dataset
 from sltune.events.tags import GESTURES
 from sltune.files import write_whole
 from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, run_job, split_of
+from sltune.tuning.job import Job, Outcome, split_of
+from sltune.tuning.trainer import run_job
 
 FOLDS = 4
 WINDOW_STARTS_MS = (0, 500, 1000, 1500)

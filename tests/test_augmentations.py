@@ -23,7 +23,8 @@ from sltune.record import TrialKey
 from sltune.space import load_space, parse_space
 from sltune.training.batches import BatchSource
 from sltune.training.streams import numpy_stream
-from sltune.tuning.job import Job, Trainer, split_of
+from sltune.tuning.job import Job, split_of
+from sltune.tuning.trainer import Trainer
 from tests.small import CLASSES, SENSOR, quick
 
 ALL = (

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sltune.config import Configuration, Evaluation
+from sltune.epochs import append_epoch, begin_epochs, seconds_of
 from sltune.errors import DataError
 from sltune.files import write_whole
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
-from sltune.tuning.epochs import append_epoch, begin_epochs
-
-Step = tuple[int, int]
-"""(seed, fold)."""
+from sltune.standings import Plan, Step, evaluation_plan
 
 
 @dataclass(frozen=True)
@@ -131,9 +129,10 @@ class Campaign:
         planned = sum(len(candidate.steps) for candidate in self.candidates.values())
         return f"{len(self.records)} of {planned} trials have ended"
 
-    def states(self) -> dict[TrialKey, str]:
-        """Return the state of every trial that there is: "waiting", "running", or its record's status."""
-        return {key: state for candidate in self.candidates.values() for key, state in candidate.states().items()}
+    def plan(self) -> Plan:
+        """Return what the run shall do, for whoever follows it."""
+        (candidate,) = self.candidates.values()
+        return evaluation_plan(self.folder.root.name, candidate.configuration, self.steps)
 
     def next_trial(self) -> HandedOut | None:
         """Hand out the next trial; None while there is none, for good once the campaign is finished.
@@ -241,7 +240,11 @@ class Campaign:
             error=finished.error,
             splits=dict(finished.splits),
             metrics=dict(finished.metrics),
-            timings={**finished.timings, "epochs": self._epochs.pop(key, 0)},
+            timings={
+                **finished.timings,
+                "epochs": self._epochs.pop(key, 0),
+                "epochs_s": seconds_of(trial.epochs_csv) if finished.timings else 0.0,
+            },
             device=dict(finished.device),
             versions=dict(finished.versions),
             dataset=self.dataset,

@@ -77,6 +77,10 @@ class Checkpoints:
             probed = Checkpoints(0, self.place, f"{self.run}/.probe")
             probed.write(probe, b"")
             probed.delete(probe)
+            system, path = probed._target(probe)
+            # Object stores have no folders to leave behind.
+            with suppress(OSError, pa.ArrowException):
+                system.delete_dir(path.rpartition("/")[0])
 
     def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str]:
         assert self.place is not None

@@ -25,6 +25,7 @@ from sltune.events.store import TIME_TYPE, address_type, read_table
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
 
 STORE_HEADROOM = 256 << 20
+KNOCK_S = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
@@ -43,7 +44,7 @@ class Request:
     """What the command line asks for.
 
     gpus_per_trial: None means auto. checkpoints: their place, None for the run folder. hang_minutes: after so long
-    without an epoch a trial is started again; 0 waits for ever.
+    without an epoch a trial is started again; 0 waits for ever. details: whether trained networks are looked at.
     """
 
     device: str = "auto"
@@ -54,10 +55,14 @@ class Request:
     checkpoints: str | None = None
     checkpoint_minutes: float = MINUTES
     hang_minutes: float = 60.0
+    details: bool = False
 
     def checkpoints_of(self, run: str) -> Checkpoints:
         """Return where and how often the trials of a run save their state."""
-        return Checkpoints(self.checkpoint_minutes, self.checkpoints, run)
+        place = self.checkpoints
+        # Workers have other working folders, and a run may go on from another.
+        absolute = str(Path(place).absolute()) if place is not None and "://" not in place else place
+        return Checkpoints(self.checkpoint_minutes, absolute, run)
 
 
 @contextmanager
@@ -79,6 +84,7 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if request.address:
+            _knock(request.address)
             ray.init(address=request.address, **quiet)
         else:
             with _without_signals():
@@ -88,7 +94,7 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
                     object_store_memory=store_bytes + STORE_HEADROOM,
                     **quiet,
                 )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         text = f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
         hint = "; the token in ~/.ray/auth_token must be that of the cluster's head" if request.address else ""
         raise UsageError(text + hint) from error
@@ -96,13 +102,27 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
         with _orderly_end():
             yield
     finally:
-        with _without_signals():
+        with _without_signals(ending=True):
             ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at an address with a port, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+
+
 @contextmanager
-def _without_signals() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back for the seconds in which they would leave half of Ray running, or crash it."""
+def _without_signals(ending: bool = False) -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back for the seconds in which they would leave half of Ray running, or crash it.
+
+    Args:
+        ending: whether the command ends anyway, so that a signal has nothing more to say.
+
+    Raises:
+        KeyboardInterrupt: one came.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -113,7 +133,7 @@ def _without_signals() -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-    if caught:
+    if caught and not ending:
         raise KeyboardInterrupt
 
 

@@ -18,7 +18,8 @@ from sltune.search import Search
 from sltune.space import Space
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.campaign import plan
-from sltune.tuning.job import Job, Trainer, describe_lack_of_memory, split_of, starting_weights
+from sltune.tuning.job import Job, describe_lack_of_memory, split_of, starting_weights
+from sltune.tuning.trainer import Trainer
 
 BATCHES_TIMED = 3
 

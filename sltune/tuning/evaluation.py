@@ -83,7 +83,7 @@ def _judge(campaign: Campaign) -> None:
 
 def failures(records: list[Record], folder: RunFolder) -> str:
     """Say which trials failed and why, and how to try them again."""
-    lines = [f"{record.key.name}: {record.status}: {record.error.strip().splitlines()[-1]}" for record in records]
+    lines = [f"{record.key.name}: {record.status}: {record.reason}" for record in records]
     if len(lines) > SHOWN_FAILURES:
         lines[SHOWN_FAILURES:] = [f"… and {len(lines) - SHOWN_FAILURES} more"]
     lines.append(f"see error.txt in {folder.root}/trials/…; try again with: sltune resume {folder.root} --retry-failed")

@@ -6,14 +6,9 @@ import gc
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
@@ -21,33 +16,16 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sltune.errors import SltuneError, UsageError
-from sltune.files import write_whole
-from sltune.record import TrialKey
-from sltune.tuning.campaign import Campaign, Finished
-from sltune.tuning.cluster import Share
+from sltune.errors import UsageError
+from sltune.tuning.campaign import Campaign
+from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.progress import Progress
-from sltune.tuning.scalars import ScalarLog
-from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
-from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Watch
+from sltune.tuning.trial import REPORT, SharedData, TrialWorker
 
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
 MOST_PENDING = 1024
 # How often Tune may break down in a run, each time over a node that died at a bad moment.
 MOST_FRESH_STARTS = 100
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How trials run.
-
-    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. silence_s: a trial that
-    says nothing for so long is started again; 0 waits for ever.
-    """
-
-    share: Share
-    slots: Callable[[], int]
-    silence_s: float
 
 
 def execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
@@ -58,7 +36,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
     """
     _quieten_tune()
     for left in range(MOST_FRESH_STARTS, -1, -1):
-        desk = _Desk(campaign, shared, placement, progress)
+        desk = Desk(campaign, shared, placement, progress)
         try:
             _run(desk)
             return
@@ -76,7 +54,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         gc.collect()
 
 
-def _run(desk: _Desk) -> None:
+def _run(desk: Desk) -> None:
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
         try:
@@ -85,7 +63,7 @@ def _run(desk: _Desk) -> None:
             desk.close()
 
 
-def _tuner(desk: _Desk, scratch: str) -> tune.Tuner:
+def _tuner(desk: Desk, scratch: str) -> tune.Tuner:
     share = desk.placement.share
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -114,152 +92,10 @@ def _tuner(desk: _Desk, scratch: str) -> tune.Tuner:
     )
 
 
-class _Desk(tune.Callback):
-    """Where Tune's events meet the campaign and the progress display.
-
-    error: what kept it from writing, which Tune hides in a text.
-    """
-
-    def __init__(self, campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
-        self.campaign, self.shared, self.placement = campaign, shared, placement
-        self.error: Exception | None = None
-        self._progress = progress
-        self._scalars = ScalarLog(campaign.folder)
-        self._watch = Watch(placement.silence_s)
-        self._losses: dict[TrialKey, Losses] = {}
-        self._awaited: set[TrialKey] = set()
-        self._slots, self._looked = placement.slots(), time.monotonic()
-
-    def next_trial(self) -> dict[str, Any] | str | None:
-        """Return the Tune configuration of another trial, None for later, or that there are no more."""
-        if self.campaign.finished:
-            return str(Searcher.FINISHED)
-        if self._awaited:
-            # Further trials would take the parts of a GPU that one needs whole.
-            return None
-        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
-            self._slots, self._looked = self.placement.slots(), time.monotonic()
-        if self.campaign.running >= self._slots:
-            return None
-        with self._noting_errors():
-            trial = self.campaign.next_trial()
-        if trial is None:
-            # Asking may have been what found a grid, or the hours, to be spent.
-            return str(Searcher.FINISHED) if self.campaign.finished else None
-        if trial.alone:
-            self._awaited.add(trial.key)
-        return TrialWorker.describe(trial.key, trial.configuration, trial.alone)
-
-    def epoch(self, trial: Trial, report: Report) -> bool:
-        """Pass on an epoch; return whether the trial should end now."""
-        key = _key(trial)
-        assert report.row is not None
-        with self._noting_errors():
-            if report.checkpoint is not None:
-                write_whole(self.campaign.folder.trial(key).checkpoint, report.checkpoint)
-            reason = self.campaign.add_epoch(key, report.row)
-            self._losses[key].reach(int(report.row["epoch"]))
-            self._scalars.epoch(key, report.row)
-            self._progress.epoch(key, report.row)
-            if reason:
-                self._finish(key, _finished(report, "pruned", reason))
-        return bool(reason)
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
-        key = _key(trial)
-        self._losses.setdefault(key, Losses()).start()
-        self._awaited.discard(key)
-        file = self.campaign.folder.trial(key).checkpoint
-        with self._noting_errors():
-            if self.shared.checkpoints.place is None and file.exists():
-                worker: Any = trial.temporary_state.ray_actor
-                worker.go_on_from.remote(file.read_bytes())
-        configuration = self.campaign.candidates[key.config_id].configuration
-        self._progress.start(key, configuration.training.epochs)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._watch.seen(trial)
-        # Taken out, since Tune would keep the weights of every trial in memory.
-        report: Report = result.pop(REPORT)
-        if report.outcome is None:
-            return
-        key = _key(trial)
-        share = self.placement.share.gpus
-        if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
-            with self._noting_errors():
-                self.campaign.hand_back(key, alone=True)
-            self._progress.again(key, "out of memory: tried again with a GPU to itself")
-            return
-        with self._noting_errors():
-            self._finish(key, _finished(report, report.outcome.status, report.outcome.error))
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._watch.forget(trial)
-        # Tune keeps every trial to the end of the run; statistics of results that nobody asks for need not stay, too.
-        trial.run_metadata.metric_analysis.clear()
-        trial.run_metadata.metric_n_steps.clear()
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Start a trial again whose process or node has died, but not for ever."""
-        self._watch.forget(trial)
-        key = _key(trial)
-        self._awaited.discard(key)
-        losses = self._losses.setdefault(key, Losses())
-        if losses.lose():
-            self._progress.again(key, "its worker was lost: started again")
-        if not losses.too_many:
-            with self._noting_errors():
-                self.campaign.hand_back(key, alone=trial.config["alone"])
-            return
-        trace = Path(trial.error_file) if trial.error_file else None
-        last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
-        error = f"lost {MOST_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
-        with self._noting_errors():
-            self._finish(key, Finished("failed", error))
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Replace workers that hang, which Ray never notices."""
-        for trial in self._watch.silent():
-            worker: Any = trial.temporary_state.ray_actor
-            ray.kill(worker)
-
-    def watch(self, trial: Trial) -> None:
-        """Expect signs of life of a trial from now on."""
-        self._watch.add(trial)
-
-    def close(self) -> None:
-        """Close the event files of trials that have not ended."""
-        self._scalars.close()
-
-    @contextmanager
-    def _noting_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (SltuneError, OSError) as error:
-            self.error = error
-            raise
-
-    def _finish(self, key: TrialKey, finished: Finished) -> None:
-        self._losses.pop(key, None)
-        record = self.campaign.finish(key, finished)
-        candidate = self.campaign.candidates[key.config_id]
-        for other in candidate.records if candidate.over else [key]:
-            self.shared.checkpoints.delete(other)
-        self._scalars.finish(record)
-        self._progress.finish(record, candidate.states())
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks; ours holds open files and needs no copy.
-        return {}
-
-
 class _CampaignSearcher(Searcher):
     """Gives Tune the campaign's next trial."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
 
@@ -282,7 +118,7 @@ class _CampaignSearcher(Searcher):
 class _CampaignScheduler(FIFOScheduler):
     """Ends trials that the campaign does not want any more."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._desk = desk
 
@@ -295,25 +131,6 @@ class _CampaignScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def _key(trial: Trial) -> TrialKey:
-    return TrialWorker.key_of(trial.config[JOB])
-
-
-def _finished(report: Report, status: Any, error: str) -> Finished:
-    outcome = report.outcome
-    split = outcome.split if outcome else None
-    return Finished(
-        status=status,
-        error=error,
-        splits={name: list(part) for name, part in asdict(split).items()} if split else {},
-        metrics=outcome.metrics if outcome else {},
-        weights=outcome.weights if outcome else None,
-        timings=report.timings,
-        device=report.device,
-        versions=report.versions,
-    )
 
 
 def _quieten_tune() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Timer
+from types import FrameType
 from typing import Any
 
 import ray
@@ -24,15 +29,20 @@ from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.files import write_whole
+from sltune.news import to_json
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
-from sltune.tuning.campaign import Campaign, Step, write_run_info
+from sltune.standings import Step
+from sltune.tuning.campaign import Campaign, write_run_info
 from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
-from sltune.tuning.executor import Placement, execute
+from sltune.tuning.desk import Placement
+from sltune.tuning.executor import execute
 from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 
+LEAVE_S = 10.0
+"""How long Ray may take to end trials after SIGTERM; batch systems kill after 30 s or so."""
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
 
@@ -46,7 +56,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Say what a user should know in every mode."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        line = to_json({"event": "message", "text": text}) if self.mode == "json" else text
+        self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,11 @@ def prepared(
         recordings = Samples(ray.get(tables)).recordings()
         splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
         sensor, classes = manifest.sensor, len(manifest.classes)
+        shared = SharedData(
+            tables, weights, splits, sensor, classes, manifest.fingerprint, request.device, checkpoints, request.details
+        )
         yield Ready(
-            SharedData(tables, weights, splits, sensor, classes, manifest.fingerprint, request.device, checkpoints),
+            shared,
             tuple(recording.name for recording in recordings),
             Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
         )
@@ -94,14 +108,46 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
     _export_folds(campaign.folder, ready)
-    progress = Progress(
-        display.console, display.mode, campaign.states(), campaign.progress, shows_test=campaign.shows_test
-    )
+    progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:
-        with progress:
+        with _leaving_in_time(campaign), progress:
             execute(campaign, ready.shared, ready.placement, progress)
     except KeyboardInterrupt:
         raise interrupted(campaign) from None
+
+
+@contextmanager
+def _leaving_in_time(campaign: Campaign) -> Iterator[None]:
+    """After SIGTERM, which batch systems send to every process of a job at once, do not wait for a Ray that has died.
+
+    To leave at any moment loses nothing: a run goes on from its files, and locks end with their process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    timer = Timer(LEAVE_S, _leave, [campaign])
+    timer.daemon = True
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not timer.is_alive():
+            timer.start()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        timer.cancel()
+
+
+def _leave(campaign: Campaign) -> None:
+    error = interrupted(campaign)
+    with suppress(OSError):
+        os.write(2, f"sltune: {error}\n".encode())
+    os._exit(error.exit_code)
 
 
 def interrupted(campaign: Campaign) -> Interrupted:

@@ -15,12 +15,13 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from sltune.epochs import read_epochs
 from sltune.errors import DataError
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 from sltune.search import Search
 from sltune.space import Space
+from sltune.standings import Plan, most_epochs, search_plan
 from sltune.tuning.campaign import Campaign, Candidate, Finished, steps_of
-from sltune.tuning.epochs import read_epochs
 from sltune.tuning.pruning import FOLD_PRUNERS, Curves, Scores
 from sltune.tuning.study import FROM, RETRY_OF, Proposal, SearchStudy, Verdict
 
@@ -62,7 +63,7 @@ class SearchCampaign(Campaign):
         self._infeasible: set[str] = set()
         self._costs: defaultdict[str, list[float]] = defaultdict(list)
         self._scores = Scores(len(self.steps), self._infeasible)
-        self._curves = Curves(search.epoch_pruner, _most_epochs(space), self._infeasible)
+        self._curves = Curves(search.epoch_pruner, most_epochs(space), self._infeasible)
         self._device_hours = 0.0
         self._retried: dict[str, Proposal] = {}
         self._numbers: dict[str, int] = {}
@@ -74,7 +75,7 @@ class SearchCampaign(Campaign):
         records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in self.folder.records():
             records[record.config_id].append(record)
-            self._note(record)
+            self._recall(record)
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
                 for step, score in trial.intermediate_values.items():
@@ -103,6 +104,18 @@ class SearchCampaign(Campaign):
         for candidate in undecided:
             self._settle(candidate)
 
+    def _recall(self, record: Record) -> None:
+        """Note a record that an earlier process has written.
+
+        Raises:
+            DataError: it lacks what a search needs.
+        """
+        try:
+            self._note(record)
+        except (KeyError, TypeError, ValueError) as error:
+            file = self.folder.trial(record.key).record_file()
+            raise DataError(f"{file}: lacks what a search needs: {error!r}; delete the trial's folder") from error
+
     def _add(self, proposal: Proposal, records: list[Record], again: bool) -> Candidate:
         candidate = Candidate(proposal.config_id, self._space.configuration(proposal.values), self.steps)
         self._numbers[candidate.config_id] = proposal.number
@@ -113,22 +126,25 @@ class SearchCampaign(Campaign):
         return candidate
 
     def _abandon(self, candidate: Candidate, complete: bool) -> None:
-        """Close a configuration that was told already, but of which trials have no record.
+        """Settle a configuration that was told already, but of which trials have no record.
 
-        They ran when the process was killed. Of a complete one somebody has removed records, which tables will show.
+        They ran when the process was killed. Of a complete one somebody has removed records: these trials run again,
+        for the tables; the study keeps what it was told.
         """
-        if complete:
-            candidate.waiting.clear()
-        else:
+        self._decided.add(candidate.config_id)
+        if not complete:
             worst = min(candidate.records.values(), key=_gravity, default=None)
             self._give_up(candidate, _reason(worst) if worst else "given up")
-        self._open.pop(candidate.config_id, None)
+            self._open.pop(candidate.config_id, None)
 
     def progress(self) -> str:
         ended = len(self.candidates) - len(self._open)
         text = f"{ended} of {self.search.trials} configurations have ended"
         best = self._scores.best()
         return text + (f", best {best[0]} with validation {100 * best[1]:.1f} %" if best else "")
+
+    def plan(self) -> Plan:
+        return search_plan(self.folder.root.name, self._space, self.search, self.steps)
 
     @property
     def finished(self) -> bool:
@@ -158,7 +174,7 @@ class SearchCampaign(Campaign):
         return record
 
     def _note(self, record: Record) -> None:
-        self._device_hours += device_hours(record)
+        self._device_hours += record.device_hours
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
             return
@@ -243,12 +259,6 @@ def objective_of(name: str, observed: list[Observed], search: Search) -> float:
     return middle if search.aggregate == "mean" else middle - search.std_weight * stdev(values)
 
 
-def device_hours(record: Record) -> float:
-    """Return the time of a trial times its share of devices: GPUs, or CPUs where it had no GPU."""
-    seconds = record.timings.get("ended", 0.0) - record.timings.get("started", 0.0)
-    return seconds / 3600 * float(record.device.get("num_gpus") or record.device.get("num_cpus") or 0.0)
-
-
 def _reason(record: Record) -> str:
     """Return why a configuration ends with this record of one of its trials."""
     return record.error if record.status == "pruned" else f"{record.key.name} {record.status}"
@@ -256,10 +266,3 @@ def _reason(record: Record) -> str:
 
 def _gravity(record: Record) -> tuple[int, str]:
     return ("failed", "diverged", "pruned", "done").index(record.status), record.key.name
-
-
-def _most_epochs(space: Space) -> int:
-    domain = space.domains.get("training.epochs")
-    if domain is None:
-        return int(space.settings["training.epochs"])  # type: ignore[arg-type]
-    return max(map(int, domain.extremes()))  # type: ignore[arg-type]

@@ -18,12 +18,13 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from sltune.distributions import as_parameter, distribution_of
 from sltune.domains import Domain, is_idle
 from sltune.errors import DataError, UsageError
 from sltune.schema import Value
 from sltune.search import Search
 from sltune.space import Space
-from sltune.tuning.proposals import as_parameter, distribution_of, draw, grid, recall
+from sltune.tuning.proposals import draw, grid, recall
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
 
@@ -265,8 +266,8 @@ def open_storage(journal: Path, url: str | None = None) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(journal)))
     except OSError as error:
         raise UsageError(f"{journal}: cannot be written: {error.strerror}") from error
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{journal}: is broken: {error}; restore it, or search in a new run") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise DataError(f"{journal}: is broken: {error!r}; restore it, or search in a new run") from error
 
 
 def _mend_journal(journal: Path) -> None:

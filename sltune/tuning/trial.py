@@ -27,7 +27,8 @@ from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.record import TrialKey
 from sltune.tuning.checkpoints import Checkpoints
-from sltune.tuning.job import EpochDone, Job, Outcome, describe_lack_of_memory, run_job
+from sltune.tuning.job import EpochDone, Job, Outcome, describe_lack_of_memory
+from sltune.tuning.trainer import run_job
 
 JOB = "job"
 """Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
@@ -42,7 +43,8 @@ class SharedData:
 
     tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
     recordings of each part, by (seed, fold).
-    sensor: (height, width) in pixels. fingerprint: the dataset's. device: "auto", "cpu" or "cuda".
+    sensor: (height, width) in pixels. fingerprint: the dataset's. device: "auto", "cpu" or "cuda". details: whether
+    trained networks are looked at.
     """
 
     tables: Sequence[Any]
@@ -53,6 +55,7 @@ class SharedData:
     fingerprint: str
     device: str
     checkpoints: Checkpoints
+    details: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class TrialWorker(tune.Trainable):
         self._samples = Samples(ray.get(list(shared.tables)))
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
+        self._unsaved: EpochDone | None = None
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -106,6 +110,8 @@ class TrialWorker(tune.Trainable):
 
         Tune would take an exception for a dead process and try again, and again fail.
         """
+        # Now, as the driver has asked for more only after it had written down the epoch's row.
+        self._write_unsaved()
         try:
             result = next(self._results)
         except SltuneError as error:
@@ -130,23 +136,28 @@ class TrialWorker(tune.Trainable):
         return Report(row, outcome, checkpoint, timings, self._hardware(), _versions())
 
     def _save(self, epoch: EpochDone) -> bytes | None:
-        """Make a checkpoint where one is due; return it unless it lies where all nodes reach it."""
+        """Return a checkpoint where one is due and the driver keeps it; others are written before the next epoch."""
         if not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
             return None
         self._saved = time.monotonic()
-        data = epoch.checkpoint()
         if self._shared.checkpoints.place is None:
-            return data
-        # Training is worth more than its checkpoint; the next one may fit again.
-        with suppress(UsageError):
-            self._shared.checkpoints.write(self._key, data)
+            return epoch.checkpoint()
+        self._unsaved = epoch
         return None
+
+    def _write_unsaved(self) -> None:
+        epoch, self._unsaved = self._unsaved, None
+        if epoch is not None:
+            # Training is worth more than its checkpoint; the next one may fit again.
+            with suppress(UsageError):
+                self._shared.checkpoints.write(self._key, epoch.checkpoint())
 
     def _begin(self, job: str) -> None:
         self._started, self._saved = time.time(), time.monotonic()
         self._key: TrialKey = self.key_of(job)
         self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
         self._checkpoint = None
+        self._unsaved = None
         self._results = self._run()
 
     def _run(self) -> Iterator[EpochDone | Outcome]:
@@ -166,7 +177,7 @@ class TrialWorker(tune.Trainable):
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
         split = self._shared.splits[self._key.seed, self._key.fold]
-        yield from run_job(work, self._samples, device, checkpoint, split)
+        yield from run_job(work, self._samples, device, checkpoint, split, self._shared.details)
 
     def _lack_of_memory(self, error: Exception) -> str | None:
         hardware = self._hardware()

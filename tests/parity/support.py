@@ -26,7 +26,8 @@ from sltune.record import TrialKey
 from sltune.snn.network import SpikingNetwork
 from sltune.space import load_space
 from sltune.training.batches import Batch, BatchSource
-from sltune.tuning.job import Job, Trainer, split_of
+from sltune.tuning.job import Job, split_of
+from sltune.tuning.trainer import Trainer
 from tests import reference_impl as reference
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Evaluation, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
 from sltune.tuning import job
-from sltune.tuning.job import Trainer
+from sltune.tuning.trainer import Trainer
 from tests import reference_impl as reference
 from tests.parity.support import (
     MODES,

@@ -47,7 +47,7 @@ def test_a_new_campaign_over_the_same_folder_hands_out_only_what_has_no_record(t
 
     again = campaign(tmp_path)
 
-    assert list(again.states().values()).count("waiting") == 3
+    assert list(again.candidates["c0000"].states().values()).count("waiting") == 3
     assert hand_out(again) == ["c0000-f1-s0", "c0000-f0-s5", "c0000-f1-s5"]
 
 

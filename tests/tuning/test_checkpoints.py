@@ -9,6 +9,7 @@ import pytest
 from sltune.errors import UsageError
 from sltune.record import TrialKey
 from sltune.tuning.checkpoints import Checkpoints
+from sltune.tuning.cluster import Request
 
 KEY = TrialKey("c0003", 0, 1)
 
@@ -43,3 +44,15 @@ def test_checkpoints_are_due_by_the_minute() -> None:
     assert not Checkpoints(5).is_due(299)
     assert Checkpoints(5).is_due(300)
     assert Checkpoints(0).is_due(0)
+
+
+def test_a_place_is_the_same_from_every_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Request(checkpoints="states").checkpoints_of("run").place == str(tmp_path / "states")
+    assert Request(checkpoints="s3://bucket/states").checkpoints_of("run").place == "s3://bucket/states"
+    assert Request().checkpoints_of("run").place is None
+
+
+def test_looking_whether_a_place_can_be_written_to_leaves_nothing_there(tmp_path: Path) -> None:
+    Checkpoints(5, str(tmp_path / "states"), "run").check()
+    assert [file.name for file in tmp_path.rglob("*")] == ["states", "run"]

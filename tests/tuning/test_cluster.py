@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from sltune.errors import UsageError
-from sltune.tuning.cluster import Request, Share, check_fraction, share_for, slots
+from sltune.tuning.cluster import Request, Share, check_fraction, connected, share_for, slots
 
 NODES = [
     {"Alive": True, "NodeManagerHostname": "a", "Resources": {"CPU": 8.0, "GPU": 2.0}},
@@ -65,3 +67,12 @@ def test_slots_count_what_fits_on_each_node_and_obey_the_limit() -> None:
     assert slots(Share(3, 0), Request()) == 2
     assert slots(Share(1, 0), Request()) == 10
     assert slots(Share(1, 0), Request(max_concurrent=3)) == 3
+
+
+def test_an_address_at_which_nobody_listens_is_refused_without_waiting_for_ray() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    message = f"no Ray cluster could be reached or started .{address}.: .*refused"
+    with pytest.raises(UsageError, match=message), connected(Request(address=address), 0):
+        raise AssertionError("nobody listens")

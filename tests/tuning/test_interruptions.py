@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import tomlkit
 from sltune.record import RunFolder
 from tests.small import quick
 from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
+
+EPOCHS = "training.epochs=3000"
 
 
 @pytest.fixture
@@ -86,3 +89,31 @@ def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave
     began = below(process.pid)
     ended(process, 130)
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in began))
+
+
+def test_a_batch_system_that_ends_every_process_at_once_is_told_how_to_go_on(
+    dataset: Path, tmp_path: Path, space: Path
+) -> None:
+    """As `timeout` and Slurm do: the driver and all of Ray get SIGTERM."""
+    folder = RunFolder(tmp_path / "run")
+    process = start("evaluate", space, "--data", dataset, "--results", tmp_path, "--run", "run", "--set", EPOCHS)
+    wait_for((folder.trials / "c0000-f0-s0" / "epochs.csv").exists, process)
+    began = time.monotonic()
+    for number in [process.pid, *below(process.pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGTERM)
+    assert f"go on with: sltune resume {folder.root}" in ended(process, 130)
+    assert time.monotonic() - began < 30
+
+
+def test_impatience_costs_no_word_on_how_to_go_on(dataset: Path, tmp_path: Path, space: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    process = start("evaluate", space, "--data", dataset, "--results", tmp_path, "--run", "run", "--set", EPOCHS)
+    wait_for((folder.trials / "c0000-f0-s0" / "epochs.csv").exists, process)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.7)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert f"go on with: sltune resume {folder.root}" in said
+    # The last signal may find Python on its way out, which a shell calls 130 as well.
+    assert process.returncode in (130, -signal.SIGINT)

@@ -9,11 +9,14 @@ import torch
 
 from sltune.config import Configuration
 from sltune.errors import DataError
+from sltune.events.frames import FrameFormat
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
 from sltune.record import TrialKey
-from sltune.tuning.job import EpochDone, Job, Outcome, run_job, split_of, starting_weights
+from sltune.training.batches import BatchSource
+from sltune.tuning.job import EpochDone, Job, Outcome, split_of, starting_weights
+from sltune.tuning.trainer import by_recording, run_job
 from tests.small import CLASSES, SENSOR, quick
 
 
@@ -39,6 +42,23 @@ def test_a_trial_learns_what_can_be_learned(dataset: Path) -> None:
     assert outcome.metrics["test_accuracy"] == 1.0
     # 2 signers of 8 are tested on, with 6 samples each, half of each class.
     assert outcome.metrics["confusion"] == [[6, 0], [0, 6]]
+    assert outcome.split is not None
+    assert list(outcome.metrics["recordings"]) == list(outcome.split.test)
+    assert all((r["samples"], r["correct"]) == (6, 6) for r in outcome.metrics["recordings"].values())
+
+
+def test_each_recording_counts_its_own_samples(dataset: Path) -> None:
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    names = [recording.name for recording in samples.recordings()][:2]
+    source = BatchSource(samples, samples.indices_of(names[::-1]), FrameFormat(SENSOR, 10), None, torch.device("cpu"))
+    first, second = (len(samples.indices_of([name])) for name in names)
+    found = by_recording(source, [True] * second + [False] * (first - 1) + [True])
+    subject = {recording.name: (recording.subject, recording.session) for recording in samples.recordings()}
+    assert found == {
+        names[1]: dict(zip(("subject", "session"), subject[names[1]], strict=True))
+        | {"samples": second, "correct": second},
+        names[0]: dict(zip(("subject", "session"), subject[names[0]], strict=True)) | {"samples": first, "correct": 1},
+    }
 
 
 def test_the_same_seed_gives_the_same_numbers_and_weights_and_another_seed_others(dataset: Path) -> None:

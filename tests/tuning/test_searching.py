@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import shutil
 from collections import Counter
@@ -20,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from sltune.config import Configuration
 from sltune.errors import DataError
 from sltune.files import write_whole
-from sltune.record import Record, RunFolder, TrialKey
+from sltune.record import Record, RunFolder, TrialKey, read_record
 from sltune.space import Space, parse_space
 from sltune.tuning import campaign as campaign_module
 from sltune.tuning.campaign import Finished
@@ -293,6 +294,23 @@ def test_trials_can_be_added_to_a_finished_search_and_are_those_of_a_longer_one(
     assert told(grown) == told(whole)
 
 
+def test_the_hours_of_a_trial_that_went_on_are_those_of_all_its_processes(tmp_path: Path) -> None:
+    first = search(tmp_path / "run", space("trials = 1"))
+    trial = first.next_trial()
+    assert trial is not None
+    first.add_epoch(trial.key, {"epoch": 1, "seconds": 1800.0})
+    # Its process dies; the next one begins with the second epoch, and takes 900 s in all.
+    second = search(tmp_path / "run", space("trials = 1"))
+    again = second.next_trial()
+    assert again is not None
+    assert again.key == trial.key
+    second.add_epoch(trial.key, {"epoch": 2, "seconds": 600.0})
+    ended = Finished("failed", "disk", timings={"started": 0.0, "ended": 900.0}, device={"num_cpus": 2})
+    record = second.finish(trial.key, ended)
+    assert record.seconds == 2400
+    assert record.device_hours == pytest.approx(2400 / 3600 * 2)
+
+
 def test_budgets_of_hours_end_the_asking_but_not_what_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,13 +355,54 @@ def test_a_search_over_another_space_is_refused_once_its_records_disagree(tmp_pa
         search(tmp_path, changed)
 
 
-def test_records_that_were_removed_are_missed_and_not_trained_again_under_a_told_trial(tmp_path: Path) -> None:
+def test_records_that_were_removed_are_trained_again_but_not_told_again(tmp_path: Path) -> None:
     made = space("trials = 2\nfold_pruner = 'none'")
-    run(search(tmp_path, made))
-    shutil.rmtree(RunFolder(tmp_path).trial(TrialKey("c0000", 0, 1)).path)
+    first = search(tmp_path, made)
+    run(first)
+    removed = RunFolder(tmp_path).trial(TrialKey("c0000", 0, 1)).path
+    before = read_record(removed / "record.json")
+    shutil.rmtree(removed)
     campaign = search(tmp_path, made)
+    assert run(campaign) == ["c0000-f1-s0"]
     assert campaign.finished
-    assert [trial.state.name for trial in trials(campaign)] == ["COMPLETE", "COMPLETE"]
+    assert read_record(removed / "record.json").metrics == before.metrics
+    assert told(campaign) == told(first)
+
+
+def test_a_search_from_its_copy_in_the_run_folder_proposes_the_same_whatever_the_order_of_the_file() -> None:
+    text = "[neuron]\ndecay = {{ {0} }}\nv_threshold = {{ {1} }}\n[search]\nsampler = '{2}'\ntrials = 5\n"
+    for sampler in ("random", "tpe", "grid"):
+        made = parse_space(text.format("choices = [0.1, 0.5, 0.9]", "choices = [0.2, 0.3, 0.4]", sampler), "hills.toml")
+        copy = parse_space(made.to_toml(), "space.toml")
+        assert list(copy.domains) == list(made.domains) == ["neuron.v_threshold", "neuron.decay"]
+
+
+def test_a_grid_that_goes_on_from_its_copy_has_every_point_once(tmp_path: Path) -> None:
+    text = """
+        [neuron]
+        decay = { choices = [0.1, 0.5, 0.9] }
+        v_threshold = { choices = [0.2, 0.3, 0.4] }
+        [search]
+        sampler = "grid"
+        fold_pruner = "none"
+        trials = 5
+    """
+    made = parse_space(text, "hills.toml")
+    run(search(tmp_path, made))
+    copy = parse_space(made.to_toml(), "space.toml", ["search.trials=100"])
+    campaign = search(tmp_path, copy)
+    run(campaign)
+    points = {tuple(sorted(trial.params.items())) for trial in trials(campaign)}
+    assert (len(points), len(trials(campaign))) == (9, 9)
+
+
+def test_a_record_without_what_a_search_needs_is_named(tmp_path: Path) -> None:
+    run(search(tmp_path, space("trials = 1")))
+    file = RunFolder(tmp_path).trial(TrialKey("c0000", 0, 1)).path / "record.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({**values, "metrics": {}}))
+    with pytest.raises(DataError, match=r"c0000-f1-s0/record\.json: lacks what a search needs: KeyError"):
+        search(tmp_path, space("trials = 1"))
 
 
 def test_optuna_finds_importances_in_a_search(tmp_path: Path) -> None:
