@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 
+from sltune.report.comparison_grids import comparison_grid, comparison_notes, optimism_grid
+from sltune.report.grid import NONE, Grid, bounds, percent
 from sltune.report.published import Published, session_set
 from sltune.report.rows import Row
 from sltune.report.table import NO_COMPARISON, SYNTHETIC, Section, Table, section_notes
 
-NONE = "–"
 _LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch"}
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts; the first ``words`` columns hold words, the others numbers."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int
-
-
 def grids(section: Section, ddof: int) -> list[Grid]:
-    """Return the tables of a section: means, values per fold and, where any fit, published figures."""
+    """Return the tables of a section: means, values per fold and, where there are any, what compares them."""
     tables = [_means(section, shown_ddofs(section, ddof)), _folds(section)]
+    tables += [comparison_grid(section.comparisons)] if section.comparisons else []
+    tables += [optimism_grid(section.optimism)] if section.optimism else []
     return [*tables, _published(section)] if section.published else tables
 
 
@@ -49,7 +41,11 @@ def facts(section: Section) -> str:
     """Say in one line what the numbers are measured in, against and on."""
     dataset = section.dataset
     chance = percent(dataset.chance_percent)
-    return f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}."
+    protocols = _protocols(section)
+    protocol = f"; protocol {protocols[0]}" if len(protocols) == 1 else ""
+    return (
+        f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}{protocol}."
+    )
 
 
 def remarks(section: Section) -> list[str]:
@@ -59,7 +55,7 @@ def remarks(section: Section) -> list[str]:
         methods[figure.note].append(figure.method)
     noted = [f"{', '.join(names)}: {note}" for note, names in methods.items() if note]
     sources = [f"[{number}] {source}" for number, source in enumerate(_sources(section), start=1)]
-    return [*section_notes(section), *noted, *sources]
+    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons), *noted, *sources]
 
 
 def no_result(table: Table) -> str | None:
@@ -67,25 +63,52 @@ def no_result(table: Table) -> str | None:
     return None if any(row.n for row in table.rows) else "No trial has a result."
 
 
-def percent(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
+def mixture(table: Table) -> str | None:
+    """Return why there are several tables, where there are: what differs in data or sessions shares no mean."""
+    if len(table.sections) < 2:
+        return None
+    kinds = [f"{heading(section)}, data {section.dataset.fingerprint[:12]}" for section in table.sections]
+    runs = Counter(run for section in table.sections for run in {row.group.run for row in section.rows})
+    mixed = [f"; run {run} itself holds records of {count} kinds" for run, count in runs.items() if count > 1]
+    return f"Never averaged or compared across: {'; '.join(kinds)}{''.join(mixed)}."
+
+
+def _protocols(section: Section) -> list[str]:
+    return list(dict.fromkeys(row.group.protocol or "?" for row in section.rows))
+
+
+def _interval_note(section: Section) -> list[str]:
+    note = (
+        "95 % interval: of the mean over splits, by a t distribution whose variance is corrected for overlapping "
+        "training sets (Nadeau & Bengio 2003)"
+    )
+    shared = any(row.group.same_splits and row.seed is None for row in section.rows)
+    aside = "; seeds that share their folds count as one value a fold" if shared else ""
+    return [note + aside] if any(row.interval for row in section.rows) else []
 
 
 def _means(section: Section, ddofs: list[int]) -> Grid:
-    several = any(row.seed is not None for row in section.rows)
-    header = ["run", "protocol", "metric", *(["seed"] if several else []), "mean", *(f"± ddof {k}" for k in ddofs), "n"]
-    lines = [_mean_line(row, ddofs, several) for row in section.rows]
-    words = 4 if several else 3
+    with_protocol = len(_protocols(section)) > 1
+    with_seed = any(row.seed is not None for row in section.rows)
+    with_interval = any(row.interval for row in section.rows)
+    words = ["run", *["protocol"] * with_protocol, "metric", *["seed"] * with_seed]
+    header = (*words, "mean", *(f"± ddof {k}" for k in ddofs), *["95 % interval"] * with_interval, "n")
+    lines = [
+        (
+            row.group.label,
+            *[row.group.protocol or "?"] * with_protocol,
+            _metric(row),
+            *["all" if row.seed is None else str(row.seed)] * with_seed,
+            percent(row.mean),
+            *(percent(row.std(ddof)) for ddof in ddofs),
+            *[bounds(row.interval)] * with_interval,
+            _count(row),
+        )
+        for row in section.rows
+    ]
     chance = percent(section.dataset.chance_percent)
-    lines.append(("chance", *[""] * (words - 1), chance, *[NONE] * len(ddofs), ""))
-    return Grid("Mean ± standard deviation over folds and seeds", tuple(header), tuple(lines), words)
-
-
-def _mean_line(row: Row, ddofs: list[int], several: bool) -> tuple[str, ...]:
-    seed = ["all" if row.seed is None else str(row.seed)] if several else []
-    stds = [percent(row.std(ddof)) for ddof in ddofs]
-    words = [row.group.label, row.group.protocol or "?", _metric(row), *seed]
-    return (*words, percent(row.mean), *stds, _count(row))
+    lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + with_interval), ""))
+    return Grid("Mean ± standard deviation over folds and seeds", header, tuple(lines), len(words))
 
 
 def _metric(row: Row) -> str:

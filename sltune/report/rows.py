@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sltune.record import DatasetInfo
+from sltune.report.statistics import Interval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Group:
     """What a mean may be taken over: only fold and seed differ inside.
 
     ``protocol`` and ``sessions`` are empty while no trial of the configuration has ended. ``remark`` says how the
-    configuration was chosen, if it was.
+    configuration was chosen, if it was. ``same_splits``: whether all seeds share the folds.
     """
 
     run: str
@@ -25,6 +26,7 @@ class Group:
     sessions: tuple[str, ...]
     dataset: DatasetInfo
     remark: str = ""
+    same_splits: bool = False
 
     @property
     def label(self) -> str:
@@ -33,16 +35,21 @@ class Group:
 
 @dataclass(frozen=True)
 class Value:
-    """The accuracy of one trial in per cent."""
+    """The accuracy of one trial in per cent.
+
+    tested_on: recordings of its test part. test_ratio: how many they are, over those of the training part.
+    """
 
     fold: int
     seed: int
     percent: float
+    tested_on: tuple[str, ...] = field(default=(), compare=False)
+    test_ratio: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Absence:
-    """A trial without a value, and why: failed, pruned, diverged, missing (no record) or without value."""
+    """A trial without a value, and why: failed, pruned, diverged, running, unfinished (begun once), missing, …"""
 
     fold: int
     seed: int
@@ -91,6 +98,16 @@ class Row:
         return float(np.std([value.percent for value in self.values], ddof=ddof))
 
     @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the mean in per cent; None where the values do not allow one."""
+        ratio = ratio_of(self.values)
+        if ratio is None:
+            return None
+        found = mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
+        # An accuracy lies between 0 and 100 %, whatever a t distribution says.
+        return found and Interval(max(0.0, found.low), min(100.0, found.high))
+
+    @property
     def trials(self) -> str:
         """How many trials count, and which do not: ``3 of 4 trials; fold 2 failed``."""
         return "; ".join([f"{self.n} of {self.planned} trials", *self._absences()])
@@ -104,3 +121,23 @@ class Row:
             word = "fold" if len(numbers) == 1 else "folds"
             of_seed = f" of seed {seed}" if several else ""
             yield f"{word} {', '.join(map(str, numbers))}{of_seed} {reason}"
+
+
+def ratio_of(values: Sequence[Value]) -> float | None:
+    """Return the mean size of the test part over that of the training part; None where a record does not tell."""
+    ratios = [value.test_ratio for value in values if value.test_ratio is not None]
+    return float(np.mean(ratios)) if values and len(ratios) == len(values) else None
+
+
+def independent(values: Sequence[tuple[int, float]], group: Group) -> list[float]:
+    """Return what counts as one draw each, of values by fold.
+
+    Seeds that share their folds redraw the weights alone, so a fold's values are averaged first: more of them would
+    narrow an interval without telling more about other signers.
+    """
+    if not group.same_splits:
+        return [value for _, value in values]
+    folds: defaultdict[int, list[float]] = defaultdict(list)
+    for fold, value in values:
+        folds[fold].append(value)
+    return [float(np.mean(of_fold)) for of_fold in folds.values()]

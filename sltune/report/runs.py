@@ -11,18 +11,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from sltune.errors import DataError
+from sltune.files import seems_held
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run folder holds: ``run.json``, the finished trials' records and the planned trials."""
+    """What one run folder holds: ``run.json``, the finished trials' records and the planned trials.
+
+    begun: trials that have epochs but no record. alive: whether a process works on the run.
+    """
 
     name: str
     folder: Path
     info: Mapping[str, Any]
     records: tuple[Record, ...]
     planned: tuple[TrialKey, ...]
+    begun: frozenset[TrialKey] = frozenset()
+    alive: bool = False
 
     @property
     def best(self) -> str:
@@ -39,6 +45,10 @@ class Run:
         """Return the run as if it had this configuration alone."""
         records = tuple(record for record in self.records if record.config_id == config_id)
         return replace(self, records=records, planned=tuple(key for key in self.planned if key.config_id == config_id))
+
+    def state_of(self, key: TrialKey) -> str:
+        """Say how far a trial without a record is: running, unfinished (it was stopped) or missing (not begun)."""
+        return ("running" if self.alive else "unfinished") if key in self.begun else "missing"
 
     @property
     def dataset(self) -> DatasetInfo:
@@ -75,4 +85,6 @@ def _load(path: Path) -> Run:
     twice = [key.name for key, count in Counter(record.key for record in records).items() if count > 1]
     if twice:
         raise DataError(f"{folder.trials}: several folders hold a record of {twice[0]}; remove the copies")
-    return Run(info["name"], path, info, tuple(records), tuple(folder.planned()))
+    planned, ended = folder.planned(), {record.key for record in records}
+    begun = frozenset(key for key in planned if key not in ended and folder.trial(key).epochs_csv.exists())
+    return Run(info["name"], path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sltune.errors import DataError, UsageError
 from sltune.record import DatasetInfo, Record, TrialKey
+from sltune.report.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.published import Published, load_published, published_file
 from sltune.report.rows import Absence, Group, Row, Value
 from sltune.report.runs import Run, load_runs
@@ -28,12 +29,14 @@ _DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
 
 @dataclass(frozen=True)
 class Section:
-    """The rows of one dataset and session choice, and the published figures that fit them."""
+    """The rows of one dataset and session choice, what compares them, and the published figures that fit them."""
 
     dataset: DatasetInfo
     sessions: tuple[str, ...]
     rows: tuple[Row, ...]
     published: tuple[Published, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    optimism: tuple[Optimism, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
     figures = load_published(published_file()) if published else []
     sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
+    bests = set()
     for run, label in zip(runs, _labels(runs), strict=True):
+        bests |= {f"{label}/{run.best}"} if run.best else set()
         for group, trials in _groups(run, label, every).items():
             sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
-    return Table(ddof, tuple(_section(*key, rows, figures) for key, rows in sections.items()))
+    return Table(ddof, tuple(_section(*key, rows, figures, bests) for key, rows in sections.items()))
 
 
 def section_notes(section: Section) -> list[str]:
@@ -104,59 +109,64 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(
-    dataset: DatasetInfo, sessions: tuple[str, ...], rows: Iterable[Row], figures: Iterable[Published]
+    dataset: DatasetInfo,
+    sessions: tuple[str, ...],
+    rows: Sequence[Row],
+    figures: Iterable[Published],
+    bests: Collection[str],
 ) -> Section:
     fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
-    return Section(dataset, sessions, tuple(rows), fitting)
+    return Section(dataset, sessions, tuple(rows), fitting, comparisons(rows, bests), optimism(rows))
 
 
-def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | None]]:
-    """Sort a run's trials by what may share a mean; a planned trial without a record maps to None."""
+def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | str]]:
+    """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
     if run.best and not every:
         groups = _groups(run.only(run.best), label, every=True)
         remark = f"best of {run.configurations} configurations by validation accuracy, which flatters that number"
         return {replace(group, remark=remark): trials for group, trials in groups.items()}
-    groups = {}
+    sorted_out: dict[Group, dict[TrialKey, Record | str]] = {}
     for record in run.records:
-        groups.setdefault(_group(record, label), {})[record.key] = record
+        sorted_out.setdefault(_group(record, label), {})[record.key] = record
     homes: defaultdict[str, list[Group]] = defaultdict(list)
-    for group in groups:
+    for group in sorted_out:
         homes[group.config_id].append(group)
     recorded = {record.key for record in run.records}
     for key in (key for key in run.planned if key not in recorded):
         if key.config_id not in homes:
             homes[key.config_id] = [Group(label, key.config_id, "", (), run.dataset)]
         for group in homes[key.config_id]:
-            groups.setdefault(group, {})[key] = None
-    return groups
+            sorted_out.setdefault(group, {})[key] = run.state_of(key)
+    return sorted_out
 
 
 def _group(record: Record, label: str) -> Group:
     try:
         evaluation = record.config["evaluation"]
         protocol, sessions = str(evaluation["protocol"]), tuple(sorted(map(str, evaluation["sessions"])))
-    except (KeyError, TypeError) as error:
+        same_splits = int(evaluation.get("split_seed", -1)) >= 0
+    except (KeyError, TypeError, ValueError) as error:
         place = f"run {record.run}, trial {record.key.name}"
         raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions: {error}") from error
-    return Group(label, record.config_id, protocol, sessions, record.dataset)
+    return Group(label, record.config_id, protocol, sessions, record.dataset, same_splits=same_splits)
 
 
-def _rows(group: Group, trials: Mapping[TrialKey, Record | None], ddof: int) -> list[Row]:
+def _rows(group: Group, trials: Mapping[TrialKey, Record | str], ddof: int) -> list[Row]:
     seeds = sorted({key.seed for key in trials})
     chosen: list[int | None] = [None, *(seeds if len(seeds) > 1 else [])]
     metrics = _METRICS.get(group.protocol, _DEFAULT_METRICS) if group.protocol else ("test_accuracy",)
     return [_row(group, trials, metric, seed, ddof) for metric in metrics for seed in chosen]
 
 
-def _row(group: Group, trials: Mapping[TrialKey, Record | None], metric: str, seed: int | None, ddof: int) -> Row:
+def _row(group: Group, trials: Mapping[TrialKey, Record | str], metric: str, seed: int | None, ddof: int) -> Row:
     outcomes = [_outcome(key, trials[key], metric) for key in sorted(trials) if seed in (None, key.seed)]
     values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
     return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
 
 
-def _outcome(key: TrialKey, record: Record | None, metric: str) -> Value | Absence:
-    if record is None:
-        return Absence(key.fold, key.seed, "missing")
+def _outcome(key: TrialKey, record: Record | str, metric: str) -> Value | Absence:
+    if isinstance(record, str):
+        return Absence(key.fold, key.seed, record)
     if record.status != "done":
         return Absence(key.fold, key.seed, record.status)
     fraction = record.metrics.get(metric)
@@ -165,4 +175,5 @@ def _outcome(key: TrialKey, record: Record | None, metric: str) -> Value | Absen
     if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
         place = f"run {record.run}, trial {key.name}"
         raise DataError(f"{place}: {metric} is {fraction!r}; allowed is a fraction between 0 and 1")
-    return Value(key.fold, key.seed, 100 * fraction)
+    tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
+    return Value(key.fold, key.seed, 100 * fraction, tested, len(tested) / len(trained) if trained else None)

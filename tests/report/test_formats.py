@@ -6,13 +6,17 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from sltune.errors import UsageError
+from sltune.files import locked
 from sltune.report.formats import Format, render, write_report
 from sltune.report.runs import load_runs
 from sltune.report.table import table
@@ -57,7 +61,8 @@ def optimistic(record: Record, run_folder: WriteRun) -> Path:
 
 def test_markdown_gives_mean_both_deviations_and_the_count(half_done: Path) -> None:
     means, _, _ = markdown_tables(text_of(half_done))
-    test = {"run": "half/c0000", "protocol": "train-val-test", "metric": "test", "mean": "60.00"}
+    # As many recordings are tested on as trained: 60 ± 4.302653 · √((1/3 + 1) · 100), cut at 100 %.
+    test = {"run": "half/c0000", "metric": "test", "mean": "60.00", "95 % interval": "10.32–100.00"}
     assert means[0] == test | {"± ddof 1": "10.00", "± ddof 0": "8.16", "n": "3 of 4: 1 failed"}
     assert (means[1]["metric"], means[1]["mean"], means[1]["± ddof 1"]) == ("validation", "25.00", "0.00")
     assert (means[2]["run"], means[2]["mean"]) == ("chance", "5.26")
@@ -278,3 +283,46 @@ def test_the_report_folder_gets_every_format(half_done: Path) -> None:
     ]
     assert [file.read_text(encoding="utf-8") for file in files] == [render(result, format) for format in FORMATS]
     assert sorted(files) == sorted((half_done / "report").iterdir())
+
+
+@pytest.fixture
+def under_way(record: Record, run_folder: WriteRun) -> Path:
+    """A run in every state: done, pruned, failed, diverged, unfinished and not begun."""
+    states = [record(1, 0.9, status="pruned"), record(2, 0.9, status="failed"), record(3, 0.9, status="diverged")]
+    folder = run_folder([record(0, 0.5), *states], name="busy", planned=[f"c0000-f{fold}-s0" for fold in range(6)])
+    (folder / "trials" / "c0000-f4-s0").mkdir()
+    (folder / "trials" / "c0000-f4-s0" / "epochs.csv").write_text("epoch,val_loss\n1,0.5\n")
+    return folder
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("state", ["running", "unfinished"])
+def test_every_format_counts_results_alone_and_names_the_others(format: Format, state: str, under_way: Path) -> None:
+    with locked(under_way / ".lock") if state == "running" else nullcontext():
+        text = text_of(under_way, format=format, published=False)
+    said = "1 of 6 trials; fold 1 pruned; fold 2 failed; fold 3 diverged; fold 4 STATE; fold 5 missing"
+    assert said.replace("STATE", state) in re.sub(r"\s+", " ", text)
+    mean = {
+        "md": lambda: markdown_tables(text)[0][0]["mean"],
+        "csv": lambda: csv_lines(text)[0]["mean_percent"],
+        "latex": lambda: next(latex_tables(text))[0]["mean"],
+        "json": lambda: json.loads(text)["rows"][0]["mean"],
+    }[format]()
+    assert float(mean) == 50
+
+
+@pytest.mark.slow
+def test_latex_compiles(under_way: Path, record: Record, run_folder: WriteRun, tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here: apt-get install texlive-latex-recommended")
+    other = run_folder([record(fold, 0.4 + 0.1 * fold) for fold in range(4)], name=r"a_b&50%|$x#{y}~^\z[1]")
+    optimistic = run_folder([record(0, 0.5, protocol="train-test", test_accuracy_last=0.25)], name="fast")
+    table_text = text_of(under_way, other, optimistic, format="latex")
+    packages = "\\usepackage[a1paper]{geometry}\n\\usepackage{booktabs}\n"
+    document = f"\\documentclass{{article}}\n{packages}\\begin{{document}}\n{table_text}\\end{{document}}\n"
+    (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "paper.pdf").stat().st_size > 0
