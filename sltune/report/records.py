@@ -1,0 +1,101 @@
+"""All trials of some runs as one tidy frame, a row a trial: what a notebook starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sltune.files import whole_file
+from sltune.record import Record, RunFolder, TrialKey
+from sltune.report.runs import Run, load_runs
+
+_METRICS = (
+    *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),
+    *("test_accuracy_max", "synaptic_ops"),
+)
+_TEXTS = ("run", "config_id", "status", "error", "protocol", "sessions", "dataset", "fingerprint", "host", "device")
+
+
+def load_records(*runs: str | Path) -> pd.DataFrame:
+    """Return every trial of some run folders, also those without a result, by run, configuration, seed and fold.
+
+    ``status`` is done, pruned, failed or diverged, and for trials without a record running, unfinished (they were
+    stopped) or missing (not begun). Accuracies are fractions; times are Unix seconds. Settings are columns such as
+    ``neuron.decay``, lists of theirs JSON texts; spikes a sample and layer are ``spikes_conv1`` and so on. What does
+    not apply to a trial is missing (NaN or None).
+
+    Raises:
+        DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+    """
+    return frame_of(load_runs([Path(run) for run in runs]))
+
+
+def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the trials of runs as load_records does."""
+    rows = [row for run in runs for row in _rows(run)]
+    columns = dict.fromkeys(["run", "config_id", "fold", "seed", "status", *(name for row in rows for name in row)])
+    frame = pd.DataFrame(rows, columns=list(columns))
+    # A column in which some trials have no value would else have another type in every run.
+    kinds = {**dict.fromkeys(_TEXTS, "string"), "synthetic": "boolean"}
+    return frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+
+
+def write_records(run: Run) -> Path:
+    """Write the frame of a run into its report folder as records.parquet.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    file = RunFolder(run.folder).report / "records.parquet"
+    with whole_file(file) as temporary:
+        frame_of([run]).to_parquet(temporary, index=False)
+    return file
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    records: dict[TrialKey, Record] = {record.key: record for record in run.records}
+    keys = sorted({*records, *run.planned}, key=lambda key: (int(key.config_id[1:]), key.seed, key.fold))
+    for key in keys:
+        facts = {"run": run.name, "config_id": key.config_id, "fold": key.fold, "seed": key.seed}
+        if key in records:
+            yield facts | _facts(records[key])
+        else:
+            yield facts | {"status": run.state_of(key)}
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    evaluation = record.config.get("evaluation", {})
+    metrics, device = record.metrics, record.device
+    return {
+        "status": record.status,
+        "error": record.error or None,
+        "protocol": evaluation.get("protocol"),
+        "sessions": "+".join(evaluation.get("sessions", ())),
+        "dataset": record.dataset.name,
+        "synthetic": record.dataset.synthetic,
+        "fingerprint": record.dataset.fingerprint,
+        "classes": len(record.dataset.classes),
+        **{name: metrics.get(name) for name in _METRICS},
+        **{f"spikes_{layer}": count for layer, count in metrics.get("spikes", {}).items()},
+        **{
+            f"{part}_recordings": len(record.splits[part]) for part in ("train", "val", "test") if part in record.splits
+        },
+        "epochs": record.timings.get("epochs"),
+        "started": record.timings.get("started"),
+        "ended": record.timings.get("ended"),
+        "host": device.get("host"),
+        "device": device.get("name"),
+        "num_cpus": device.get("num_cpus"),
+        "num_gpus": device.get("num_gpus"),
+        **dict(_settings(record.config)),
+    }
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for section, values in config.items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            yield f"{section}.{name}", json.dumps(value) if isinstance(value, list | dict) else value
