@@ -1,0 +1,52 @@
+"""All plots of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from sltune.report.importance import importances_of
+from sltune.report.outcomes import Series, series_of
+from sltune.report.plots.by_group import accuracy_by_session, accuracy_by_signer
+from sltune.report.plots.confusion_matrix import confusion_matrices
+from sltune.report.plots.fold_by_fold import fold_by_fold
+from sltune.report.plots.importance import importance_plots
+from sltune.report.plots.learning_curves import learning_curves
+from sltune.report.plots.pareto_front import pareto_fronts
+from sltune.report.plots.plot import Plot, settled, style
+from sltune.report.plots.sample_length import accuracy_over_sample_length
+from sltune.report.plots.search_history import search_histories
+from sltune.report.plots.slices import slice_plots
+from sltune.report.runs import Run
+
+
+def plots(runs: Sequence[Run]) -> Iterator[Plot]:
+    """Give the plots that the records of some runs allow; one that has nothing to show is left out.
+
+    Raises:
+        DataError: a record holds an accuracy that is no fraction; names the trial.
+    """
+    series = series_of(runs)
+    for draw in _DRAWN:
+        # A generator that sleeps must not hold the settings of matplotlib, which are the whole process's.
+        with style():
+            drawn = [settled(plot) for plot in draw(series)]
+        yield from drawn
+
+
+def _parameter_plots(series: Sequence[Series]) -> Iterator[Plot]:
+    explained = [(one, importances_of(one)) for one in series if one.is_search]
+    yield from importance_plots(explained)
+    yield from slice_plots(explained)
+
+
+_DRAWN: tuple[Callable[[Sequence[Series]], Iterable[Plot]], ...] = (
+    learning_curves,
+    confusion_matrices,
+    accuracy_by_session,
+    accuracy_by_signer,
+    accuracy_over_sample_length,
+    search_histories,
+    _parameter_plots,
+    pareto_fronts,
+    fold_by_fold,
+)

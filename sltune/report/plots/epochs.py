@@ -1,0 +1,37 @@
+"""The rows of ``epochs.csv`` as far as they are whole: a run under way may be writing them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+Rows = dict[int, dict[str, float]]
+"""Metrics by epoch, counted from 1."""
+
+
+def read_rows(file: Path) -> Rows:
+    """Return the whole rows of a file, their finite values only; none where there is no file to read."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    header = next(lines, [])
+    rows = {}
+    for line in lines:
+        values = _values(header, line)
+        if epoch := int(values.pop("epoch", 0)):
+            rows[epoch] = values
+    return rows
+
+
+def _values(header: list[str], line: list[str]) -> dict[str, float]:
+    """Return the numbers of a line by their columns; none where a part of it is missing."""
+    if len(line) != len(header):
+        return {}
+    try:
+        numbers = [float(text) for text in line]
+    except ValueError:
+        return {}
+    return {name: number for name, number in zip(header, numbers, strict=True) if math.isfinite(number)}

@@ -1,0 +1,50 @@
+"""How much each searched parameter matters, as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from sltune.report.importance import explained
+from sltune.report.outcomes import Series
+from sltune.report.plots.look import BLUE, names, new_figure, titles
+from sltune.report.plots.plot import Plot
+
+
+def importance_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
+    """Draw the share of each parameter in the accuracy's variance, for every search that has shares."""
+    found = [(one, shares) for one, shares in explained_runs if shares]
+    shown = [one for one, _ in found]
+    stems, heads = names("parameter-importance", shown), titles("Parameter importance (fANOVA)", shown)
+    for (one, shares), name, title in zip(found, stems, heads, strict=True):
+        yield Plot(name, title + _sampled(one), _alt(one, shares), _figure(shares))
+
+
+def _sampled(series: Series) -> str:
+    used, of = explained(series)
+    return f", {used} of {of} configurations" if used < of else ""
+
+
+def _figure(shares: Mapping[str, float]) -> Figure:
+    figure = new_figure(0.8 + 0.27 * len(shares))
+    axes = figure.subplots()
+    percents = [100 * share for share in shares.values()]
+    bars = axes.barh(range(len(shares)), percents, height=0.62, color=BLUE)
+    axes.bar_label(bars, [f"{percent:.1f}" for percent in percents], padding=3, fontsize=8.5)
+    axes.set_yticks(range(len(shares)), [key.split(".")[1] for key in shares])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="share of the explained variance (%)", xlim=(0, 1.12 * max(percents)))
+    axes.set_ylim(len(shares) - 0.5, -0.5)
+    return figure
+
+
+def _alt(series: Series, shares: Mapping[str, float]) -> str:
+    listed = ", ".join(f"{key} {100 * share:.1f} %" for key, share in shares.items())
+    used, of = explained(series)
+    which = f"{used} of the {of}, evenly spaced in the order of asking" if used < of else f"{of}"
+    return (
+        f"{series.name}: share of each parameter in the variance of mean validation accuracy that single parameters "
+        f"explain: {listed}. Complete configurations used: {which}. Parameters searched only under conditions have no "
+        "share."
+    )

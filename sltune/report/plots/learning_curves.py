@@ -1,0 +1,157 @@
+"""Accuracy and losses over the epochs of the shown configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sltune.record import RunFolder
+from sltune.report.outcomes import Basis, Series
+from sltune.report.plots.epochs import Rows, read_rows
+from sltune.report.plots.look import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
+from sltune.report.plots.plot import Plot
+
+WORDS = {"val": "validation", "test": "test"}
+FEW_TRIALS = 8
+"""The single curves of so many can be told apart."""
+MOST_BANDS = 4
+"""The ranges of more runs would hide one another."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Epochs of one configuration's trials. part: what the accuracy is measured on, "val" or "test"."""
+
+    series: Series
+    part: str
+    done: tuple[Rows, ...]
+    under_way: tuple[Rows, ...]
+    trials: int
+
+    @property
+    def common(self) -> list[int]:
+        """The epochs that every done trial has; a mean over others would jump where a trial ends."""
+        return sorted(set.intersection(*map(set, self.done))) if self.done else []
+
+    @property
+    def is_uneven(self) -> bool:
+        return any(len(rows) > len(self.common) for rows in self.done)
+
+    @property
+    def chance_percent(self) -> float:
+        return self.series.dataset.chance_percent
+
+    def line(self, metric: str, scale: float, rows: Rows) -> tuple[list[int], list[float]]:
+        """Return epochs and values of a metric in one trial."""
+        found = {epoch: scale * row[metric] for epoch, row in sorted(rows.items()) if metric in row}
+        return list(found), list(found.values())
+
+    def matrix(self, metric: str, scale: float) -> tuple[list[int], np.ndarray]:
+        """Return the epochs at which all done trials have the metric, and its values, shape (trials, epochs)."""
+        epochs = [epoch for epoch in self.common if all(metric in rows[epoch] for rows in self.done)]
+        return epochs, scale * np.array([[rows[epoch][metric] for epoch in epochs] for rows in self.done])
+
+    def label(self, alone: bool) -> str:
+        count = f"{len(self.done)} of " if len(self.done) < self.trials else ""
+        until = f", to epoch {self.common[-1]}, where the first ends" if self.is_uneven and self.common else ""
+        optimistic = ", epoch selected on test" if self.part == "test" else ""
+        text = f"{count}{self.trials} {'trial' if self.trials == 1 else 'trials'}{until}{optimistic}"
+        return f"mean of {text}" if alone else f"{self.series.label} ({text})"
+
+
+PANELS = (
+    ("{part}_accuracy", "{words} accuracy (%)", 100.0),
+    ("{part}_loss", "{words} loss", 1.0),
+    ("train_loss", "training loss", 1.0),
+)
+"""Column of epochs.csv, label of the axis, scale."""
+
+
+def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
+    """Draw the mean of the done trials over (fold, seed), the range from lowest to highest, and single curves if few.
+
+    Trials under way are drawn singly and have no part in the mean.
+    """
+    found = [curves for one in series if (curves := _read(one)) and (curves.done or curves.under_way)]
+    if not found:
+        return
+    yield Plot("learning-curves", "Learning curves", _alt(found), _figure(found))
+
+
+def _figure(found: Sequence[Curves]) -> Figure:
+    figure = new_figure(5.9)
+    axes = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(1.9, 1, 1))
+    words = " or ".join(dict.fromkeys(WORDS[curves.part] for curves in found))
+    for panel, (column, label, scale) in zip(axes, PANELS, strict=True):
+        _draw(panel, found, column, scale)
+        panel.set_ylabel(label.format(words=words))
+    if len(found) <= MOST_BANDS and any(len(curves.done) > 1 for curves in found):
+        axes[0].fill_between([], [], color=GREY, alpha=0.25, linewidth=0, label="lowest to highest trial")
+    chance_line(axes[0], [curves.chance_percent for curves in found])
+    axes[0].set_ylim(bottom=0)
+    axes[-1].set_xlabel("epoch")
+    whole_numbers(axes[-1])
+    legend_above(figure, axes[0])
+    figure.align_ylabels(axes)
+    return figure
+
+
+def _read(series: Series) -> Curves | None:
+    outcome = series.shown
+    if outcome is None:
+        return None
+    folder = RunFolder(series.run.folder)
+    done = [read_rows(folder.trial(record.key).epochs_csv) for record in outcome.done]
+    waiting = [read_rows(folder.trial(key).epochs_csv) for key in outcome.waiting]
+    rows = next((row for one in [*done, *waiting] for row in one.values()), {})
+    optimistic = Basis.of(outcome.done[0]).optimistic if outcome.done else "test_accuracy" in rows
+    part = "test" if optimistic else "val"
+    return Curves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), outcome.trials)
+
+
+def _draw(axes: Axes, found: Sequence[Curves], column: str, scale: float) -> None:
+    single = sum(len(curves.done) for curves in found) <= FEW_TRIALS or (len(found) == 1 and found[0].is_uneven)
+    for number, curves in enumerate(found):
+        scaled = column.format(part=curves.part), scale
+        _draw_mean(axes, curves, scaled, look(number), len(found))
+        _draw_under_way(axes, curves, scaled, look(number), len(found))
+        for rows in curves.done if single else ():
+            axes.plot(*curves.line(*scaled, rows), color=look(number).colour, linewidth=0.6, alpha=0.45)
+
+
+def _draw_mean(axes: Axes, curves: Curves, column: tuple[str, float], look: Look, runs: int) -> None:
+    epochs, values = curves.matrix(*column)
+    if epochs:
+        if runs <= MOST_BANDS:
+            low, high = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(epochs, low, high, color=look.colour, alpha=0.15, linewidth=0)
+        marker, label = look.marker if len(epochs) == 1 else "", curves.label(runs == 1)
+        axes.plot(epochs, values.mean(axis=0), color=look.colour, linestyle=look.line, marker=marker, label=label)
+
+
+def _draw_under_way(axes: Axes, curves: Curves, column: tuple[str, float], look: Look, runs: int) -> None:
+    for number, rows in enumerate(curves.under_way):
+        label = f"{'' if runs == 1 else curves.series.label + ', '}trials under way" if number == 0 else None
+        axes.plot(*curves.line(*column, rows), color=look.colour, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
+
+
+def _alt(found: Sequence[Curves]) -> str:
+    chances = sorted({curves.chance_percent for curves in found})
+    return f"{'; '.join(map(_sentence, found))}. Chance is {' or '.join(f'{chance:.1f} %' for chance in chances)}."
+
+
+def _sentence(curves: Curves) -> str:
+    epochs, values = curves.matrix(f"{curves.part}_accuracy", 100.0)
+    name = f"{curves.series.label}: {WORDS[curves.part]} accuracy"
+    if not epochs:
+        return f"{name}; {len(curves.under_way)} of {curves.trials} trials under way, none done"
+    mean = values.mean(axis=0)
+    best = int(mean.argmax())
+    return (
+        f"{name}, mean of {len(curves.done)} of {curves.trials} trials: {mean[0]:.1f} % at epoch {epochs[0]}, highest "
+        f"{mean[best]:.1f} % at epoch {epochs[best]}, {mean[-1]:.1f} % at epoch {epochs[-1]}"
+    )

@@ -1,0 +1,104 @@
+"""Accuracy against cost: mean validation accuracy over synaptic operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from sltune.report.outcomes import Basis, Outcome, Series, short
+from sltune.report.plots.look import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
+from sltune.report.plots.plot import Plot
+
+
+@dataclass(frozen=True)
+class Point:
+    """One complete configuration. accuracy in per cent; ops: synaptic operations per sample."""
+
+    series: Series
+    outcome: Outcome
+    accuracy: float
+    ops: float
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it is the shown one of several in its run."""
+        return len(self.series.outcomes) > 1 and self.outcome == self.series.shown
+
+
+def pareto_fronts(series: Sequence[Series]) -> Iterator[Plot]:
+    """Draw the complete configurations of all runs that were judged on the same data, folds and seeds."""
+    groups = [points for points in comparable(series) if len(points) > 1]
+    for number, points in enumerate(groups, start=1):
+        figure = new_figure(3.5)
+        axes = figure.subplots()
+        _draw(axes, points)
+        legend_above(figure, axes)
+        name = "pareto-front" if len(groups) == 1 else f"pareto-front-{number}"
+        title = "Accuracy over synaptic operations"
+        runs = ", ".join(dict.fromkeys(point.series.name for point in points))
+        yield Plot(name, title if len(groups) == 1 else f"{title}: {runs}", _alt(points), figure)
+
+
+def comparable(series: Iterable[Series]) -> list[list[Point]]:
+    """Return the configurations that have both numbers, those that may be compared together."""
+    groups: dict[tuple[Basis, frozenset[tuple[int, int]]], list[Point]] = {}
+    for one in series:
+        for outcome in one.complete:
+            if outcome.validation is not None and outcome.synaptic_ops is not None:
+                point = Point(one, outcome, outcome.validation, outcome.synaptic_ops)
+                groups.setdefault((Basis.of(outcome.done[0]), outcome.steps), []).append(point)
+    return list(groups.values())
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Return the points, by operations, that no other equals or beats in both numbers; one that breaks a constraint
+    of its search is none."""
+    found = list[Point]()
+    kept = [point for point in points if point.series.feasible(point.outcome)]
+    for point in sorted(kept, key=lambda point: (point.ops, -point.accuracy)):
+        if not found or point.accuracy > found[-1].accuracy:
+            found.append(point)
+    return found
+
+
+def _draw(axes: Axes, points: Sequence[Point]) -> None:
+    dense = len(points) > DENSE
+    runs: dict[str, list[Point]] = {}
+    for point in points:
+        runs.setdefault(point.series.name, []).append(point)
+    for number, (name, own) in enumerate(runs.items()):
+        style = look(number)
+        axes.scatter(
+            [point.ops for point in own], [point.accuracy for point in own], s=8 if dense else 26, alpha=0.7,
+            color=style.colour, marker=style.marker, linewidths=0, rasterized=dense, label=short(name),
+        )  # fmt: skip
+    best = front(points)
+    if best:
+        right = max(point.ops for point in points)
+        axes.plot([*(point.ops for point in best), right], [*(point.accuracy for point in best), best[-1].accuracy],
+                  drawstyle="steps-post", color=BLACK, linewidth=1.1, label="Pareto front")  # fmt: skip
+    chosen = [point for point in points if point.is_chosen]
+    if chosen:
+        axes.scatter([point.ops for point in chosen], [point.accuracy for point in chosen], s=110, color=VERMILLION,
+                     marker="*", edgecolors="white", linewidths=0.7, zorder=3, label="chosen")  # fmt: skip
+    ops = np.array([point.ops for point in points])
+    if ops.min() > 0 and ops.max() / ops.min() >= 10:
+        log_scale(axes)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.set(xlabel="synaptic operations per sample", ylabel="mean validation accuracy (%)")
+
+
+def _alt(points: Sequence[Point]) -> str:
+    best = front(points)
+    text = f"{len(points)} complete configurations, {len(best)} of them on the Pareto front"
+    if best:
+        text += f", from {_show(best[0])} to {_show(best[-1])}"
+    return "; ".join([text, *(f"chosen: {_show(point)}" for point in points if point.is_chosen)]) + "."
+
+
+def _show(point: Point) -> str:
+    return f"{point.accuracy:.1f} % at {point.ops:.3g} operations ({point.series.name}/{point.outcome.config_id})"

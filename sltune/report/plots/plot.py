@@ -1,0 +1,105 @@
+"""A plot and its files: PNG, and SVG with text as text, the same bytes whenever it is drawn from the same data."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from sltune.files import write_whole
+
+DPI = 150
+# Names of settings are of a type of their own in the stubs of newer versions.
+SETTINGS: dict[Any, Any] = {
+    "font.size": 9.5,
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
+    "figure.constrained_layout.use": True,
+    # Letters are as wide at any resolution, so that what is laid out for the PNG fits in the SVG, too.
+    "figure.dpi": DPI,
+    "text.hinting": "none",
+    # A run may have a $ in its name.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure. name: the stem of its files. alt: the main numbers in words, for those who cannot see it."""
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw as all plots of the report look, whatever the user's own settings of matplotlib are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def settled(plot: Plot) -> Plot:
+    """Lay the figure out for good; each drawing would move its parts a little, starting from where they were."""
+    plot.figure.draw_without_rendering()
+    plot.figure.set_layout_engine("none")
+    # The last bits of the solver's numbers depend on where its variables lie in memory.
+    for axes in plot.figure.axes:
+        axes.set_position([round(side, 6) for side in axes.get_position(original=True).bounds])  # type: ignore[arg-type]
+    for text in plot.figure.texts:
+        text.set_position([round(place, 6) for place in text.get_position()])  # type: ignore[arg-type]
+    return plot
+
+
+def svg(plot: Plot) -> str:
+    """Return the plot as an SVG document."""
+    with style(), matplotlib.rc_context({"svg.hashsalt": plot.name}):
+        out = io.StringIO()
+        metadata = {"Date": None, "Title": plot.title, "Description": plot.alt}
+        plot.figure.savefig(out, format="svg", metadata=metadata, dpi=DPI)
+    return out.getvalue()
+
+
+def png(plot: Plot) -> bytes:
+    """Return the plot as a PNG file."""
+    with style():
+        out = io.BytesIO()
+        plot.figure.savefig(out, format="png", dpi=DPI, metadata={"Title": plot.title, "Description": plot.alt})
+    return out.getvalue()
+
+
+def write_plots(folder: Path, plots: Iterable[Plot]) -> list[Path]:
+    """Write ``<name>.png`` and ``<name>.svg`` of every plot, one after the other; return the files.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    files = []
+    for plot in plots:
+        for suffix, content in (("png", png(plot)), ("svg", svg(plot))):
+            files.append(folder / f"{plot.name}.{suffix}")
+            write_whole(files[-1], content)
+    return files

@@ -1,0 +1,133 @@
+"""Accuracy over the values of each searched parameter, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sltune.domains import ChoiceDomain, Domain
+from sltune.report.importance import Point, points
+from sltune.report.outcomes import Series
+from sltune.report.plots.look import BLUE, DENSE, ORANGE, VERMILLION, legend_above, log_scale, names, new_figure, titles
+from sltune.report.plots.plot import Plot
+from sltune.schema import Value, show
+from sltune.space import Space
+
+MOST_SLICES = 9
+COLUMNS = 3
+LONGEST_CATEGORY = 16
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, modulo 1, lie evenly spread however many there are."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The configurations of a search as points, and the parameters to show. best: its place among the complete."""
+
+    complete: list[Point]
+    pruned: list[Point]
+    best: int | None
+    domains: Mapping[str, Domain]
+
+    @classmethod
+    def of(cls, series: Series, space: Space, shares: Mapping[str, float]) -> Cloud:
+        complete = points(space, series.complete)
+        pruned = points(space, [one for one in series.outcomes if one.state == "pruned"])
+        best = points(space, [one for one in series.complete if one == series.shown])
+        place = complete.index(best[0]) if best else None
+        varied = [key for key in space.domains if _values(key, [*complete, *pruned]) > 1]
+        keys = [*shares, *(key for key in varied if key not in shares)][:MOST_SLICES]
+        return cls(complete, pruned, place, {key: space.domains[key] for key in keys})
+
+    @property
+    def is_dense(self) -> bool:
+        return len(self.complete) + len(self.pruned) > DENSE
+
+
+def slice_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
+    """Draw at most MOST_SLICES parameters of every search with two complete configurations, the important first."""
+    clouds = [(one, Cloud.of(one, one.space, shares)) for one, shares in explained_runs if one.space]
+    found = [(one, cloud) for one, cloud in clouds if cloud.domains and len(cloud.complete) > 1]
+    shown = [one for one, _ in found]
+    for (one, cloud), name, title in zip(found, names("slices", shown), titles("Slices", shown), strict=True):
+        yield Plot(name, title, _alt(one, cloud), _figure(cloud))
+
+
+def _values(key: str, found: Sequence[Point]) -> int:
+    return len({values[key] for values, _ in found if key in values})
+
+
+def _figure(cloud: Cloud) -> Figure:
+    columns = min(COLUMNS, len(cloud.domains))
+    rows = -(-len(cloud.domains) // columns)
+    longest = max(_label_length(domain) for domain in cloud.domains.values())
+    figure = new_figure(0.2 + rows * (1.65 + 0.06 * longest))
+    grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for axes, (key, domain) in zip(grid, cloud.domains.items(), strict=False):
+        _draw(axes, cloud, key, domain)
+    for axes in grid[len(cloud.domains) :]:
+        axes.remove()
+    figure.supylabel("mean validation accuracy (%)", fontsize=9.5)
+    legend_above(figure, max(grid[: len(cloud.domains)], key=lambda axes: len(axes.collections)))
+    return figure
+
+
+def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain) -> None:
+    size, dense = (4, True) if cloud.is_dense else (14, False)
+    axes.scatter(*_places(key, domain, cloud.pruned), s=size, facecolors="none", edgecolors=ORANGE, alpha=0.6,
+                 marker="v", linewidths=0.7, rasterized=dense, label="pruned, mean of the folds it has")  # fmt: skip
+    axes.scatter(*_places(key, domain, cloud.complete), s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=dense,
+                 label="complete")  # fmt: skip
+    if cloud.best is not None and key in cloud.complete[cloud.best][0]:
+        before = sum(key in values for values, _ in cloud.complete[: cloud.best])
+        x, y = _places(key, domain, cloud.complete)
+        axes.scatter(x[before], y[before], s=80, color=VERMILLION, marker="*", edgecolors="white", linewidths=0.6,
+                     zorder=3, label="best")  # fmt: skip
+    axes.set_title(key.split(".")[1], fontsize=9, pad=4)
+    if isinstance(domain, ChoiceDomain):
+        _name_categories(axes, domain)
+    elif domain.log:
+        log_scale(axes)
+
+
+def _label_length(domain: Domain) -> int:
+    """Return how many characters long the categories are where they stand upright, as side by side they do not fit."""
+    texts = [_category(choice) for choice in domain.choices] if isinstance(domain, ChoiceDomain) else []
+    longest = max(map(len, texts), default=0)
+    return longest if longest * len(texts) > 18 else 0
+
+
+def _name_categories(axes: Axes, domain: ChoiceDomain) -> None:
+    texts = [_category(choice) for choice in domain.choices]
+    upright = _label_length(domain) > 0
+    axes.set_xticks(range(len(texts)), texts, rotation=90 if upright else 0, fontsize=7.5 if upright else 8.5)
+    axes.set_xlim(-0.5, len(texts) - 0.5)
+
+
+def _places(key: str, domain: Domain, found: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Return where the configurations that have a value stand; those of a category beside each other."""
+    here = [(values[key], accuracy) for values, accuracy in found if key in values]
+    if isinstance(domain, ChoiceDomain):
+        x = [domain.choices.index(value) + 0.5 * (place * GOLDEN % 1 - 0.5) for place, (value, _) in enumerate(here)]
+    else:
+        x = [float(value) for value, _ in here]  # type: ignore[arg-type]
+    return x, [accuracy for _, accuracy in here]
+
+
+def _category(value: Value) -> str:
+    texts = [item if isinstance(item, str) else show(item) for item in (value if isinstance(value, tuple) else [value])]
+    text = ", ".join(texts) or "none"
+    return text if len(text) <= LONGEST_CATEGORY else f"{text[: LONGEST_CATEGORY - 1]}…"
+
+
+def _alt(series: Series, cloud: Cloud) -> str:
+    text = f"{series.name}: mean validation accuracy of {len(cloud.complete)} complete and {len(cloud.pruned)} pruned "
+    text += f"configurations over {', '.join(cloud.domains)}."
+    if cloud.best is not None:
+        values, accuracy = cloud.complete[cloud.best]
+        chosen = ", ".join(f"{key} = {show(value)}" for key, value in values.items())
+        text += f" The best, {accuracy:.1f} %, has {chosen}."
+    return text
