@@ -1,0 +1,111 @@
+"""The report as one HTML page: a single file that needs no network and can be read, sorted, printed and passed on."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sltune import __version__
+from sltune.report.configurations import configurations_grid
+from sltune.report.grid import Grid, percent
+from sltune.report.grids import facts, grids, heading, mixture, no_result, remarks
+from sltune.report.outcomes import series_of
+from sltune.report.plots.plot import Plot, svg
+from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
+from sltune.report.rows import Row
+from sltune.report.runs import Run
+from sltune.report.table import OPTIMISTIC, Table
+
+TEMPLATE = "page.html"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A number that stands large at the top: what it is of, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
+    """Return the page as HTML; plots are drawn and let go one after the other."""
+    figures = [{"title": plot.title, "alt": plot.alt, "source": _source(plot)} for plot in plots]
+    series = series_of(runs)
+    configurations = [grid for one in series if one.is_search and (grid := configurations_grid(one))]
+    failures = [_failures(run) for run in runs if failures_of(run)]
+    sections = {"Results": True, "Plots": figures, "Configurations": configurations, "Failures": failures}
+    contents = [(name, name.lower()) for name, content in sections.items() if content]
+    values: dict[str, Any] = {
+        "version": __version__,
+        "title": " · ".join(run.name for run in runs),
+        "alive": any(run.alive for run in runs),
+        "warnings": list(_warnings(table)),
+        "contents": [*contents, ("Where it comes from", "provenance")],
+        "no_result": no_result(table),
+        "results": list(_results(table)),
+        "sections": [
+            {"heading": heading(part), "facts": facts(part), "grids": grids(part, table.ddof), "remarks": remarks(part)}
+            for part in table.sections
+        ],
+        "plots": figures,
+        "configurations": configurations,
+        "failures": failures,
+        "runs": [
+            {
+                "name": run.name,
+                "facts": facts_of(run),
+                "commands": reproduction(run),
+                "configuration": configuration_text(run),
+            }
+            for run in runs
+        ],
+    }
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(values)
+
+
+def _warnings(table: Table) -> Iterator[str]:
+    if any(section.dataset.synthetic for section in table.sections):
+        yield "SYNTHETIC data: simulated events, not real recordings"
+    if several := mixture(table):
+        yield several
+    for section in table.sections:
+        yield from (
+            f"Incomplete: {row.group.label}: {row.trials}"
+            for row in section.rows
+            if row.seed is None and row.metric == "test_accuracy" and not row.complete
+        )
+
+
+def _results(table: Table) -> Iterator[Result]:
+    for row in table.rows:
+        if row.seed is None and row.metric == "test_accuracy" and row.mean is not None:
+            yield Result(row.group.label, _mean_and_std(row, table.ddof), _meaning(row, table.ddof))
+
+
+def _mean_and_std(row: Row, ddof: int) -> str:
+    std = row.std(ddof)
+    return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
+
+
+def _meaning(row: Row, ddof: int) -> str:
+    spread = "" if row.std(ddof) is None else f", ± standard deviation (ddof {ddof})"
+    chance = percent(row.group.dataset.chance_percent)
+    words = f"test accuracy over {row.n} of {row.planned} trials{spread}; chance {chance} %"
+    return f"{words}; {OPTIMISTIC}" if row.optimistic else words
+
+
+def _failures(run: Run) -> Grid:
+    return Grid(f"Trials of {run.name} that failed", ("trial", "why"), tuple(failures_of(run)), 2)
+
+
+def _source(plot: Plot) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg(plot).encode()).decode()
