@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import click
 
 from sltune import __version__
 from sltune.cli_data import import_, inspect, show
-from sltune.cli_runs import demo, evaluate, print_report, resume, tune
+from sltune.cli_runs import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
 from sltune.options import (
+    FOR_MACHINES,
     FileArgument,
     FolderArgument,
     SpaceOptions,
     space_options,
 )
-
-if TYPE_CHECKING:
-    from sltune.report.formats import Format
 
 
 class _Group(click.Group):
@@ -35,11 +33,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SltuneError as error:
-            _say(str(error))
-            ctx.exit(error.exit_code)
+            _end(ctx, str(error), error.exit_code)
         except KeyboardInterrupt:
-            _say("interrupted")
-            ctx.exit(130)
+            _end(ctx, "interrupted", 130)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         # Here and not in invoke, since --help too may be written to a full disk. Click ends a broken pipe by itself.
@@ -49,6 +45,18 @@ class _Group(click.Group):
             where = error.filename if error.filename is not None else "output"
             _say(f"{where}: {error.strerror or error}")
             sys.exit(UsageError.exit_code)
+
+
+def _end(ctx: click.Context, text: str, exit_code: int) -> NoReturn:
+    """End with the reason and the exit code; the reason is a line of JSON where the others were."""
+    if ctx.meta.get(FOR_MACHINES):
+        from sltune.news import to_json
+
+        with suppress(OSError):
+            click.echo(to_json({"event": "error", "text": text, "exit_code": exit_code}), err=True)
+    else:
+        _say(text)
+    ctx.exit(exit_code)
 
 
 def _say(text: str) -> None:
@@ -112,16 +120,33 @@ for verb in (evaluate, tune, resume):
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FolderArgument)
-@click.option("--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv", "latex", "json", "html"]), default="md", show_default=True
+)
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
 @click.option("--all", "every", is_flag=True, help="Every configuration of a search, not only its best.")
-def report(runs: tuple[Path, ...], form: Format, ddof: str, published: bool, every: bool) -> None:
-    """Print the mean ± std table of runs.
+@click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
+@click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
+@click.option("--watch", is_flag=True, help="Show how runs go on until they are over; writes nothing.")
+def report(**values: Any) -> None:
+    """Print the mean ± std table of runs, or make a page of tables and plots.
 
-    The table of a single run is also written in every format into its folder report/.
+    Tables, plots and page of a single run are also written into its folder report/; those of several runs go where
+    --out says. With --watch, follow runs that other processes train, here or on another machine that sees their
+    folders: a board on a terminal, elsewhere a line for each thing that happens, with --format json in JSON.
+
+    \b
+    sltune report results/RUN
+    sltune report results/RUN --format html
+    sltune report results/FIRST results/SECOND --format html --out comparison.html
+    sltune report results/RUN --watch
     """
-    print_report(runs, form, int(ddof), published, every)
+    from sltune.cli_report import ReportOptions, make_report, watch_runs
+
+    runs, watch, values["ddof"] = values.pop("runs"), values.pop("watch"), int(values["ddof"])
+    options = ReportOptions(**values)
+    (watch_runs if watch else make_report)(runs, options)
 
 
 @main.command()

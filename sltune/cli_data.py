@@ -34,7 +34,7 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
 
     from sltune.importer import run_import, summary
 
-    click.echo(summary(out, run_import(place, out, options, Console(stderr=True))))
+    click.echo(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False))))
 
 
 @click.command()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -22,9 +22,6 @@ from sltune.options import (
     search_options,
     space_options,
 )
-
-if TYPE_CHECKING:
-    from sltune.report.formats import Format
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
@@ -44,7 +41,7 @@ def demo(out: Path, options: RunOptions) -> None:
     def work() -> None:
         run_demo(out, options.request(), options.display())
 
-    _then_report(work, demo_runs(out), options)
+    _then_report(work, demo_runs(out), options, page=out / "report.html")
 
 
 @click.command()
@@ -159,28 +156,18 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
     _then_report(work, [run], options)
 
 
-def print_report(
-    runs: Sequence[Path], form: Format, ddof: int = 1, published: bool = True, every: bool = False
-) -> None:
-    """Print the table of some runs; that of a single one is also written into its folder."""
-    from sltune.report.formats import render, write_report
-    from sltune.report.table import load_runs, table
+def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:
+    """Do the work, and print the table of what it left, also where trials failed; then write a page, or say how."""
+    from sltune.cli_report import ReportOptions, make_report, write_page_of
 
-    result = table(load_runs(runs), ddof, published, every)
-    click.echo(render(result, form), nl=False)
-    if len(runs) == 1:
-        try:
-            write_report(runs[0], result)
-        except UsageError as error:
-            # Another's run may be read-only; the table stands on the screen all the same.
-            click.echo(f"warning: {error}", err=True)
-
-
-def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions) -> None:
-    """Do the work, and print the table of what it left, also where trials failed."""
+    table = ReportOptions(options.table_format)
     try:
         work()
     except (SomeTrialsFailed, NothingRan):
-        print_report(runs, options.table_format)
+        make_report(runs, table)
         raise
-    print_report(runs, options.table_format)
+    make_report(runs, table)
+    if page is not None:
+        write_page_of(runs, page)
+    elif not (options.quiet or options.as_json):
+        click.echo(f"with plots: {shlex.join(['sltune', 'report', *map(str, runs), '--format', 'html'])}", err=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sltune.tuning.cluster import Request
     from sltune.tuning.preparation import Display
 
+FOR_MACHINES = "sltune.for_machines"
+"""Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
 LONGEST_NAME = 255
 """Of a file on all usual file systems, in bytes."""
 # A hundred trials on one core help nobody, and Ray takes very small shares for none.
@@ -54,12 +56,14 @@ class RunOptions:
     checkpoints: str | None
     checkpoint_minutes: float
     hang_minutes: float
+    tensorboard_details: bool
     as_json: bool
     quiet: bool
 
     def __post_init__(self) -> None:
         # Here, since a verb may import Ray before it asks for anything else of the flags.
         allow_token(self.address)
+        click.get_current_context().meta[FOR_MACHINES] = self.as_json
 
     @property
     def table_format(self) -> Format:
@@ -93,6 +97,7 @@ class RunOptions:
             self.checkpoints or (resumed.checkpoint_place() if resumed else None),
             self.checkpoint_minutes,
             self.hang_minutes,
+            self.tensorboard_details,
         )
 
     def display(self) -> Display:
@@ -101,7 +106,8 @@ class RunOptions:
 
         from sltune.tuning.preparation import Display
 
-        console = Console(stderr=True)
+        # Paths such as :cat: are no emoji.
+        console = Console(stderr=True, emoji=False)
         mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
         return Display(console, "quiet" if self.quiet else mode)
 
@@ -254,6 +260,7 @@ run_options = bundle(
         show_default=True,
         help="Start a trial again that ends no epoch for so long; 0 never does.",
     ),
+    click.option("--tensorboard-details", is_flag=True, help="Histograms of weights and a picture of spikes, too."),
     click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )

@@ -267,3 +267,13 @@ def test_names_too_long_for_the_file_system_are_told_in_a_line(tmp_path: Path) -
 def in_a_process(arguments: list[Any], **streams: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from sltune.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, text=True, check=False, cwd=ROOT, **streams)
+
+
+def test_a_command_for_machines_also_ends_with_a_line_of_json(tmp_path: Path) -> None:
+    run = ("evaluate", SPACES / "demo.toml", "--data", tmp_path / "none", "--results", tmp_path)
+    plain, machine = sltune(*run), sltune(*run, "--json")
+    assert plain.exit_code == machine.exit_code == 3
+    (line,) = machine.stderr.splitlines()
+    told = json.loads(line)
+    assert plain.stderr == f"sltune: {told['text']}\n"
+    assert (told["event"], told["exit_code"]) == ("error", 3)

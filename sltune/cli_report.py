@@ -1,0 +1,131 @@
+"""What the verb report does: a table to the terminal, or a page of tables and plots to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from sltune.errors import UsageError
+
+if TYPE_CHECKING:
+    from sltune.report.formats import Format
+    from sltune.report.runs import Run
+    from sltune.report.table import Table
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is shown and where it goes.
+
+    form: md, csv, latex, json or html. every: all configurations of a search. out: a file instead of the terminal.
+    """
+
+    form: Format | Literal["html"]
+    ddof: int = 1
+    published: bool = True
+    every: bool = False
+    plots: bool = False
+    out: Path | None = None
+
+
+def make_report(folders: Sequence[Path], options: ReportOptions) -> None:
+    """Print or write what is asked for; all there is to say of a single run is also written into its folder.
+
+    Raises:
+        UsageError: a file cannot be written, or nothing says where to.
+        DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+    """
+    from sltune.report.runs import load_runs
+    from sltune.report.table import table
+
+    if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
+        raise UsageError("of several runs, pages and plots need a place: --out FILE")
+    runs = load_runs(folders)
+    result = table(runs, options.ddof, options.published, options.every)
+    if options.form == "html":
+        click.echo(_write_page(runs, result, options))
+    else:
+        _print_table(result, options.form, options.out)
+    if options.plots:
+        from sltune.report.plots.all import plots
+        from sltune.report.plots.plot import write_plots
+
+        files = write_plots(_place(runs, options), plots(runs))
+        click.echo(f"{len(files)} plots in {_place(runs, options)}", err=True)
+    if len(runs) == 1:
+        _write_tables(runs[0], result)
+
+
+def write_page_of(folders: Sequence[Path], file: Path) -> None:
+    """Write a page on some runs and say on stderr where it is; raises as make_report does."""
+    from sltune.report.runs import load_runs
+    from sltune.report.table import table
+
+    runs = load_runs(folders)
+    options = ReportOptions("html", out=file)
+    click.echo(f"all of it with plots: {_write_page(runs, table(runs), options)}", err=True)
+
+
+def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
+    """Show how runs go on.
+
+    Raises:
+        UsageError: something is asked for that only tables have.
+    """
+    if options.form not in ("md", "json"):
+        raise UsageError(f"--format {options.form}: is for tables; --watch shows a board, or lines of --format json")
+    if options.out or options.plots:
+        raise UsageError("--watch writes nothing: leave out --out and --plots")
+    from rich.console import Console
+
+    from sltune.report.watch import watch
+
+    console = Console(emoji=False)
+    watch(folders, console, "json" if options.form == "json" else "live" if console.is_terminal else "lines")
+
+
+def _print_table(result: Table, form: Format, out: Path | None) -> None:
+    from sltune.files import write_whole
+    from sltune.report.formats import render
+
+    text = render(result, form)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(out, text)
+        click.echo(f"written: {out}", err=True)
+
+
+def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
+    from sltune.files import write_whole
+    from sltune.report.page import page
+    from sltune.report.plots.all import plots
+
+    file = options.out or _place(runs, options) / "report.html"
+    write_whole(file, page(runs, result, plots(runs)))
+    return file
+
+
+def _place(runs: Sequence[Run], options: ReportOptions) -> Path:
+    """Return the folder for files that nobody has named."""
+    from sltune.record import RunFolder
+
+    return options.out.parent if options.out else RunFolder(runs[0].folder).report
+
+
+def _write_tables(run: Run, result: Table) -> None:
+    from sltune.report.formats import write_report
+    from sltune.report.records import write_records
+
+    writers: list[Callable[[], object]] = [lambda: write_report(run.folder, result), lambda: write_records(run)]
+    for write in writers:
+        try:
+            write()
+        except UsageError as error:
+            # Another's run may be read-only; the table stands on the screen all the same.
+            click.echo(f"warning: {error}", err=True)
+            return

@@ -1,0 +1,141 @@
+"""The verb report: what goes where, and what is refused without touching anything."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from sltune.cli import main
+
+Spec = dict[str, Any]
+Record = Callable[..., Spec]
+WriteRun = Callable[..., Path]
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["report", *map(str, arguments)])
+
+
+@pytest.fixture
+def run(record: Record, run_folder: WriteRun) -> Path:
+    return run_folder([record(fold, 0.5 + 0.1 * fold) for fold in range(4)])
+
+
+def files_below(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_the_table_is_printed_and_written_with_the_frame_of_records(run: Path) -> None:
+    result = report(run)
+    assert result.exit_code == 0
+    assert "65.00" in result.stdout
+    written = {path.name for path in (run / "report").iterdir()}
+    assert written == {"table.md", "table.csv", "table.tex", "table.json", "records.parquet"}
+    assert (run / "report" / "table.md").read_text() == result.stdout
+    assert list(pd.read_parquet(run / "report" / "records.parquet")["test_accuracy"]) == [0.5, 0.6, 0.7, 0.8]
+
+
+def test_the_page_goes_into_the_run_and_its_path_is_printed(run: Path) -> None:
+    result = report(run, "--format", "html")
+    assert result.exit_code == 0
+    assert result.stdout == f"{run / 'report' / 'report.html'}\n"
+    assert "65.00 ± 12.91 %" in (run / "report" / "report.html").read_text()
+
+
+def test_plots_are_drawn_as_png_and_svg(run: Path) -> None:
+    trial = run / "trials" / "c0000-f0-s0"
+    (trial / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,1.0,0.9,0.25\n2,0.8,0.7,0.5\n")
+    result = report(run, "--plots")
+    assert result.exit_code == 0
+    assert f"2 plots in {run / 'report'}" in result.stderr
+    assert (run / "report" / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
+    assert ET.parse(run / "report" / "learning-curves.svg").getroot().tag.endswith("svg")
+
+
+def test_several_runs_need_a_place_for_what_is_not_printed(run: Path, record: Record, run_folder: WriteRun) -> None:
+    other = run_folder([record(fold, 0.25) for fold in range(4)], name="other")
+    before = files_below(run.parent)
+    for flags in (["--format", "html"], ["--plots"]):
+        refused = report(run, other, *flags)
+        assert refused.exit_code == 2
+        assert "of several runs, pages and plots need a place: --out FILE" in refused.stderr
+    page = run.parent / "both.html"
+    assert report(run, other, "--format", "html", "--out", page).exit_code == 0
+    assert "other/c0000 against paper/c0000" in page.read_text()
+    assert files_below(run.parent) == before | {"both.html"}
+
+
+def test_a_table_goes_to_a_file(run: Path, tmp_path: Path) -> None:
+    result = report(run, "--format", "json", "--out", tmp_path / "new" / "table.json")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert json.loads((tmp_path / "new" / "table.json").read_text())["rows"][0]["mean"] == pytest.approx(65)
+
+
+def test_a_folder_in_which_nothing_can_be_written_costs_a_warning(run: Path) -> None:
+    (run / "report").write_text("in the way")
+    result = report(run)
+    assert result.exit_code == 0
+    assert "65.00" in result.stdout
+    assert "warning: " in result.stderr
+    refused = report(run, "--format", "html")
+    assert refused.exit_code == 2
+    assert "cannot be written" in refused.stderr
+
+
+def damage_empty(run: Path) -> None:
+    (run / "run.json").unlink()
+
+
+def damage_foreign(run: Path) -> None:
+    (run / "run.json").write_text('{"packages": []}')
+
+
+def damage_half_written(run: Path) -> None:
+    file = run / "trials" / "c0000-f0-s0" / "record.json"
+    file.write_text(file.read_text()[:50])
+
+
+def damage_newer(run: Path) -> None:
+    file = run / "trials" / "c0000-f0-s0" / "record.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 2}))
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_empty, "is this a run folder?"),
+        (damage_foreign, "not written by sltune"),
+        (damage_half_written, "not JSON"),
+        (damage_newer, "schema 2 is newer than this sltune reads (1); update sltune"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_nothing_is_overwritten(
+    damage: Callable[[Path], None], message: str, form: str, run: Path
+) -> None:
+    assert report(run).exit_code == 0
+    damage(run)
+    before = {name: (run / name).read_bytes() for name in files_below(run)}
+    result = report(run, "--format", form)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert message in result.stderr
+    assert {name: (run / name).read_bytes() for name in files_below(run)} == before
+
+
+def test_two_datasets_stand_apart_and_it_is_said_why(record: Record, run_folder: WriteRun) -> None:
+    other = {"fingerprint": "e" * 64}
+    folder = run_folder([record(0, 0.2), record(1, 0.8), record(2, 0.9, dataset=other)])
+    result = report(folder)
+    said = " ".join(result.stdout.split())
+    assert result.exit_code == 0
+    assert "Never averaged or compared across: SL-Animals-DVS, full set (S1, S2, S3, S4), data ffffffffffff" in said
+    assert "run paper itself holds records of 2 kinds" in said
+    rows = json.loads(report(folder, "--format", "json").stdout)["rows"]
+    assert [row["mean"] for row in rows if row["metric"] == "test_accuracy"] == pytest.approx([50, 90])
