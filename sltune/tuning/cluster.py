@@ -130,6 +130,9 @@ def _without_signals(ending: bool = False) -> Iterator[None]:
     before = {name: signal.signal(name, lambda number, _: caught.append(number)) for name in STOPPING}
     try:
         yield
+    except SystemExit:
+        # While it starts, Ray has a handler of its own, which ends the process with the signal's number.
+        caught.append(signal.SIGTERM)
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
