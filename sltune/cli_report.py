@@ -42,6 +42,8 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> None:
     from sltune.report.runs import load_runs
     from sltune.report.table import table
 
+    for folder in folders:
+        _keep_off(folder, options.out)
     if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
         raise UsageError("of several runs, pages and plots need a place: --out FILE")
     runs = load_runs(folders)
@@ -86,6 +88,17 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
 
     console = Console(emoji=False)
     watch(folders, console, "json" if options.form == "json" else "live" if console.is_terminal else "lines")
+
+
+def _keep_off(folder: Path, out: Path | None) -> None:
+    """Raise a UsageError if a report would go among the files that a run consists of."""
+    from sltune.record import RunFolder
+
+    if out is None:
+        return
+    root, report = folder.resolve(), RunFolder(folder).report.resolve()
+    if out.resolve().is_relative_to(root) and not out.resolve().is_relative_to(report):
+        raise UsageError(f"--out {out}: lies among the files of a run; those of a report go to {report}")
 
 
 def _print_table(result: Table, form: Format, out: Path | None) -> None:

@@ -50,8 +50,11 @@ def read_epochs(file: Path) -> list[dict[str, str]]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
-    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    if not all((row.get("epoch") or "").isdigit() and None not in row.values() for row in rows):
+    try:
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    except csv.Error as error:
+        raise DataError(f"{file}: is no table: {error}; delete the trial's folder to run it again") from error
+    if not all((row.get("epoch") or "").isdigit() and None not in (*row, *row.values()) for row in rows):
         raise DataError(f"{file}: has a row without an epoch or a value; delete the trial's folder to run it again")
     return rows
 

@@ -24,7 +24,11 @@ def whole_file(file: Path) -> Iterator[Path]:
     Raises:
         UsageError: the file cannot be written (a full disk, no permission); says why.
     """
+    # The target of a link is replaced, not the link; and what is no file, such as a device, not at all.
+    file = file.resolve() if file.is_symlink() else file
     try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise UsageError(f"{file}: cannot be written: is a device, not a file")
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         os.close(descriptor)

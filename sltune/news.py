@@ -25,7 +25,9 @@ class News:
 
     def words(self, run: str = "") -> str:
         """Return the line for a person; run: its name, where several are told of."""
-        return f"{run + '/' if run else ''}{self.key.name}  {self.text}"
+        text = f"{run + '/' if run else ''}{self.key.name}  {self.text}"
+        # An error may hold what a terminal takes for commands.
+        return "".join(letter if letter.isprintable() else "�" for letter in text)
 
     def json(self, run: str = "") -> str:
         """Return the line for a machine."""
@@ -66,7 +68,7 @@ def trial_ended(record: Record, shows_test: bool) -> News:
     if not shows_test:
         metrics = {name: metrics[name] for name in _WITHOUT_TEST if name in metrics}
     part = "test" if shows_test else "val"
-    if metrics.get(f"{part}_accuracy") is not None:
+    if isinstance(metrics.get(f"{part}_accuracy"), int | float):
         text += f"  {_PARTS[part]} accuracy {100 * metrics[f'{part}_accuracy']:.1f} %"
     elif record.error:
         text += f": {record.reason}"

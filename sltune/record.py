@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
+from sltune.metrics import checked_metrics
 
 SCHEMA = 1
+LATEST_S = 1e11
+"""Unix time in the year 5138: no trial ends later."""
 Status = Literal["done", "pruned", "failed", "diverged"]
 
 
@@ -54,7 +58,7 @@ class DatasetInfo(BaseModel):
     name: str
     synthetic: bool
     fingerprint: str
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @property
     def chance_percent(self) -> float:
@@ -68,15 +72,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
     schema_version: int
     run: str
-    config_id: str
+    config_id: Annotated[str, Field(pattern=r"^c\d{4,}$")]
     config: dict[str, Any]
-    fold: int
-    seed: int
+    fold: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
     status: Status
     error: str
     splits: dict[str, list[str]]
-    metrics: dict[str, Any]
-    timings: dict[str, float]
+    metrics: Annotated[dict[str, Any], AfterValidator(checked_metrics)]
+    timings: dict[str, Annotated[float, Field(ge=0, le=LATEST_S)]]
     device: dict[str, Any]
     versions: dict[str, str]
     dataset: DatasetInfo
@@ -241,8 +245,12 @@ class RunFolder:
             raise DataError(f"{self.run_json}: 'trials' is no list of trial names: {error}") from error
 
     def _begun(self) -> list[str]:
-        names = [folder.name for folder in self.trials.glob("c*-f*-s*")]
-        return sorted({TrialKey.parse(name).config_id for name in names}, key=lambda config_id: int(config_id[1:]))
+        found = set()
+        for folder in self.trials.glob("c*-f*-s*"):
+            # What is no trial's folder, such as a copy of one, is not ours to judge.
+            with suppress(ValueError):
+                found.add(TrialKey.parse(folder.name).config_id)
+        return sorted(found, key=lambda config_id: int(config_id[1:]))
 
     def records(self) -> list[Record]:
         """Return the newest record of every finished trial, by configuration, seed and fold.

@@ -81,6 +81,18 @@ def test_an_error_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> N
         fail()
 
 
+def test_what_is_no_file_is_never_replaced_and_neither_is_a_link(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe: cannot be written: is a device, not a file"):
+        write_whole(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "target").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_whole(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "x"
+
+
 def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(UsageError, match="a: cannot be written: Is a directory"):

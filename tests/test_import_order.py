@@ -20,7 +20,7 @@ LEVELS = [
     {"domains", "news"},
     {"record", "epochs"},
     {"config"},
-    {"schema", "augmentations", "files", "board"},
+    {"schema", "augmentations", "files", "board", "metrics"},
     {"errors"},
 ]
 FORBIDDEN = {

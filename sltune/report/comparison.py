@@ -67,10 +67,14 @@ def comparisons(rows: Iterable[Row], references: Collection[str] = ()) -> tuple[
     )
 
 
-def optimism(rows: Sequence[Row]) -> tuple[Optimism, ...]:
-    """Return what selection has flattered: a search's best by validation, or the best epoch on the test set."""
+def optimism(rows: Sequence[Row], bests: Collection[str] = ()) -> tuple[Optimism, ...]:
+    """Return what selection has flattered: a search's best by validation, or the best epoch on the test set.
+
+    Args:
+        bests: labels of the groups that are the best of a search.
+    """
     over_seeds = {(row.group, row.metric): row for row in rows if row.seed is None}
-    return tuple(_optimism(over_seeds))
+    return tuple(_optimism(over_seeds, bests))
 
 
 def _pairs(rows: Sequence[Row], references: Collection[str]) -> Iterator[tuple[Row, Row]]:
@@ -90,9 +94,11 @@ def _compare(first: Row, second: Row) -> Comparison:
     if not shared:
         return replace(one, reason="no fold and seed in common")
     pairs = [(a, b) for a, b in shared if a.tested_on and a.tested_on == b.tested_on]
+    if not pairs:
+        return replace(one, reason="their folds hold other recordings")
     ratio = ratio_of([value for pair in pairs for value in pair])
     if ratio is None:
-        return replace(one, reason="their folds hold other recordings")
+        return replace(one, reason="their records do not say what they were trained on")
     return replace(one, test=paired_test(_differences(pairs, first.group, second.group), ratio))
 
 
@@ -101,13 +107,13 @@ def _differences(pairs: Sequence[tuple[Value, Value]], first: Group, second: Gro
     return independent([(a.fold, b.percent - a.percent) for a, b in pairs], group)
 
 
-def _optimism(rows: dict[tuple[Group, str], Row]) -> Iterator[Optimism]:
+def _optimism(rows: dict[tuple[Group, str], Row], bests: Collection[str]) -> Iterator[Optimism]:
     for (group, metric), row in rows.items():
         if metric != "test_accuracy":
             continue
         if group.protocol == "train-test":
             yield from _between(row, rows.get((group, "test_accuracy_last")), "test set, best epoch")
-        elif group.remark and (validation := rows.get((group, "val_accuracy"))):
+        elif group.label in bests and (validation := rows.get((group, "val_accuracy"))):
             yield from _between(validation, row, "validation")
 
 

@@ -56,7 +56,7 @@ def _comparison_line(one: Comparison, several: bool) -> tuple[str, ...]:
     if test is None:
         return (one.first.label, one.second.label, *[NONE] * (5 + several), "0")
     effect = NONE if test.effect is None else f"{test.effect:.2f}"
-    ps = (p_value(test.p), *[p_value(one.p_holm)] * several, p_value(test.wilcoxon_p))
+    ps = (_p_value(test.p), *[_p_value(one.p_holm)] * several, _p_value(test.wilcoxon_p))
     difference = (f"{test.difference:+.2f}", bounds(test.interval))
     return (one.first.label, one.second.label, *difference, *ps, effect, str(test.n))
 
@@ -75,11 +75,16 @@ def _verdict(test: PairedTest, p: float | None) -> str:
         return "the same in every pair, so that no test applies"
     if p < SIGNIFICANT:
         return f"more than chance explains at 5 % ({_p(p)})"
-    reach = test.interval.high - test.difference
-    return f"which can be chance ({_p(p)}); with n = {test.n}, only more than ±{reach:.2f} could be told from it"
+    words = f"which can be chance ({_p(p)})"
+    # Where p is corrected for other comparisons, the interval is not that of its test.
+    if p != test.p:
+        return words
+    return (
+        f"{words}; with n = {test.n}, only more than ±{test.interval.high - test.difference:.2f} could be told from it"
+    )
 
 
-def p_value(p: float | None) -> str:
+def _p_value(p: float | None) -> str:
     """Return a p value as papers print it."""
     if p is None:
         return NONE
@@ -87,4 +92,4 @@ def p_value(p: float | None) -> str:
 
 
 def _p(p: float) -> str:
-    return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
+    return f"p {_p_value(p)}" if p < 0.001 else f"p = {_p_value(p)}"

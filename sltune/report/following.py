@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sltune.epochs import read_epochs
-from sltune.errors import DataError
+from sltune.errors import ConfigError, DataError
 from sltune.files import is_locked, locked_on, seems_held
 from sltune.news import News, epoch_ended, left_unfinished, trial_ended
 from sltune.record import RunFolder, TrialKey, read_record
@@ -175,7 +175,11 @@ class Follower:
 
 
 def _plan(folder: RunFolder) -> Plan:
-    info, space = folder.info(), load_space(folder.space_toml)
+    info = folder.info()
+    try:
+        space = load_space(folder.space_toml)
+    except ConfigError as error:
+        raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error
     try:
         title = str(info["name"])
         if info["kind"] == "tune":

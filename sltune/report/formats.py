@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,9 @@ _TEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{char: f"{{{char}}}" for char in "[]"},
     "~": r"\textasciitilde{}",
+    # No dash, and after the end of a row no part of it.
+    "--": "-{}-",
+    "*": "{*}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -55,9 +59,13 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
     for format, suffix in suffixes.items():
         files.append(RunFolder(run_folder).report / f"table.{suffix}")
         write_whole(files[-1], render(table, format))
+    compared = RunFolder(run_folder).report / "comparisons.csv"
     if any(section.comparisons for section in table.sections):
-        files.append(RunFolder(run_folder).report / "comparisons.csv")
-        write_whole(files[-1], comparisons_as_csv(table))
+        write_whole(compared, comparisons_as_csv(table))
+        return [*files, compared]
+    # One of an earlier report would stand beside a table that it does not belong to.
+    with suppress(OSError):
+        compared.unlink(missing_ok=True)
     return files
 
 
@@ -81,7 +89,7 @@ def _md_grid(grid: Grid) -> str:
 
 
 def _md(text: str) -> str:
-    return text.replace("|", r"\|")
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 def _bullet(text: str) -> str:
@@ -94,7 +102,7 @@ def _filled(text: str, indent: str = "") -> str:
 
 def _latex(table: Table) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
-    parts += [f"% {note}" for note in (no_result(table), mixture(table)) if note]
+    parts += [f"% {' '.join(note.split())}" for note in (no_result(table), mixture(table)) if note]
     parts += [_latex_table(section, number, table.ddof) for number, section in enumerate(table.sections, start=1)]
     return "\n".join(parts) + "\n"
 
@@ -116,4 +124,4 @@ def _tabular(grid: Grid) -> list[str]:
 
 
 def _tex(text: str) -> str:
-    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], text)
+    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))

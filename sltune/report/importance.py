@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sltune.report.outcomes import Outcome, Series, series_of
-from sltune.report.runs import Run
+from sltune.report.outcomes import Outcome, Series
 from sltune.schema import Value
 from sltune.space import Space
 
@@ -24,7 +23,7 @@ Point = tuple[Mapping[str, Value], float]
 """Values of the searched domains, and the mean validation accuracy in per cent."""
 
 
-def importances(run: Run) -> dict[str, float]:
+def importances(series: Series) -> dict[str, float]:
     """Return the share of each searched parameter in the variance of mean validation accuracy that single ones explain.
 
     Hutter et al. 2014, as in Optuna, with a fixed seed; the largest share first, their sum 1. Only complete
@@ -32,11 +31,6 @@ def importances(run: Run) -> dict[str, float]:
     drawn only under conditions, have no share. Empty where there are fewer than FEWEST configurations, where nothing
     varies or where the accuracy does not.
     """
-    return importances_of(series_of([run])[0])
-
-
-def importances_of(series: Series) -> dict[str, float]:
-    """Return importances of a run whose outcomes are known."""
     if series.space is None:
         return {}
     return _fanova(_sampled(points(series.space, series.complete)), series.space)
@@ -65,7 +59,8 @@ def _sampled(found: list[Point]) -> list[Point]:
 
 def _fanova(found: list[Point], space: Space) -> dict[str, float]:
     varied = [key for key in space.domains if _varies(key, found)]
-    if len(found) < FEWEST or not varied or len({accuracy for _, accuracy in found}) == 1:
+    # Means that differ by rounding alone do not differ.
+    if len(found) < FEWEST or not varied or float(np.ptp([accuracy for _, accuracy in found])) < 1e-9:
         return {}
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances

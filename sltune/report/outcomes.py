@@ -13,7 +13,7 @@ from typing import Literal
 from sltune.domains import flat
 from sltune.errors import ConfigError, DataError
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
-from sltune.report.runs import Run
+from sltune.report.runs import Run, names_of
 from sltune.schema import Value
 from sltune.space import Space, load_space
 
@@ -145,7 +145,9 @@ class Series:
 
 def series_of(runs: Sequence[Run]) -> list[Series]:
     """Return every run with its outcomes and a name that no other has."""
-    return [Series(name, run, _space(run), tuple(_outcomes(run))) for name, run in zip(_names(runs), runs, strict=True)]
+    return [
+        Series(name, run, _space(run), tuple(_outcomes(run))) for name, run in zip(names_of(runs), runs, strict=True)
+    ]
 
 
 def number_of(record: Record, metric: str) -> float | None:
@@ -202,15 +204,3 @@ def _space(run: Run) -> Space | None:
         return load_space(RunFolder(run.folder).space_toml)
     except ConfigError:
         return None
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Return the runs' names; for those that several have, as much of the end of their path as tells them apart."""
-    names = [run.name for run in runs]
-    paths = [run.folder.resolve().parts for run in runs]
-    shared = {place for place, name in enumerate(names) if names.count(name) > 1}
-    depth = 0
-    while len(set(names)) < len(names) and depth < max(map(len, paths)):
-        depth += 1
-        names = ["/".join(paths[place][-depth:]) if place in shared else name for place, name in enumerate(names)]
-    return names

@@ -18,10 +18,13 @@ from sltune.report.outcomes import series_of
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
 from sltune.report.rows import Row
-from sltune.report.runs import Run
+from sltune.report.runs import Run, names_of
 from sltune.report.table import OPTIMISTIC, Table
 
 TEMPLATE = "page.html"
+# Of more, the tables below tell better.
+MOST_RESULTS = 8
+MOST_WARNINGS = 5
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,19 @@ class Result:
 def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
     """Return the page as HTML; plots are drawn and let go one after the other."""
     figures = [{"title": plot.title, "alt": plot.alt, "source": _source(plot)} for plot in plots]
-    series = series_of(runs)
+    series, names = series_of(runs), names_of(runs)
     configurations = [grid for one in series if one.is_search and (grid := configurations_grid(one))]
     failures = [_failures(run) for run in runs if failures_of(run)]
     sections = {"Results": True, "Plots": figures, "Configurations": configurations, "Failures": failures}
     contents = [(name, name.lower()) for name, content in sections.items() if content]
     values: dict[str, Any] = {
         "version": __version__,
-        "title": " · ".join(run.name for run in runs),
+        "title": " · ".join(names),
         "alive": any(run.alive for run in runs),
-        "warnings": list(_warnings(table)),
+        "warnings": _first(list(_warnings(table)), MOST_WARNINGS),
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": no_result(table),
-        "results": list(_results(table)),
+        "results": list(_results(table))[:MOST_RESULTS],
         "sections": [
             {"heading": heading(part), "facts": facts(part), "grids": grids(part, table.ddof), "remarks": remarks(part)}
             for part in table.sections
@@ -58,18 +61,23 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "failures": failures,
         "runs": [
             {
-                "name": run.name,
+                "name": name,
                 "facts": facts_of(run),
                 "commands": reproduction(run),
                 "configuration": configuration_text(run),
             }
-            for run in runs
+            for name, run in zip(names, runs, strict=True)
         ],
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(TEMPLATE).render(values)
+
+
+def _first(texts: list[str], most: int) -> list[str]:
+    """Return some texts, and how many others there are."""
+    return texts if len(texts) <= most else [*texts[: most - 1], f"… and {len(texts) - most + 1} more, see the tables"]
 
 
 def _warnings(table: Table) -> Iterator[str]:

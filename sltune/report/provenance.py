@@ -23,7 +23,7 @@ def facts_of(run: Run) -> list[Fact]:
     facts = [
         ("Run", f"{run.name}, {_kinds(run)}"),
         ("Trials", ", ".join(f"{count} {state}" for state, count in sorted(trials.items())) or "none"),
-        ("Command", shlex.join(map(str, info.get("command", [])))),
+        ("Command", _command(info.get("command"))),
         ("Dataset", f"{dataset.name}{', SYNTHETIC' * dataset.synthetic}, {len(dataset.classes)} classes; {data}"),
         ("Fingerprint", dataset.fingerprint),
         ("Commit", str(info.get("git_commit") or "")),
@@ -48,14 +48,14 @@ def reproduction(run: Run) -> list[str]:
     """Return the commands that run it again, and for a search those that confirm its best."""
     folder, info = RunFolder(run.folder), run.info
     versions = info.get("versions")
-    torch = versions.get("torch", "").partition("+")[0] if isinstance(versions, dict) else ""
+    torch = str(versions.get("torch") or "").partition("+")[0] if isinstance(versions, dict) else ""
     dataset = info.get("dataset")
     data = str(dataset.get("path", "DATA")) if isinstance(dataset, dict) else "DATA"
     verb = "tune" if info.get("kind") == "tune" else "evaluate"
     again = ["sltune", verb, str(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
-        *([f"git checkout {info['git_commit']}"] if info.get("git_commit") else []),
-        *([f"pip install --constraint constraints.txt torch=={torch} ."] if torch else []),
+        *([shlex.join(["git", "checkout", str(info["git_commit"])])] if info.get("git_commit") else []),
+        *([shlex.join(["pip", "install", "--constraint", "constraints.txt", f"torch=={torch}", "."])] if torch else []),
         shlex.join(again),
     ]
     if run.best:
@@ -80,6 +80,10 @@ def failures_of(run: Run) -> list[Fact]:
     ]
 
 
+def _command(command: object) -> str:
+    return shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
+
+
 def _kinds(run: Run) -> str:
     kind = {"tune": "a search", "evaluate": "an evaluation"}.get(str(run.info.get("kind")), "a run")
     return f"{kind}{', still running' * run.alive}"
@@ -93,7 +97,7 @@ def _versions(info: Any) -> str:
 
 def _hardware(run: Run) -> str:
     devices = Counter(str(record.device["name"]) for record in run.records if record.device.get("name"))
-    hosts = {record.device["host"] for record in run.records if record.device.get("host")}
+    hosts = {str(record.device["host"]) for record in run.records if record.device.get("host")}
     names = ", ".join(f"{name} ({count} trials)" for name, count in devices.most_common())
     return f"{names} on {len(hosts)} host{'s' * (len(hosts) != 1)}" if names else ""
 

@@ -17,7 +17,20 @@ _METRICS = (
     *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),
     *("test_accuracy_max", "synaptic_ops"),
 )
-_TEXTS = ("run", "config_id", "status", "error", "protocol", "sessions", "dataset", "fingerprint", "host", "device")
+_KEYS = ("folder", "run", "config_id", "fold", "seed")
+_TEXTS = (
+    "folder",
+    "run",
+    "config_id",
+    "status",
+    "error",
+    "protocol",
+    "sessions",
+    "dataset",
+    "fingerprint",
+    "host",
+    "device",
+)
 
 
 def load_records(*runs: str | Path) -> pd.DataFrame:
@@ -25,8 +38,8 @@ def load_records(*runs: str | Path) -> pd.DataFrame:
 
     ``status`` is done, pruned, failed or diverged, and for trials without a record running, unfinished (they were
     stopped) or missing (not begun). Accuracies are fractions; times are Unix seconds. Settings are columns such as
-    ``neuron.decay``, lists of theirs JSON texts; spikes a sample and layer are ``spikes_conv1`` and so on. What does
-    not apply to a trial is missing (NaN or None).
+    ``neuron.decay``: lists are JSON texts, and so are numbers where other trials have words. Spikes a sample and layer
+    are ``spikes_conv1`` and so on. What does not apply to a trial is missing (NaN or None).
 
     Raises:
         DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
@@ -37,11 +50,25 @@ def load_records(*runs: str | Path) -> pd.DataFrame:
 def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the trials of runs as load_records does."""
     rows = [row for run in runs for row in _rows(run)]
-    columns = dict.fromkeys(["run", "config_id", "fold", "seed", "status", *(name for row in rows for name in row)])
+    columns = dict.fromkeys([*_KEYS, "status", *(name for row in rows for name in row)])
+    settings = [name for name in columns if "." in name]
+    for name in settings:
+        _make_alike(rows, name)
     frame = pd.DataFrame(rows, columns=list(columns))
     # A column in which some trials have no value would else have another type in every run.
     kinds = {**dict.fromkeys(_TEXTS, "string"), "synthetic": "boolean"}
-    return frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+    frame = frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+    numbers = [name for name in frame if name in _METRICS]
+    return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce").astype(float) for name in numbers})
+
+
+def _make_alike(rows: Sequence[dict[str, Any]], name: str) -> None:
+    """Turn the values of a setting into texts where some are numbers and some are words, as "whole" among lengths."""
+    kinds = {type(row[name]) for row in rows if row.get(name) is not None}
+    if len(kinds) > 1 and kinds != {int, float}:
+        for row in rows:
+            if row.get(name) is not None:
+                row[name] = row[name] if isinstance(row[name], str) else json.dumps(row[name])
 
 
 def write_records(run: Run) -> Path:
@@ -60,7 +87,8 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
     records: dict[TrialKey, Record] = {record.key: record for record in run.records}
     keys = sorted({*records, *run.planned}, key=lambda key: (int(key.config_id[1:]), key.seed, key.fold))
     for key in keys:
-        facts = {"run": run.name, "config_id": key.config_id, "fold": key.fold, "seed": key.seed}
+        place = {"folder": str(run.folder), "run": run.name}
+        facts = {**place, "config_id": key.config_id, "fold": key.fold, "seed": key.seed}
         if key in records:
             yield facts | _facts(records[key])
         else:

@@ -104,8 +104,12 @@ class Row:
         if ratio is None:
             return None
         found = mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
-        # An accuracy lies between 0 and 100 %, whatever a t distribution says.
-        return found and Interval(max(0.0, found.low), min(100.0, found.high))
+        if found is None or self.mean is None:
+            return None
+        # Round the mean that stands in the table, which is not that of the folds' means where some lack a seed; and an
+        # accuracy lies between 0 and 100 %, whatever a t distribution says.
+        reach = (found.high - found.low) / 2
+        return Interval(max(0.0, self.mean - reach), min(100.0, self.mean + reach))
 
     @property
     def trials(self) -> str:
@@ -124,9 +128,9 @@ class Row:
 
 
 def ratio_of(values: Sequence[Value]) -> float | None:
-    """Return the mean size of the test part over that of the training part; None where a record does not tell."""
+    """Return the mean size of the test part over that of the training part; None where no record tells."""
     ratios = [value.test_ratio for value in values if value.test_ratio is not None]
-    return float(np.mean(ratios)) if values and len(ratios) == len(values) else None
+    return float(np.mean(ratios)) if ratios else None
 
 
 def independent(values: Sequence[tuple[int, float]], group: Group) -> list[float]:

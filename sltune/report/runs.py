@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sltune.errors import DataError
-from sltune.files import seems_held
+from sltune.files import is_unicode, seems_held
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 
 
@@ -70,16 +70,21 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
     """
+    return [_load(path) for path in each_once(paths)]
+
+
+def each_once(paths: Sequence[Path]) -> list[Path]:
+    """Return folders in their order, those that are given again, perhaps by another path, left out."""
     folders: dict[Path, Path] = {}
     for path in paths:
         folders.setdefault(path.resolve(), path)
-    return [_load(path) for path in folders.values()]
+    return list(folders.values())
 
 
 def _load(path: Path) -> Run:
     folder = RunFolder(path)
     info = folder.info()
-    if not isinstance(info.get("name"), str):
+    if not isinstance(info.get("name"), str) or not is_unicode(info["name"]):
         raise DataError(f"{folder.run_json}: has no 'name'; not written by sltune evaluate")
     records = folder.records()
     twice = [key.name for key, count in Counter(record.key for record in records).items() if count > 1]
@@ -88,3 +93,15 @@ def _load(path: Path) -> Run:
     planned, ended = folder.planned(), {record.key for record in records}
     begun = frozenset(key for key in planned if key not in ended and folder.trial(key).epochs_csv.exists())
     return Run(info["name"], path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """Return the runs' names; for those that several have, as much of the end of their path as tells them apart."""
+    names = [run.name for run in runs]
+    paths = [run.folder.resolve().parts for run in runs]
+    shared = {place for place, name in enumerate(names) if names.count(name) > 1}
+    depth = 0
+    while len(set(names)) < len(names) and depth < max(map(len, paths)):
+        depth += 1
+        names = ["/".join(paths[place][-depth:]) if place in shared else name for place, name in enumerate(names)]
+    return names

@@ -7,7 +7,7 @@ result is counted and named in its row instead of being left out.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,9 +16,7 @@ from sltune.record import DatasetInfo, Record, TrialKey
 from sltune.report.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.published import Published, load_published, published_file
 from sltune.report.rows import Absence, Group, Row, Value
-from sltune.report.runs import Run, load_runs
-
-__all__ = ["Run", "Section", "Table", "load_runs", "section_notes", "table"]
+from sltune.report.runs import Run, names_of
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
 SYNTHETIC = "synthetic data"
@@ -74,7 +72,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
     figures = load_published(published_file()) if published else []
     sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
     bests = set()
-    for run, label in zip(runs, _labels(runs), strict=True):
+    for run, label in zip(runs, names_of(runs), strict=True):
         bests |= {f"{label}/{run.best}"} if run.best else set()
         for group, trials in _groups(run, label, every).items():
             sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
@@ -103,11 +101,6 @@ def section_notes(section: Section) -> list[str]:
     return notes
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    names = Counter(run.name for run in runs)
-    return [run.name if names[run.name] == 1 else str(run.folder) for run in runs]
-
-
 def _section(
     dataset: DatasetInfo,
     sessions: tuple[str, ...],
@@ -116,7 +109,7 @@ def _section(
     bests: Collection[str],
 ) -> Section:
     fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
-    return Section(dataset, sessions, tuple(rows), fitting, comparisons(rows, bests), optimism(rows))
+    return Section(dataset, sessions, tuple(rows), fitting, comparisons(rows, bests), optimism(rows, bests))
 
 
 def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | str]]:

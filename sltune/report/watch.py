@@ -14,6 +14,7 @@ from sltune.board import STATES, render
 from sltune.news import News, to_json
 from sltune.record import RunFolder
 from sltune.report.following import Follower
+from sltune.report.runs import each_once
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # A look may take this share of the time at most: a slow file server has others to serve.
@@ -31,10 +32,7 @@ def watch(paths: Sequence[Path], console: Console, mode: str) -> None:
     Raises:
         DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
     """
-    folders: dict[Path, Path] = {}
-    for path in paths:
-        folders.setdefault(path.resolve(), path)
-    followers = [Follower(RunFolder(path)) for path in folders.values()]
+    followers = [Follower(RunFolder(path)) for path in each_once(paths)]
     if mode == "live":
         with Live(_Drawing(followers), console=console, auto_refresh=False) as live:
             for _ in _looks(followers):

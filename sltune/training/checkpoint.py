@@ -49,8 +49,9 @@ def read_weights(file: Path) -> bytes:
     """
     try:
         return file.read_bytes()
-    except (OSError, ValueError) as error:
-        # A ValueError: the name has a zero byte.
+    except OSError as error:
+        raise DataError(f"{file}: weights cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise DataError(f"{str(file)!r}: weights cannot be read: {error}") from error
 
 

@@ -149,7 +149,8 @@ class Trainer:
             "test_accuracy": test.accuracy,
             **optimism,
             "confusion": test.confusion,
-            "recordings": by_recording(self.test, test.correct),
+            # Of a best epoch that an earlier version has saved, they are not known.
+            "recordings": by_recording(self.test, test.correct) if test.correct else {},
             "spikes": chosen.spikes,
             "synaptic_ops": chosen.synaptic_ops,
         }

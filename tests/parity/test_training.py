@@ -12,7 +12,7 @@ from sltune.config import Configuration
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Evaluation, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
-from sltune.tuning import job
+from sltune.tuning import trainer as trainer_module
 from sltune.tuning.trainer import Trainer
 from tests import reference_impl as reference
 from tests.parity.support import (
@@ -231,7 +231,7 @@ def trained_with(
 ) -> list[dict[str, torch.Tensor]]:
     """Train with these results of evaluations in place of real ones; return the weights after each epoch."""
     given = iter(results)
-    monkeypatch.setattr(job, "evaluate", lambda *_: next(given))
+    monkeypatch.setattr(trainer_module, "evaluate", lambda *_: next(given))
     weights = []
     for _ in trainer.epochs():
         weights.append({name: value.clone() for name, value in trainer.network.state_dict().items()})
@@ -251,7 +251,7 @@ def test_the_first_of_the_lowest_validation_losses_is_tested(signs: Signs, monke
     trainer = quick(signs, "training.epochs=5")
     results = results_of(losses, [0.1, 0.2, 0.9, 0.3, 0.4])
     weights = trained_with(trainer, [*results, *results_of([0.6], [0.25])], monkeypatch)[1]
-    monkeypatch.setattr(job, "evaluate", lambda *_: results_of([0.6], [0.25])[0])
+    monkeypatch.setattr(trainer_module, "evaluate", lambda *_: results_of([0.6], [0.25])[0])
     final = trainer.final_metrics()
     assert final["best_epoch"] == reference.best_epoch(losses) == 2
     assert (final["val_loss"], final["val_accuracy"]) == (0.7, 0.2)

@@ -89,6 +89,24 @@ def test_a_folder_in_which_nothing_can_be_written_costs_a_warning(run: Path) -> 
     assert "cannot be written" in refused.stderr
 
 
+def test_a_report_does_not_go_among_the_files_of_a_run(run: Path) -> None:
+    before = (run / "run.json").read_bytes()
+    refused = report(run, "--out", run / "run.json")
+    assert refused.exit_code == 2
+    assert "lies among the files of a run; those of a report go to" in refused.stderr
+    assert (run / "run.json").read_bytes() == before
+    assert report(run, "--out", run / "report" / "mine.md").exit_code == 0
+
+
+def test_comparisons_of_an_earlier_report_do_not_stay(record: Record, run_folder: WriteRun) -> None:
+    records = [record(0, 0.5, config_id=config_id) for config_id in ("c0000", "c0001")]
+    folder = run_folder(records, kind="tune", best="c0000")
+    assert report(folder, "--all").exit_code == 0
+    assert (folder / "report" / "comparisons.csv").exists()
+    assert report(folder).exit_code == 0
+    assert not (folder / "report" / "comparisons.csv").exists()
+
+
 def damage_empty(run: Path) -> None:
     (run / "run.json").unlink()
 
@@ -105,6 +123,47 @@ def damage_half_written(run: Path) -> None:
 def damage_newer(run: Path) -> None:
     file = run / "trials" / "c0000-f0-s0" / "record.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 2}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": {"classes": []}}, "dataset.classes"),
+        ({"config_id": "best"}, "config_id"),
+        ({"spikes": None}, "spikes"),
+        ({"confusion": [[1, 2], [3]]}, "confusion has not as many columns as rows"),
+        ({"confusion": "none"}, "confusion"),
+        ({"recordings": {"user00": {"subject": "user00", "samples": 2, "correct": 1}}}, "recordings.user00.session"),
+        ({"recordings": []}, "recordings"),
+        (
+            {"recordings": {"user00": {"subject": "u", "session": "S1", "samples": 2, "correct": 3}}},
+            "3 of 2 samples cannot be correct",
+        ),
+        ({"timings": {"started": 1.0, "ended": float("inf")}}, "timings.ended"),
+        ({"timings": {"started": 1e18}}, "timings.started"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_a_record_that_holds_what_none_can_is_named(
+    change: Spec, said: str, record: Record, run_folder: WriteRun
+) -> None:
+    values = record(0, 0.5, **change)
+    folder = run_folder([record(1, 0.5)], planned=["c0000-f0-s0", "c0000-f1-s0"])
+    (folder / "trials" / "c0000-f0-s0").mkdir()
+    (folder / "trials" / "c0000-f0-s0" / "record.json").write_text(json.dumps(values))
+    result = report(folder)
+    assert result.exit_code == 3
+    assert "c0000-f0-s0/record.json: not a trial record" in result.stderr
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "facts", [{"command": None}, {"command": "sltune demo"}, {"versions": {"torch": None}}, {"git_commit": 7}]
+)
+def test_what_run_json_lacks_does_not_keep_a_page_from_being_made(
+    facts: Spec, record: Record, run_folder: WriteRun
+) -> None:
+    assert report(run_folder([record(0, 0.5, device={"host": ["a"]})], **facts), "--format", "html").exit_code == 0
 
 
 @pytest.mark.parametrize("form", ["md", "html"])

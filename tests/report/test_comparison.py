@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def test_only_what_both_tested_on_the_same_recordings_is_paired(record: Record, 
     assert (one.test.n, one.test.difference) == (1, pytest.approx(10))
     foreign = run_folder([record(fold, 0.9, splits=other) for fold in range(3)], name="third")
     assert the_only(section(first, foreign)).reason == "their folds hold other recordings"
+    silent = {"test": ["d"]}
+    runs = [run_folder([record(0, 0.5, splits=silent)], name=name) for name in ("fifth", "sixth")]
+    assert the_only(section(*runs)).reason == "their records do not say what they were trained on"
     elsewhere = run_folder([record(7, 0.9, splits=THREE_TO_ONE)], name="fourth")
     assert the_only(section(first, elsewhere)).reason == "no fold and seed in common"
 
@@ -138,13 +142,37 @@ def test_many_configurations_are_each_compared_with_the_best(record: Record, run
     assert smallest.p_holm == pytest.approx(min(1, 7 * smallest.test.p))
 
 
+def test_of_several_comparisons_the_words_promise_nothing_that_only_one_could_keep(
+    record: Record, run_folder: WriteRun
+) -> None:
+    runs = [
+        run_folder([record(fold, base + 0.01 * fold * step, splits=THREE_TO_ONE) for fold in range(4)], name=name)
+        for name, base, step in (("a", 0.3, 1), ("b", 0.32, 2), ("c", 0.31, 5))
+    ]
+    text = " ".join(render(table(load_runs(runs), published=False), "md").split())
+    assert "which can be chance (p = " in text
+    assert "could be told from it" not in text
+
+
+def test_an_interval_lies_round_the_mean_that_stands_beside_it(record: Record, run_folder: WriteRun) -> None:
+    config = {"evaluation": {"protocol": "train-val-test", "sessions": ["S1"], "split_seed": 0}}
+    trials = [record(0, 0.9, seed=seed, splits=THREE_TO_ONE, config=config) for seed in range(10)]
+    trials += [record(fold, 0.5 + 0.01 * fold, splits=THREE_TO_ONE, config=config) for fold in range(1, 10)]
+    row = next(row for row in section(run_folder(trials)).rows if row.seed is None)
+    assert row.interval is not None
+    assert row.mean is not None
+    assert row.interval.low + row.interval.high == pytest.approx(2 * row.mean)
+
+
 def test_the_best_of_a_search_shows_what_choosing_it_has_flattered(record: Record, run_folder: WriteRun) -> None:
     records = [
         record(fold, 0.6, val_accuracy=0.7 + 0.02 * fold, config_id=config_id)
         for config_id in ("c0000", "c0001")
         for fold in range(2)
     ]
-    (one,) = section(run_folder(records, kind="tune", best="c0001")).optimism
+    folder = run_folder(records, kind="tune", best="c0001")
+    (one,) = section(folder).optimism
+    assert section(folder, every=True).optimism == (replace(one, group=replace(one.group, remark="")),)
     assert (one.group.config_id, one.by, one.n) == ("c0001", "validation", 2)
     assert (one.selected, one.unselected, one.difference) == pytest.approx((71, 60, 11))
 
@@ -161,7 +189,7 @@ def test_comparisons_are_written_for_programs(two_runs: list[Path], record: Reco
     assert (one["first"], one["n"], one["reason"]) == ({"run": "first", "config_id": "c0000"}, 4, None)
     assert one["difference"] == pytest.approx(2.5)
     assert values["rows"][0]["interval95"] == pytest.approx([65 - 31.379, 65 + 31.379], abs=1e-2)
-    records = [record(0, 0.5, config_id=config_id, kind="tune") for config_id in ("c0000", "c0001")]
+    records = [record(0, 0.5, config_id=config_id) for config_id in ("c0000", "c0001")]
     folder = run_folder(records, name="both")
     files = write_report(folder, table(load_runs([folder])))
     lines = next(file for file in files if file.name == "comparisons.csv").read_text().splitlines()

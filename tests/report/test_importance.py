@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from sltune.report import importance
 from sltune.report.importance import importances
+from sltune.report.outcomes import series_of
 from sltune.report.runs import load_runs
 from tests.report.plotting import search_records, write_search
 
@@ -76,7 +77,7 @@ def by_optuna(found: list[Point]) -> dict[str, float]:
 
 def test_the_parameter_that_does_everything_has_nearly_all_of_the_importance(tmp_path: Path) -> None:
     found = points(40)
-    shares = importances(load_runs([write(tmp_path / "run", found)])[0])
+    shares = importances(series_of([load_runs([write(tmp_path / "run", found)])[0]])[0])
     assert next(iter(shares)) == "neuron.decay"
     assert shares["neuron.decay"] > 0.9
     assert sum(shares.values()) == pytest.approx(1)
@@ -86,48 +87,48 @@ def test_the_parameter_that_does_everything_has_nearly_all_of_the_importance(tmp
 
 def test_a_conditional_and_a_constant_parameter_have_no_share(tmp_path: Path) -> None:
     found = [(values | {"training.learning_rate": 1e-3}, accuracy) for values, accuracy in points(12)]
-    shares = importances(load_runs([write(tmp_path / "run", found)])[0])
+    shares = importances(series_of([load_runs([write(tmp_path / "run", found)])[0]])[0])
     assert shares.keys() == DISTRIBUTIONS.keys() - {"training.learning_rate"}
 
 
 def test_pruned_failed_and_unfinished_configurations_do_not_count(tmp_path: Path) -> None:
     found = points(12)
     folder = write(tmp_path / "run", found)
-    expected = importances(load_runs([folder])[0])
+    expected = importances(series_of([load_runs([folder])[0]])[0])
     others = [search_records(100 + number, values, [0.99, 0.99]) for number, (values, _) in enumerate(points(20)[12:])]
     for number, records in enumerate(others):
         records[1]["status"] = ["failed", "pruned", "diverged", "done"][number % 4]
     everything = [one for number, (values, y) in enumerate(found) for one in search_records(number, values, [y, y])]
     everything += [one for number, records in enumerate(others) for one in records[: 1 if number % 4 == 3 else 2]]
-    assert importances(load_runs([write_search(tmp_path / "more", SPACE, everything)])[0]) == expected
+    assert importances(series_of([load_runs([write_search(tmp_path / "more", SPACE, everything)])[0]])[0]) == expected
 
 
 def test_values_outside_the_space_do_not_count(tmp_path: Path) -> None:
     found = points(12)
     foreign = [(values | {"neuron.decay": 0.99}, 0.1) for values, _ in points(3)]
-    inside = importances(load_runs([write(tmp_path / "inside", found)])[0])
-    assert importances(load_runs([write(tmp_path / "both", [*found, *foreign])])[0]) == inside
+    inside = importances(series_of([load_runs([write(tmp_path / "inside", found)])[0]])[0])
+    assert importances(series_of([load_runs([write(tmp_path / "both", [*found, *foreign])])[0]])[0]) == inside
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_too_few_configurations_explain_nothing(count: int, tmp_path: Path) -> None:
-    assert importances(load_runs([write(tmp_path / "run", points(count))])[0]) == {}
+    assert importances(series_of([load_runs([write(tmp_path / "run", points(count))])[0]])[0]) == {}
 
 
 def test_equal_accuracies_or_equal_values_explain_nothing(tmp_path: Path) -> None:
     found = points(6)
     flat = write(tmp_path / "flat", [(values, 0.5) for values, _ in found])
     same = write(tmp_path / "same", [(found[0][0], accuracy) for _, accuracy in found])
-    assert [importances(run) for run in load_runs([flat, same])] == [{}, {}]
+    assert [importances(series) for series in series_of(load_runs([flat, same]))] == [{}, {}]
 
 
 @pytest.mark.parametrize("space", ["", "[neuron]\nno_such_setting = 1\n"])
 def test_a_run_whose_space_searches_nothing_or_is_of_another_version_has_none(space: str, tmp_path: Path) -> None:
-    assert importances(load_runs([write(tmp_path / "run", points(6), space)])[0]) == {}
+    assert importances(series_of([load_runs([write(tmp_path / "run", points(6), space)])[0]])[0]) == {}
 
 
 def test_of_many_configurations_evenly_spaced_ones_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = points(13)
     monkeypatch.setattr(importance, "MOST", 7)
-    shares = importances(load_runs([write(tmp_path / "run", found)])[0])
+    shares = importances(series_of([load_runs([write(tmp_path / "run", found)])[0]])[0])
     assert shares == pytest.approx(by_optuna(found[::2]))

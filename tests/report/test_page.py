@@ -184,6 +184,29 @@ def test_a_click_on_a_header_sorts_numbers_as_numbers_and_another_turns_the_orde
 
 
 @needs_chromium
+def test_names_that_begin_with_digits_are_sorted_as_names(record: Record, run_folder: WriteRun, tmp_path: Path) -> None:
+    label = "Values per fold"
+    names = ["2024-03-01-a", "2024-01-05-b", "2023-12-31"]
+    runs = [run_folder([record(0, 0.5)], name=name) for name in names]
+    script = f"document.querySelector('table[aria-label=\"{label}\"] th button').click();"
+    file = tmp_path / "page.html"
+    file.write_text(html_of(*runs, published=False).replace("</body>", f"<script>{script * 2}</script></body>"))
+    found = [name.removesuffix("/c0000") for name in column(browse("--dump-dom", file=file), label, 0)[::2]]
+    assert found == sorted(names)
+
+
+def test_many_configurations_without_a_best_leave_the_top_of_the_page_readable(
+    record: Record, run_folder: WriteRun
+) -> None:
+    records = [record(0, 0.5, config_id=f"c{number:04d}") for number in range(50)]
+    planned = [f"c{number:04d}-f{fold}-s0" for number in range(50) for fold in range(2)]
+    found = Page(html_of(run_folder(records, planned=planned)))
+    assert "… and 46 more, see the tables" in found.words
+    assert sum(attributes.get("class") == "warning" for attributes in found.all("p")) == 5
+    assert sum(attributes.get("class") == "result" for attributes in found.all("div")) == 8
+
+
+@needs_chromium
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_but_tables_and_code_is_wider_than_the_window(search: Path, tmp_path: Path, width: int) -> None:
     script = "document.title = document.documentElement.scrollWidth + ' of ' + document.documentElement.clientWidth;"

@@ -149,19 +149,21 @@ RECORDINGS = [
 ]
 
 
-def test_samples_of_a_session_are_pooled_over_folds_and_seeds(record: Record, run_folder: WriteRun) -> None:
+def test_samples_of_a_session_are_pooled_over_folds_and_count_once_however_many_seeds_test_them(
+    record: Record, run_folder: WriteRun
+) -> None:
     trials = [record(fold, 0.5, recordings=recordings) for fold, recordings in enumerate(RECORDINGS)]
-    trials.append(record(0, 0.5, seed=1, recordings={"user1_dc": counts("user1", "S1", 1, 2)}))
+    trials.append(record(0, 0.5, seed=1, recordings={"user1_dc": counts("user1", "S1", 1, 4)}))
     trials.append(record(1, 0.5, seed=1, status="pruned", recordings=RECORDINGS[0]))
     plot = drawn(run_folder(trials))["accuracy-by-session"]
     axes = plot.figure.axes[0]
-    # S1: 3 + 4 + 1 of 4 + 6 + 2
+    # S1: of user1_dc 4 of 8 in two seeds, so 2 of its 4 samples, and 4 of 6
     (middle, _, (bars,)) = axes.containers[0]
-    assert np.asarray(middle.get_ydata()) == pytest.approx(np.array([100 * 8 / 12, 25]))
-    wilson = binomtest(8, 12).proportion_ci(method="wilson")
+    assert np.asarray(middle.get_ydata()) == pytest.approx(np.array([60, 25]))
+    wilson = binomtest(6, 10).proportion_ci(method="wilson")
     assert np.asarray(bars.get_segments()[0])[:, 1] == pytest.approx(np.array([100 * wilson.low, 100 * wilson.high]))
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["S1\n12 samples", "S3\n4 samples"]
-    assert plot.alt.startswith("paper: S1 66.7 %, S3 25.0 %.")
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["S1\n10 samples", "S3\n4 samples"]
+    assert plot.alt.startswith("paper: S1 60.0 %, S3 25.0 %.")
 
 
 def test_signers_stand_by_their_accuracy_and_runs_beside_each_other(record: Record, run_folder: WriteRun) -> None:

@@ -65,6 +65,35 @@ def test_several_runs_stand_below_each_other(record: Record, run_folder: WriteRu
     assert list(sltune.load_records(*runs)["test_accuracy"]) == [0.25, 0.75]
 
 
+def test_runs_of_one_name_are_told_apart_by_their_folder(record: Record, run_folder: WriteRun) -> None:
+    runs = [run_folder([record(0, value)], parent=parent) for parent, value in (("a", 0.25), ("b", 0.75))]
+    means = sltune.load_records(*runs).groupby(["folder", "config_id"]).test_accuracy.mean()
+    assert means.to_dict() == {(str(runs[0]), "c0000"): 0.25, (str(runs[1]), "c0000"): 0.75}
+
+
+def test_a_setting_that_is_a_number_in_some_trials_and_a_word_in_others_is_a_text_in_all(
+    record: Record, run_folder: WriteRun
+) -> None:
+    def config(length: object, step: float) -> Spec:
+        return {"sampling": {"eval_crop_ms": length}, "neuron": {"decay": step}}
+
+    settings = [config("whole", 1), config(1500, 0.5), config("train", 1)]
+    folder = run_folder([record(fold, 0.5, config=values) for fold, values in enumerate(settings)])
+    (run,) = load_runs([folder])
+    written = pd.read_parquet(write_records(run))
+    assert list(written["sampling.eval_crop_ms"]) == ["whole", "1500", "train"]
+    assert list(written["neuron.decay"]) == [1, 0.5, 1]
+
+
+def test_a_metric_of_another_kind_in_one_record_does_not_keep_the_frame_from_its_file(
+    record: Record, run_folder: WriteRun
+) -> None:
+    folder = run_folder([record(0, 0.5, test_accuracy_max=0.5), record(1, 0.5, test_accuracy_max="high")])
+    (run,) = load_runs([folder])
+    first, second = pd.read_parquet(write_records(run))["test_accuracy_max"]
+    assert (first, pd.isna(second)) == (0.5, True)
+
+
 def test_configurations_stand_in_the_order_in_which_they_were_asked_for(record: Record, run_folder: WriteRun) -> None:
     names = ["c0002", "c9999", "c10000"]
     folder = run_folder([record(0, 0.5, config_id=config_id) for config_id in reversed(names)])
@@ -79,7 +108,7 @@ def test_the_frame_lies_beside_the_tables(half_way: Path) -> None:
 
 def test_a_run_without_any_record_has_rows_all_the_same(run_folder: WriteRun) -> None:
     frame = sltune.load_records(run_folder([], planned=PLANNED))
-    assert list(frame.columns) == ["run", "config_id", "fold", "seed", "status"]
+    assert list(frame.columns) == ["folder", "run", "config_id", "fold", "seed", "status"]
     assert set(frame["status"]) == {"missing"}
 
 

@@ -136,7 +136,7 @@ def test_runs_of_the_same_name_stay_apart_by_their_path(record: Record, run_fold
     first = run_folder([record(0, 0.2)], parent="one")
     second = run_folder([record(0, 0.8)], parent="two")
     rows = rows_of(first, second)
-    assert {row.group.run: row.mean for row in rows} == pytest.approx({str(first): 20, str(second): 80})
+    assert {row.group.run: row.mean for row in rows} == pytest.approx({"one/paper": 20, "two/paper": 80})
 
 
 def test_runs_keep_the_order_given_and_a_run_given_twice_counts_once(record: Record, run_folder: WriteRun) -> None:

@@ -23,7 +23,7 @@ from sltune.events.samples import Samples
 from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import campaign, executor, preparation, trial
+from sltune.tuning import campaign, desk, executor, preparation, trial
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
@@ -261,16 +261,16 @@ def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tune ends the whole experiment over it; the campaign goes on under another Tuner."""
-    start, lost = executor._Desk.on_trial_start, dict[int, ObjectLostError]()
+    start, lost = desk.Desk.on_trial_start, dict[int, ObjectLostError]()
 
-    def loses(desk: executor._Desk, *arguments: Any, **more: Any) -> None:
-        start(desk, *arguments, **more)
+    def loses(at: desk.Desk, *arguments: Any, **more: Any) -> None:
+        start(at, *arguments, **more)
         # Once under each of two Tuners.
-        if id(desk) not in lost and len(lost) < 2:
-            lost[id(desk)] = ObjectLostError("0" * 56, None, "made by a node that died")
-            raise RuntimeError("Caught unexpected exception") from lost[id(desk)]
+        if id(at) not in lost and len(lost) < 2:
+            lost[id(at)] = ObjectLostError("0" * 56, None, "made by a node that died")
+            raise RuntimeError("Caught unexpected exception") from lost[id(at)]
 
-    monkeypatch.setattr(executor._Desk, "on_trial_start", loses)
+    monkeypatch.setattr(desk.Desk, "on_trial_start", loses)
     folder = RunFolder(tmp_path / "run")
     request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1)
     start_evaluation(space(training__epochs=4), dataset, folder, request, QUIET)

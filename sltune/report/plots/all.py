@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sltune.report.importance import importances_of
+from sltune.report.importance import importances
 from sltune.report.outcomes import Series, series_of
 from sltune.report.plots.by_group import accuracy_by_session, accuracy_by_signer
 from sltune.report.plots.confusion_matrix import confusion_matrices
@@ -34,7 +34,7 @@ def plots(runs: Sequence[Run]) -> Iterator[Plot]:
 
 
 def _parameter_plots(series: Sequence[Series]) -> Iterator[Plot]:
-    explained = [(one, importances_of(one)) for one in series if one.is_search]
+    explained = [(one, importances(one)) for one in series if one.is_search]
     yield from importance_plots(explained)
     yield from slice_plots(explained)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -21,9 +22,9 @@ NORMAL_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """How many of some samples were right."""
+    """How many of some samples were right; of one that was tested with several seeds, the share of these counts."""
 
-    correct: int
+    correct: float
     samples: int
 
     @property
@@ -69,14 +70,20 @@ def accuracy_by_signer(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def pooled(outcome: Outcome, group: Literal["session", "subject"]) -> dict[str, Share]:
-    """Return the share of right test samples by session or subject, over all done trials that have counted them."""
-    correct, samples = dict[str, int](), dict[str, int]()
+    """Return the share of right test samples by session or subject, over all done trials that have counted them.
+
+    A sample counts once, however many seeds have tested it: these repeat it, and tell nothing about further samples.
+    """
+    tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
     for record in outcome.done:
-        for counts in (record.metrics.get("recordings") or {}).values():
-            name = counts[group]
-            correct[name] = correct.get(name, 0) + counts["correct"]
-            samples[name] = samples.get(name, 0) + counts["samples"]
-    return {name: Share(correct[name], samples[name]) for name in samples if samples[name]}
+        for recording, counts in record.metrics.get("recordings", {}).items():
+            tests[counts[group], recording].append((counts["correct"], counts["samples"]))
+    correct, samples = defaultdict[str, float](float), defaultdict[str, int](int)
+    for (name, _), found in tests.items():
+        size = max(of for _, of in found)
+        correct[name] += size * sum(right for right, _ in found) / sum(of for _, of in found)
+        samples[name] += size
+    return {name: Share(correct[name], samples[name]) for name in samples}
 
 
 def _found(series: Sequence[Series], group: Literal["session", "subject"]) -> Found:
@@ -129,7 +136,8 @@ def _with_samples(name: str, found: Found) -> str:
 
 
 def _alt(found: Found) -> str:
-    return f"{'; '.join(_sentence(*one) for one in found)}. Bars: Wilson 95 % intervals of all test samples, pooled."
+    words = "; ".join(_sentence(*one) for one in found)
+    return f"{words}. Bars: Wilson 95 % intervals of the tested samples, each counted once."
 
 
 def _sentence(series: Series, shares: Mapping[str, Share]) -> str:

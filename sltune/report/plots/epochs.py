@@ -16,8 +16,10 @@ def read_rows(file: Path) -> Rows:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-    header = next(lines, [])
+    try:
+        header, *lines = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
+    except csv.Error:
+        return {}
     rows = {}
     for line in lines:
         values = _values(header, line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def svg(plot: Plot) -> str:
         out = io.StringIO()
         metadata = {"Date": None, "Title": plot.title, "Description": plot.alt}
         plot.figure.savefig(out, format="svg", metadata=metadata, dpi=DPI)
-    return out.getvalue()
+    # What XML cannot hold may stand in names.
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "�", out.getvalue())
 
 
 def png(plot: Plot) -> bytes:
