@@ -119,7 +119,7 @@ for verb in (evaluate, tune, resume):
 
 
 @main.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FolderArgument)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FileArgument)
 @click.option(
     "--format", "form", type=click.Choice(["md", "csv", "latex", "json", "html"]), default="md", show_default=True
 )
@@ -146,6 +146,9 @@ def report(**values: Any) -> None:
 
     runs, watch, values["ddof"] = values.pop("runs"), values.pop("watch"), int(values["ddof"])
     options = ReportOptions(**values)
+    if len(runs) > 1:
+        # As with results/*, among which published.toml lies.
+        runs = tuple(run for run in runs if run.is_dir()) or runs
     (watch_runs if watch else make_report)(runs, options)
 
 

@@ -32,8 +32,8 @@ class ReportOptions:
     out: Path | None = None
 
 
-def make_report(folders: Sequence[Path], options: ReportOptions) -> None:
-    """Print or write what is asked for; all there is to say of a single run is also written into its folder.
+def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
+    """Print or write what is asked for, and return it; of a single run all is also written into its folder.
 
     Raises:
         UsageError: a file cannot be written, or nothing says where to.
@@ -57,9 +57,24 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> None:
         from sltune.report.plots.plot import write_plots
 
         files = write_plots(_place(runs, options), plots(runs))
-        click.echo(f"{len(files)} plots in {_place(runs, options)}", err=True)
+        number = len({file.stem for file in files})
+        click.echo(f"plots in {_place(runs, options)}: {number}, each as PNG and SVG", err=True)
     if len(runs) == 1:
         _write_tables(runs[0], result)
+    return result
+
+
+def say_headlines(result: Table) -> None:
+    """Say on stderr what stands far above by now: test accuracies over all folds and seeds."""
+    from sltune.report.grids import headlines, mean_and_std
+
+    for row in headlines(result):
+        spread = "" if row.std(result.ddof) is None else f"ddof {result.ddof}, "
+        selected = ", epoch selected on the test set" if row.optimistic else ""
+        text = (
+            f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}n {row.n} of {row.planned}{selected})"
+        )
+        click.echo(text, err=True)
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:

@@ -158,7 +158,7 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:
     """Do the work, and print the table of what it left, also where trials failed; then write a page, or say how."""
-    from sltune.cli_report import ReportOptions, make_report, write_page_of
+    from sltune.cli_report import ReportOptions, make_report, say_headlines, write_page_of
 
     table = ReportOptions(options.table_format)
     try:
@@ -166,7 +166,9 @@ def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOpt
     except (SomeTrialsFailed, NothingRan):
         make_report(runs, table)
         raise
-    make_report(runs, table)
+    result = make_report(runs, table)
+    if not (options.quiet or options.as_json):
+        say_headlines(result)
     if page is not None:
         write_page_of(runs, page)
     elif not (options.quiet or options.as_json):

@@ -104,7 +104,8 @@ def _compare(first: Row, second: Row) -> Comparison:
 
 def _differences(pairs: Sequence[tuple[Value, Value]], first: Group, second: Group) -> list[float]:
     group = first if first.same_splits else second
-    return independent([(a.fold, b.percent - a.percent) for a, b in pairs], group)
+    # Per cent of the same fraction may differ in the last digit.
+    return independent([(a.fold, round(b.percent - a.percent, 9)) for a, b in pairs], group)
 
 
 def _optimism(rows: dict[tuple[Group, str], Row], bests: Collection[str]) -> Iterator[Optimism]:

@@ -16,25 +16,32 @@ def configurations_grid(series: Series) -> Grid | None:
         return None
     keys = list(series.space.domains) if series.space else []
     best = series.shown.config_id if series.shown else ""
-    header = ("configuration", "state", "validation", "± ddof 1", "n", "synaptic operations", *keys)
+    header = ("configuration", "state", "validation", *_names(keys), "± ddof 1", "n", "synaptic operations, M")
     settings = {record.config_id: record.config for record in series.run.records}
     lines = tuple(
-        (*_line(one, one.config_id == best), *(_shown(settings.get(one.config_id, {}), key) for key in keys))
+        _line(one, one.config_id == best, [_shown(settings.get(one.config_id, {}), key) for key in keys])
         for one in series.outcomes
     )
     title = f"{series.name}: validation accuracy of every configuration, in %; unequal n is not comparable"
     return Grid(title, header, lines, 2)
 
 
-def _line(one: Outcome, is_best: bool) -> tuple[str, ...]:
+def _names(keys: list[str]) -> list[str]:
+    """Return keys without their tables, where that tells them apart."""
+    short = [key.partition(".")[2] for key in keys]
+    return short if len(set(short)) == len(keys) else keys
+
+
+def _line(one: Outcome, is_best: bool, settings: list[str]) -> tuple[str, ...]:
     values = one.percents("val_accuracy")
     return (
         one.config_id,
         "best" if is_best else one.state,
         percent(one.validation),
+        *settings,
         percent(stdev(values)) if len(values) > 1 else NONE,
         f"{len(values)} of {one.trials}",
-        NONE if one.synaptic_ops is None else f"{one.synaptic_ops:.4g}",
+        NONE if one.synaptic_ops is None else f"{one.synaptic_ops / 1e6:.4g}",
     )
 
 

@@ -51,6 +51,7 @@ class Follower:
         self._without_result: deque[TrialKey] = deque()
         self._stamp: Stamp = ()
         self._written = 0
+        self._looked = False
         if not self._is_search:
             for key in folder.planned():
                 self.standings.add(key.config_id)
@@ -87,6 +88,7 @@ class Follower:
             news += self._look_at(key)
             if key not in self._open and self.standings.cell(key).state != "done":
                 self._without_result.append(key)
+        self._looked = True
         return [*news, *self._follow_process()]
 
     def facts(self) -> Iterator[tuple[str, ...]]:
@@ -128,8 +130,12 @@ class Follower:
             if record.key != key:
                 raise DataError(f"{file}: is the record of {record.key.name}; move it to the folder of that name")
             self._stamp_of(file)
+            stamp = self._stamp_of(folder.epochs_csv)
+            if self._looked and stamp and stamp != trial.epochs_csv:
+                # Its last epochs, which came together with the record since the last look.
+                yield from self._epochs(key, trial, folder.epochs_csv)
             self.standings.end(record)
-            trial.record, trial.epochs_csv, trial.epoch = file.name, self._stamp_of(folder.epochs_csv), 0
+            trial.record, trial.epochs_csv, trial.epoch = file.name, stamp, 0
             self._open.pop(key, None)
             yield trial_ended(record, self.standings.plan.shows_test)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -12,9 +13,20 @@ from sltune.errors import UsageError
 from sltune.files import write_whole
 from sltune.record import RunFolder
 from sltune.report.grid import Grid
-from sltune.report.grids import facts, grids, heading, mixture, no_result, remarks
+from sltune.report.grids import (
+    facts,
+    grids,
+    heading,
+    measured_grids,
+    measured_remarks,
+    mixture,
+    no_result,
+    published_grid,
+    published_remarks,
+    remarks,
+)
 from sltune.report.machine_formats import comparisons_as_csv, table_as_csv, table_as_json
-from sltune.report.table import Section, Table
+from sltune.report.table import Table
 
 Format = Literal["md", "csv", "latex", "json"]
 _WIDTH = 80
@@ -103,16 +115,22 @@ def _filled(text: str, indent: str = "") -> str:
 def _latex(table: Table) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     parts += [f"% {' '.join(note.split())}" for note in (no_result(table), mixture(table)) if note]
-    parts += [_latex_table(section, number, table.ddof) for number, section in enumerate(table.sections, start=1)]
+    for number, section in enumerate(table.sections, start=1):
+        caption = f"{heading(section)}. {facts(section)}"
+        grids_of_ours = measured_grids(section, table.ddof)
+        parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, measured_remarks(section)))
+        if section.published:
+            # A float of its own, as both together are higher than a page.
+            caption, label = f"Published accuracies in %, {heading(section)}.", f"sltune-{number}-published"
+            parts.append(_latex_float(caption, label, [published_grid(section)], published_remarks(section)))
     return "\n".join(parts) + "\n"
 
 
-def _latex_table(section: Section, number: int, ddof: int) -> str:
-    caption = _tex(f"{heading(section)}. {facts(section)}")
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:sltune-{number}}}"]
-    for grid in grids(section, ddof):
+def _latex_float(caption: str, label: str, grids: Sequence[Grid], notes: Sequence[str]) -> str:
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(caption)}}}", rf"\label{{tab:{label}}}"]
+    for grid in grids:
         lines += [rf"\par\medskip {_tex(grid.title)}\par\smallskip", *_tabular(grid)]
-    notes = [rf"{_tex(remark)}\par" for remark in remarks(section)]
+    notes = [rf"{_tex(note)}\par" for note in notes]
     return "\n".join([*lines, r"\begin{flushleft}\footnotesize", *notes, r"\end{flushleft}", r"\end{table}"])
 
 

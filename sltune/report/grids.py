@@ -14,11 +14,16 @@ _LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch
 
 
 def grids(section: Section, ddof: int) -> list[Grid]:
-    """Return the tables of a section: means, values per fold and, where there are any, what compares them."""
+    """Return the tables of a section: those of what was measured, then the published figures, if any fit."""
+    return [*measured_grids(section, ddof), *([published_grid(section)] if section.published else [])]
+
+
+def measured_grids(section: Section, ddof: int) -> list[Grid]:
+    """Return means, values per fold and, where there are any, what compares them."""
     tables = [_means(section, shown_ddofs(section, ddof)), _folds(section)]
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
     tables += [optimism_grid(section.optimism)] if section.optimism else []
-    return [*tables, _published(section)] if section.published else tables
+    return tables
 
 
 def shown_ddofs(section: Section, ddof: int) -> list[int]:
@@ -50,17 +55,38 @@ def facts(section: Section) -> str:
 
 def remarks(section: Section) -> list[str]:
     """Return the notes of a section, then what is to be said of single published figures and their sources."""
+    return [*measured_remarks(section), *published_remarks(section)]
+
+
+def measured_remarks(section: Section) -> list[str]:
+    """Return the notes of a section."""
+    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons)]
+
+
+def published_remarks(section: Section) -> list[str]:
+    """Return what is to be said of single published figures, and their sources."""
     methods: defaultdict[str, list[str]] = defaultdict(list)
     for figure in section.published:
         methods[figure.note].append(figure.method)
     noted = [f"{', '.join(names)}: {note}" for note, names in methods.items() if note]
     sources = [f"[{number}] {source}" for number, source in enumerate(_sources(section), start=1)]
-    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons), *noted, *sources]
+    return [*noted, *sources]
 
 
 def no_result(table: Table) -> str | None:
     """Return the sentence that stands for a table without any result."""
     return None if any(row.n for row in table.rows) else "No trial has a result."
+
+
+def headlines(table: Table) -> list[Row]:
+    """Return the rows that people look for first: test accuracies over all folds and seeds."""
+    return [row for row in table.rows if row.seed is None and row.metric == "test_accuracy" and row.n]
+
+
+def mean_and_std(row: Row, ddof: int) -> str:
+    """Return ``75.78 ± 2.73 %``, or the mean alone where there is no deviation."""
+    std = row.std(ddof)
+    return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
 
 
 def mixture(table: Table) -> str | None:
@@ -141,7 +167,8 @@ def _fold_cells(row: Row, folds: list[int]) -> dict[int, list[str]]:
     return {seed: [texts.get((seed, fold), "") for fold in folds] for seed in sorted({seed for seed, _ in texts})}
 
 
-def _published(section: Section) -> Grid:
+def published_grid(section: Section) -> Grid:
+    """Return the published figures that fit a section."""
     sources = _sources(section)
     header = ("method", "protocol", "mean", "std", "ddof", "n")
     title = f"Published, {NO_COMPARISON}" if section.dataset.synthetic else "Published"

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sltune import __version__
 from sltune.report.configurations import configurations_grid
 from sltune.report.grid import Grid, percent
-from sltune.report.grids import facts, grids, heading, mixture, no_result, remarks
+from sltune.report.grids import facts, grids, heading, headlines, mean_and_std, mixture, no_result, remarks
 from sltune.report.outcomes import series_of
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
@@ -94,14 +94,8 @@ def _warnings(table: Table) -> Iterator[str]:
 
 
 def _results(table: Table) -> Iterator[Result]:
-    for row in table.rows:
-        if row.seed is None and row.metric == "test_accuracy" and row.mean is not None:
-            yield Result(row.group.label, _mean_and_std(row, table.ddof), _meaning(row, table.ddof))
-
-
-def _mean_and_std(row: Row, ddof: int) -> str:
-    std = row.std(ddof)
-    return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
+    for row in headlines(table):
+        yield Result(row.group.label, mean_and_std(row, table.ddof), _meaning(row, table.ddof))
 
 
 def _meaning(row: Row, ddof: int) -> str:

@@ -60,7 +60,8 @@ def reproduction(run: Run) -> list[str]:
     ]
     if run.best:
         seeds = f"evaluation.seeds={fresh_seeds(run)}"
-        lines.append(shlex.join(["sltune", "evaluate", str(folder.best_toml), "--data", data, "--set", seeds]))
+        confirm = ["sltune", "evaluate", str(folder.best_toml), "--data", data, "--set", seeds]
+        lines.append(shlex.join([*confirm, "--run", f"{run.name}-confirmed"]))
     return lines
 
 

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sltune.errors import DataError, UsageError
-from sltune.record import DatasetInfo, Record, TrialKey
+from sltune.errors import ConfigError, DataError, UsageError
+from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 from sltune.report.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.published import Published, load_published, published_file
 from sltune.report.rows import Absence, Group, Row, Value
 from sltune.report.runs import Run, names_of
+from sltune.space import load_space
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
 SYNTHETIC = "synthetic data"
@@ -87,7 +88,7 @@ def section_notes(section: Section) -> list[str]:
         if not row.complete and row.seed is None and row.metric == "test_accuracy"
     ]
     chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
-    notes += [f"{label}: {remark}; --all lists the others" for label, remark in chosen.items()]
+    notes += [f"{label}: {remark}" for label, remark in chosen.items()]
     if section.dataset.synthetic:
         notes.insert(0, f"{SYNTHETIC.capitalize()}: simulated events, not real recordings")
     if any(row.metric == "val_accuracy" for row in section.rows):
@@ -115,19 +116,29 @@ def _section(
 def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | str]]:
     """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
     if run.best and not every:
-        groups = _groups(run.only(run.best), label, every=True)
-        remark = f"best of {run.configurations} configurations by validation accuracy, which flatters that number"
-        return {replace(group, remark=remark): trials for group, trials in groups.items()}
+        run, others = run.only(run.best), run.configurations
+        return _groups_of(run, label, _remark(others) + "; --all lists the others")
+    return _groups_of(run, label, _remark(run.configurations))
+
+
+def _remark(configurations: int) -> str:
+    return f"best of {configurations} configurations by validation accuracy, which flatters that number"
+
+
+def _groups_of(run: Run, label: str, remark: str) -> dict[Group, dict[TrialKey, Record | str]]:
+    """Sort all trials of a run; the group of its best configuration gets the remark."""
     sorted_out: dict[Group, dict[TrialKey, Record | str]] = {}
     for record in run.records:
-        sorted_out.setdefault(_group(record, label), {})[record.key] = record
+        group = _group(record, label)
+        is_best = record.config_id == run.best
+        sorted_out.setdefault(replace(group, remark=remark) if is_best else group, {})[record.key] = record
     homes: defaultdict[str, list[Group]] = defaultdict(list)
     for group in sorted_out:
         homes[group.config_id].append(group)
     recorded = {record.key for record in run.records}
     for key in (key for key in run.planned if key not in recorded):
         if key.config_id not in homes:
-            homes[key.config_id] = [Group(label, key.config_id, "", (), run.dataset)]
+            homes[key.config_id] = [_planned_group(run, label, key.config_id)]
         for group in homes[key.config_id]:
             sorted_out.setdefault(group, {})[key] = run.state_of(key)
     return sorted_out
@@ -142,6 +153,16 @@ def _group(record: Record, label: str) -> Group:
         place = f"run {record.run}, trial {record.key.name}"
         raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions: {error}") from error
     return Group(label, record.config_id, protocol, sessions, record.dataset, same_splits=same_splits)
+
+
+def _planned_group(run: Run, label: str, config_id: str) -> Group:
+    """Return the group of trials without any record, as the run's space file plans it, or else with nothing known."""
+    try:
+        evaluation = load_space(RunFolder(run.folder).space_toml).evaluation
+    except ConfigError:
+        return Group(label, config_id, "", (), run.dataset)
+    sessions = tuple(sorted(map(str, evaluation.sessions)))
+    return Group(label, config_id, evaluation.protocol, sessions, run.dataset, same_splits=evaluation.split_seed >= 0)
 
 
 def _rows(group: Group, trials: Mapping[TrialKey, Record | str], ddof: int) -> list[Row]:

@@ -77,7 +77,7 @@ def _describe_trial(
     sizes = [len(trainer.train), len(trainer.val) if split.val else 0, len(trainer.test)]
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     height, width = trainer.frames.size
-    yield "fold 1 has {} training, {} validation and {} test samples".format(*sizes)
+    yield "fold 0 has {} training, {} validation and {} test samples".format(*sizes)
     yield (
         f"network {configuration.network.name}: {parameters:,} parameters, frames of 2×{height}×{width}, "
         f"{trainer.train.crop_bins} time steps in training and {trainer.test.crop_bins} in evaluation"

@@ -82,4 +82,6 @@ def confirmation(campaign: SearchCampaign, data: Path) -> str:
     wanted = max(CONFIRMING_SEEDS, len(used))
     fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
-    return shlex.join(["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds])
+    run = f"{campaign.folder.root.name}-confirmed"
+    command = ["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds, "--run", run]
+    return shlex.join(command)

@@ -54,7 +54,7 @@ def test_plots_are_drawn_as_png_and_svg(run: Path) -> None:
     (trial / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,1.0,0.9,0.25\n2,0.8,0.7,0.5\n")
     result = report(run, "--plots")
     assert result.exit_code == 0
-    assert f"2 plots in {run / 'report'}" in result.stderr
+    assert f"plots in {run / 'report'}: 1, each as PNG and SVG" in result.stderr
     assert (run / "report" / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
     assert ET.parse(run / "report" / "learning-curves.svg").getroot().tag.endswith("svg")
 
@@ -96,6 +96,13 @@ def test_a_report_does_not_go_among_the_files_of_a_run(run: Path) -> None:
     assert "lies among the files of a run; those of a report go to" in refused.stderr
     assert (run / "run.json").read_bytes() == before
     assert report(run, "--out", run / "report" / "mine.md").exit_code == 0
+
+
+def test_files_beside_runs_are_left_aside_as_with_a_star(run: Path) -> None:
+    beside = run.parent / "published.toml"
+    beside.write_text("")
+    assert report(run, beside).stdout == report(run).stdout
+    assert report(beside).exit_code == 3
 
 
 def test_comparisons_of_an_earlier_report_do_not_stay(record: Record, run_folder: WriteRun) -> None:

@@ -221,7 +221,8 @@ def test_latex_is_a_whole_booktabs_table_with_the_same_numbers(half_done: Path) 
     assert (means[0]["mean"], means[0][r"$\pm$ ddof 1"], means[0][r"$\pm$ ddof 0"]) == ("60.00", "10.00", "8.16")
     assert folds[0]["fold 3"] == "failed"
     assert figures[0]["mean"] == "56.20"
-    assert text.count(r"\begin{table}") == text.count(r"\caption{") == text.count(r"\label{") == 1
+    assert text.count(r"\begin{table}") == text.count(r"\caption{") == 2
+    assert re.findall(r"\\label\{(.*?)\}", text) == ["tab:sltune-1", "tab:sltune-1-published"]
     assert r"Accuracy in \%; 19 classes, chance 5.26 \%" in text
 
 
@@ -315,14 +316,15 @@ def test_every_format_counts_results_alone_and_names_the_others(format: Format, 
 def test_latex_compiles(under_way: Path, record: Record, run_folder: WriteRun, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here: apt-get install texlive-latex-recommended")
-    other = run_folder([record(fold, 0.4 + 0.1 * fold) for fold in range(4)], name=r"a_b&50%|$x#{y}~^\z[1]")
+    other = run_folder([record(fold, 0.4 + 0.1 * fold) for fold in range(4)], name=r"*a_b--c&50%|$x#{y}~^\z[1]")
     optimistic = run_folder([record(0, 0.5, protocol="train-test", test_accuracy_last=0.25)], name="fast")
     table_text = text_of(under_way, other, optimistic, format="latex")
-    packages = "\\usepackage[a1paper]{geometry}\n\\usepackage{booktabs}\n"
+    # As an article has them: on A4 with usual margins, where nothing may be too large for a page.
+    packages = "\\usepackage[a4paper,margin=2.5cm]{geometry}\n\\usepackage{booktabs}\n"
     document = f"\\documentclass{{article}}\n{packages}\\begin{{document}}\n{table_text}\\end{{document}}\n"
     (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
     assert (tmp_path / "paper.pdf").stat().st_size > 0

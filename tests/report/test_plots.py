@@ -166,6 +166,11 @@ def test_samples_of_a_session_are_pooled_over_folds_and_count_once_however_many_
     assert plot.alt.startswith("paper: S1 60.0 %, S3 25.0 %.")
 
 
+def test_a_row_for_each_of_very_many_subjects_is_not_drawn(record: Record, run_folder: WriteRun) -> None:
+    many = {f"sample{number}": counts(f"user{number}", "S1", 1, 1) for number in range(101)}
+    assert "accuracy-by-signer" not in drawn(run_folder([record(0, 0.5, recordings=many)]))
+
+
 def test_signers_stand_by_their_accuracy_and_runs_beside_each_other(record: Record, run_folder: WriteRun) -> None:
     first = run_folder([record(fold, 0.5, recordings=part) for fold, part in enumerate(RECORDINGS)], name="a")
     second = run_folder([record(fold, 0.5, recordings=part) for fold, part in enumerate(RECORDINGS)], name="b")

@@ -109,14 +109,14 @@ def test_importances_are_bars_in_their_order_that_sum_to_100_percent(search: Pat
     names = [tick.get_text() for tick in axes.get_yticklabels()]
     assert set(names) == {"train_crop_ms", "train_crop", "decay", "learning_rate"}
     assert [text.get_text() for text in axes.texts] == [f"{width:.1f}" for width in widths]
-    assert plot.title == "Parameter importance (fANOVA)"
+    assert plot.title == "Parameter importance (fANOVA), 5 configurations: too few to rely on"
     assert "used: 5." in plot.alt
 
 
 def test_importances_of_some_configurations_say_of_how_many(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importance, "MOST", 4)
     plot = drawn(search)["parameter-importance"]
-    assert plot.title == "Parameter importance (fANOVA), 4 of 5 configurations"
+    assert plot.title == "Parameter importance (fANOVA), 4 of 5 configurations: too few to rely on"
     assert "used: 4 of the 5" in plot.alt
 
 

@@ -132,6 +132,13 @@ def test_the_newest_record_of_a_trial_counts(record: Record, run_folder: WriteRu
     assert (pick(rows_of(folder)).mean, pick(rows_of(folder)).trials) == (75.0, "1 of 1 trials")
 
 
+def test_trials_without_a_record_have_the_protocol_that_is_planned(run_folder: WriteRun) -> None:
+    folder = run_folder([], planned=FOLDS)
+    (folder / "space.toml").write_text('[evaluation]\nprotocol = "train-test"\nsessions = ["S1", "S2", "S4"]\n')
+    group = rows_of(folder)[0].group
+    assert (group.protocol, group.sessions) == ("train-test", ("S1", "S2", "S4"))
+
+
 def test_runs_of_the_same_name_stay_apart_by_their_path(record: Record, run_folder: WriteRun) -> None:
     first = run_folder([record(0, 0.2)], parent="one")
     second = run_folder([record(0, 0.8)], parent="two")

@@ -109,6 +109,27 @@ def test_what_others_write_is_told_once(run: RunFolder, hold: Callable[[RunFolde
     assert told(follower) == []
 
 
+def test_the_last_epochs_of_a_trial_that_has_ended_since_are_told_before_its_end(
+    run: RunFolder, hold: Callable[[RunFolder], Callable[[], None]]
+) -> None:
+    hold(run)
+    begin(run, NAMES[0])
+    follower = Follower(run)
+    go_on(run, NAMES[0], 2)
+    end(run, 0, test=0.75)
+    # This one has begun and ended between two looks.
+    begin(run, NAMES[1])
+    end(run, 1, test=0.5)
+    assert [line.split("  ")[:2] for line in sorted(told(follower))] == [
+        [NAMES[0], "done"],
+        [NAMES[0], "epoch 2/20"],
+        [NAMES[1], "done"],
+        [NAMES[1], "epoch 1/20"],
+    ]
+    assert told(follower) == []
+    assert states(follower) == ["done", "done", "waiting", "waiting"]
+
+
 def test_a_trial_runs_while_a_process_has_the_run_and_is_unfinished_after(
     run: RunFolder, hold: Callable[[RunFolder], Callable[[], None]]
 ) -> None:

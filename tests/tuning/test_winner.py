@@ -71,6 +71,8 @@ def test_the_confirmation_has_seeds_that_were_never_used(tmp_path: Path) -> None
         "my data",
         "--set",
         "evaluation.seeds=[1, 3, 4]",
+        "--run",
+        "a run-confirmed",
     ]
 
 

@@ -16,6 +16,8 @@ from sltune.report.outcomes import Basis, Outcome, Series
 from sltune.report.plots.look import chance_line, legend_above, look, new_figure
 from sltune.report.plots.plot import Plot
 
+MOST_GROUPS = 100
+"""Of more, as where every sample is a subject of its own, nobody learns anything from a row for each."""
 NORMAL_95 = 1.959963984540054
 """Two-sided 5 % point of the normal distribution."""
 
@@ -89,7 +91,7 @@ def pooled(outcome: Outcome, group: Literal["session", "subject"]) -> dict[str, 
 def _found(series: Sequence[Series], group: Literal["session", "subject"]) -> Found:
     """Return the shares of every run whose test samples are of more than one group."""
     shares = [(one, pooled(one.shown, group)) for one in series if one.shown]
-    return [(one, found) for one, found in shares if len(found) > 1]
+    return [(one, found) for one, found in shares if 1 < len(found) <= MOST_GROUPS]
 
 
 def _by_signer(found: Found, names: Sequence[str]) -> Figure:

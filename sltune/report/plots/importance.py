@@ -11,6 +11,9 @@ from sltune.report.outcomes import Series
 from sltune.report.plots.look import BLUE, names, new_figure, titles
 from sltune.report.plots.plot import Plot
 
+FEW = 20
+"""Of fewer configurations another seed of the method may give another order."""
+
 
 def importance_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
     """Draw the share of each parameter in the accuracy's variance, for every search that has shares."""
@@ -23,7 +26,8 @@ def importance_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]
 
 def _sampled(series: Series) -> str:
     used, of = explained(series)
-    return f", {used} of {of} configurations" if used < of else ""
+    few = ": too few to rely on" if used < FEW else ""
+    return f", {used}{f' of {of}' if used < of else ''} configurations{few}"
 
 
 def _figure(shares: Mapping[str, float]) -> Figure:

@@ -66,7 +66,7 @@ def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
         drawn = _draw(axes, points, look(number), kind.label(several), total)
         if not kind.searched:
             _move(drawn, axes, 3 * number)
-    axes.set(xlabel="length of training crops (ms)", ylabel="mean accuracy (%)")
+    axes.set(xlabel="length of training crops (ms)", ylabel="accuracy (%), mean ± std")
     all_ms = [point.length_ms for point in chain(*groups.values())]
     if max(all_ms) / min(all_ms) >= 10:
         log_scale(axes)
