@@ -79,8 +79,10 @@ def no_result(table: Table) -> str | None:
 
 
 def headlines(table: Table) -> list[Row]:
-    """Return the rows that people look for first: test accuracies over all folds and seeds."""
-    return [row for row in table.rows if row.seed is None and row.metric == "test_accuracy" and row.n]
+    """Return the rows that people look for first: test accuracies over all folds and seeds, of a search its best's."""
+    found = [row for row in table.rows if row.seed is None and row.metric == "test_accuracy" and row.n]
+    decided = {row.group.run for row in found if row.group.remark}
+    return [row for row in found if row.group.remark or row.group.run not in decided]
 
 
 def mean_and_std(row: Row, ddof: int) -> str:

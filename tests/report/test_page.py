@@ -142,6 +142,15 @@ def test_synthetic_and_incomplete_results_are_marked_at_the_top(record: Record, 
     assert words.index("Incomplete: paper/c0000: 1 of 4 trials; folds 1, 2, 3 missing") < results
 
 
+def test_of_a_search_the_best_stands_large_also_among_all_of_its_configurations(
+    record: Record, run_folder: WriteRun
+) -> None:
+    records = [record(0, value, config_id=f"c000{number}") for number, value in enumerate((0.9, 0.5, 0.7))]
+    found = Page(html_of(run_folder(records, kind="tune", best="c0001"), every=True))
+    assert sum(attributes.get("class") == "result" for attributes in found.all("div")) == 1
+    assert "paper/c0001 50.00 %" in found.words
+
+
 def browse(*flags: str, file: Path) -> str:
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", *flags]
     done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
