@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from sltune.report.comparison_grids import comparison_grid, comparison_notes, optimism_grid
+from sltune.report.costs import cost_grid
 from sltune.report.grid import NONE, Grid, bounds, percent
 from sltune.report.published import Published, session_set
 from sltune.report.rows import Row
@@ -23,7 +24,8 @@ def measured_grids(section: Section, ddof: int) -> list[Grid]:
     tables = [_means(section, shown_ddofs(section, ddof)), _folds(section)]
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
     tables += [optimism_grid(section.optimism)] if section.optimism else []
-    return tables
+    costs = cost_grid(section.costs)
+    return [*tables, costs] if costs else tables
 
 
 def shown_ddofs(section: Section, ddof: int) -> list[int]:

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sltune.report.comparison import Comparison, Optimism
+from sltune.report.costs import Cost
 from sltune.report.grids import mixture, no_result
 from sltune.report.published import Published
 from sltune.report.rows import Group, Row
@@ -34,6 +36,7 @@ def table_as_json(table: Table) -> str:
         "rows": [_row_values(row) for row in table.rows],
         "comparisons": [_comparison_values(one) for section in table.sections for one in section.comparisons],
         "optimism": [_optimism_values(one) for section in table.sections for one in section.optimism],
+        "costs": [_cost_values(one) for section in table.sections for one in section.costs],
         "published": [_known(figure.model_dump()) for figure in table.published],
         "notes": [note for note in (no_result(table), mixture(table), *table.notes) if note],
     }
@@ -92,6 +95,11 @@ def _comparison_values(one: Comparison) -> dict[str, Any]:
 def _optimism_values(one: Optimism) -> dict[str, Any]:
     values = {"by": one.by, "selected": one.selected, "unselected": one.unselected, "difference": one.difference}
     return {**_name(one.group), **values, "n": one.n}
+
+
+def _cost_values(one: Cost) -> dict[str, Any]:
+    values = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "group"}
+    return {**_name(one.group), **values}
 
 
 def _name(group: Group) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from sltune.errors import ConfigError, DataError, UsageError
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 from sltune.report.comparison import Comparison, Optimism, comparisons, optimism
+from sltune.report.costs import Cost, cost_of
 from sltune.report.published import Published, load_published, published_file
 from sltune.report.rows import Absence, Group, Row, Value
 from sltune.report.runs import Run, names_of
@@ -36,6 +37,7 @@ class Section:
     published: tuple[Published, ...]
     comparisons: tuple[Comparison, ...] = ()
     optimism: tuple[Optimism, ...] = ()
+    costs: tuple[Cost, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,16 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
     figures = load_published(published_file()) if published else []
     sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
+    costs: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Cost]] = defaultdict(list)
     bests = set()
     for run, label in zip(runs, names_of(runs), strict=True):
         bests |= {f"{label}/{run.best}"} if run.best else set()
         for group, trials in _groups(run, label, every).items():
             sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
-    return Table(ddof, tuple(_section(*key, rows, figures, bests) for key, rows in sections.items()))
+            records = [record for record in trials.values() if isinstance(record, Record)]
+            costs[group.dataset, group.sessions].append(cost_of(group, records))
+    made = (_section(*key, rows, figures, bests) for key, rows in sections.items())
+    return Table(ddof, tuple(replace(one, costs=tuple(costs[one.dataset, one.sessions])) for one in made))
 
 
 def section_notes(section: Section) -> list[str]:

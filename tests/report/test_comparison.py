@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,3 +197,26 @@ def test_comparisons_are_written_for_programs(two_runs: list[Path], record: Reco
     lines = next(file for file in files if file.name == "comparisons.csv").read_text().splitlines()
     assert lines[0].startswith("first,second,metric,n,difference_points")
     assert lines[1].startswith("both/c0000,both/c0001,test_accuracy,1,0.0")
+
+
+def test_costs_are_means_over_the_trials_with_a_result(record: Record, run_folder: WriteRun) -> None:
+    def facts(ops: float, conv: float, best: int, minutes: float, epochs: float) -> Spec:
+        timings = {"started": 100.0, "ended": 100.0 + 60 * minutes, "epochs": epochs}
+        spikes = {"input": 1e9, "conv1": conv, "fc1": 500.0}
+        return {"synaptic_ops": ops, "spikes": spikes, "best_epoch": best, "timings": timings}
+
+    trials = [record(0, 0.5, **facts(1e6, 1500, 3, 1, 10)), record(1, 0.5, **facts(2e6, 2500, 6, 2, 20))]
+    folder = run_folder([*trials, record(2, status="failed", **facts(9e9, 9e9, 9, 90, 90))])
+    (cost,) = section(folder).costs
+    assert (cost.n, cost.synaptic_ops, cost.spikes, cost.best_epoch, cost.epochs, cost.minutes) == (
+        *(2, 1.5e6, 2500, 4.5),
+        *(15, 1.5),
+    )
+    text = render(table(load_runs([folder]), published=False), "md")
+    assert re.search(r"\| paper/c0000 \| +1\.5 \| +2\.5 \| +4\.5 \| +15 \| +1\.5 \| +2 \|", text)
+    values = json.loads(render(table(load_runs([folder])), "json"))["costs"][0]
+    assert (values["run"], values["config_id"], values["synaptic_ops"]) == ("paper", "c0000", 1.5e6)
+
+
+def test_costs_that_nobody_has_counted_have_no_table(record: Record, run_folder: WriteRun) -> None:
+    assert "Cost" not in render(table(load_runs([run_folder([record(0, 0.5)])]), published=False), "md")
