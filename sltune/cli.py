@@ -126,6 +126,7 @@ for verb in (evaluate, tune, resume):
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
 @click.option("--all", "every", is_flag=True, help="Every configuration of a search, not only its best.")
+@click.option("--baseline", metavar="RUN[/CONFIG]", default="", help="Compare the others with this one alone.")
 @click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
 @click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
 @click.option("--watch", is_flag=True, help="Show how runs go on until they are over; writes nothing.")

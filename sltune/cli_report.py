@@ -28,6 +28,7 @@ class ReportOptions:
     ddof: int = 1
     published: bool = True
     every: bool = False
+    baseline: str = ""
     plots: bool = False
     out: Path | None = None
 
@@ -47,7 +48,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
         raise UsageError("of several runs, pages and plots need a place: --out FILE")
     runs = load_runs(folders)
-    result = table(runs, options.ddof, options.published, options.every)
+    result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
         click.echo(_write_page(runs, result, options))
     else:

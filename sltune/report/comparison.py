@@ -52,14 +52,16 @@ def headline_metric(protocol: str) -> str:
     return "test_accuracy_last" if protocol == "train-test" else "test_accuracy"
 
 
-def comparisons(rows: Iterable[Row], references: Collection[str] = ()) -> tuple[Comparison, ...]:
+def comparisons(rows: Iterable[Row], references: Collection[str] = (), baseline: str = "") -> tuple[Comparison, ...]:
     """Compare the groups of some rows, each pair on the trials that tested both on the same recordings.
 
     Args:
         references: labels, of which the first group that has one is what many others are compared with; else the first.
+        baseline: name of a run, or label of a group, with which alone all others are compared.
     """
     found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
-    compared = [_compare(first, second) for first, second in _pairs(found, references)]
+    pairs = _with_baseline(found, baseline) if baseline else _pairs(found, references)
+    compared = [_compare(first, second) for first, second in pairs]
     p_values = [one.test.p for one in compared if one.test and one.test.p is not None]
     corrected = iter(holm(p_values))
     return tuple(
@@ -83,6 +85,12 @@ def _pairs(rows: Sequence[Row], references: Collection[str]) -> Iterator[tuple[R
         return
     reference = next((row for row in rows if row.group.label in references), rows[0])
     yield from ((reference, row) for row in rows if row is not reference)
+
+
+def _with_baseline(rows: Sequence[Row], baseline: str) -> Iterator[tuple[Row, Row]]:
+    chosen = next((row for row in rows if baseline in (row.group.label, row.group.run)), None)
+    if chosen is not None:
+        yield from ((chosen, row) for row in rows if row is not chosen)
 
 
 def _compare(first: Row, second: Row) -> Comparison:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sltune.errors import ConfigError, DataError, UsageError
@@ -23,6 +23,9 @@ from sltune.space import load_space
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
 SYNTHETIC = "synthetic data"
 NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
+Trials = Mapping[TrialKey, Record | str]
+"""Records of a group's trials; of those without one, how far they are."""
+Groups = dict[Group, dict[TrialKey, Record | str]]
 _METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
 _DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
 
@@ -60,30 +63,45 @@ class Table:
         return tuple(dict.fromkeys(note for section in self.sections for note in section_notes(section)))
 
 
-def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False) -> Table:
+def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = "") -> Table:
     """Return mean and standard deviation of every group of trials, and the published figures that fit.
 
     Args:
         every: all configurations of a search; else its best alone, once it has one.
+        baseline: run or configuration (``RUN/c0012``) with which alone the others are compared.
 
     Raises:
-        UsageError: ``ddof`` is neither 0 nor 1.
+        UsageError: ``ddof`` is neither 0 nor 1, or there is no such baseline.
         DataError: a record lacks its protocol or holds an accuracy that is no fraction; names the trial.
     """
     if ddof not in (0, 1):
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
     figures = load_published(published_file()) if published else []
-    sections: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Row]] = defaultdict(list)
-    costs: defaultdict[tuple[DatasetInfo, tuple[str, ...]], list[Cost]] = defaultdict(list)
-    bests = set()
-    for run, label in zip(runs, names_of(runs), strict=True):
-        bests |= {f"{label}/{run.best}"} if run.best else set()
-        for group, trials in _groups(run, label, every).items():
-            sections[group.dataset, group.sessions] += _rows(group, trials, ddof)
-            records = [record for record in trials.values() if isinstance(record, Record)]
-            costs[group.dataset, group.sessions].append(cost_of(group, records))
-    made = (_section(*key, rows, figures, bests) for key, rows in sections.items())
-    return Table(ddof, tuple(replace(one, costs=tuple(costs[one.dataset, one.sessions])) for one in made))
+    named = list(zip(runs, names_of(runs), strict=True))
+    bests = {f"{name}/{run.best}" for run, name in named if run.best}
+    apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
+    for run, name in named:
+        for group, trials in _groups(run, name, every).items():
+            apart.setdefault((group.dataset, group.sessions), {})[group] = trials
+    _check_baseline(baseline, [group for groups in apart.values() for group in groups])
+    sections = []
+    for (dataset, sessions), groups in apart.items():
+        rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
+        fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
+        costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
+        compared, flattered = comparisons(rows, bests, baseline), optimism(rows, bests)
+        sections.append(Section(dataset, sessions, tuple(rows), fitting, compared, flattered, costs))
+    return Table(ddof, tuple(sections))
+
+
+def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:
+    if baseline and not any(baseline in (group.run, group.label) for group in groups):
+        known = ", ".join(sorted({group.run for group in groups}))
+        raise UsageError(f"--baseline {baseline}: is none of the runs, {known}, and no configuration of theirs")
+
+
+def _records(trials: Trials) -> list[Record]:
+    return [record for record in trials.values() if isinstance(record, Record)]
 
 
 def section_notes(section: Section) -> list[str]:
@@ -108,18 +126,7 @@ def section_notes(section: Section) -> list[str]:
     return notes
 
 
-def _section(
-    dataset: DatasetInfo,
-    sessions: tuple[str, ...],
-    rows: Sequence[Row],
-    figures: Iterable[Published],
-    bests: Collection[str],
-) -> Section:
-    fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
-    return Section(dataset, sessions, tuple(rows), fitting, comparisons(rows, bests), optimism(rows, bests))
-
-
-def _groups(run: Run, label: str, every: bool) -> dict[Group, dict[TrialKey, Record | str]]:
+def _groups(run: Run, label: str, every: bool) -> Groups:
     """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
     if run.best and not every:
         run, others = run.only(run.best), run.configurations
@@ -131,9 +138,9 @@ def _remark(configurations: int) -> str:
     return f"best of {configurations} configurations by validation accuracy, which flatters that number"
 
 
-def _groups_of(run: Run, label: str, remark: str) -> dict[Group, dict[TrialKey, Record | str]]:
+def _groups_of(run: Run, label: str, remark: str) -> Groups:
     """Sort all trials of a run; the group of its best configuration gets the remark."""
-    sorted_out: dict[Group, dict[TrialKey, Record | str]] = {}
+    sorted_out: Groups = {}
     for record in run.records:
         group = _group(record, label)
         is_best = record.config_id == run.best
@@ -171,14 +178,14 @@ def _planned_group(run: Run, label: str, config_id: str) -> Group:
     return Group(label, config_id, evaluation.protocol, sessions, run.dataset, same_splits=evaluation.split_seed >= 0)
 
 
-def _rows(group: Group, trials: Mapping[TrialKey, Record | str], ddof: int) -> list[Row]:
+def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:
     seeds = sorted({key.seed for key in trials})
     chosen: list[int | None] = [None, *(seeds if len(seeds) > 1 else [])]
     metrics = _METRICS.get(group.protocol, _DEFAULT_METRICS) if group.protocol else ("test_accuracy",)
     return [_row(group, trials, metric, seed, ddof) for metric in metrics for seed in chosen]
 
 
-def _row(group: Group, trials: Mapping[TrialKey, Record | str], metric: str, seed: int | None, ddof: int) -> Row:
+def _row(group: Group, trials: Trials, metric: str, seed: int | None, ddof: int) -> Row:
     outcomes = [_outcome(key, trials[key], metric) for key in sorted(trials) if seed in (None, key.seed)]
     values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
     return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))

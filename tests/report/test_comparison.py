@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from sltune.errors import UsageError
 from sltune.report.comparison import Comparison
 from sltune.report.formats import render, write_report
 from sltune.report.runs import load_runs
@@ -163,6 +164,18 @@ def test_an_interval_lies_round_the_mean_that_stands_beside_it(record: Record, r
     assert row.interval is not None
     assert row.mean is not None
     assert row.interval.low + row.interval.high == pytest.approx(2 * row.mean)
+
+
+def test_a_baseline_is_what_all_others_are_compared_with(record: Record, run_folder: WriteRun) -> None:
+    runs = [
+        run_folder([record(fold, 0.5 + 0.01 * number, splits=THREE_TO_ONE) for fold in range(4)], name=name)
+        for number, name in enumerate(("a", "b", "c"))
+    ]
+    for baseline in ("b", "b/c0000"):
+        compared = section(*runs, baseline=baseline).comparisons
+        assert [(one.first.run, one.second.run) for one in compared] == [("b", "a"), ("b", "c")]
+    with pytest.raises(UsageError, match=r"--baseline d: is none of the runs, a, b, c, and no configuration of theirs"):
+        section(*runs, baseline="d")
 
 
 def test_the_best_of_a_search_shows_what_choosing_it_has_flattered(record: Record, run_folder: WriteRun) -> None:
