@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Timer
-from types import FrameType
+from threading import Thread
 from typing import Any
 
 import ray
@@ -125,22 +124,28 @@ def _leaving_in_time(campaign: Campaign) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    timer = Timer(LEAVE_S, _leave, [campaign])
-    timer.daemon = True
-    before = signal.getsignal(signal.SIGTERM)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if not timer.is_alive():
-            timer.start()
-        if callable(before):
-            before(number, frame)
-
-    signal.signal(signal.SIGTERM, stop)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    over = threading.Event()
+    # The number of a signal comes through the pipe even while the main thread waits within Ray for what has died.
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    guard = Thread(target=_guard, args=(reader, over, campaign), daemon=True)
+    guard.start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        timer.cancel()
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        guard.join()
+        os.close(reader)
+
+
+def _guard(reader: int, over: threading.Event, campaign: Campaign) -> None:
+    """Leave some time after SIGTERM, unless the run is over by then; ends with the pipe."""
+    while numbers := os.read(reader, 64):
+        if signal.SIGTERM in numbers and not over.wait(LEAVE_S):
+            _leave(campaign)
 
 
 def _leave(campaign: Campaign) -> None:
