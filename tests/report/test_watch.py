@@ -30,6 +30,7 @@ from sltune.space import Space, parse_space
 from tests.report.conftest import make_record, trial_name, write_run
 from tests.small import quick
 from tests.trials import epoch
+from tests.tuning.clusters import sltune
 
 NAMES = [f"c0000-f{fold}-s0" for fold in range(4)]
 SEARCH = "[evaluation]\nfolds = 2\n[neuron]\ndecay = { low = 0.0, high = 1.0 }\n[search]\ntrials = 3\n"
@@ -388,16 +389,18 @@ def test_formats_of_tables_are_refused(run: RunFolder) -> None:
 def test_ctrl_c_ends_it_with_130_and_no_trace(run: RunFolder, hold: Callable[[RunFolder], Callable[[], None]]) -> None:
     hold(run)
     begin(run, NAMES[0])
-    command = [sys.executable, "-m", "sltune.cli", "report", "--watch", str(run.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        number = 1
-        # What happens before it looks, it does not tell.
-        while not select.select([process.stdout], [], [], 0.2)[0]:
-            number += 1
-            go_on(run, NAMES[0], number)
-        process.send_signal(signal.SIGINT)
+    process = sltune("report", "--watch", run.root)
+    assert process.stdout is not None
+    number = 1
+    # What happens before it looks, it does not tell.
+    while process.poll() is None and not select.select([process.stdout], [], [], 0.2)[0]:
+        number += 1
+        go_on(run, NAMES[0], number)
+    process.send_signal(signal.SIGINT)
+    try:
         _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, errors) == (130, "sltune: interrupted\n")
 
 

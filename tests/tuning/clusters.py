@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
 
 
 def sltune(*arguments: object) -> subprocess.Popen[str]:
-    """Start the command."""
+    """Start the command, which listens to Ctrl-C even where these tests run in the background and do not."""
     return subprocess.Popen(
         [sys.executable, "-m", "sltune.cli", *map(str, arguments)],
         env=environment(),
@@ -49,7 +49,13 @@ def sltune(*arguments: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Nothing runs between fork and exec but this call.
+        preexec_fn=_listen,  # noqa: PLW1509
     )
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[str], exit_code: int) -> str:
