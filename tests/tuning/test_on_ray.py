@@ -217,7 +217,7 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
     shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
-    worker._shared, worker._started, worker._configuration = shared, 0.0, quick()
+    worker._shared, worker._started, worker._unsaved, worker._configuration = shared, 0.0, None, quick()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 
     def no_room() -> Iterator[Outcome]:
