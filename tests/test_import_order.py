@@ -18,7 +18,7 @@ LEVELS = [
     {"standings"},
     {"space", "convert", "search", "distributions"},
     {"domains", "news"},
-    {"record", "epochs"},
+    {"record", "epochs", "confirmation"},
     {"config"},
     {"schema", "augmentations", "files", "board", "metrics"},
     {"errors"},

@@ -19,7 +19,7 @@ from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
 from sltune.report.rows import Row
 from sltune.report.runs import Run, names_of
-from sltune.report.table import OPTIMISTIC, Table
+from sltune.report.table import OPTIMISTIC, Table, incomplete
 
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.
@@ -86,11 +86,7 @@ def _warnings(table: Table) -> Iterator[str]:
     if several := mixture(table):
         yield several
     for section in table.sections:
-        yield from (
-            f"Incomplete: {row.group.label}: {row.trials}"
-            for row in section.rows
-            if row.seed is None and row.metric == "test_accuracy" and not row.complete
-        )
+        yield from incomplete(section)
 
 
 def _results(table: Table) -> Iterator[Result]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from sltune.confirmation import confirmation
 from sltune.record import RunFolder
 from sltune.report.runs import Run
 
@@ -59,17 +60,8 @@ def reproduction(run: Run) -> list[str]:
         shlex.join(again),
     ]
     if run.best:
-        seeds = f"evaluation.seeds={fresh_seeds(run)}"
-        confirm = ["sltune", "evaluate", str(folder.best_toml), "--data", data, "--set", seeds]
-        lines.append(shlex.join([*confirm, "--run", f"{run.name}-confirmed"]))
+        lines.append(confirmation(folder.best_toml, data, run.name, {key.seed for key in run.planned}))
     return lines
-
-
-def fresh_seeds(run: Run) -> list[int]:
-    """Return as many seeds as the run has, at least three, that it has not used."""
-    used = {key.seed for key in run.planned}
-    wanted = max(3, len(used))
-    return [seed for seed in range(len(used) + wanted + max(used, default=0)) if seed not in used][:wanted]
 
 
 def failures_of(run: Run) -> list[Fact]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class Row:
             return None
         return float(np.std([value.percent for value in self.values], ddof=ddof))
 
-    @property
+    @cached_property
     def interval(self) -> Interval | None:
         """The 95 % interval of the mean in per cent; None where the values do not allow one."""
         ratio = ratio_of(self.values)

@@ -104,13 +104,18 @@ def _records(trials: Trials) -> list[Record]:
     return [record for record in trials.values() if isinstance(record, Record)]
 
 
-def section_notes(section: Section) -> list[str]:
-    """Return what a reader must know to read the rows of a section rightly."""
-    notes = [
+def incomplete(section: Section) -> list[str]:
+    """Return which configurations lack trials, and what has become of these."""
+    return [
         f"Incomplete: {row.group.label}: {row.trials}"
         for row in section.rows
         if not row.complete and row.seed is None and row.metric == "test_accuracy"
     ]
+
+
+def section_notes(section: Section) -> list[str]:
+    """Return what a reader must know to read the rows of a section rightly."""
+    notes = incomplete(section)
     chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
     notes += [f"{label}: {remark}" for label, remark in chosen.items()]
     if section.dataset.synthetic:

@@ -10,6 +10,7 @@ from pathlib import Path
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from sltune.confirmation import confirmation
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.files import locked, write_whole
@@ -30,7 +31,7 @@ from sltune.tuning.preparation import (
 )
 from sltune.tuning.searching import SearchCampaign, verdict_of
 from sltune.tuning.study import SearchStudy, open_storage
-from sltune.tuning.winner import complete, confirmation, pareto_front, winner, write_best
+from sltune.tuning.winner import complete, pareto_front, winner, write_best
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,9 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
         front = pareto_front(found, campaign.search.objectives)
         say("Pareto front: " + ", ".join(one.candidate.config_id for one in front))
     say(f"best by validation: {best.candidate.config_id}, written to {folder.best_toml}")
-    say(f"confirm it with fresh seeds: {confirmation(campaign, data)}")
+    seeds = {seed for seed, _ in campaign.steps}
+    command = confirmation(campaign.folder.best_toml, str(data), campaign.folder.root.name, seeds)
+    say(f"confirm it with fresh seeds: {command}")
     if failed:
         raise SomeTrialsFailed(failures(failed, folder))
 

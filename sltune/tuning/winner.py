@@ -1,12 +1,9 @@
-"""What a search has found: the best configuration by validation, the Pareto front, and how to confirm it."""
+"""What a search has found: the best configuration by validation, and the Pareto front."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, islice
-from pathlib import Path
 from statistics import mean
 
 from optuna.trial import TrialState
@@ -16,9 +13,6 @@ from sltune.space import Space
 from sltune.tuning.campaign import Candidate, write_run_info
 from sltune.tuning.searching import Observed, SearchCampaign, verdict_of
 from sltune.tuning.study import DIRECTIONS
-
-# Fewer seeds than these say little of how sure a result is.
-CONFIRMING_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -74,14 +68,3 @@ def write_best(campaign: SearchCampaign, best: Complete) -> None:
     )
     write_whole(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
     write_run_info(campaign.folder, {**campaign.folder.info(), "best": best.candidate.config_id})
-
-
-def confirmation(campaign: SearchCampaign, data: Path) -> str:
-    """Return the command that evaluates the winner with seeds that the search has never used."""
-    used = {seed for seed, _ in campaign.steps}
-    wanted = max(CONFIRMING_SEEDS, len(used))
-    fresh = list(islice((seed for seed in count() if seed not in used), wanted))
-    seeds = f"evaluation.seeds={fresh}"
-    run = f"{campaign.folder.root.name}-confirmed"
-    command = ["sltune", "evaluate", str(campaign.folder.best_toml), "--data", str(data), "--set", seeds, "--run", run]
-    return shlex.join(command)

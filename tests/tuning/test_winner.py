@@ -9,16 +9,22 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from sltune.config import Configuration
+from sltune.confirmation import confirmation
 from sltune.errors import UsageError
 from sltune.record import RunFolder, TrialKey
 from sltune.space import configuration_of, load_space
 from sltune.tuning.campaign import Finished, write_run_info
 from sltune.tuning.searching import SearchCampaign
-from sltune.tuning.winner import complete, confirmation, pareto_front, winner, write_best
+from sltune.tuning.winner import complete, pareto_front, winner, write_best
 from tests.tuning.searches import done, run, search, space
 
 # Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
 OUTCOMES = [(0.5, 100.0), (0.9, 900.0), (0.7, 300.0), (0.7, 200.0), (0.6, 400.0), (0.9, 900.0)]
+
+
+def confirming(campaign: SearchCampaign, data: str) -> str:
+    folder = campaign.folder
+    return confirmation(folder.best_toml, data, folder.root.name, {seed for seed, _ in campaign.steps})
 
 
 def searched(root: Path, settings: str) -> SearchCampaign:
@@ -63,7 +69,7 @@ def test_a_configuration_without_all_its_trials_is_no_candidate(tmp_path: Path) 
 def test_the_confirmation_has_seeds_that_were_never_used(tmp_path: Path) -> None:
     campaign = search(tmp_path / "a run", space("trials = 1", folds=2, seeds="[0, 2]"), InMemoryStorage())
     run(campaign)
-    words = shlex.split(confirmation(campaign, Path("my data")))
+    words = shlex.split(confirming(campaign, "my data"))
     assert words[:2] == ["sltune", "evaluate"]
     assert words[2:] == [
         str(tmp_path / "a run" / "best.toml"),
@@ -96,7 +102,7 @@ def test_the_best_and_any_other_configuration_can_be_taken_from_a_run(tmp_path: 
 
 def test_fresh_seeds_beside_the_largest_seed(tmp_path: Path) -> None:
     campaign = search(tmp_path, space("trials = 1", folds=2, seeds=f"[{2**32 - 2}]"), InMemoryStorage())
-    assert "evaluation.seeds=[0, 1, 2]" in confirmation(campaign, Path("data"))
+    assert "evaluation.seeds=[0, 1, 2]" in confirming(campaign, "data")
 
 
 def test_the_best_by_mean_less_deviations_says_its_mean(tmp_path: Path) -> None:
