@@ -18,14 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from sltune.snn import kernels_cpu as kernels
+from sltune.snn import kernels_cpu_stage as stages
 from sltune.snn.lif import LIF, Fired, LIFState
 from sltune.snn.surrogate import WINDOWS
+from sltune.snn.vectors_cpu import LANES
 
 DTYPES = (torch.float32, torch.float64)
 PARTS_A_THREAD = 4
 """So many pieces has the work of a thread, since samples have more or fewer events."""
+
+PARTS = 64
+"""Blocks of a stage are added up in so many parts, whatever the number of threads."""
 
 Array = NDArray[Any]
 
@@ -43,18 +49,20 @@ def lif_pool(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fi
     return _fired(_Pooled.apply(_channels_last(current), neurons, state))  # type: ignore[no-untyped-call]
 
 
-def first_stage(frames: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
-    """Convolve sparse frames with 3×3 kernels, run neurons and average 2×2 of their spikes.
+def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
+    """Convolve sparse images with 3×3 kernels, run neurons and average 2×2 of their spikes.
 
-    No current is ever written, and zeros in the frames cost nothing. Sums have another order than a convolution's, so
+    No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
     a potential may round to the other side of the threshold.
 
     Args:
-        frames: shape (T, B, P, H, W); must not require a gradient.
+        images: shape (T, B, P, H, W).
         weight: shape (C, P, 3, 3).
         bias: shape (C,).
     """
-    return _fired(_Stage.apply(frames.contiguous(), weight, bias, neurons, state))  # type: ignore[no-untyped-call]
+    if not images.is_contiguous():
+        images = _channels_last(images)
+    return _fired(_Stage.apply(images, weight, bias, neurons, state))  # type: ignore[no-untyped-call]
 
 
 class _Neurons(torch.autograd.Function):
@@ -89,7 +97,7 @@ class _Pooled(torch.autograd.Function):
         potential, fired = _start(current[0], state)
         pooled = _images(current, (steps, batch, channels, height // 2, width // 2))
         counts = np.zeros(batch * ((height + 1) // 2), np.int64)
-        arrays = (_rows(current), _rows(pooled), _samples(potential), _samples(fired))
+        arrays = (_rows(current), channels, _rows(pooled), _rows(potential), _rows(fired))
         share(kernels.pooled_forward, len(counts), *arrays, _numbers(neurons, current), counts)
         return _outcome(ctx, pooled, potential, fired, counts)
 
@@ -99,8 +107,8 @@ class _Pooled(torch.autograd.Function):
         (current,) = ctx.saved_tensors
         grad = torch.empty_like(current)
         blocks = current.shape[1] * ((current.shape[3] + 1) // 2)
-        state = map(_samples, _start(current[0], ctx.state))
-        arrays = (_rows(current), _rows(_channels_last(grad_pooled)), _rows(grad), *state)
+        state = map(_rows, _start(current[0], ctx.state))
+        arrays = (_rows(current), current.shape[2], _rows(_channels_last(grad_pooled)), _rows(grad), *state)
         share(kernels.pooled_backward, blocks, *arrays, _numbers(ctx.neurons, current), _kind(ctx.neurons))
         return grad, None, None
 
@@ -108,31 +116,36 @@ class _Pooled(torch.autograd.Function):
 class _Stage(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(frames, weight, bias)
+        ctx.save_for_backward(images, weight, bias)
         ctx.neurons, ctx.state = neurons, state
-        steps, batch, _, height, width = frames.shape
-        potential, fired = _start(_images(frames, (batch, len(bias), height - 2, width - 2)), state)
-        pooled = _images(frames, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
+        steps, batch, _, height, width = images.shape
+        potential, fired = _start(_images(images, (batch, len(bias), height - 2, width - 2)), state)
+        pooled = _images(images, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
         counts = np.zeros(batch * ((height - 1) // 2), np.int64)
-        arrays = (_numpy(frames), _taps(weight), _numpy(bias), _rows(pooled), _samples(potential), _samples(fired))
-        share(kernels.stage_forward, len(counts), *arrays, _numbers(neurons, frames), counts)
+        arrays = (*_planes(images), _taps(weight), _numpy(bias), _rows(pooled), _rows(potential), _rows(fired))
+        share(stages.stage_forward, len(counts), *arrays, _numbers(neurons, images), counts, _vectors(bias))
         return _outcome(ctx, pooled, potential, fired, counts)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[None, Tensor, Tensor, None, None]:
-        frames, weight, bias = ctx.saved_tensors
-        batch, height, width = frames.shape[1], frames.shape[3] - 2, frames.shape[4] - 2
-        blocks, taps = batch * ((height + 1) // 2), _taps(weight)
-        # A sum for each block, so that the order of adding does not depend on the threads.
-        grad_taps, grad_bias = (np.zeros((blocks, *array.shape), array.dtype) for array in (taps, _numpy(bias)))
-        state = map(_samples, _start(_images(frames, (batch, len(bias), height, width)), ctx.state))
-        arrays = (_numpy(frames), taps, _numpy(bias), _rows(_channels_last(grad_pooled)), grad_taps, grad_bias, *state)
-        share(kernels.stage_backward, blocks, *arrays, _numbers(ctx.neurons, frames), _kind(ctx.neurons))
-        grad_weight = torch.from_numpy(grad_taps.sum(0)).permute(3, 0, 1, 2).contiguous()
-        return None, grad_weight, torch.from_numpy(grad_bias.sum(0)), None, None
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        images, weight, bias = ctx.saved_tensors
+        steps, batch, _, height, width = images.shape
+        shape = (batch, len(bias), height - 2, width - 2)
+        taps, vectors = _taps(weight), _vectors(bias)
+        parts = min(PARTS, batch * ((height - 1) // 2))
+        grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
+        grad_ground = np.zeros((parts, (width - 1) * len(bias) + len(vectors) * LANES), taps.dtype)
+        grad_current = _images(images, (steps if ctx.needs_input_grad[0] else 0, *shape))
+        grads = (grad_taps, grad_ground, _rows(grad_current))
+        arrays = (*_planes(images), taps, _numpy(bias), _rows(_channels_last(grad_pooled)), grads)
+        state = map(_rows, _start(_images(images, shape), ctx.state))
+        share(stages.stage_backward, parts, *arrays, *state, _numbers(ctx.neurons, images), _kind(ctx.neurons), vectors)
+        grad_bias = grad_ground[:, 2 * len(bias) :][:, : (width - 2) * len(bias)].reshape(-1, len(bias)).sum(0)
+        grad_images = _grad_images(images, weight, grad_current) if ctx.needs_input_grad[0] else None
+        return grad_images, _weight(grad_taps.sum(0), weight), torch.from_numpy(grad_bias), None, None
 
 
 def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
@@ -207,15 +220,40 @@ def _images(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _rows(images: Tensor) -> Array:
-    """Return images (T, B, C, H, W) as they lie in memory, (T, B, H, W, C)."""
-    return _numpy(images.permute(0, 1, 3, 4, 2))
+    """Return images (..., C, H, W) with their channels last as they lie in memory, (..., H, W · C)."""
+    return _numpy(images.movedim(-3, -1).flatten(-2))
 
 
-def _samples(state: Tensor) -> Array:
-    """Return a state (B, C, H, W) as it lies in memory, (B, H · W · C)."""
-    return _numpy(state.permute(0, 2, 3, 1)).reshape(len(state), -1)
+def _planes(images: Tensor) -> tuple[Array, int]:
+    """Return images (T, B, P, H, W) as (T, B, planes, H, line), and how many values of a line belong to a pixel."""
+    steps, batch, channels, height, width = images.shape
+    if images.is_contiguous():
+        return _numpy(images), 1
+    return _rows(images).reshape(steps, batch, 1, height, width * channels), channels
+
+
+def _vectors(bias: Tensor) -> tuple[int, ...]:
+    """Return a tuple as long as there are vectors in what a value gives to three pixels."""
+    return (0,) * -(-stages.TAPS * len(bias) // LANES)
 
 
 def _taps(weight: Tensor) -> Array:
-    """Return weights (C, P, 3, 3) as contiguous (P, 3, 3, C)."""
-    return _numpy(weight.detach().permute(1, 2, 3, 0).contiguous())
+    """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last, and zeros."""
+    rows = weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2)
+    reach = len(_vectors(weight)) * LANES
+    return _numpy(functional.pad(rows, (0, reach - rows.shape[2])).flatten(1))
+
+
+def _weight(taps: Array, like: Tensor) -> Tensor:
+    """Return what _taps made as weights (C, P, 3, 3) again."""
+    channels, planes, height, width = like.shape
+    rows = torch.from_numpy(taps).view(height, planes, -1)[:, :, : width * channels]
+    return rows.view(height, planes, width, channels).permute(3, 1, 0, 2).flip(3).contiguous()
+
+
+def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
+    """Return the gradient by images (T, B, P, H, W): a dense convolution, as few gradients are 0."""
+    folded = (grad_current.flatten(0, 1), images.flatten(0, 1), weight)
+    options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
+    grad: Tensor = torch.ops.aten.convolution_backward(*folded, None, *options)[0]
+    return grad.unflatten(0, images.shape[:2])

@@ -163,11 +163,9 @@ class SpikingNetwork(nn.Module):
 
     def _fire(self, layer: Layer, spikes: Tensor, state: LIFState | None) -> Fired:
         """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that."""
-        stage = getattr(backend_of(spikes), "first_stage", None)
+        stage = getattr(backend_of(spikes), "stage", None)
         synapses = self.get_submodule(layer.name)
-        # Only frames are sparse enough to skip their zeros, and have no gradient to compute.
-        is_first = layer is self.layers[0] and layer.pool and f"{layer.name}_norm" not in self._modules
-        if stage is not None and is_first and not spikes.requires_grad:
+        if stage is not None and layer.pool and f"{layer.name}_norm" not in self._modules:
             fired: Fired = stage(spikes, synapses.weight, synapses.bias, self.lif, state)
             return fired
         current = self._current(layer, spikes)

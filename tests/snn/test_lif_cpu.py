@@ -113,7 +113,7 @@ def test_the_first_stage_equals_a_convolution_and_the_reference(
     frames *= torch.randint(1, 4, frames.shape, generator=generator)
     weights = [draw([channels, image[0], 3, 3], torch.float64, seed), draw([channels], torch.float64, seed + 1)]
     mine, plain = [leaf(part) for part in weights], [leaf(part) for part in weights]
-    fired, expected = lif_cpu.first_stage(frames, *mine, neuron), dense_stage(frames, *plain, neuron)
+    fired, expected = lif_cpu.stage(frames, *mine, neuron), dense_stage(frames, *plain, neuron)
     assert torch.equal(fired.spikes, expected.spikes)
     assert int(fired.spike_count) == int(expected.spike_count)
     torch.testing.assert_close(fired.state.potential, expected.state.potential, rtol=0, atol=1e-9)
@@ -124,7 +124,7 @@ def test_the_first_stage_equals_a_convolution_and_the_reference(
 def test_of_100_000_spikes_of_the_first_stage_at_most_one_differs_in_float32() -> None:
     frames = (torch.rand((17, 2, 2, 128, 128), generator=torch.Generator().manual_seed(0)) < 0.04).float()
     weight, bias = draw([20, 2, 3, 3], torch.float32, 1) / 3, draw([20], torch.float32, 2) / 10
-    fired, expected = lif_cpu.first_stage(frames, weight, bias, LIF()), dense_stage(frames, weight, bias, LIF())
+    fired, expected = lif_cpu.stage(frames, weight, bias, LIF()), dense_stage(frames, weight, bias, LIF())
     count = int(expected.spike_count)
     assert count > 500_000
     # Spikes are averaged over 2×2 neurons, so a quarter is one of them.
@@ -138,7 +138,7 @@ def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -
 
     def run(part: Tensor, state: LIFState | None = None) -> Fired:
         if isinstance(layer, str):
-            return lif_cpu.first_stage(part, weight, bias, LIF(decay=0.9), state)
+            return lif_cpu.stage(part, weight, bias, LIF(decay=0.9), state)
         return layer(part, LIF(decay=0.9), state)
 
     whole = run(values)
@@ -168,7 +168,7 @@ def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
     for count in (1, threads):
         torch.set_num_threads(count)
         weights = [leaf(draw([20, 2, 3, 3], torch.float32, 1)), leaf(draw([20], torch.float32, 2))]
-        fired = lif_cpu.first_stage(frames, *weights, LIF())
+        fired = lif_cpu.stage(frames, *weights, LIF())
         results.append([fired.spikes, *with_gradients(fired.spikes, weights)])
     torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
