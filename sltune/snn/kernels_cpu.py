@@ -30,6 +30,12 @@ def copy(source, target):
 
 
 @jit
+def clear(target):
+    for n in range(len(target)):
+        target[n] = 0
+
+
+@jit
 def add(source, target):
     """Add values to others."""
     for n in range(len(source)):

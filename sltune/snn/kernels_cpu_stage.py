@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.kernels_cpu import add, advance, copy, jit, pool, retreat, unpool
-from sltune.snn.vectors_cpu import BITS, LANES, add_rows, add_to_rows, lowest_bit, nonzero_bits
+from sltune.snn.kernels_cpu import add, advance, clear, copy, jit, pool, retreat, unpool
+from sltune.snn.vectors_cpu import BITS, LANES, add_products, add_rows, add_to_rows, lowest_bit, nonzero_bits
 
 TAPS = 3
 """Height and width of a convolution's kernel."""
@@ -176,14 +176,15 @@ def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, p
                 for y in range(rows):
                     advance(room[y, inner], u[y], o[y], lif[0], lif[1])
                     copy(u[y], history[t, y])
-            carried[:] = 0
-            # Margins take no part in sums.
-            room[:] = 0
+            for y in range(2):
+                clear(carried[y])
+                # Margins take no part in sums.
+                clear(room[y])
             for t in range(steps - 1, -1, -1):
                 if rows == 2:
                     unpool(grad_pooled[t, b, i], room[0, inner], room[1, inner], width, channels)
                 else:
-                    room[0] = 0
+                    clear(room[0])
                 for y in range(rows):
                     retreat(history[t, y], room[y, inner], carried[y], lif, kind, slope)
                     add(room[y], grad_ground[part])
@@ -192,3 +193,28 @@ def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, p
                 for r in range(rows + TAPS - 1):
                     for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
                         correlate(room[r - dy], spots, ends[t, r], ends[t, r + 1], grad_taps[part, dy], vectors)
+
+
+@jit
+def stage_inputs(first, last, grad_current, channels, taps, grad_images, sides, vectors):
+    """Write the gradient by images first … last − 1, whose channels lie last.
+
+    Few gradients are 0, so all are multiplied. grad_current: (images, H − 2, (W − 2) · C). taps: (3, C · reach), of
+    each channel the weights of three pixels, the first column first, and zeros. grad_images: (images, H, W · P).
+    """
+    height, row, reach = grad_current.shape[1], grad_images.shape[2], len(vectors) * LANES
+    width = grad_current.shape[2] // channels
+    planes = row // (width + TAPS - 1)
+    room = np.empty(row + reach, taps.dtype)
+    for image in range(first, last):
+        for y in range(height + TAPS - 1):
+            clear(room)
+            for dy in range(max(0, y - height + 1), min(TAPS, y + 1)):
+                grad, x = grad_current[image, y - dy], 0
+                while x + len(sides) <= width:
+                    add_products(room, (x * planes, planes), grad, (x * channels, channels), taps[dy], channels, sides, vectors)
+                    x += len(sides)
+                while x < width:
+                    add_products(room, (x * planes, planes), grad, (x * channels, channels), taps[dy], channels, (0,), vectors)
+                    x += 1
+            copy(room[:row], grad_images[image, y])

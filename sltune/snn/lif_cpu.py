@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from sltune.snn import kernels_cpu as kernels
 from sltune.snn import kernels_cpu_stage as stages
+from sltune.snn.kernels_cpu_stage import TAPS
 from sltune.snn.lif import LIF, Fired, LIFState
 from sltune.snn.surrogate import WINDOWS
 from sltune.snn.vectors_cpu import LANES
@@ -125,7 +126,7 @@ class _Stage(torch.autograd.Function):
         pooled = _images(images, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
         counts = np.zeros(batch * ((height - 1) // 2), np.int64)
         arrays = (*_planes(images), _taps(weight), _numpy(bias), _rows(pooled), _rows(potential), _rows(fired))
-        share(stages.stage_forward, len(counts), *arrays, _numbers(neurons, images), counts, _vectors(bias))
+        share(stages.stage_forward, len(counts), *arrays, _numbers(neurons, images), counts, _vectors(len(bias)))
         return _outcome(ctx, pooled, potential, fired, counts)
 
     @staticmethod
@@ -134,7 +135,7 @@ class _Stage(torch.autograd.Function):
         images, weight, bias = ctx.saved_tensors
         steps, batch, _, height, width = images.shape
         shape = (batch, len(bias), height - 2, width - 2)
-        taps, vectors = _taps(weight), _vectors(bias)
+        taps, vectors = _taps(weight), _vectors(len(bias))
         parts = min(PARTS, batch * ((height - 1) // 2))
         grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
         grad_ground = np.zeros((parts, (width - 1) * len(bias) + len(vectors) * LANES), taps.dtype)
@@ -232,15 +233,15 @@ def _planes(images: Tensor) -> tuple[Array, int]:
     return _rows(images).reshape(steps, batch, 1, height, width * channels), channels
 
 
-def _vectors(bias: Tensor) -> tuple[int, ...]:
-    """Return a tuple as long as there are vectors in what a value gives to three pixels."""
-    return (0,) * -(-stages.TAPS * len(bias) // LANES)
+def _vectors(channels: int) -> tuple[int, ...]:
+    """Return a tuple as long as there are vectors in what a value gives to three pixels of so many channels."""
+    return (0,) * -(-TAPS * channels // LANES)
 
 
 def _taps(weight: Tensor) -> Array:
     """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last, and zeros."""
     rows = weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2)
-    reach = len(_vectors(weight)) * LANES
+    reach = len(_vectors(len(weight))) * LANES
     return _numpy(functional.pad(rows, (0, reach - rows.shape[2])).flatten(1))
 
 
@@ -252,8 +253,11 @@ def _weight(taps: Array, like: Tensor) -> Tensor:
 
 
 def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
-    """Return the gradient by images (T, B, P, H, W): a dense convolution, as few gradients are 0."""
-    folded = (grad_current.flatten(0, 1), images.flatten(0, 1), weight)
-    options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
-    grad: Tensor = torch.ops.aten.convolution_backward(*folded, None, *options)[0]
-    return grad.unflatten(0, images.shape[:2])
+    """Return the gradient by images (T, B, P, H, W): the transposed convolution of the gradient by current."""
+    channels, planes = weight.shape[:2]
+    vectors = _vectors(planes)
+    rows = functional.pad(weight.detach().permute(2, 0, 3, 1).flatten(2), (0, len(vectors) * LANES - TAPS * planes))
+    grad = _images(images, tuple(images.shape))
+    arrays = (_rows(grad_current.flatten(0, 1)), channels, _numpy(rows.flatten(1)), _rows(grad.flatten(0, 1)), (0,) * 4, vectors)
+    share(stages.stage_inputs, len(arrays[0]), *arrays)
+    return grad

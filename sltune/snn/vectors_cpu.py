@@ -10,7 +10,8 @@ code only. Arrays are contiguous, of one dimension and of one float type. Nothin
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import functools
+from itertools import chain
 
 from llvmlite import ir
 from numba import types
@@ -20,6 +21,9 @@ from numba.extending import intrinsic
 LANES = 16
 BITS = 64
 """So many values are looked at by nonzero_bits."""
+
+SUMS = 8
+"""So many sums are added to in turn, since each waits four cycles or so for its last product."""
 
 ALIGNMENT = 4
 """Bytes; vectors may start at any value."""
@@ -57,19 +61,32 @@ def add_rows(typing_context, target, at, rows, starts, factors, first, last, vec
     def generate(context, builder, signature, arguments):
         kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
         pointers = [_pointer(context, builder, signature, arguments, number) for number in (0, 2, 3, 4)]
-        zero = ir.Constant(kind, [0.0] * LANES)
+        zero, one = ir.Constant(kind, [0.0] * LANES), ir.Constant(arguments[5].type, 1)
+        count = len(signature.args[7])
+        ways = max(1, SUMS // count)
         # Sums are kept apart from the target, so that neighbouring calls, whose targets overlap, need not wait.
-        sums = [cgutils.alloca_once(builder, kind) for _ in range(len(signature.args[7]))]
-        for total in sums:
+        sums = [[cgutils.alloca_once(builder, kind) for _ in range(count)] for _ in range(ways)]
+        for total in chain(*sums):
             builder.store(zero, total)
-        with _terms(builder, pointers[1:], arguments[5:7], kind) as (factor, row):
-            for number, total in enumerate(sums):
+
+        def add_term(index, totals):
+            factor, row = _term(builder, pointers[1:], index, kind)
+            for number, total in enumerate(totals):
                 value = _load(builder, row, _place(arguments, number), kind)
                 builder.store(_fused(builder, factor, value, builder.load(total)), total)
+
+        first, last = arguments[5:7]
+        whole = builder.sub(last, builder.srem(builder.sub(last, first), ir.Constant(first.type, ways)))
+        with cgutils.for_range_slice(builder, first, whole, ir.Constant(first.type, ways), intp=first.type) as (at, _):
+            for way, totals in enumerate(sums):
+                add_term(builder.add(at, ir.Constant(first.type, way)), totals)
+        with cgutils.for_range_slice(builder, whole, last, one, intp=first.type) as (at, _):
+            add_term(at, sums[0])
         place = builder.gep(pointers[0], [arguments[1]])
-        for number, total in enumerate(sums):
+        for number, totals in enumerate(zip(*sums, strict=True)):
             offset = _place(arguments, number)
-            _store(builder, builder.fadd(_load(builder, place, offset, kind), builder.load(total)), place, offset)
+            value = functools.reduce(builder.fadd, map(builder.load, totals))
+            _store(builder, builder.fadd(_load(builder, place, offset, kind), value), place, offset)
         return context.get_dummy_value()
 
     return _signature(target, rows, starts, factors, vectors), generate
@@ -84,7 +101,9 @@ def add_to_rows(typing_context, source, at, rows, starts, factors, first, last, 
         pointers = [_pointer(context, builder, signature, arguments, number) for number in (0, 2, 3, 4)]
         place = builder.gep(pointers[0], [arguments[1]])
         values = [_load(builder, place, _place(arguments, number), kind) for number in range(len(signature.args[7]))]
-        with _terms(builder, pointers[1:], arguments[5:7], kind) as (factor, row):
+        one = ir.Constant(arguments[5].type, 1)
+        with cgutils.for_range_slice(builder, *arguments[5:7], one, intp=one.type) as (index, _):
+            factor, row = _term(builder, pointers[1:], index, kind)
             for number, value in enumerate(values):
                 offset = _place(arguments, number)
                 _store(builder, _fused(builder, factor, value, _load(builder, row, offset, kind)), row, offset)
@@ -93,20 +112,54 @@ def add_to_rows(typing_context, source, at, rows, starts, factors, first, last, 
     return _signature(source, rows, starts, factors, vectors), generate
 
 
+@intrinsic
+def add_products(typing_context, target, place, factors, origin, rows, terms, sides, vectors):
+    """Add to each of some stretches of target a sum over k = 0 … terms − 1 of a factor · row k.
+
+    The stretches are as many as ``sides``, another tuple whose length counts. place: where the first starts in target,
+    and how far apart they are. origin: the same of their factors; those of a stretch are neighbours. rows: one after
+    the other, each as long as vectors.
+    """
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
+        pointers = [_pointer(context, builder, signature, arguments, number) for number in (0, 2, 4)]
+        count, size = len(signature.args[7]), arguments[5].type
+        (at, step), (source, stride) = (cgutils.unpack_tuple(builder, arguments[number]) for number in (1, 3))
+        sides = range(len(signature.args[6]))
+        sums = [[cgutils.alloca_once(builder, kind) for _ in range(count)] for _ in sides]
+        for total in chain(*sums):
+            builder.store(ir.Constant(kind, [0.0] * LANES), total)
+        begins = [builder.add(source, builder.mul(stride, ir.Constant(size, side))) for side in sides]
+        with cgutils.for_range(builder, arguments[5]) as loop:
+            row = builder.gep(pointers[2], [builder.mul(loop.index, ir.Constant(size, count * LANES))])
+            values = [_load(builder, row, ir.Constant(size, number * LANES), kind) for number in range(count)]
+            for begin, totals in zip(begins, sums, strict=True):
+                factor = builder.load(builder.gep(pointers[1], [builder.add(begin, loop.index)]))
+                for value, total in zip(values, totals, strict=True):
+                    term = _fused(builder, _everywhere(builder, factor, kind), value, builder.load(total))
+                    builder.store(term, total)
+        for side, totals in enumerate(sums):
+            place = builder.gep(pointers[0], [builder.add(at, builder.mul(step, ir.Constant(size, side)))])
+            for number, total in enumerate(totals):
+                offset = ir.Constant(size, number * LANES)
+                _store(builder, builder.fadd(_load(builder, place, offset, kind), builder.load(total)), place, offset)
+        return context.get_dummy_value()
+
+    pair = types.UniTuple(types.intp, 2)
+    return types.void(target, pair, factors, pair, rows, types.intp, sides, vectors), generate
+
+
 def _signature(values, rows, starts, factors, vectors):
     return types.void(values, types.intp, rows, starts, factors, types.intp, types.intp, vectors)
 
 
-@contextmanager
-def _terms(builder, pointers, bounds, kind):
-    """Loop over first … last − 1; give the factor, in all places of a vector, and where its row starts."""
+def _term(builder, pointers, index, kind):
+    """Return a factor, in all places of a vector, and where its row starts."""
     rows, starts, factors = pointers
-    first, last = bounds
-    one = ir.Constant(first.type, 1)
-    with cgutils.for_range_slice(builder, first, last, one, intp=first.type) as (index, _):
-        factor = builder.load(builder.gep(factors, [index]))
-        start = builder.sext(builder.load(builder.gep(starts, [index])), first.type)
-        yield _everywhere(builder, factor, kind), builder.gep(rows, [start])
+    factor = builder.load(builder.gep(factors, [index]))
+    start = builder.sext(builder.load(builder.gep(starts, [index])), index.type)
+    return _everywhere(builder, factor, kind), builder.gep(rows, [start])
 
 
 def _everywhere(builder, value, kind):
