@@ -31,6 +31,7 @@ def copy(source, target):
 
 @jit
 def clear(target):
+    """Write zeros."""
     for n in range(len(target)):
         target[n] = 0
 
@@ -40,6 +41,17 @@ def add(source, target):
     """Add values to others."""
     for n in range(len(source)):
         target[n] += source[n]
+
+
+@jit
+def resume(potential, fired, begun, u, o):
+    """Write the state to start from into u and o."""
+    if begun:
+        copy(potential, u)
+        copy(fired, o)
+    else:
+        clear(u)
+        clear(o)
 
 
 @jit
@@ -91,18 +103,24 @@ def retreat(potential, grad, carried, lif, kind, slope):
 
 
 @jit
-def neurons_forward(first, last, current, spikes, potential, fired, lif, counts):
-    """Run neurons. current, spikes: (T, neurons); potential, fired: (neurons,), the state; counts: (blocks,)."""
+def neurons_forward(first, last, current, spikes, potential, fired, begun, lif, counts):
+    """Run neurons. current, spikes: (T, neurons); potential, fired: (neurons,), the state; counts: (blocks,).
+
+    begun: whether the state is one to go on from; if not, it is at rest, whatever the arrays hold.
+    """
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
         u, o = potential[begin:end], fired[begin:end]
+        if not begun:
+            clear(u)
+            clear(o)
         for t in range(len(current)):
             counts[block] += advance(current[t, begin:end], u, o, lif[0], lif[1])
             copy(o, spikes[t, begin:end])
 
 
 @jit
-def neurons_backward(first, last, current, grad_spikes, grad_current, potential, fired, lif, kind):
+def neurons_backward(first, last, current, grad_spikes, grad_current, potential, fired, begun, lif, kind):
     """Write the gradient by current. current, grad_spikes, grad_current: (T, neurons); potential, fired: at the start.
 
     Potentials are computed once more, into the place of their gradients.
@@ -112,12 +130,11 @@ def neurons_backward(first, last, current, grad_spikes, grad_current, potential,
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
         size = end - begin
-        copy(potential[begin:end], u[:size])
-        copy(fired[begin:end], o[:size])
+        resume(potential[begin:end], fired[begin:end], begun, u[:size], o[:size])
         for t in range(len(current)):
             advance(current[t, begin:end], u[:size], o[:size], lif[0], lif[1])
             copy(u[:size], grad_current[t, begin:end])
-        carried[:size] = 0
+        clear(carried)
         for t in range(len(current) - 1, -1, -1):
             copy(grad_spikes[t, begin:end], grad[:size])
             retreat(grad_current[t, begin:end], grad[:size], carried[:size], lif, kind, slope[:size])
@@ -154,16 +171,20 @@ def unpool(grad_pooled, above, below, width, channels):
 
 
 @jit
-def pooled_forward(first, last, current, channels, pooled, potential, fired, lif, counts):
+def pooled_forward(first, last, current, channels, pooled, potential, fired, begun, lif, counts):
     """Run neurons and average their spikes; a block is two rows of a sample, or one where rows are odd.
 
     current: (T, B, H, W · C); pooled: (T, B, H // 2, W // 2 · C); potential, fired: (B, H, W · C); counts: (blocks,).
+    begun: as in neurons_forward.
     """
     steps, _, height, row = current.shape
     pairs = (height + 1) // 2
     for block in range(first, last):
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
+        for y in range(top, top + rows if not begun else top):
+            clear(potential[b, y])
+            clear(fired[b, y])
         for t in range(steps):
             for y in range(top, top + rows):
                 counts[block] += advance(current[t, b, y], potential[b, y], fired[b, y], lif[0], lif[1])
@@ -172,7 +193,7 @@ def pooled_forward(first, last, current, channels, pooled, potential, fired, lif
 
 
 @jit
-def pooled_backward(first, last, current, channels, grad_pooled, grad_current, potential, fired, lif, kind):
+def pooled_backward(first, last, current, channels, grad_pooled, grad_current, potential, fired, begun, lif, kind):
     """Write the gradient by current; shapes as in pooled_forward, grad_current as current."""
     steps, _, height, row = current.shape
     pairs = (height + 1) // 2
@@ -183,13 +204,12 @@ def pooled_backward(first, last, current, channels, grad_pooled, grad_current, p
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
         for y in range(rows):
-            copy(potential[b, top + y], u[y])
-            copy(fired[b, top + y], o[y])
+            resume(potential[b, top + y], fired[b, top + y], begun, u[y], o[y])
+            clear(carried[y])
         for t in range(steps):
             for y in range(rows):
                 advance(current[t, b, top + y], u[y], o[y], lif[0], lif[1])
                 copy(u[y], grad_current[t, b, top + y])
-        carried[:] = 0
         for t in range(steps - 1, -1, -1):
             if rows == 2:
                 unpool(grad_pooled[t, b, i], grad[0], grad[1], row // channels, channels)

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.kernels_cpu import add, advance, clear, copy, jit, pool, retreat, unpool
-from sltune.snn.vectors_cpu import BITS, LANES, add_products, add_rows, add_to_rows, lowest_bit, nonzero_bits
-
-TAPS = 3
-"""Height and width of a convolution's kernel."""
+from sltune.snn.kernels_cpu import add, advance, clear, copy, jit, pool, resume, retreat, unpool
+from sltune.snn.kernels_cpu_dense import TAPS
+from sltune.snn.vectors_cpu import BITS, LANES, add_rows, add_to_rows, lowest_bit, nonzero_bits
 
 MARGIN = TAPS - 1
 """Pixels of a row of the outcome before its first."""
@@ -122,12 +120,12 @@ def fill(planes, top, rows, depth, room, ground, taps, spots, ends, vectors):
 
 
 @jit
-def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fired, lif, counts, vectors):
+def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fired, begun, lif, counts, vectors):
     """Convolve sparse images, run neurons and average their spikes.
 
     taps: (3, P · reach), of each channel the weights of three pixels, the last column first, and zeros, where reach is
     the values of vectors. pooled: (T, B, (H − 2) // 2, (W − 2) // 2 · C). potential, fired: (B, H − 2, (W − 2) · C).
-    counts: (blocks,).
+    counts: (blocks,). begun: as in neurons_forward.
     """
     steps, height, width, channels = len(images), images.shape[3] - 2, images.shape[4] // depth - 2, len(bias)
     pairs, inner = (height + 1) // 2, slice(MARGIN * channels, (MARGIN + width) * channels)
@@ -137,6 +135,9 @@ def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fir
     for block in range(first, last):
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
+        for y in range(top, top + rows if not begun else top):
+            clear(potential[b, y])
+            clear(fired[b, y])
         for t in range(steps):
             fill(images[t, b], top, rows, depth, room, ground, taps, spots, ends, vectors)
             for y in range(rows):
@@ -146,7 +147,7 @@ def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fir
 
 
 @jit
-def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, lif, kind, vectors):
+def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, begun, lif, kind, vectors):
     """Write the gradients by weights, bias and current; shapes as in stage_forward.
 
     grads: the gradients by taps, (parts, 3, P · reach), and by bias, (parts, row of the outcome with margins), of each
@@ -160,16 +161,15 @@ def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, p
     ground = ground_of(bias, width, vectors)
     room = np.empty((2, len(ground)), images.dtype)
     history = np.empty((steps, 2, row), images.dtype)
-    u, o, carried = (np.empty((2, row), images.dtype), np.empty((2, row), images.dtype), np.empty((2, row), images.dtype))
-    slope = np.empty(row, images.dtype)
+    u, o = np.empty((2, row), images.dtype), np.empty((2, row), images.dtype)
+    carried, slope = np.empty((2, row), images.dtype), np.empty(row, images.dtype)
     spots, ends = room_for_spots(images, steps), np.zeros((steps + 1, TAPS + 2), np.int64)
     for part in range(first, last):
         for block in range(part * blocks // len(grad_taps), (part + 1) * blocks // len(grad_taps)):
             b, i = block // pairs, block % pairs
             top, rows = 2 * i, min(2, height - 2 * i)
             for y in range(rows):
-                copy(potential[b, top + y], u[y])
-                copy(fired[b, top + y], o[y])
+                resume(potential[b, top + y], fired[b, top + y], begun, u[y], o[y])
             for t in range(steps):
                 fill(images[t, b], top, rows, depth, room, ground, taps, spots, ends[t], vectors)
                 ends[t + 1, 0] = ends[t, rows + TAPS - 1]
@@ -193,28 +193,3 @@ def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, p
                 for r in range(rows + TAPS - 1):
                     for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
                         correlate(room[r - dy], spots, ends[t, r], ends[t, r + 1], grad_taps[part, dy], vectors)
-
-
-@jit
-def stage_inputs(first, last, grad_current, channels, taps, grad_images, sides, vectors):
-    """Write the gradient by images first … last − 1, whose channels lie last.
-
-    Few gradients are 0, so all are multiplied. grad_current: (images, H − 2, (W − 2) · C). taps: (3, C · reach), of
-    each channel the weights of three pixels, the first column first, and zeros. grad_images: (images, H, W · P).
-    """
-    height, row, reach = grad_current.shape[1], grad_images.shape[2], len(vectors) * LANES
-    width = grad_current.shape[2] // channels
-    planes = row // (width + TAPS - 1)
-    room = np.empty(row + reach, taps.dtype)
-    for image in range(first, last):
-        for y in range(height + TAPS - 1):
-            clear(room)
-            for dy in range(max(0, y - height + 1), min(TAPS, y + 1)):
-                grad, x = grad_current[image, y - dy], 0
-                while x + len(sides) <= width:
-                    add_products(room, (x * planes, planes), grad, (x * channels, channels), taps[dy], channels, sides, vectors)
-                    x += len(sides)
-                while x < width:
-                    add_products(room, (x * planes, planes), grad, (x * channels, channels), taps[dy], channels, (0,), vectors)
-                    x += 1
-            copy(room[:row], grad_images[image, y])

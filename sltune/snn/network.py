@@ -138,13 +138,13 @@ class SpikingNetwork(nn.Module):
         keep_spikes: bool = False,
     ) -> Simulation:
         """Run over frames of shape (T, B, P, H, W), on from the state that an earlier stretch of time left."""
-        spikes = frames
+        spikes, filled = frames, None
         states: list[LIFState] = []
         activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
         kept = {"input": frames} if keep_spikes else {}
         for index, layer in enumerate(self.layers):
-            fired = self._fire(layer, spikes, state[index] if state else None)
-            spikes = fired.spikes
+            fired = self._fire(layer, spikes, filled, state[index] if state else None)
+            spikes, filled = fired.spikes, fired.spike_count
             states.append(fired.state)
             if count_spikes:
                 activity[layer.name] = fired.spike_count
@@ -161,13 +161,17 @@ class SpikingNetwork(nn.Module):
         }
         return {**targets, self.layers[-1].name: 0}
 
-    def _fire(self, layer: Layer, spikes: Tensor, state: LIFState | None) -> Fired:
-        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that."""
-        stage = getattr(backend_of(spikes), "stage", None)
+    def _fire(self, layer: Layer, spikes: Tensor, filled: Tensor | None, state: LIFState | None) -> Fired:
+        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that.
+
+        filled: no more of the spikes than this are not 0; None for frames.
+        """
+        backend = backend_of(spikes)
         synapses = self.get_submodule(layer.name)
-        if stage is not None and layer.pool and f"{layer.name}_norm" not in self._modules:
-            fired: Fired = stage(spikes, synapses.weight, synapses.bias, self.lif, state)
-            return fired
+        if layer.pool and f"{layer.name}_norm" not in self._modules and hasattr(backend, "stage"):
+            if filled is None or backend.skips_enough(spikes, filled):
+                fired: Fired = backend.stage(spikes, synapses.weight, synapses.bias, self.lif, state)
+                return fired
         current = self._current(layer, spikes)
         return lif_pool_layer(current, self.lif, state) if layer.pool else lif_layer(current, self.lif, state)
 
@@ -180,7 +184,11 @@ class SpikingNetwork(nn.Module):
             spikes = _fold_time(spikes, lambda image: image.contiguous(memory_format=torch.channels_last))
         synapses = self.get_submodule(layer.name)
         norm = self._modules.get(f"{layer.name}_norm")
-        current = _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
+        connect = None if layer.convolution else getattr(backend_of(spikes), "connect", None)
+        if connect is None:
+            current = _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
+        else:
+            current = _fold_time(spikes, lambda values: connect(values, synapses.weight, synapses.bias))
         # Autocast may leave bfloat16, in which potentials drift and spikes are counted no further than 256.
         return current.float() if current.dtype == torch.bfloat16 else current
 

@@ -14,11 +14,15 @@ import functools
 from itertools import chain
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
+HAS_WIDE_VECTORS = get_host_cpu_features().get("avx512f", False)
+"""Whether a register holds a vector and there are 32 of them, as with AVX-512."""
+
 BITS = 64
 """So many values are looked at by nonzero_bits."""
 

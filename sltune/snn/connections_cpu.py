@@ -1,0 +1,46 @@
+"""Full connections on the CPU: torch's product forward, ours for the gradients where that is faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from sltune.snn.arrays_cpu import array, share
+from sltune.snn.kernels_cpu_dense import SIDES, VECTORS, multiply
+from sltune.snn.vectors_cpu import HAS_WIDE_VECTORS, LANES
+
+MANY = 4096
+"""So many inputs make our product pay: there are no fewer columns in either gradient."""
+
+
+def connect(spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return spikes · weightᵀ + bias, for spikes of shape (N, inputs) and weight of shape (units, inputs)."""
+    if not HAS_WIDE_VECTORS or weight.shape[1] < MANY or torch.is_autocast_enabled("cpu"):
+        return functional.linear(spikes, weight, bias)
+    current: Tensor = _Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
+    return current
+
+
+class _Connections(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(spikes, weight)
+        return functional.linear(spikes, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        spikes, weight = ctx.saved_tensors
+        grad_spikes = _product(grad, weight) if ctx.needs_input_grad[0] else None
+        return grad_spikes, _product(grad.t(), spikes), grad.sum(0)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    product = torch.empty(len(left), right.shape[1], dtype=right.dtype)
+    strips = -(-right.shape[1] // (len(VECTORS) * LANES))
+    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(product), SIDES, VECTORS)
+    return product

@@ -1,0 +1,141 @@
+"""Stages of convolutional layers on the CPU: torch's gradients around the compiled loops of kernels_cpu_stage.py.
+
+As in lif_cpu.py, nothing but the stage's input is kept for the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from sltune.snn import kernels_cpu_stage as stages
+from sltune.snn.arrays_cpu import (
+    Array,
+    array,
+    channels_last,
+    fired_of,
+    new_images,
+    numbers,
+    outcome,
+    rows,
+    share,
+    start,
+    window,
+)
+from sltune.snn.kernels_cpu_dense import SIDES, TAPS, spread
+from sltune.snn.lif import LIF, Fired, LIFState
+from sltune.snn.vectors_cpu import HAS_WIDE_VECTORS, LANES
+
+PARTS = 64
+"""Blocks of a stage are added up in so many parts, whatever the number of threads."""
+
+MOST = 0.5
+"""TODO"""
+
+
+def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
+    """Convolve sparse images with 3×3 kernels, run neurons and average 2×2 of their spikes.
+
+    No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
+    a potential may round to the other side of the threshold.
+
+    Args:
+        images: shape (T, B, P, H, W).
+        weight: shape (C, P, 3, 3).
+        bias: shape (C,).
+    """
+    if not images.is_contiguous():
+        images = channels_last(images)
+    return fired_of(_Stage.apply(images, weight, bias, neurons, state))  # type: ignore[no-untyped-call]
+
+
+def skips_enough(spikes: Tensor, filled: Tensor) -> bool:
+    """Say whether so few spikes are not 0 that it is faster to skip the others than to multiply all.
+
+    filled: no more of them than this are not 0.
+    """
+    return not torch.is_autocast_enabled("cpu") and int(filled) < MOST * spikes.numel()
+
+
+class _Stage(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(images, weight, bias)
+        ctx.neurons, ctx.state = neurons, state
+        steps, batch, _, height, width = images.shape
+        potential, fired, begun = start(new_images(images, (batch, len(bias), height - 2, width - 2)), state)
+        pooled = new_images(images, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
+        counts = np.zeros(batch * ((height - 1) // 2), np.int64)
+        arrays = (*_planes(images), _taps(weight), array(bias), rows(pooled), rows(potential), rows(fired), begun)
+        share(stages.stage_forward, len(counts), *arrays, numbers(neurons, images), counts, _vectors(len(bias)))
+        return outcome(ctx, pooled, potential, fired, counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        images, weight, bias = ctx.saved_tensors
+        steps, batch, _, height, width = images.shape
+        shape = (batch, len(bias), height - 2, width - 2)
+        taps, vectors = _taps(weight), _vectors(len(bias))
+        parts = min(PARTS, batch * ((height - 1) // 2))
+        grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
+        grad_ground = np.zeros((parts, (width - 1) * len(bias) + len(vectors) * LANES), taps.dtype)
+        grad_current = new_images(images, (steps if ctx.needs_input_grad[0] else 0, *shape))
+        grads = (grad_taps, grad_ground, rows(grad_current))
+        arrays = (*_planes(images), taps, array(bias), rows(channels_last(grad_pooled)), grads)
+        potential, fired, begun = start(new_images(images, shape), ctx.state)
+        arrays = (*arrays, rows(potential), rows(fired), begun)
+        share(stages.stage_backward, parts, *arrays, numbers(ctx.neurons, images), window(ctx.neurons), vectors)
+        grad_bias = grad_ground[:, 2 * len(bias) :][:, : (width - 2) * len(bias)].reshape(-1, len(bias)).sum(0)
+        grad_images = _grad_images(images, weight, grad_current) if ctx.needs_input_grad[0] else None
+        return grad_images, _weight(grad_taps.sum(0), weight), torch.from_numpy(grad_bias), None, None
+
+
+def _planes(images: Tensor) -> tuple[Array, int]:
+    """Return images (T, B, P, H, W) as (T, B, planes, H, line), and how many values of a line belong to a pixel."""
+    steps, batch, channels, height, width = images.shape
+    if images.is_contiguous():
+        return array(images), 1
+    return rows(images).reshape(steps, batch, 1, height, width * channels), channels
+
+
+def _vectors(channels: int) -> tuple[int, ...]:
+    """Return a tuple as long as there are vectors in what a value gives to three pixels of so many channels."""
+    return (0,) * -(-TAPS * channels // LANES)
+
+
+def _taps(weight: Tensor) -> Array:
+    """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last, and zeros."""
+    rows = weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2)
+    reach = len(_vectors(len(weight))) * LANES
+    return array(functional.pad(rows, (0, reach - rows.shape[2])).flatten(1))
+
+
+def _weight(taps: Array, like: Tensor) -> Tensor:
+    """Return what _taps made as weights (C, P, 3, 3) again."""
+    channels, planes, height, width = like.shape
+    rows = torch.from_numpy(taps).view(height, planes, -1)[:, :, : width * channels]
+    return rows.view(height, planes, width, channels).permute(3, 1, 0, 2).flip(3).contiguous()
+
+
+def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
+    """Return the gradient by images (T, B, P, H, W): a transposed convolution without skips, as few gradients are 0."""
+    channels, planes = weight.shape[:2]
+    folded, vectors = grad_current.flatten(0, 1), _vectors(planes)
+    if not HAS_WIDE_VECTORS:
+        options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
+        dense: Tensor = torch.ops.aten.convolution_backward(folded, images.flatten(0, 1), weight, None, *options)[0]
+        return dense.unflatten(0, images.shape[:2])
+    taps = weight.detach().permute(2, 0, 3, 1).flatten(2)
+    taps = functional.pad(taps, (0, len(vectors) * LANES - taps.shape[2])).flatten(1)
+    grad = new_images(images, tuple(images.shape))
+    arrays = (rows(folded), channels, array(taps), rows(grad.flatten(0, 1)))
+    share(spread, len(folded), *arrays, SIDES, vectors)
+    return grad
