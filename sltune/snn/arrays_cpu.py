@@ -1,11 +1,7 @@
-"""Between torch's tensors and the compiled kernels of the CPU: arrays as they lie in memory, and threads."""
+"""Between torch's tensors and the compiled kernels of the CPU: arrays as they lie in memory, and the neurons' state."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,27 +13,7 @@ from sltune.snn.lif import LIF, Fired, LIFState
 from sltune.snn.surrogate import WINDOWS
 
 DTYPES = (torch.float32, torch.float64)
-PARTS_A_THREAD = 4
-"""So many pieces has the work of a thread, since samples have more or fewer events."""
-
 Array = NDArray[Any]
-
-
-def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
-    """Call kernel(first, last, *arguments) for pieces of all blocks, on as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), blocks)
-    if threads == 1:
-        kernel(0, blocks, *arguments)
-        return
-    bounds = np.linspace(0, blocks, min(blocks, PARTS_A_THREAD * threads) + 1).astype(int).tolist()
-    pieces = pairwise(bounds)
-    for future in [_threads(threads).submit(kernel, first, last, *arguments) for first, last in pieces]:
-        future.result()
-
-
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="lif")
 
 
 def start(like: Tensor, state: LIFState | None) -> tuple[Tensor, Tensor, bool]:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from sltune.snn.arrays_cpu import array, share
+from sltune.snn.arrays_cpu import array
 from sltune.snn.kernels_cpu_dense import SIDES, VECTORS, multiply
+from sltune.snn.threads_cpu import share
 from sltune.snn.vectors_cpu import HAS_WIDE_VECTORS, LANES
 
 MANY = 4096

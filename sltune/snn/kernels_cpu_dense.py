@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg"
 """Dense products on the CPU, compiled by numba, for processors with AVX-512: gradients, of which few are 0.
 
 The libraries below torch are slow at just these: MKL leaves half of each register of other vendors' processors unused,

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg"
 """Stages of convolutional layers on the CPU, compiled by numba: sparse images in, pooled spikes out.
 
 A stage is a 3×3 convolution, neurons and 2×2 pooling. A block of it is two rows of a sample's neurons (one where rows
@@ -120,6 +120,14 @@ def fill(planes, top, rows, depth, room, ground, taps, spots, ends, vectors):
 
 
 @jit
+def collect(rows, room, spots, ends, grad_taps, vectors):
+    """Add the gradient by taps; room holds the gradients by current of so many rows. The reverse of fill."""
+    for r in range(rows + TAPS - 1):
+        for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
+            correlate(room[r - dy], spots, ends[r], ends[r + 1], grad_taps[dy], vectors)
+
+
+@jit
 def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fired, begun, lif, counts, vectors):
     """Convolve sparse images, run neurons and average their spikes.
 
@@ -147,7 +155,9 @@ def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fir
 
 
 @jit
-def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, begun, lif, kind, vectors):
+def stage_backward(
+    first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, begun, lif, kind, vectors
+):
     """Write the gradients by weights, bias and current; shapes as in stage_forward.
 
     grads: the gradients by taps, (parts, 3, P · reach), and by bias, (parts, row of the outcome with margins), of each
@@ -190,6 +200,4 @@ def stage_backward(first, last, images, depth, taps, bias, grad_pooled, grads, p
                     add(room[y], grad_ground[part])
                     if len(grad_current) > 0:
                         copy(room[y, inner], grad_current[t, b, top + y])
-                for r in range(rows + TAPS - 1):
-                    for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
-                        correlate(room[r - dy], spots, ends[t, r], ends[t, r + 1], grad_taps[part, dy], vectors)
+                collect(rows, room, spots, ends[t], grad_taps[part], vectors)

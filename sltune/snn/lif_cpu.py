@@ -25,15 +25,15 @@ from sltune.snn.arrays_cpu import (
     numbers,
     outcome,
     rows,
-    share,
     start,
     window,
 )
 from sltune.snn.connections_cpu import connect
 from sltune.snn.lif import LIF, Fired, LIFState
-from sltune.snn.stage_cpu import skips_enough, stage
+from sltune.snn.stage_cpu import is_sparse, stage
+from sltune.snn.threads_cpu import share
 
-__all__ = ["DTYPES", "connect", "lif", "lif_pool", "skips_enough", "stage"]
+__all__ = ["DTYPES", "connect", "is_sparse", "lif", "lif_pool", "stage"]
 
 
 def lif(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:

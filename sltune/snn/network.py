@@ -138,13 +138,13 @@ class SpikingNetwork(nn.Module):
         keep_spikes: bool = False,
     ) -> Simulation:
         """Run over frames of shape (T, B, P, H, W), on from the state that an earlier stretch of time left."""
-        spikes, filled = frames, None
+        spikes = frames
         states: list[LIFState] = []
         activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
         kept = {"input": frames} if keep_spikes else {}
         for index, layer in enumerate(self.layers):
-            fired = self._fire(layer, spikes, filled, state[index] if state else None)
-            spikes, filled = fired.spikes, fired.spike_count
+            fired = self._fire(layer, spikes, state[index] if state else None)
+            spikes = fired.spikes
             states.append(fired.state)
             if count_spikes:
                 activity[layer.name] = fired.spike_count
@@ -161,17 +161,16 @@ class SpikingNetwork(nn.Module):
         }
         return {**targets, self.layers[-1].name: 0}
 
-    def _fire(self, layer: Layer, spikes: Tensor, filled: Tensor | None, state: LIFState | None) -> Fired:
-        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that.
-
-        filled: no more of the spikes than this are not 0; None for frames.
-        """
+    def _fire(self, layer: Layer, spikes: Tensor, state: LIFState | None) -> Fired:
+        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that and it pays."""
         backend = backend_of(spikes)
-        synapses = self.get_submodule(layer.name)
-        if layer.pool and f"{layer.name}_norm" not in self._modules and hasattr(backend, "stage"):
-            if filled is None or backend.skips_enough(spikes, filled):
-                fired: Fired = backend.stage(spikes, synapses.weight, synapses.bias, self.lif, state)
-                return fired
+        has_stage = hasattr(backend, "stage") and layer.pool and f"{layer.name}_norm" not in self._modules
+        # In bfloat16 only the sparsest convolution, that of frames, takes longer with products of all values.
+        may_skip = layer is self.layers[0] or not torch.is_autocast_enabled(spikes.device.type)
+        if has_stage and may_skip and backend.is_sparse(spikes):
+            synapses = self.get_submodule(layer.name)
+            fired: Fired = backend.stage(spikes, synapses.weight, synapses.bias, self.lif, state)
+            return fired
         current = self._current(layer, spikes)
         return lif_pool_layer(current, self.lif, state) if layer.pool else lif_layer(current, self.lif, state)
 

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, call-arg, misc"
 """Vector instructions for the kernels of the CPU: what numba's own loops do not become on short runs of values.
 
 A vector has LANES values, which LLVM maps to what the processor has (one register of AVX-512, two of AVX2, four of
@@ -11,6 +11,7 @@ code only. Arrays are contiguous, of one dimension and of one float type. Nothin
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from itertools import chain
 
 from llvmlite import ir
@@ -20,8 +21,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
-HAS_WIDE_VECTORS = get_host_cpu_features().get("avx512f", False)
+
+HAS_WIDE_VECTORS = False
 """Whether a register holds a vector and there are 32 of them, as with AVX-512."""
+
+# LLVM cannot tell the features of every processor.
+with suppress(RuntimeError):
+    HAS_WIDE_VECTORS = bool(get_host_cpu_features().get("avx512f", False))
 
 BITS = 64
 """So many values are looked at by nonzero_bits."""
@@ -81,15 +87,18 @@ def add_rows(typing_context, target, at, rows, starts, factors, first, last, vec
 
         first, last = arguments[5:7]
         whole = builder.sub(last, builder.srem(builder.sub(last, first), ir.Constant(first.type, ways)))
-        with cgutils.for_range_slice(builder, first, whole, ir.Constant(first.type, ways), intp=first.type) as (at, _):
+        with cgutils.for_range_slice(builder, first, whole, ir.Constant(first.type, ways), intp=first.type) as (
+            begin,
+            _,
+        ):
             for way, totals in enumerate(sums):
-                add_term(builder.add(at, ir.Constant(first.type, way)), totals)
-        with cgutils.for_range_slice(builder, whole, last, one, intp=first.type) as (at, _):
-            add_term(at, sums[0])
+                add_term(builder.add(begin, ir.Constant(first.type, way)), totals)
+        with cgutils.for_range_slice(builder, whole, last, one, intp=first.type) as (index, _):
+            add_term(index, sums[0])
         place = builder.gep(pointers[0], [arguments[1]])
-        for number, totals in enumerate(zip(*sums, strict=True)):
+        for number, parts in enumerate(zip(*sums, strict=True)):
             offset = _place(arguments, number)
-            value = functools.reduce(builder.fadd, map(builder.load, totals))
+            value = functools.reduce(builder.fadd, map(builder.load, parts))
             _store(builder, builder.fadd(_load(builder, place, offset, kind), value), place, offset)
         return context.get_dummy_value()
 
@@ -144,10 +153,10 @@ def add_products(typing_context, target, place, factors, origin, rows, terms, si
                     term = _fused(builder, _everywhere(builder, factor, kind), value, builder.load(total))
                     builder.store(term, total)
         for side, totals in enumerate(sums):
-            place = builder.gep(pointers[0], [builder.add(at, builder.mul(step, ir.Constant(size, side)))])
+            begin = builder.gep(pointers[0], [builder.add(at, builder.mul(step, ir.Constant(size, side)))])
             for number, total in enumerate(totals):
                 offset = ir.Constant(size, number * LANES)
-                _store(builder, builder.fadd(_load(builder, place, offset, kind), builder.load(total)), place, offset)
+                _store(builder, builder.fadd(_load(builder, begin, offset, kind), builder.load(total)), begin, offset)
         return context.get_dummy_value()
 
     pair = types.UniTuple(types.intp, 2)

@@ -11,34 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional
 
 from sltune.snn import lif as lif_module
 from sltune.snn import lif_cpu
 from sltune.snn.lif import CHOICE, LIF, Fired, LIFState, lif_layer, reference_layer, reference_pool_layer
 from sltune.snn.surrogate import WINDOWS
+from tests.snn.drawing import assert_close, draw, dtypes, leaf, neurons, seeds, steps, with_gradients
 
 Layer = Callable[[Tensor, LIF, LIFState | None], Fired]
-
-neurons = st.builds(
-    LIF,
-    v_threshold=st.floats(0.05, 2),
-    decay=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
-    surrogate=st.sampled_from(list(WINDOWS)),
-    surrogate_width=st.floats(0.1, 3),
-)
-dtypes = st.sampled_from([torch.float32, torch.float64])
-steps = st.one_of(st.integers(1, 20), st.integers(20, 300))
-seeds = st.integers(0, 2**32 - 1)
-
-
-def draw(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def with_gradients(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradients of a random weighted sum of the output."""
-    return list(torch.autograd.grad((output * draw(output.shape, output.dtype, 1)).sum(), inputs))
 
 
 def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: Sequence[Tensor]) -> None:
@@ -47,12 +27,7 @@ def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: 
     assert torch.equal(mine.state.potential, expected.state.potential)
     assert torch.equal(mine.state.spikes, expected.state.spikes)
     assert int(mine.spike_count) == int(expected.spike_count)
-    for grad, wanted in zip(with_gradients(mine.spikes, inputs), with_gradients(expected.spikes, others), strict=True):
-        assert (grad - wanted).abs().max() <= 1e-5 * wanted.abs().max()
-
-
-def leaf(values: Tensor) -> Tensor:
-    return values.clone(memory_format=torch.preserve_format).requires_grad_()
+    assert_close(with_gradients(mine.spikes, inputs), with_gradients(expected.spikes, others))
 
 
 @settings(max_examples=60)
@@ -89,48 +64,6 @@ def test_pooled_neurons_equal_the_reference_with_torchs_pooling(
     assert_same(lif_cpu.lif_pool(mine, neuron), reference_pool_layer(plain, neuron), [mine], [plain])
 
 
-def dense_stage(frames: Tensor, weight: Tensor, bias: Tensor, neuron: LIF, state: LIFState | None = None) -> Fired:
-    current = functional.conv2d(frames.flatten(0, 1), weight, bias)
-    return reference_pool_layer(current.unflatten(0, frames.shape[:2]), neuron, state)  # type: ignore[no-untyped-call]
-
-
-@settings(max_examples=60)
-@given(
-    neuron=neurons,
-    steps=st.one_of(st.integers(1, 20), st.integers(20, 100)),
-    batch=st.integers(1, 3),
-    size=st.tuples(st.integers(1, 3), st.integers(4, 12), st.integers(4, 12), st.integers(1, 21)),
-    density=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
-    seed=seeds,
-)
-def test_the_first_stage_equals_a_convolution_and_the_reference(
-    neuron: LIF, steps: int, batch: int, size: tuple[int, int, int, int], density: float, seed: int
-) -> None:
-    """In float64, where a potential all but never rounds to the other side of the threshold; values are counts."""
-    generator = torch.Generator().manual_seed(seed)
-    *image, channels = size
-    frames = (torch.rand((steps, batch, *image), generator=generator) < density).double()
-    frames *= torch.randint(1, 4, frames.shape, generator=generator)
-    weights = [draw([channels, image[0], 3, 3], torch.float64, seed), draw([channels], torch.float64, seed + 1)]
-    mine, plain = [leaf(part) for part in weights], [leaf(part) for part in weights]
-    fired, expected = lif_cpu.stage(frames, *mine, neuron), dense_stage(frames, *plain, neuron)
-    assert torch.equal(fired.spikes, expected.spikes)
-    assert int(fired.spike_count) == int(expected.spike_count)
-    torch.testing.assert_close(fired.state.potential, expected.state.potential, rtol=0, atol=1e-9)
-    for grad, wanted in zip(with_gradients(fired.spikes, mine), with_gradients(expected.spikes, plain), strict=True):
-        assert (grad - wanted).abs().max() <= 1e-5 * wanted.abs().max()
-
-
-def test_of_100_000_spikes_of_the_first_stage_at_most_one_differs_in_float32() -> None:
-    frames = (torch.rand((17, 2, 2, 128, 128), generator=torch.Generator().manual_seed(0)) < 0.04).float()
-    weight, bias = draw([20, 2, 3, 3], torch.float32, 1) / 3, draw([20], torch.float32, 2) / 10
-    fired, expected = lif_cpu.stage(frames, weight, bias, LIF()), dense_stage(frames, weight, bias, LIF())
-    count = int(expected.spike_count)
-    assert count > 500_000
-    # Spikes are averaged over 2×2 neurons, so a quarter is one of them.
-    assert float((fired.spikes - expected.spikes).abs().sum()) * 4 <= count / 100_000
-
-
 @pytest.mark.parametrize("layer", [lif_cpu.lif, lif_cpu.lif_pool, "stage"])
 def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -> None:
     values = draw([12, 2, 3, 7, 6], torch.float32, 3)
@@ -158,20 +91,6 @@ def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references(la
     state = reference_layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIF(decay=0.9)).state
     mine, plain = (leaf(draw([9, 2, 3, 6, 6], torch.float32, 7)) for _ in range(2))
     assert_same(layer(mine, LIF(decay=0.9), state), reference(plain, LIF(decay=0.9), state), [mine], [plain])
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
-    frames = (torch.rand((6, 3, 2, 20, 20), generator=torch.Generator().manual_seed(0)) < 0.2).float()
-    before = torch.get_num_threads()
-    results = []
-    for count in (1, threads):
-        torch.set_num_threads(count)
-        weights = [leaf(draw([20, 2, 3, 3], torch.float32, 1)), leaf(draw([20], torch.float32, 2))]
-        fired = lif_cpu.stage(frames, *weights, LIF())
-        results.append([fired.spikes, *with_gradients(fired.spikes, weights)])
-    torch.set_num_threads(before)
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
 def test_potentials_that_are_no_numbers_stay_so_and_fire_no_spike() -> None:

@@ -1,0 +1,87 @@
+"""Sharing the work of a compiled kernel among threads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+PARTS_A_THREAD = 4
+"""So many pieces has the work of a thread, since samples have more or fewer events."""
+
+
+def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
+    """Call kernel(first, last, *arguments) for pieces of all blocks, on as many threads as torch uses.
+
+    The kernel must be compiled to run outside Python's lock.
+    """
+    threads = min(torch.get_num_threads(), blocks)
+    if threads <= 1:
+        kernel(0, blocks, *arguments)
+        return
+    # Compiles it, if that is to be done, here: the stacks of other threads may be too small for a compiler.
+    kernel(0, 0, *arguments)
+    bounds = np.linspace(0, blocks, min(blocks, PARTS_A_THREAD * threads) + 1).astype(int).tolist()
+    pieces = deque(pairwise(bounds))
+    failures: list[BaseException] = []
+
+    def work(_: Any = None) -> None:
+        try:
+            while pieces:
+                kernel(*pieces.popleft(), *arguments)
+        except IndexError:
+            # Another thread took the last piece just now.
+            return
+        except BaseException as error:
+            failures.append(error)
+
+    _run_on(threads, work)
+    if failures:
+        raise failures[0]
+
+
+def _run_on(threads: int, work: Callable[..., None]) -> None:
+    """Call work on each of some threads, and wait.
+
+    They are torch's own if those can be had: after each of torch's operations they wait for the next one at full speed
+    for a few milliseconds, and threads of ours would have to share the processors with them.
+    """
+    openmp = _openmp()
+    if openmp is None:
+        for future in [_pool(threads).submit(work) for _ in range(threads)]:
+            future.result()
+    else:
+        parallel, callback = openmp
+        parallel(callback(work), None, threads, 0)
+
+
+@functools.cache
+def _openmp() -> tuple[Any, Any] | None:
+    """Return GNU OpenMP's entry to parallel regions, of the library that torch brings along, and its kind of callback.
+
+    None where torch brings another library, or none.
+    """
+    packages = Path(torch.__file__).parent
+    for path in [*packages.glob("lib/libgomp*.so*"), *packages.parent.glob("torch.libs/libgomp*.so*")]:
+        callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        try:
+            parallel = ctypes.CDLL(str(path)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        parallel.argtypes = [callback, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return parallel, callback
+    return None
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="lif")
