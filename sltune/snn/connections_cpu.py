@@ -36,12 +36,13 @@ class _Connections(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         spikes, weight = ctx.saved_tensors
-        grad_spikes = _product(grad, weight) if ctx.needs_input_grad[0] else None
-        return grad_spikes, _product(grad.t(), spikes), grad.sum(0)
+        grad_spikes = product(grad, weight) if ctx.needs_input_grad[0] else None
+        return grad_spikes, product(grad.t(), spikes), grad.sum(0)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    product = torch.empty(len(left), right.shape[1], dtype=right.dtype)
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left · right, of shapes (rows, inner) and (inner, columns); for few rows and many columns."""
+    outcome = torch.empty(len(left), right.shape[1], dtype=right.dtype)
     strips = -(-right.shape[1] // (len(VECTORS) * LANES))
-    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(product), SIDES, VECTORS)
-    return product
+    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(outcome), SIDES, VECTORS)
+    return outcome
