@@ -54,7 +54,7 @@ def array(tensor: Tensor) -> Array:
 
 def lines(values: Tensor) -> Array:
     """Return contiguous values (T, ...) as (T, neurons)."""
-    return array(values).reshape(len(values), -1)
+    return array(values.view(len(values), values[:1].numel()))
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -70,4 +70,6 @@ def new_images(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def rows(images: Tensor) -> Array:
     """Return images (..., C, H, W) with their channels last as they lie in memory, (..., H, W · C)."""
-    return array(images.movedim(-3, -1).flatten(-2))
+    *lead, channels, height, width = images.shape
+    # A view, never a copy: kernels write to it.
+    return array(images.movedim(-3, -1).view(*lead, height, width * channels))

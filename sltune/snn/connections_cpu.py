@@ -14,13 +14,19 @@ from sltune.snn.kernels_cpu_dense import SIDES, VECTORS, multiply
 from sltune.snn.threads_cpu import share
 from sltune.snn.vectors_cpu import HAS_WIDE_VECTORS, LANES
 
-MANY = 4096
-"""So many inputs make our product pay: there are no fewer columns in either gradient."""
+FEWEST_INPUTS = 4096
+"""From so many inputs on our product is used: it is for wide outcomes, as both gradients then are."""
 
 
 def connect(spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return spikes · weightᵀ + bias, for spikes of shape (N, inputs) and weight of shape (units, inputs)."""
-    if not HAS_WIDE_VECTORS or weight.shape[1] < MANY or torch.is_autocast_enabled("cpu"):
+    """Return spikes · weightᵀ + bias, of shape (N, units).
+
+    Args:
+        spikes: shape (N, inputs).
+        weight: shape (units, inputs).
+        bias: shape (units,).
+    """
+    if not HAS_WIDE_VECTORS or weight.shape[1] < FEWEST_INPUTS or torch.is_autocast_enabled("cpu"):
         return functional.linear(spikes, weight, bias)
     current: Tensor = _Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
     return current

@@ -1,6 +1,6 @@
 """Stages of convolutional layers on the CPU: torch's gradients around the compiled loops of kernels_cpu_stage.py.
 
-As in lif_cpu.py, nothing but the stage's input is kept for the backward pass.
+As in lif_cpu.py, no current and no potential is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sltune.snn.vectors_cpu import HAS_WIDE_VECTORS, LANES
 PARTS = 64
 """Blocks of a stage are added up in so many parts, whatever the number of threads."""
 
-MOST = 0.35
+MOST_NONZERO = 0.35
 """Where more values than this are not 0, skipping the others takes longer than multiplying all (measured)."""
 
 
@@ -42,25 +42,39 @@ def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIF
     """Convolve sparse images with 3×3 kernels, run neurons and average 2×2 of their spikes.
 
     No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
-    a potential may round to the other side of the threshold.
+    a potential may round to the other side of the threshold. Images must be finite.
 
     Args:
-        images: shape (T, B, P, H, W).
+        images: shape (T, B, P, H, W), with H and W of at least 4.
         weight: shape (C, P, 3, 3).
         bias: shape (C,).
+
+    Returns:
+        spikes of shape (T, B, C, (H − 2) // 2, (W − 2) // 2), and the state of shape (B, C, H − 2, W − 2).
+
+    Raises:
+        ValueError: shapes or types do not fit together.
     """
+    # The kernels check nothing, and would write to memory that is not theirs.
+    wanted = (len(bias), images.shape[2], TAPS, TAPS)
+    if weight.shape != wanted or bias.dim() != 1 or min(images.shape[3:]) < 4:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (images, weight, bias))
+        raise ValueError(f"images (T, B, P, H, W), weight (C, P, 3, 3) and bias (C,) do not fit together: {shapes}")
+    if not images.dtype == weight.dtype == bias.dtype:
+        types = f"{images.dtype}, {weight.dtype} and {bias.dtype}"
+        raise ValueError(f"images, weight and bias must be of one type, but are of {types}")
     if not images.is_contiguous():
         images = channels_last(images)
     return fired_of(_Stage.apply(images, weight, bias, neurons, state))  # type: ignore[no-untyped-call]
 
 
 def is_sparse(images: Tensor) -> bool:
-    """Say whether so few values of images (T, B, ...) are not 0 that ``stage`` takes less time than all products.
+    """Say whether so few values of images (T, B, P, H, W) are not 0 that ``stage`` takes less time than a convolution.
 
     One time step in the middle is looked at.
     """
     middle = images[len(images) // 2]
-    return int(torch.count_nonzero(middle)) < MOST * middle.numel()
+    return int(torch.count_nonzero(middle)) < MOST_NONZERO * middle.numel()
 
 
 class _Stage(torch.autograd.Function):
@@ -112,18 +126,21 @@ def _vectors(channels: int) -> tuple[int, ...]:
     return (0,) * -(-TAPS * channels // LANES)
 
 
+def _padded(weights: Tensor, vectors: tuple[int, ...]) -> Array:
+    """Return weights (3, inputs, values of three pixels) as (3, inputs · reach), with zeros up to whole vectors."""
+    return array(functional.pad(weights, (0, len(vectors) * LANES - weights.shape[2])).flatten(1))
+
+
 def _taps(weight: Tensor) -> Array:
-    """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last, and zeros."""
-    rows = weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2)
-    reach = len(_vectors(len(weight))) * LANES
-    return array(functional.pad(rows, (0, reach - rows.shape[2])).flatten(1))
+    """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last."""
+    return _padded(weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2), _vectors(len(weight)))
 
 
 def _weight(taps: Array, like: Tensor) -> Tensor:
     """Return what _taps made as weights (C, P, 3, 3) again."""
     channels, planes, height, width = like.shape
-    rows = torch.from_numpy(taps).view(height, planes, -1)[:, :, : width * channels]
-    return rows.view(height, planes, width, channels).permute(3, 1, 0, 2).flip(3).contiguous()
+    values = torch.from_numpy(taps).view(height, planes, -1)[:, :, : width * channels]
+    return values.view(height, planes, width, channels).permute(3, 1, 0, 2).flip(3).contiguous()
 
 
 def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
@@ -134,9 +151,7 @@ def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor
         options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
         dense: Tensor = torch.ops.aten.convolution_backward(folded, images.flatten(0, 1), weight, None, *options)[0]
         return dense.view(images.shape)
-    taps = weight.detach().permute(2, 0, 3, 1).flatten(2)
-    taps = functional.pad(taps, (0, len(vectors) * LANES - taps.shape[2])).flatten(1)
+    taps = _padded(weight.detach().permute(2, 0, 3, 1).flatten(2), vectors)
     grad = new_images(images, tuple(images.shape))
-    arrays = (rows(folded), channels, array(taps), rows(grad.flatten(0, 1)))
-    share(spread, len(folded), *arrays, SIDES, vectors)
+    share(spread, len(folded), rows(folded), channels, taps, rows(grad.flatten(0, 1)), SIDES, vectors)
     return grad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,34 +34,53 @@ def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
     pieces = deque(pairwise(bounds))
     failures: list[BaseException] = []
 
-    def work(_: Any = None) -> None:
+    def work() -> None:
         try:
-            while pieces:
-                kernel(*pieces.popleft(), *arguments)
-        except IndexError:
-            # Another thread took the last piece just now.
-            return
+            while (piece := _next(pieces)) is not None:
+                kernel(*piece, *arguments)
         except BaseException as error:
             failures.append(error)
 
     _run_on(threads, work)
-    if failures:
-        raise failures[0]
+    # An interruption, if there is one, before errors, which may be its consequence.
+    for failure in sorted(failures, key=lambda error: isinstance(error, Exception)):
+        raise failure
 
 
-def _run_on(threads: int, work: Callable[..., None]) -> None:
-    """Call work on each of some threads, and wait.
+def _next(pieces: deque[tuple[int, int]]) -> tuple[int, int] | None:
+    try:
+        return pieces.popleft()
+    except IndexError:
+        return None
+
+
+def _run_on(threads: int, work: Callable[[], None]) -> None:
+    """Call work, which raises nothing, on each of some threads, and wait.
 
     They are torch's own if those can be had: after each of torch's operations they wait for the next one at full speed
     for a few milliseconds, and threads of ours would have to share the processors with them.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
     """
     openmp = _openmp()
     if openmp is None:
-        for future in [_pool(threads).submit(work) for _ in range(threads)]:
+        for future in [_pool(torch.get_num_threads()).submit(work) for _ in range(threads)]:
             future.result()
-    else:
-        parallel, callback = openmp
-        parallel(callback(work), None, threads, 0)
+        return
+    parallel, callback = openmp
+    returned: dict[int, bool] = {}
+
+    def call(_: Any) -> None:
+        thread = threading.get_ident()
+        work()
+        # No call, after which Python would look for signals once more.
+        returned[thread] = True
+
+    parallel(callback(call), None, threads, 0)
+    # This thread is one of them. What a signal raises outside of work, ctypes prints and forgets.
+    if threading.get_ident() not in returned:
+        raise KeyboardInterrupt
 
 
 @functools.cache

@@ -108,6 +108,27 @@ def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("images", "weight", "bias", "message"),
+    [
+        ((1, 1, 3, 5, 5), (4, 2, 3, 3), (4,), r"do not fit together: \(1, 1, 3, 5, 5\), \(4, 2, 3, 3\), \(4,\)"),
+        ((1, 1, 2, 5, 5), (4, 2, 5, 5), (4,), "do not fit together"),
+        ((1, 1, 2, 5, 5), (4, 2, 3, 3), (5,), "do not fit together"),
+        ((1, 1, 2, 5, 3), (4, 2, 3, 3), (4,), "do not fit together"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    images: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        lif_cpu.stage(torch.ones(images), torch.ones(weight), torch.ones(bias), LIF())
+
+
+def test_types_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be of one type, but are of torch.float64, torch.float32 and"):
+        lif_cpu.stage(torch.ones(1, 1, 2, 5, 5).double(), torch.ones(4, 2, 3, 3), torch.ones(4), LIF())
+
+
 def test_images_with_few_values_are_sparse() -> None:
     assert stage_cpu.is_sparse(draw_images((5, 2, 2, 30, 30), 0.1, 0))
     assert not stage_cpu.is_sparse(draw_images((5, 2, 2, 30, 30), 0.9, 0))
@@ -127,7 +148,7 @@ def test_a_network_computes_the_same_whether_it_skips_zeros_or_not(
     stage = lif_cpu.stage
     monkeypatch.setattr(lif_cpu, "stage", lambda *arguments: staged.append(1) or stage(*arguments))
     for most in (1.1, 0.0):
-        monkeypatch.setattr(stage_cpu, "MOST", most)
+        monkeypatch.setattr(stage_cpu, "MOST_NONZERO", most)
         simulation = network.simulate(frames, count_spikes=True)
         grads = torch.autograd.grad(simulation.output.mean(0).square().sum(), list(network.parameters()))
         results.append((simulation, grads))
