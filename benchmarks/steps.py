@@ -201,8 +201,9 @@ def limits(device: str) -> tuple[float, list[str]]:
     lines = [f"Limits measured: {gflops:.0f} GFLOP/s (float32, {size}³ product), {bandwidth:.0f} GB/s read and written"]
     if device == "cpu":
         # Of torch's libraries, MKL uses half of each register on other vendors' processors.
-        gflops = max(gflops, cached_product_gflops())
-        lines[0] = lines[0].replace("product)", f"product; {gflops:.0f} with sltune's, within the cache)")
+        cached = cached_product_gflops()
+        gflops = max(gflops, cached)
+        lines[0] = lines[0].replace("product)", f"product; {cached:.0f} with sltune's, within the cache)")
     lines.append(f"(copy of {values.nbytes / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,")
     if device == "cuda":
         lines.append("(torch lets cuDNN's convolutions use TF32, which passes this limit),")

@@ -26,14 +26,14 @@ def start(like: Tensor, state: LIFState | None) -> tuple[Tensor, Tensor, bool]:
 
 
 def outcome(ctx: Any, spikes: Tensor, potential: Tensor, fired: Tensor, counts: Array) -> tuple[Tensor, ...]:
-    """Return what a forward pass returns, as ``fired`` reads it."""
+    """Return what a forward pass returns, as ``fired_of`` reads it."""
     count = torch.tensor(int(counts.sum()))
     ctx.mark_non_differentiable(potential, fired, count)
     return spikes, potential, fired, count
 
 
-def fired_of(outcome: tuple[Tensor, ...]) -> Fired:
-    spikes, potential, fired, count = outcome
+def fired_of(results: tuple[Tensor, ...]) -> Fired:
+    spikes, potential, fired, count = results
     return Fired(spikes, LIFState(potential, fired), count)
 
 

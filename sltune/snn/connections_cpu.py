@@ -48,7 +48,7 @@ class _Connections(torch.autograd.Function):
 
 def product(left: Tensor, right: Tensor) -> Tensor:
     """Return left · right, of shapes (rows, inner) and (inner, columns); for few rows and many columns."""
-    outcome = torch.empty(len(left), right.shape[1], dtype=right.dtype)
+    result = torch.empty(len(left), right.shape[1], dtype=right.dtype)
     strips = -(-right.shape[1] // (len(VECTORS) * LANES))
-    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(outcome), SIDES, VECTORS)
-    return outcome
+    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(result), SIDES, VECTORS)
+    return result

@@ -18,7 +18,7 @@ TAPS = 3
 SIDES, VECTORS = (0,) * 4, (0,) * 4
 """Tuples that say, by their length, how many rows of the outcome stay in registers at a time, and of how many vectors.
 
-16 sums and what they need fit into the 32 registers of AVX-512.
+16 sums of float32 and what they need fit into the 32 registers of AVX-512.
 """
 
 

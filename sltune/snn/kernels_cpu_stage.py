@@ -26,7 +26,8 @@ MARGIN = TAPS - 1
 def find(planes, row, depth, channels, reach, spots, count):
     """Append to spots, after the first count, what is not 0 in a row of all planes; return how many there are then.
 
-    spots: places of the values' outcomes in a row of the outcome, starts of their weights, and the values.
+    planes: (planes, H, line). spots: where in a row of the outcome a value's three pixels start, where its weights
+    start in a row of taps, and the value; three arrays.
     """
     places, starts, values = spots
     # (k · reciprocal) >> 32 is k // depth for all k of a line: a division takes longer than all the rest.
@@ -72,7 +73,10 @@ def run_end(places, begin, end):
 
 @jit
 def convolve(room, spots, begin, end, taps, vectors):
-    """Add what spots begin … end − 1 of a row of images give to a row of the outcome. taps: of that row of kernels."""
+    """Add what spots begin … end − 1 of a row of images give to a row of the outcome.
+
+    room: the row with its margins, as ground_of makes it. taps: (P · reach,), the weights of one row of the kernels.
+    """
     places, starts, values = spots
     while begin < end:
         after = run_end(places, begin, end)
@@ -82,7 +86,10 @@ def convolve(room, spots, begin, end, taps, vectors):
 
 @jit
 def correlate(room, spots, begin, end, grad_taps, vectors):
-    """Add to the gradient by taps what a row of gradients gives together with spots begin … end − 1."""
+    """Add to the gradient by taps what a row of gradients gives together with spots begin … end − 1.
+
+    Shapes as in convolve; room holds the gradients, and zeros in its margins.
+    """
     places, starts, values = spots
     while begin < end:
         after = run_end(places, begin, end)
@@ -109,7 +116,11 @@ def room_for_spots(images, steps):
 
 @jit
 def fill(planes, top, rows, depth, room, ground, taps, spots, ends, vectors):
-    """Write the current of rows top … into room. ends: where the spots of each row of images end; ends[0] is given."""
+    """Write the current of rows top … top + rows − 1 into room, (2, row with margins).
+
+    planes: (planes, H, line). taps: (3, P · reach). ends: (5,), where the spots of each row of images end, after the
+    first, which is given and says where they begin.
+    """
     channels, reach = (len(ground) - len(vectors) * LANES) // (planes.shape[2] // depth - 1), len(vectors) * LANES
     for y in range(rows):
         copy(ground, room[y])
@@ -121,7 +132,7 @@ def fill(planes, top, rows, depth, room, ground, taps, spots, ends, vectors):
 
 @jit
 def collect(rows, room, spots, ends, grad_taps, vectors):
-    """Add the gradient by taps; room holds the gradients by current of so many rows. The reverse of fill."""
+    """Add the gradient by taps, (3, P · reach), that so many rows of gradients in room give. The reverse of fill."""
     for r in range(rows + TAPS - 1):
         for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
             correlate(room[r - dy], spots, ends[r], ends[r + 1], grad_taps[dy], vectors)

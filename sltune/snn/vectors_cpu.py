@@ -1,9 +1,10 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, call-arg, misc"
 """Vector instructions for the kernels of the CPU: what numba's own loops do not become on short runs of values.
 
-A vector has LANES values, which LLVM maps to what the processor has (one register of AVX-512, two of AVX2, four of
-NEON). Each function is one of numba's intrinsics: it writes LLVM's instructions in place, and is called in compiled
-code only. Arrays are contiguous, of one dimension and of one float type. Nothing is checked.
+A vector has LANES values, which LLVM maps to what the processor has (for float32 one register of AVX-512, two of AVX2,
+four of NEON; for float64 twice as many). Each function is one of numba's intrinsics: it writes LLVM's instructions in
+place, and is called in compiled code only. Arrays are contiguous, of one dimension and of one float type. Nothing is
+checked.
 
 ``vectors`` is a tuple whose length, known when a kernel is compiled, says how many vectors to hold in registers.
 """
@@ -23,7 +24,7 @@ from numba.extending import intrinsic
 LANES = 16
 
 HAS_WIDE_VECTORS = False
-"""Whether a register holds a vector and there are 32 of them, as with AVX-512."""
+"""Whether a register holds a vector of float32, and there are 32 registers, as with AVX-512."""
 
 # LLVM cannot tell the features of every processor.
 with suppress(RuntimeError):
