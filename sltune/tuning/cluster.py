@@ -106,6 +106,12 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
             ray.shutdown()
 
 
+def has_died() -> bool:
+    """Say whether a Ray that this process started has lost one of its own processes."""
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.dead_processes())
+
+
 def _knock(address: str) -> None:
     """Raise an OSError if nobody listens at an address with a port, for which Ray would wait for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")

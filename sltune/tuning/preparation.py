@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -33,7 +34,16 @@ from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
 from sltune.standings import Step
 from sltune.tuning.campaign import Campaign, write_run_info
-from sltune.tuning.cluster import Request, check_fraction, connected, data_bytes, put_dataset, share_for, slots
+from sltune.tuning.cluster import (
+    Request,
+    check_fraction,
+    connected,
+    data_bytes,
+    has_died,
+    put_dataset,
+    share_for,
+    slots,
+)
 from sltune.tuning.desk import Placement
 from sltune.tuning.executor import execute
 from sltune.tuning.job import Job, split_of, starting_weights
@@ -42,6 +52,8 @@ from sltune.tuning.trial import SharedData
 
 LEAVE_S = 10.0
 """How long Ray may take to end trials after SIGTERM; batch systems kill after 30 s or so."""
+LOOK_S = 0.5
+"""How often to look whether all of Ray has died, as when a batch system ends every process at once."""
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
 
@@ -144,8 +156,18 @@ def _leaving_in_time(campaign: Campaign) -> Iterator[None]:
 def _guard(reader: int, over: threading.Event, campaign: Campaign) -> None:
     """Leave some time after SIGTERM, unless the run is over by then; ends with the pipe."""
     while numbers := os.read(reader, 64):
-        if signal.SIGTERM in numbers and not over.wait(LEAVE_S):
+        if signal.SIGTERM in numbers and not _is_over(over):
             _leave(campaign)
+
+
+def _is_over(over: threading.Event) -> bool:
+    """Wait for the end of the run, as long as Ray may take for it and is there to do so."""
+    deadline = time.monotonic() + LEAVE_S
+    while time.monotonic() < deadline and not has_died():
+        if over.wait(LOOK_S):
+            return True
+    # Without its raylet, Ray ends the process itself some seconds later, with a code that says nothing.
+    return over.wait(LOOK_S)
 
 
 def _leave(campaign: Campaign) -> None:
