@@ -52,7 +52,7 @@ from sltune.tuning.trial import SharedData
 
 LEAVE_S = 10.0
 """How long Ray may take to end trials after SIGTERM; batch systems kill after 30 s or so."""
-LOOK_S = 0.5
+LOOK_S = 0.02
 """How often to look whether all of Ray has died, as when a batch system ends every process at once."""
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
@@ -166,8 +166,8 @@ def _is_over(over: threading.Event) -> bool:
     while time.monotonic() < deadline and not has_died():
         if over.wait(LOOK_S):
             return True
-    # Without its raylet, Ray ends the process itself some seconds later, with a code that says nothing.
-    return over.wait(LOOK_S)
+    # Without its raylet, Ray ends the process itself before long, with a code that says nothing.
+    return over.is_set()
 
 
 def _leave(campaign: Campaign) -> None:
