@@ -44,14 +44,20 @@ def add(source, target):
 
 
 @jit
+def rest(potential, fired, begun):
+    """Put neurons at rest, unless their state is one to go on from."""
+    if not begun:
+        clear(potential)
+        clear(fired)
+
+
+@jit
 def resume(potential, fired, begun, u, o):
     """Write the state to start from into u and o."""
     if begun:
         copy(potential, u)
         copy(fired, o)
-    else:
-        clear(u)
-        clear(o)
+    rest(u, o, begun)
 
 
 @jit
@@ -111,9 +117,7 @@ def neurons_forward(first, last, current, spikes, potential, fired, begun, lif, 
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
         u, o = potential[begin:end], fired[begin:end]
-        if not begun:
-            clear(u)
-            clear(o)
+        rest(u, o, begun)
         for t in range(len(current)):
             counts[block] += advance(current[t, begin:end], u, o, lif[0], lif[1])
             copy(o, spikes[t, begin:end])
@@ -182,9 +186,8 @@ def pooled_forward(first, last, current, channels, pooled, potential, fired, beg
     for block in range(first, last):
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
-        for y in range(top, top + rows if not begun else top):
-            clear(potential[b, y])
-            clear(fired[b, y])
+        for y in range(top, top + rows):
+            rest(potential[b, y], fired[b, y], begun)
         for t in range(steps):
             for y in range(top, top + rows):
                 counts[block] += advance(current[t, b, y], potential[b, y], fired[b, y], lif[0], lif[1])
@@ -214,7 +217,7 @@ def pooled_backward(first, last, current, channels, grad_pooled, grad_current, p
             if rows == 2:
                 unpool(grad_pooled[t, b, i], grad[0], grad[1], row // channels, channels)
             else:
-                grad[0] = 0
+                clear(grad[0])
             for y in range(rows):
                 retreat(grad_current[t, b, top + y], grad[y], carried[y], lif, kind, slope)
                 copy(grad[y], grad_current[t, b, top + y])

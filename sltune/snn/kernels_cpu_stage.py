@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.kernels_cpu import add, advance, clear, copy, jit, pool, resume, retreat, unpool
+from sltune.snn.kernels_cpu import add, advance, clear, copy, jit, pool, rest, resume, retreat, unpool
 from sltune.snn.kernels_cpu_dense import TAPS
 from sltune.snn.vectors_cpu import BITS, LANES, add_rows, add_to_rows, lowest_bit, nonzero_bits
 
@@ -115,13 +115,13 @@ def room_for_spots(images, steps):
 
 
 @jit
-def fill(planes, top, rows, depth, room, ground, taps, spots, ends, vectors):
+def fill(planes, top, rows, depth, channels, room, ground, taps, spots, ends, vectors):
     """Write the current of rows top … top + rows − 1 into room, (2, row with margins).
 
     planes: (planes, H, line). taps: (3, P · reach). ends: (5,), where the spots of each row of images end, after the
     first, which is given and says where they begin.
     """
-    channels, reach = (len(ground) - len(vectors) * LANES) // (planes.shape[2] // depth - 1), len(vectors) * LANES
+    reach = len(vectors) * LANES
     for y in range(rows):
         copy(ground, room[y])
     for r in range(rows + TAPS - 1):
@@ -154,11 +154,10 @@ def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fir
     for block in range(first, last):
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
-        for y in range(top, top + rows if not begun else top):
-            clear(potential[b, y])
-            clear(fired[b, y])
+        for y in range(top, top + rows):
+            rest(potential[b, y], fired[b, y], begun)
         for t in range(steps):
-            fill(images[t, b], top, rows, depth, room, ground, taps, spots, ends, vectors)
+            fill(images[t, b], top, rows, depth, channels, room, ground, taps, spots, ends, vectors)
             for y in range(rows):
                 counts[block] += advance(room[y, inner], potential[b, top + y], fired[b, top + y], lif[0], lif[1])
             if rows == 2:
@@ -192,7 +191,7 @@ def stage_backward(
             for y in range(rows):
                 resume(potential[b, top + y], fired[b, top + y], begun, u[y], o[y])
             for t in range(steps):
-                fill(images[t, b], top, rows, depth, room, ground, taps, spots, ends[t], vectors)
+                fill(images[t, b], top, rows, depth, channels, room, ground, taps, spots, ends[t], vectors)
                 ends[t + 1, 0] = ends[t, rows + TAPS - 1]
                 for y in range(rows):
                     advance(room[y, inner], u[y], o[y], lif[0], lif[1])

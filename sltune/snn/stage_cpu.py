@@ -101,14 +101,15 @@ class _Stage(torch.autograd.Function):
         taps, vectors = _taps(weight), _vectors(len(bias))
         parts = min(PARTS, batch * ((height - 1) // 2))
         grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
-        grad_ground = np.zeros((parts, (width - 1) * len(bias) + len(vectors) * LANES), taps.dtype)
+        grad_ground = np.zeros((parts, len(stages.ground_of(array(bias), width - 2, vectors))), taps.dtype)
         grad_current = new_images(images, (steps if ctx.needs_input_grad[0] else 0, *shape))
         grads = (grad_taps, grad_ground, rows(grad_current))
         arrays = (*_planes(images), taps, array(bias), rows(channels_last(grad_pooled)), grads)
         potential, fired, begun = start(new_images(images, shape), ctx.state)
         neurons = (rows(potential), rows(fired), begun, numbers(ctx.neurons, images), window(ctx.neurons))
         share(stages.stage_backward, parts, *arrays, *neurons, vectors)
-        grad_bias = grad_ground[:, 2 * len(bias) :][:, : (width - 2) * len(bias)].reshape(-1, len(bias)).sum(0)
+        inner = slice(stages.MARGIN * len(bias), (stages.MARGIN + width - 2) * len(bias))
+        grad_bias = grad_ground[:, inner].reshape(-1, len(bias)).sum(0)
         grad_images = _grad_images(images, weight, grad_current) if ctx.needs_input_grad[0] else None
         return grad_images, _weight(grad_taps.sum(0), weight), torch.from_numpy(grad_bias), None, None
 
