@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from sltune import __version__
+from sltune.attendant import attended
 from sltune.cli_data import import_, inspect, show
 from sltune.cli_runs import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
@@ -20,6 +21,8 @@ from sltune.options import (
     SpaceOptions,
     space_options,
 )
+
+TRAINING = ("demo", "evaluate", "tune", "resume")
 
 
 class _Group(click.Group):
@@ -179,5 +182,13 @@ def convert(network_yaml: Path, out: Path | None) -> None:
         click.echo(f"not carried over: {line}", err=True)
 
 
+def run() -> None:
+    """Be the command ``sltune``: verbs that train have an attendant, since Ray may end them without a word."""
+    if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
+        attended(main)
+    else:
+        main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

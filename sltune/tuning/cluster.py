@@ -106,12 +106,6 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
             ray.shutdown()
 
 
-def has_died() -> bool:
-    """Say whether a Ray that this process started has lost one of its own processes."""
-    node = ray._private.worker._global_node
-    return node is not None and bool(node.dead_processes())
-
-
 def _knock(address: str) -> None:
     """Raise an OSError if nobody listens at an address with a port, for which Ray would wait for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
@@ -168,11 +162,19 @@ def _import(name: str) -> None:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Take SIGTERM, by which batch systems end jobs, as Ctrl-C; Ray would answer it with a crash."""
+    """Take the first SIGTERM, by which batch systems end jobs, as Ctrl-C; Ray would answer it with a crash."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    asked: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        # Sent to the process and to its group, it comes twice, which shall not look like impatience.
+        if not asked:
+            asked.append(number)
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

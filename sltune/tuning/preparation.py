@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import ray
 from rich.console import Console
 
 from sltune import __version__
+from sltune.attendant import note_run
 from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
@@ -39,7 +35,6 @@ from sltune.tuning.cluster import (
     check_fraction,
     connected,
     data_bytes,
-    has_died,
     put_dataset,
     share_for,
     slots,
@@ -50,10 +45,6 @@ from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 
-LEAVE_S = 10.0
-"""How long Ray may take to end trials after SIGTERM; batch systems kill after 30 s or so."""
-LOOK_S = 0.02
-"""How often to look whether all of Ray has died, as when a batch system ends every process at once."""
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
 
@@ -118,63 +109,14 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
+    note_run(campaign.folder.root, as_json=display.mode == "json")
     _export_folds(campaign.folder, ready)
     progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:
-        with _leaving_in_time(campaign), progress:
+        with progress:
             execute(campaign, ready.shared, ready.placement, progress)
     except KeyboardInterrupt:
         raise interrupted(campaign) from None
-
-
-@contextmanager
-def _leaving_in_time(campaign: Campaign) -> Iterator[None]:
-    """After SIGTERM, which batch systems send to every process of a job at once, do not wait for a Ray that has died.
-
-    To leave at any moment loses nothing: a run goes on from its files, and locks end with their process.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    over = threading.Event()
-    # The number of a signal comes through the pipe even while the main thread waits within Ray for what has died.
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    guard = Thread(target=_guard, args=(reader, over, campaign), daemon=True)
-    guard.start()
-    try:
-        yield
-    finally:
-        over.set()
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-        guard.join()
-        os.close(reader)
-
-
-def _guard(reader: int, over: threading.Event, campaign: Campaign) -> None:
-    """Leave some time after SIGTERM, unless the run is over by then; ends with the pipe."""
-    while numbers := os.read(reader, 64):
-        if signal.SIGTERM in numbers and not _is_over(over):
-            _leave(campaign)
-
-
-def _is_over(over: threading.Event) -> bool:
-    """Wait for the end of the run, as long as Ray may take for it and is there to do so."""
-    deadline = time.monotonic() + LEAVE_S
-    while time.monotonic() < deadline and not has_died():
-        if over.wait(LOOK_S):
-            return True
-    # Without its raylet, Ray ends the process itself before long, with a code that says nothing.
-    return over.is_set()
-
-
-def _leave(campaign: Campaign) -> None:
-    error = interrupted(campaign)
-    with suppress(OSError):
-        os.write(2, f"sltune: {error}\n".encode())
-    os._exit(error.exit_code)
 
 
 def interrupted(campaign: Campaign) -> Interrupted:

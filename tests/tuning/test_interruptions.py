@@ -91,8 +91,6 @@ def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in began))
 
 
-# Ray may end the driver itself first, with code 1: seen in one of some fifteen runs, more often on a loaded machine.
-@pytest.mark.slow
 def test_a_batch_system_that_ends_every_process_at_once_is_told_how_to_go_on(
     dataset: Path, tmp_path: Path, space: Path
 ) -> None:

@@ -1,0 +1,176 @@
+"""The last word of a command: real processes that end in every way, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.clusters import wait_for
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system")
+
+HEAD = """
+import os, signal, sys, time
+from pathlib import Path
+from sltune import attendant
+
+def command():
+    attendant.note_run("results/run", as_json={as_json})
+    signal.signal(signal.SIGINT, lambda *_: print("asked", file=sys.stderr, flush=True))
+    Path({ready!r}).touch()
+"""
+TAIL = """
+{before}
+attendant.LEAVE_S = 0.5
+attendant.attended(command)
+"""
+WAIT = "end = time.monotonic() + 60\nwhile time.monotonic() < end: time.sleep(0.01)"
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    """Return the file that the command makes when it has begun."""
+    return tmp_path / "ready"
+
+
+@pytest.fixture
+def start(ready: Path) -> Start:
+    def start(
+        body: str, as_json: bool = False, before: str = "", stderr: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        script = HEAD.format(as_json=as_json, ready=str(ready)) + lines + TAIL.format(before=before)
+        process = subprocess.Popen([sys.executable, "-c", script], text=True, start_new_session=True, stderr=stderr)
+        wait_for(ready.exists)
+        return process
+
+    return start
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=30)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("body", "exit_code", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(4)", 4, ""),
+        ("sys.exit('no')", 1, "no\n"),
+        # As Ray's core may do while Python ends.
+        ("import atexit; atexit.register(os.abort); sys.exit(3)", 3, ""),
+    ],
+)
+def test_a_command_that_left_its_word_ends_as_it_said(start: Start, body: str, exit_code: int, said: str) -> None:
+    assert outcome(start(body)) == (exit_code, said)
+
+
+def test_a_bug_keeps_its_trace(start: Start) -> None:
+    exit_code, said = outcome(start("1 / 0"))
+    assert exit_code == 1
+    assert said.endswith("ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "exit_code", "reason"),
+    [
+        ("os._exit(1)", 1, "ended by Ray (exit code 1), as when its cluster is gone"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "ended by SIGKILL, perhaps for want of memory"),
+        ("os.abort()", 134, "ended by SIGABRT"),
+    ],
+)
+def test_a_command_that_dies_without_a_word_is_told_how_to_go_on(
+    start: Start, body: str, exit_code: int, reason: str
+) -> None:
+    told = f"{reason}; go on with: sltune resume results/run"
+    assert outcome(start(body)) == (exit_code, f"sltune: {told}\n")
+    code, line = outcome(start(body, as_json=True))
+    assert (code, json.loads(line)) == (exit_code, {"event": "error", "text": told, "exit_code": exit_code})
+
+
+def test_sigterm_reaches_the_command_and_ends_it(start: Start) -> None:
+    process = start(WAIT)
+    process.terminate()
+    assert outcome(process) == (130, "sltune: interrupted; go on with: sltune resume results/run\n")
+
+
+def test_a_command_that_does_not_heed_sigterm_is_killed(start: Start) -> None:
+    process = start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAIT)
+    began = time.monotonic()
+    process.terminate()
+    assert outcome(process)[0] == 130
+    assert time.monotonic() - began > 0.4
+
+
+def test_a_signal_to_all_that_kills_the_command_first_counts_as_an_interruption(start: Start) -> None:
+    process = start("time.sleep(0.2)\nos._exit(1)")
+    time.sleep(0.4)
+    process.terminate()
+    assert outcome(process)[0] == 130
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Give the two ends of a terminal: the user's and the command's."""
+    ends = pty.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_ctrl_c_sent_to_the_attendant_reaches_the_command(start: Start) -> None:
+    process = start(WAIT)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    process.terminate()
+    assert outcome(process)[1].count("asked") == 2
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_command_once(start: Start, terminal: tuple[int, int]) -> None:
+    user, ours = terminal
+    # The first terminal that the leader of a session opens becomes the session's.
+    process = start(WAIT, before=f"os.open({os.ttyname(ours)!r}, os.O_RDWR)")
+    assert os.tcgetpgrp(user) == process.pid
+    for _ in range(2):
+        os.write(user, b"\x03")
+        time.sleep(0.2)
+    process.terminate()
+    assert outcome(process)[1].count("asked") == 2
+
+
+def test_a_command_dies_with_its_attendant(start: Start) -> None:
+    process = start(WAIT)
+    process.kill()
+    # The command, which waits for twice as long, holds the stream open while it lives.
+    assert outcome(process) == (-signal.SIGKILL, "")
+
+
+def test_after_a_death_a_terminal_shows_its_cursor_again(start: Start, terminal: tuple[int, int]) -> None:
+    user, ours = terminal
+    process = start("os._exit(1)", stderr=ours)
+    assert process.wait(timeout=30) == 1
+    assert os.read(user, 1000).startswith(b"\x1b[?25hsltune: ended by Ray")
+
+
+def test_started_by_who_ignores_the_end_of_children_it_still_ends_as_the_command(start: Start) -> None:
+    process = start("sys.exit(4)", before="signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    assert outcome(process)[0] == 4
+
+
+def test_outside_of_an_attendant_notes_go_nowhere() -> None:
+    from sltune.attendant import note_run
+
+    note_run("results/run")
