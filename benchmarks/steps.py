@@ -27,6 +27,8 @@ FLOP = 2 * (3 * sum(MULTIPLY_ADDS.values()) - MULTIPLY_ADDS["conv1"])
 """Of one time step of one training sample: forward, and gradients of weights and inputs, of which frames need none."""
 SLOW_S = 20.0
 """A step that takes longer is measured once, without a warm-up."""
+COPIED = 1 << 27
+"""Values of a copy that measures the memory: more than any cache holds."""
 LEARNING_RATE = 1e-6
 """Low, so that all steps do the same work: at 1e-3 and on such frames the network falls silent after a few."""
 
@@ -194,21 +196,25 @@ def limits(device: str) -> tuple[float, list[str]]:
     size = 8192 if device == "cuda" else 4096
     matrix = torch.rand(size, size, device=device)
     product_ms = fastest_ms(lambda: torch.mm(matrix, matrix), device)
-    values = torch.rand(1 << 27, device=device)
-    target = torch.empty_like(values)
-    copy_ms = fastest_ms(lambda: target.copy_(values), device)
-    gflops, bandwidth = 2 * size**3 / product_ms / 1e6, 2 * values.nbytes / copy_ms / 1e6
+    gflops, bandwidth = 2 * size**3 / product_ms / 1e6, copy_gb_per_s(device)
     lines = [f"Limits measured: {gflops:.0f} GFLOP/s (float32, {size}³ product), {bandwidth:.0f} GB/s read and written"]
     if device == "cpu":
         # Of torch's libraries, MKL uses half of each register on other vendors' processors.
         cached = cached_product_gflops()
         gflops = max(gflops, cached)
         lines[0] = lines[0].replace("product)", f"product; {cached:.0f} with sltune's, within the cache)")
-    lines.append(f"(copy of {values.nbytes / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,")
+    lines.append(f"(copy of {COPIED * 4 / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,")
     if device == "cuda":
         lines.append("(torch lets cuDNN's convolutions use TF32, which passes this limit),")
     lines.append(f"so the first allows {gflops * 1e9 / FLOP:.0f} of them a second in training.")
     return gflops, lines
+
+
+def copy_gb_per_s(device: str) -> float:
+    """Return how much a large copy reads and writes a second."""
+    values = torch.rand(COPIED, device=device)
+    target = torch.empty_like(values)
+    return 2 * values.nbytes / fastest_ms(lambda: target.copy_(values), device) / 1e6
 
 
 def cached_product_gflops() -> float:

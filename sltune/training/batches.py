@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -23,9 +23,11 @@ from sltune.events.crop import TrainCrop, bins_of, crop_start
 from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, largest_count, place_events
 from sltune.events.samples import Samples
 
-PREFETCHING = ("cuda",)
-"""Kinds of devices beside which the host has time to spare."""
+BESIDE_THE_HOST = ("cuda",)
+"""Kinds of devices that work while the host prepares what comes next, and have memory of their own."""
 AHEAD = 2
+KEPT_BYTES = 512 << 20
+"""So much of a device's memory may hold events to evaluate on; a validation part of SL-Animals takes about 100 MB."""
 
 T = TypeVar("T")
 
@@ -94,6 +96,9 @@ class BatchSource:
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values())
         self._memory = torch.empty(0)
+        self._kept: dict[tuple[tuple[Window, ...], int, int], Tensor] = {}
+        self._kept_bytes = 0
+        self._peaks: dict[tuple[Window, ...], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -109,7 +114,7 @@ class BatchSource:
         """Give one epoch's batches; the last may be smaller. order shuffles, None keeps the order."""
         indices = self.indices if order is None else order.permutation(self.indices)
         placed = (self._placed(part, crop, starts, augment) for part in _parts(indices, batch_size))
-        for part, places in ahead(placed) if self.device.type in PREFETCHING else placed:
+        for part, places in ahead(placed) if self.device.type in BESIDE_THE_HOST else placed:
             shape = (self.crop_bins, len(part), POLARITIES, *self.frames.size)
             yield Batch(self._labels(part), iter([Clip(shape, partial(self._whole, places, len(part)))]))
 
@@ -122,12 +127,12 @@ class BatchSource:
         for crop in range(crops):
             yield self._clip(self._spread(part, crop, crops))
 
-    def _spread(self, part: NDArray[np.int64], crop: int, crops: int) -> list[Window]:
+    def _spread(self, part: NDArray[np.int64], crop: int, crops: int) -> tuple[Window, ...]:
         windows = []
         for i in map(int, part):
             room = max(0, self._bins[i] - self.crop_bins)
             windows.append(Window(i, room * crop // max(1, crops - 1), self._bins[i]))
-        return windows
+        return tuple(windows)
 
     def _labels(self, part: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.samples.label[part]).to(self.device)
@@ -148,24 +153,38 @@ class BatchSource:
             frames.div_(_largest(frames))
         return frames[first:last]
 
-    def _clip(self, windows: Sequence[Window]) -> Clip:
+    def _clip(self, windows: tuple[Window, ...]) -> Clip:
         shape = (self.crop_bins, len(windows), POLARITIES, *self.frames.size)
         if self.frames.binning != "normalized":
             return Clip(shape, partial(self._make, windows))
         # Counts are divided by the largest one of the whole crop, also where only a stretch of it is made.
-        peaks = cache(partial(self._peaks, windows))
-        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(peaks()))
+        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(self._peaks_of(windows)))
 
-    def _make(self, windows: Sequence[Window], first: int, last: int) -> Tensor:
+    def _make(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
+        return self._scatter(self._places(windows, first, last), last - first, len(windows))
+
+    def _places(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
+        """Return where the events of a stretch fall.
+
+        Every evaluation asks for the same ones, and a GPU would wait for the host, so they stay in its memory.
+        """
+        key = (windows, first, last)
+        if key in self._kept:
+            return self._kept[key]
         moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
         places = self._packed(place_events(self.samples, moved, self.frames, last - first))
-        return self._scatter(places, last - first, len(windows))
+        if self.device.type in BESIDE_THE_HOST and self._kept_bytes + places.nbytes <= KEPT_BYTES:
+            self._kept[key] = places = places.to(self.device, non_blocking=True)
+            self._kept_bytes += places.nbytes
+        return places
 
-    def _peaks(self, windows: Sequence[Window]) -> Tensor:
+    def _peaks_of(self, windows: tuple[Window, ...]) -> Tensor:
         """Return the largest count of each crop, at least 1; shape (1, B, 1, 1, 1)."""
-        counts = [largest_count(self.samples, window, self.frames, self.crop_bins) for window in windows]
-        peaks = torch.tensor([max(1, count) for count in counts], dtype=torch.float32, device=self.device)
-        return peaks.view(1, -1, 1, 1, 1)
+        if windows not in self._peaks:
+            counts = [largest_count(self.samples, window, self.frames, self.crop_bins) for window in windows]
+            peaks = torch.tensor([max(1, count) for count in counts], dtype=torch.float32, device=self.device)
+            self._peaks[windows] = peaks.view(1, -1, 1, 1, 1)
+        return self._peaks[windows]
 
     def _packed(self, places: NDArray[np.int64]) -> Tensor:
         """Return places as they travel to the device: in 32 bits where that is enough, and from pinned memory."""

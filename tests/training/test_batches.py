@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sltune.events.aedat import encode_address
 from sltune.events.frames import FrameFormat, Window, place_events
@@ -383,8 +385,43 @@ def test_batches_made_ahead_equal_those_made_when_they_are_needed(
         return [view.clone() for batch in part.training(2, "random", starts, order) for view in batch.views]
 
     plain = epoch()
-    monkeypatch.setattr(batches, "PREFETCHING", ("cpu",))
+    monkeypatch.setattr(batches, "BESIDE_THE_HOST", ("cpu",))
     assert all(torch.equal(one, other) for one, other in zip(epoch(), plain, strict=True))
+
+
+@pytest.mark.parametrize("binning", ["binary", "normalized"])
+@pytest.mark.parametrize("kept", [0, 100, 1 << 20], ids=["none", "some", "all"])
+def test_events_that_stay_on_a_device_give_the_frames_of_a_first_evaluation(
+    make_samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, binning: str, kept: int
+) -> None:
+    """A stretch is placed once if it may stay, and once an evaluation if not."""
+    samples = make_samples([ticks(4 + number) for number in range(9)])
+    placed: list[int] = []
+
+    def place(*arguments: Any) -> NDArray[np.int64]:
+        placed.append(arguments[-1])
+        return place_events(*arguments)
+
+    def evaluation(part: BatchSource) -> list[torch.Tensor]:
+        clips = (clip for batch in part.evaluation(4, crops=2) for clip in batch.clips)
+        return [frames.clone() for clip in clips for frames in clip.stretches(2 * 4 * 70)]
+
+    plain = evaluation(source(samples, 3, binning))
+    monkeypatch.setattr(batches, "place_events", place)
+    monkeypatch.setattr(batches, "BESIDE_THE_HOST", ("cpu",))
+    monkeypatch.setattr(batches, "KEPT_BYTES", kept)
+    part = source(samples, 3, binning)
+    counts = []
+    for _ in range(3):
+        placed.clear()
+        frames = evaluation(part)
+        assert len(frames) == len(plain)
+        assert all(torch.equal(one, other) for one, other in zip(frames, plain, strict=True))
+        counts.append(len(placed))
+    stretches = len(plain)
+    assert counts[0] == stretches
+    assert counts[1] == counts[2]
+    assert {0: counts[1] == stretches, 100: 0 < counts[1] < stretches, 1 << 20: counts[1] == 0}[kept]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

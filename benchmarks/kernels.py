@@ -1,0 +1,140 @@
+"""What does a training step spend its time on, and how close are the neurons' kernels to the memory's bandwidth?
+
+    python benchmarks/kernels.py --device cuda > benchmarks/results/kernels.md
+
+For each shape and precision: the time of a step, how much of it the device works, and the kernels that take longest, as
+torch's profiler sees them. Then the neurons of each layer alone, forward and backward, against the fewest bytes that
+they must move: current read and spikes written; backward, current and gradient read, potentials written and read once,
+gradient written. A copy of the machine's memory gives the limit. Needs neither ray nor optuna, tonic or pydantic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from peers import sltune_peer
+from stbp import shapes_of
+from steps import Clock, Shape, copy_gb_per_s, prepared, stepper
+from torch.profiler import ProfilerActivity, profile
+
+from sltune.snn.lif import LIF, lif_layer, lif_pool_layer
+from sltune.training.fit import autocast
+
+LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,)}
+SHAPES = [Shape(8, 17), Shape(4, 50), Shape(2, 145)]
+STEPS, WARM_UP, SHOWN = 20, 5, 12
+FLOAT, NAME_LENGTH = 4, 70
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--shapes", type=shapes_of, default=SHAPES, help="such as 8x17,4x50 (batch x time steps)")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device; to try the script: --device cpu")
+    for line in benchmark(arguments.device, arguments.shapes):
+        print(line, flush=True)
+
+
+def benchmark(device: str, shapes: Sequence[Shape]) -> Iterator[str]:
+    """Give the lines of the report while it is being measured."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores"
+    bandwidth = copy_gb_per_s(device)
+    yield "# Kernels\n"
+    yield f"`python benchmarks/kernels.py {' '.join(sys.argv[1:])}`, {time.strftime('%Y-%m-%d')}, {name}, Python"
+    yield f"{platform.python_version()}, torch {torch.__version__}. A copy reads and writes {bandwidth:.0f} GB/s."
+    for shape in shapes:
+        for precision in ("float32", "bfloat16"):
+            yield from step_lines(device, shape, precision)
+    yield "\n## Neurons alone (float32)\n"
+    yield "| layer | | | ms | MB at least | GB/s | of a copy's |\n|---|---|---|--:|--:|--:|--:|"
+    for shape in shapes:
+        for layer in LAYERS:
+            yield from neuron_lines(device, shape, layer, bandwidth)
+
+
+def step_lines(device: str, shape: Shape, precision: str) -> Iterator[str]:
+    network, frames, labels = prepared(sltune_peer(""), shape, device)
+    finish = stepper(network, labels)
+
+    def step() -> None:
+        with autocast(frames.device, precision):
+            rates = network(frames)
+        finish(rates)
+
+    median = median_ms(step, device)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    with profile(activities=activities) as profiler:
+        for _ in range(STEPS):
+            step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+    found = kernel_us(profiler, device)
+    busy = sum(us for _, us in found.values()) / STEPS / 1000
+    yield f"\n## {shape}, {precision}: {median:.2f} ms a step, {busy:.2f} ms of it on the device\n"
+    yield "| kernel | calls a step | ms a step | share |\n|---|--:|--:|--:|"
+    for name, (calls, us) in sorted(found.items(), key=lambda item: -item[1][1])[:SHOWN]:
+        each = us / STEPS / 1000
+        yield f"| {name[:NAME_LENGTH]} | {calls / STEPS:.1f} | {each:.3f} | {100 * each / busy:.0f} % |"
+
+
+def kernel_us(profiler: Any, device: str) -> dict[str, tuple[int, float]]:
+    """Return calls and microseconds of each kernel, or of each of torch's operations where the device is the host."""
+    found: dict[str, tuple[int, float]] = collections.defaultdict(lambda: (0, 0.0))
+    for event in profiler.events():
+        if event.device_type.name == device.upper():
+            us = event.time_range.elapsed_us() if device == "cuda" else event.self_cpu_time_total
+            calls, before = found[event.name]
+            found[event.name] = calls + 1, before + us
+    return found
+
+
+def neuron_lines(device: str, shape: Shape, layer: str, bandwidth: float) -> Iterator[str]:
+    """Give a line for each pass of the neurons of a layer; convolutions pool."""
+    size, is_image = LAYERS[layer], len(LAYERS[layer]) > 1
+    for layout in ("channels first", "channels last") if is_image else ("",):
+        current = torch.rand(shape.steps, shape.batch, *size, device=device) * 1.5 - 0.5
+        if layout == "channels last":
+            current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+        current.requires_grad_()
+        run = lif_pool_layer if is_image else lif_layer
+        spikes = run(current, LIF()).spikes
+        gradient = torch.rand_like(spikes)
+        many, few = current.numel() * FLOAT, spikes.numel() * FLOAT
+        passes: dict[str, tuple[Callable[[], Any], int]] = {
+            "forward": (partial(run, current, LIF()), many + few),
+            "backward": (partial(torch.autograd.grad, spikes, current, gradient, retain_graph=True), 4 * many + few),
+        }
+        for name, (work, moved) in passes.items():
+            ms = median_ms(work, device)
+            speed = moved / ms / 1e6
+            yield (
+                f"| {layer}, {shape} | {layout} | {name} | {ms:.3f} | {moved / 1e6:.0f} | {speed:.0f} "
+                f"| {100 * speed / bandwidth:.0f} % |"
+            )
+
+
+def median_ms(work: Callable[[], Any], device: str) -> float:
+    for _ in range(WARM_UP):
+        work()
+    clock = Clock(device)
+    clock.mark()
+    for _ in range(STEPS):
+        work()
+        clock.mark()
+    return statistics.median(clock.laps_ms())
+
+
+if __name__ == "__main__":
+    main()
