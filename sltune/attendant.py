@@ -24,7 +24,9 @@ LEAVE_S = 10.0
 LATE_S = 0.5
 """A command may die of the signal to all processes so long before that signal arrives here."""
 STOPPING = {signal.SIGINT, signal.SIGTERM}
-HEARD = {*STOPPING, signal.SIGCHLD}
+ENDING = {*STOPPING, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that end a process unless it wants otherwise."""
+HEARD = {*ENDING, signal.SIGCHLD}
 SIGNALLED, INTERRUPTED = 128, 130
 SI_KERNEL = 0x80
 """si_code of a signal that no process sent (man 2 sigaction): Ctrl-C, which reaches the whole process group."""
@@ -35,14 +37,18 @@ SHOW_CURSOR = b"\x1b[?25h"
 _attendant: int | None = None
 
 
-def note_run(folder: object, as_json: bool = False) -> None:
-    """Tell the attendant, if there is one, how this command can be gone on with.
+def note_run(resume_command: str, as_json: bool = False) -> None:
+    """Tell the attendant, if there is one, how the run that this command works on can be gone on with.
 
     Args:
-        folder: of the run, for ``sltune resume``.
         as_json: whether the last word shall be a line of JSON.
     """
-    _note({"run": str(folder), "as_json": as_json})
+    _note({"resume_command": resume_command, "as_json": as_json})
+
+
+def last_word(reason: str, resume_command: str) -> str:
+    """Return why a command ends and, if there is a run, how to go on with it."""
+    return f"{reason}; go on with: {resume_command}" if resume_command else reason
 
 
 def attended(command: Callable[[], Any]) -> None:
@@ -57,6 +63,7 @@ def attended(command: Callable[[], Any]) -> None:
     if not hasattr(signal, "sigtimedwait"):
         command()
         return
+    _open_streams()
     reader, writer = os.pipe()
     # If the one who started us ignores it, the child's end would leave nothing to wait for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -72,7 +79,8 @@ def attended(command: Callable[[], Any]) -> None:
     os.close(writer)
     status, stopped = _wait(child)
     notes = _read_notes(reader)
-    if "exit_code" in notes:
+    # Where a second signal meets Python on its way out, that ends with 1 and has no word.
+    if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
         sys.exit(notes["exit_code"])
     if stopped or signal.sigtimedwait(STOPPING, LATE_S):
         exit_code, reason = INTERRUPTED, "interrupted"
@@ -81,8 +89,19 @@ def attended(command: Callable[[], Any]) -> None:
         exit_code, reason = SIGNALLED - status, f"ended by {signal.Signals(-status).name}{memory}"
     else:
         exit_code, reason = 1, f"ended by Ray (exit code {status}), as when its cluster is gone"
-    _say(f"{reason}; go on with: sltune resume {notes['run']}" if "run" in notes else reason, exit_code, notes)
+    _say(last_word(reason, notes.get("resume_command", "")), exit_code, notes.get("as_json", False))
     sys.exit(exit_code)
+
+
+def _open_streams() -> None:
+    """Put something behind standard streams that are closed: no pipe shall take their numbers, and Ray needs them."""
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Of the numbers that are free, the lowest is taken.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _run(command: Callable[[], Any], pipe: int) -> None:
@@ -140,8 +159,8 @@ def _wait(child: int) -> tuple[int, bool]:
         if heard is None:
             deadline = None
             os.kill(child, signal.SIGKILL)
-        elif heard.si_signo in STOPPING:
-            stopped = True
+        elif heard.si_signo in ENDING:
+            stopped = stopped or heard.si_signo in STOPPING
             # The terminal's Ctrl-C has reached the child already; a second one would mean impatience.
             if heard.si_code != SI_KERNEL:
                 os.kill(child, heard.si_signo)
@@ -152,13 +171,10 @@ def _wait(child: int) -> tuple[int, bool]:
             return os.waitstatus_to_exitcode(status), stopped
 
 
-def _say(text: str, exit_code: int, notes: dict[str, Any]) -> None:
-    if notes.get("as_json"):
-        line = json.dumps({"event": "error", "text": text, "exit_code": exit_code})
-    else:
-        line = f"sltune: {text}"
+def _say(text: str, exit_code: int, as_json: bool) -> None:
+    line = json.dumps({"event": "error", "text": text, "exit_code": exit_code}) if as_json else f"sltune: {text}"
     with suppress(OSError):
-        if os.isatty(sys.stderr.fileno()):
+        if os.isatty(2):
             # The board hides it, and had no time to show it again.
-            os.write(sys.stderr.fileno(), SHOW_CURSOR)
-        print(line, file=sys.stderr, flush=True)
+            os.write(2, SHOW_CURSOR)
+        os.write(2, f"{line}\n".encode())

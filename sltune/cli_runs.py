@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
+from sltune.attendant import last_word, note_run
+from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.options import (
     FixedOptions,
     FolderArgument,
@@ -136,6 +137,7 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
 
     folder = RunFolder(run)
     kind = folder.info().get("kind")
+    note_run(folder.resume_command, options.as_json)
     space = load_space(folder.space_toml)
 
     def work() -> None:
@@ -153,7 +155,11 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
         else:
             raise DataError(f"{folder.run_json}: kind {kind!r} is not known; update sltune")
 
-    _then_report(work, [run], options)
+    try:
+        _then_report(work, [run], options)
+    except KeyboardInterrupt:
+        # While Ray starts, say, long after there is a run.
+        raise Interrupted(last_word("interrupted", folder.resume_command)) from None
 
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:

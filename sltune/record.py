@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -199,6 +200,11 @@ class RunFolder:
     def report(self) -> Path:
         return self.root / "report"
 
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        return shlex.join(["sltune", "resume", str(self.root)])
+
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 
@@ -209,7 +215,7 @@ class RunFolder:
             UsageError: there is; says how to go on with it.
         """
         if self.run_json.exists():
-            raise UsageError(f"{self.root}: this run exists; go on with it by: sltune resume {self.root}")
+            raise UsageError(f"{self.root}: this run exists; go on with it by: {self.resume_command}")
         if next(self.trials.glob("*/record*.json"), None) is not None:
             text = "holds records of a run whose run.json is missing; restore that, or choose another --run"
             raise UsageError(f"{self.root}: {text}")

@@ -24,7 +24,7 @@ from pathlib import Path
 from sltune import attendant
 
 def command():
-    attendant.note_run("results/run", as_json={as_json})
+    attendant.note_run("sltune resume results/run", as_json={as_json})
     signal.signal(signal.SIGINT, lambda *_: print("asked", file=sys.stderr, flush=True))
     Path({ready!r}).touch()
 """
@@ -114,6 +114,42 @@ def test_a_command_that_does_not_heed_sigterm_is_killed(start: Start) -> None:
     assert time.monotonic() - began > 0.4
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the attendant", "to both"])
+def test_other_signals_that_end_a_process_end_the_command_with_a_word(start: Start, name: str, to_all: bool) -> None:
+    process = start(WAIT)
+    number = signal.Signals[name]
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    told = f"sltune: ended by {name}; go on with: sltune resume results/run\n"
+    assert outcome(process) == (128 + number, told)
+
+
+def test_a_signal_that_the_command_ignores_goes_by(start: Start) -> None:
+    process = start("time.sleep(0.5)", before="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    os.killpg(process.pid, signal.SIGHUP)
+    assert outcome(process) == (0, "")
+
+
+def test_a_second_signal_that_breaks_off_the_end_of_a_first_still_counts_as_an_interruption(start: Start) -> None:
+    """As when a process sends SIGINT to the group, and it comes from there and from the attendant."""
+    process = start("signal.signal(signal.SIGINT, lambda *_: sys.exit(1))\n" + WAIT)
+    os.killpg(process.pid, signal.SIGINT)
+    assert outcome(process) == (130, "sltune: interrupted; go on with: sltune resume results/run\n")
+
+
+@pytest.mark.parametrize("closed", [(0,), (2,), (1, 2), (0, 1, 2)])
+def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, ...], tmp_path: Path) -> None:
+    """A process that it starts finds something behind each stream, and what is written there goes nowhere."""
+    script = "import os; [os.fstat(number) for number in range(3)]; os.write(2, b'heard'); print('heard')"
+    run = f"sys.exit(subprocess.run([sys.executable, '-c', {script!r}]).returncode)"
+    body = f"import subprocess\nprint('said', file=sys.stderr)\n{run}"
+    before = "\n".join(f"os.close({number}); sys.{('stdin', 'stdout', 'stderr')[number]} = None" for number in closed)
+    process = start(body, before=before)
+    exit_code, errors = outcome(process)
+    assert exit_code == 0
+    assert errors == ("" if 2 in closed else "said\nheard")
+
+
 def test_a_signal_to_all_that_kills_the_command_first_counts_as_an_interruption(start: Start) -> None:
     process = start("time.sleep(0.2)\nos._exit(1)")
     time.sleep(0.4)
@@ -173,4 +209,4 @@ def test_started_by_who_ignores_the_end_of_children_it_still_ends_as_the_command
 def test_outside_of_an_attendant_notes_go_nowhere() -> None:
     from sltune.attendant import note_run
 
-    note_run("results/run")
+    note_run("sltune resume results/run")

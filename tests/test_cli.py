@@ -170,6 +170,20 @@ def test_a_run_folder_that_names_no_dataset_cannot_be_resumed(tmp_path: Path) ->
     assert "run.json: does not name the dataset" in result.stderr
 
 
+def test_a_run_stopped_before_it_goes_on_is_told_what_to_paste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"schema": 1, "kind": "evaluate", "trials": []}')
+    (folder / "space.toml").write_text("")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sltune.tuning.evaluation.resume_evaluation", stop)
+    result = sltune("resume", folder)
+    assert (result.exit_code, result.stderr) == (130, f"sltune: interrupted; go on with: sltune resume '{folder}'\n")
+
+
 def test_check_prints_the_resolved_space_and_what_would_run(dataset: Path) -> None:
     result = sltune("check", SPACES / "nmnist.toml", "--data", dataset, "--set", "training.epochs=3")
     assert result.exit_code == 0, result.stderr

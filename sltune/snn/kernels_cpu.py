@@ -12,6 +12,7 @@ Windows are numbered in the order of ``WINDOWS`` in surrogate.py.
 from __future__ import annotations
 
 import math
+import warnings
 
 import numba
 import numpy as np
@@ -19,7 +20,21 @@ import numpy as np
 BLOCK = 4096
 """Neurons without pooling that are taken at once, so that their state stays in the cache."""
 
-jit = numba.njit(cache=True, nogil=True)
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    # The vector instructions exist in compiled code only.
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
+
+def jit(function):
+    """Compile for calls outside Python's lock, and keep the machine code on disk where there is a place for it."""
+    compiled = numba.njit(nogil=True)(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError:
+        # Neither the package's folder nor the user's cache can be written, as in some containers.
+        text = "numba can keep no compiled kernels, so every process compiles them anew; set NUMBA_CACHE_DIR"
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+    return compiled
 
 
 @jit

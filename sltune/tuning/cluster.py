@@ -26,6 +26,8 @@ from sltune.tuning.checkpoints import MINUTES, Checkpoints
 
 STORE_HEADROOM = 256 << 20
 KNOCK_S = 10.0
+LOOK_S = 0.1
+"""How often to look whether Ray has died."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
@@ -166,19 +168,35 @@ def _orderly_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked: list[int] = []
+    asked, over = threading.Event(), threading.Event()
 
-    def end(number: int, _: object) -> None:
+    def end(*_: object) -> None:
         # Sent to the process and to its group, it comes twice, which shall not look like impatience.
-        if not asked:
-            asked.append(number)
+        if not asked.is_set():
+            asked.set()
             signal.raise_signal(signal.SIGINT)
 
+    Thread(target=_leave_with_ray, args=(asked, over), daemon=True).start()
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        over.set()
+        asked.set()
+
+
+def _leave_with_ray(asked: threading.Event, over: threading.Event) -> None:
+    """Once SIGTERM has come, end the process if a Ray that it started has died, for which it would wait in vain.
+
+    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the attendant
+    has the last word.
+    """
+    asked.wait()
+    node = ray._private.worker._global_node
+    while node is not None and not over.wait(LOOK_S):
+        if node.dead_processes():
+            os._exit(1)
 
 
 @contextmanager

@@ -86,5 +86,5 @@ def failures(records: list[Record], folder: RunFolder) -> str:
     lines = [f"{record.key.name}: {record.status}: {record.reason}" for record in records]
     if len(lines) > SHOWN_FAILURES:
         lines[SHOWN_FAILURES:] = [f"… and {len(lines) - SHOWN_FAILURES} more"]
-    lines.append(f"see error.txt in {folder.root}/trials/…; try again with: sltune resume {folder.root} --retry-failed")
+    lines.append(f"see error.txt in {folder.trials}/…; try again with: {folder.resume_command} --retry-failed")
     return "\n".join(lines)

@@ -43,7 +43,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         except TuneError:
             if desk.error is None:
                 raise
-            again = f"make room, then: sltune resume {campaign.folder.root}"
+            again = f"make room, then: {campaign.folder.resume_command}"
             raise UsageError(f"{desk.error}; {again}") from None
         except RuntimeError as error:
             # A node took a result with it that the driver had not fetched yet, for which Tune has no answer.

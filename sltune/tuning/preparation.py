@@ -19,7 +19,7 @@ import ray
 from rich.console import Console
 
 from sltune import __version__
-from sltune.attendant import note_run
+from sltune.attendant import last_word, note_run
 from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
@@ -109,7 +109,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
-    note_run(campaign.folder.root, as_json=display.mode == "json")
+    note_run(campaign.folder.resume_command, as_json=display.mode == "json")
     _export_folds(campaign.folder, ready)
     progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:
@@ -121,7 +121,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
 
 def interrupted(campaign: Campaign) -> Interrupted:
     """Return the error that says how to go on."""
-    return Interrupted(f"{campaign.progress()}; go on with: sltune resume {campaign.folder.root}")
+    return Interrupted(last_word(campaign.progress(), campaign.folder.resume_command))
 
 
 def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[str, Any]:

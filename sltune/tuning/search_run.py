@@ -217,7 +217,7 @@ def _summary(campaign: SearchCampaign) -> Iterator[str]:
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
     if campaign.spent:
-        more = f"raise it in {campaign.folder.space_toml}, then: sltune resume {campaign.folder.root}"
+        more = f"raise it in {campaign.folder.space_toml}, then: {campaign.folder.resume_command}"
         yield f"ended before search.trials = {campaign.search.trials}, as {campaign.spent} is spent; {more}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -139,9 +140,9 @@ def test_what_backends_there_are_can_be_chosen(monkeypatch: pytest.MonkeyPatch) 
         lif_layer(values, LIF())
 
 
-WITHOUT_NUMBA = """
+WARNED = """
 import sys, warnings
-sys.modules["numba"] = None
+{before}
 import torch
 from sltune.snn.lif import LIF, lif_layer
 with warnings.catch_warnings(record=True) as caught:
@@ -152,7 +153,28 @@ print(spikes.flatten().tolist(), len(caught), caught[0].message)
 """
 
 
+def warned(before: str, **variables: str) -> str:
+    """Return what neurons do in a process where something is otherwise, how many warnings there are, and the first."""
+    command = [sys.executable, "-c", WARNED.format(before=before)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **variables})
+    return ended.stdout
+
+
 def test_without_numba_the_reference_runs_after_one_warning() -> None:
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True)
-    assert ended.stdout.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (")
-    assert "step by step in plain torch" in ended.stdout
+    said = warned("sys.modules['numba'] = None")
+    assert said.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (")
+    assert "step by step in plain torch" in said
+
+
+def test_where_numba_does_not_compile_the_reference_runs_after_one_warning() -> None:
+    said = warned("", NUMBA_DISABLE_JIT="1")
+    assert said.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (NUMBA_DISABLE_JIT is set); ")
+
+
+def test_where_numba_can_keep_nothing_kernels_run_after_a_warning() -> None:
+    # numba looks whether it may write into a folder by making a file there.
+    refuse = "def refuse(*_, **__): raise OSError('read-only')"
+    before = f"import numba.core.caching\n{refuse}\nnumba.core.caching.tempfile.TemporaryFile = refuse"
+    said = warned(before)
+    assert said.startswith("[1.0, 1.0, 1.0, 1.0] ")
+    assert "numba can keep no compiled kernels, so every process compiles them anew" in said
