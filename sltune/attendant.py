@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -44,6 +45,11 @@ def note_run(resume_command: str, as_json: bool = False) -> None:
         as_json: whether the last word shall be a line of JSON.
     """
     _note({"resume_command": resume_command, "as_json": as_json})
+
+
+def note_scratch(folder: str) -> None:
+    """Tell the attendant, if there is one, what to delete should this command not come to it."""
+    _note({"scratch": folder})
 
 
 def last_word(reason: str, resume_command: str) -> str:
@@ -82,15 +88,22 @@ def attended(command: Callable[[], Any]) -> None:
     # Where a second signal meets Python on its way out, that ends with 1 and has no word.
     if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
         sys.exit(notes["exit_code"])
-    if stopped or signal.sigtimedwait(STOPPING, LATE_S):
-        exit_code, reason = INTERRUPTED, "interrupted"
-    elif status < 0:
-        memory = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
-        exit_code, reason = SIGNALLED - status, f"ended by {signal.Signals(-status).name}{memory}"
-    else:
-        exit_code, reason = 1, f"ended by Ray (exit code {status}), as when its cluster is gone"
+    if "scratch" in notes:
+        shutil.rmtree(notes["scratch"], ignore_errors=True)
+    exit_code, reason = _explain(status, stopped or signal.sigtimedwait(STOPPING, LATE_S) is not None)
     _say(last_word(reason, notes.get("resume_command", "")), exit_code, notes.get("as_json", False))
     sys.exit(exit_code)
+
+
+def _explain(status: int, stopped: bool) -> tuple[int, str]:
+    """Return the exit code for a command that left no word, and the reason for its end."""
+    if stopped:
+        return INTERRUPTED, "interrupted"
+    if status >= 0:
+        return 1, f"ended by Ray (exit code {status}), as when its cluster is gone"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    memory = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
+    return SIGNALLED - status, f"ended by {name}{memory}"
 
 
 def _open_streams() -> None:

@@ -29,6 +29,9 @@ def command():
     Path({ready!r}).touch()
 """
 TAIL = """
+# Started under nohup or in the background, these tests ignore some.
+for number in attendant.ENDING:
+    signal.signal(number, signal.SIG_DFL)
 {before}
 attendant.LEAVE_S = 0.5
 attendant.attended(command)
@@ -192,6 +195,15 @@ def test_a_command_dies_with_its_attendant(start: Start) -> None:
     process.kill()
     # The command, which waits for twice as long, holds the stream open while it lives.
     assert outcome(process) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("body", ["os._exit(1)", "sys.exit(4)"], ids=["without a word", "with its word"])
+def test_what_a_command_did_not_come_to_delete_is_deleted(start: Start, tmp_path: Path, body: str) -> None:
+    scratch = tmp_path / "scratch"
+    (scratch / "run").mkdir(parents=True)
+    process = start(f"attendant.note_scratch({str(scratch)!r})\n{body}")
+    assert outcome(process)[0] in (1, 4)
+    assert scratch.exists() == (body == "sys.exit(4)")
 
 
 def test_after_a_death_a_terminal_shows_its_cursor_again(start: Start, terminal: tuple[int, int]) -> None:

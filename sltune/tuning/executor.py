@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sltune.attendant import note_scratch
 from sltune.errors import UsageError
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import Desk, Placement
@@ -57,6 +58,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
 def _run(desk: Desk) -> None:
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
+        note_scratch(scratch)
         try:
             _tuner(desk, scratch).fit()
         finally:
