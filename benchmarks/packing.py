@@ -5,8 +5,10 @@
 So many trials at once (--together), each in a process of its own as Ray has them, train --epochs epochs on synthetic
 recordings of the full set's size, with validation after each and the test at the end: the code of a trial, less Ray.
 Data are in memory and everything is compiled before the clock starts, after the first epoch of all. The whole run is
-what as many trials as there are folds need for the epochs of the space file, from their own measured epochs. Where
-there is no GPU, --device cpu gives each trial its share of the cores. Needs neither ray nor optuna nor tonic.
+what as many trials as there are folds need for the epochs of the space file, from their own measured epochs. Memory is
+that of torch's tensors; a process takes some hundred MB more. Where there is no GPU, --device cpu gives each trial its
+share of the cores. Needs numba, pyarrow, pydantic and scikit-learn beside torch (and triton for a GPU), but neither ray
+nor optuna nor tonic.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from threading import BrokenBarrierError
 from typing import Any
 
+import numpy as np
 import torch
 
 from sltune.config import Configuration
+from sltune.events.crop import bins_of
 from sltune.events.dataset import open_dataset
+from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.importing import import_source
 from sltune.events.slanimals import open_slanimals
 from sltune.events.synthetic import write_dataset
@@ -38,8 +44,10 @@ from sltune.tuning.job import EpochDone, Job, Outcome
 from sltune.tuning.trainer import run_job
 
 ROOT = Path(__file__).parent.parent
-LIMIT_S = 1800.0
+LIMIT_S = 300.0
 """A process that waits longer for the others gives up."""
+PLACED = 32
+"""Samples of a batch of evaluation, whose events the host places."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +90,23 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=59, help="synthetic ones to make; 59 is the full set")
     parser.add_argument("--data", type=Path, help="a dataset that is there already, instead")
     parser.add_argument("--epochs", type=int, default=40, help="of each trial, 2 at least")
-    parser.add_argument("--together", default="1,2,4,8", help="numbers of trials at once")
+    parser.add_argument("--together", type=numbers_of, default=[1, 2, 4, 8], help="trials at once, such as 1,2,4")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error("--epochs must be 2 at least, since the first of each trial is not timed")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; to try the script: --device cpu")
     with tempfile.TemporaryDirectory() as scratch:
         data = arguments.data or synthetic_data(Path(scratch), arguments.recordings)
         cores = len(os.sched_getaffinity(0))
         settings = Settings(arguments.space, data, arguments.device, arguments.epochs, cores)
-        for line in benchmark(settings, [int(number) for number in arguments.together.split(",")]):
+        for line in benchmark(settings, arguments.together):
             print(line, flush=True)
+
+
+def numbers_of(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def synthetic_data(folder: Path, recordings: int) -> Path:
@@ -111,12 +125,16 @@ def benchmark(settings: Settings, together: Sequence[int]) -> Iterator[str]:
     yield f"`python benchmarks/packing.py {' '.join(sys.argv[1:])}`, {machine(settings)}"
     yield f"{kind}: {manifest.samples} samples, {manifest.events:,} events; {settings.space.name},"
     yield f"{settings.epochs} epochs a trial.\n"
-    yield "| trials at once | epoch, s | training samples/s, all | ratio to the first row | GPU memory a trial, MB |"
+    yield "| trials at once | epoch, s | training samples/s, all | ratio to the first row | GPU memory each, MB |"
     yield "|--:|--:|--:|--:|--:|"
     base = None
     whole_run = ""
     for number in together:
-        trials = train_together(settings, number)
+        try:
+            trials = train_together(settings, number)
+        except RuntimeError as error:
+            yield f"| {number} | {error} | | | |"
+            continue
         samples = sum(trial.samples * len(trial.epoch_s) for trial in trials)
         speed = samples / max(sum(trial.epoch_s) for trial in trials)
         base = base or speed
@@ -132,10 +150,15 @@ def benchmark(settings: Settings, together: Sequence[int]) -> Iterator[str]:
                 f"epochs of each: **{minutes:.1f} min**. After these epochs, test accuracy was {accuracies}."
             )
     yield whole_run
+    yield f"\nPlacing the events of a sample of its evaluation takes the host {placing_ms(settings):.2f} ms."
 
 
 def train_together(settings: Settings, number: int) -> list[Trained]:
-    """Train so many trials at once, fold after fold, further seeds where there are more trials than folds."""
+    """Train so many trials at once, fold after fold, further seeds where there are more trials than folds.
+
+    Raises:
+        RuntimeError: some failed.
+    """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(number)
     folds = settings.configuration().evaluation.folds
@@ -155,11 +178,13 @@ def train_together(settings: Settings, number: int) -> list[Trained]:
         try:
             results.append(pipe.recv())
         except EOFError:
+            # The others shall not wait for it.
+            barrier.abort()
             results.append("killed, perhaps for want of memory")
     for process in processes:
         process.join()
-    if failures := [result for result in results if isinstance(result, str)]:
-        raise SystemExit(f"{number} trials at once: {failures[0]}")
+    if failures := {result for result in results if isinstance(result, str)}:
+        raise RuntimeError("; ".join(sorted(failures)))
     return results
 
 
@@ -167,6 +192,8 @@ def _train(sender: Any, settings: Settings, key: TrialKey, threads: int, barrier
     torch.set_num_threads(threads)
     try:
         sender.send(_trained(settings, key, barrier, started))
+    except BrokenBarrierError:
+        sender.send("stopped with another")
     except Exception as error:
         # Whoever waits for this one shall not wait for ever.
         barrier.abort()
@@ -195,6 +222,21 @@ def _trained(settings: Settings, key: TrialKey, barrier: Any, started: float) ->
     epoch_s = [later - earlier for earlier, later in pairwise(marks)]
     samples = len(dataset.samples.indices_of(outcome.split.train))
     return Trained(ready_s, epoch_s, ended_s, samples, memory, outcome.metrics["test_accuracy"])
+
+
+def placing_ms(settings: Settings) -> float:
+    """Return how long one core takes for a sample, whose events are in memory."""
+    samples, sampling = open_dataset(settings.data).samples, settings.configuration().sampling
+    bins = sampling.eval_bins or sampling.train_bins or 1
+    frames = FrameFormat(open_dataset(settings.data).manifest.sensor, sampling.time_bin_ms)
+    indices = np.arange(min(PLACED, len(samples)))
+    windows = [Window(int(i), 0, bins_of(samples.last_ms(int(i)), sampling.time_bin_ms)) for i in indices]
+    laps_s = []
+    for _ in range(6):
+        began = time.perf_counter()
+        place_events(samples, windows, frames, bins)
+        laps_s.append(time.perf_counter() - began)
+    return 1000 * min(laps_s) / len(windows)
 
 
 def machine(settings: Settings) -> str:

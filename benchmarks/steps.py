@@ -27,7 +27,7 @@ FLOP = 2 * (3 * sum(MULTIPLY_ADDS.values()) - MULTIPLY_ADDS["conv1"])
 """Of one time step of one training sample: forward, and gradients of weights and inputs, of which frames need none."""
 SLOW_S = 20.0
 """A step that takes longer is measured once, without a warm-up."""
-COPIED = 1 << 27
+COPIED_VALUES = 1 << 27
 """Values of a copy that measures the memory: more than any cache holds."""
 LEARNING_RATE = 1e-6
 """Low, so that all steps do the same work: at 1e-3 and on such frames the network falls silent after a few."""
@@ -203,7 +203,9 @@ def limits(device: str) -> tuple[float, list[str]]:
         cached = cached_product_gflops()
         gflops = max(gflops, cached)
         lines[0] = lines[0].replace("product)", f"product; {cached:.0f} with sltune's, within the cache)")
-    lines.append(f"(copy of {COPIED * 4 / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,")
+    lines.append(
+        f"(copy of {COPIED_VALUES * 4 / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,"
+    )
     if device == "cuda":
         lines.append("(torch lets cuDNN's convolutions use TF32, which passes this limit),")
     lines.append(f"so the first allows {gflops * 1e9 / FLOP:.0f} of them a second in training.")
@@ -212,7 +214,7 @@ def limits(device: str) -> tuple[float, list[str]]:
 
 def copy_gb_per_s(device: str) -> float:
     """Return how much a large copy reads and writes a second."""
-    values = torch.rand(COPIED, device=device)
+    values = torch.rand(COPIED_VALUES, device=device)
     target = torch.empty_like(values)
     return 2 * values.nbytes / fastest_ms(lambda: target.copy_(values), device) / 1e6
 

@@ -18,19 +18,22 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
+
+from sltune.errors import Interrupted
 
 LEAVE_S = 10.0
 """How long a command may take to end after SIGTERM; batch systems kill after 30 s or so."""
 LATE_S = 0.5
-"""A command may die of the signal to all processes so long before that signal arrives here."""
+"""How much later than the command's death a signal to all processes may arrive here."""
 STOPPING = {signal.SIGINT, signal.SIGTERM}
-ENDING = {*STOPPING, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
-"""Signals that end a process unless it wants otherwise."""
+OTHERS = {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF"}
+ENDING = STOPPING | {number for number in signal.Signals if number.name in OTHERS}
+"""Signals by which terminals, batch systems and limits end a process."""
 HEARD = {*ENDING, signal.SIGCHLD}
-SIGNALLED, INTERRUPTED = 128, 130
+SIGNALLED = 128
 SI_KERNEL = 0x80
-"""si_code of a signal that no process sent (man 2 sigaction): Ctrl-C, which reaches the whole process group."""
+"""si_code of a signal that no process sent (man 2 sigaction), such as Ctrl-C, which reaches the whole process group."""
 PR_SET_PDEATHSIG = 1
 """Of man 2 prctl."""
 SHOW_CURSOR = b"\x1b[?25h"
@@ -38,13 +41,14 @@ SHOW_CURSOR = b"\x1b[?25h"
 _attendant: int | None = None
 
 
-def note_run(resume_command: str, as_json: bool = False) -> None:
-    """Tell the attendant, if there is one, how the run that this command works on can be gone on with.
+def note_form(as_json: bool) -> None:
+    """Tell the attendant, if there is one, whether the last word shall be a line of JSON."""
+    _note({"as_json": as_json})
 
-    Args:
-        as_json: whether the last word shall be a line of JSON.
-    """
-    _note({"resume_command": resume_command, "as_json": as_json})
+
+def note_run(resume_command: str) -> None:
+    """Tell the attendant, if there is one, how to go on with the run that this command works on."""
+    _note({"resume_command": resume_command})
 
 
 def note_scratch(folder: str) -> None:
@@ -55,6 +59,11 @@ def note_scratch(folder: str) -> None:
 def last_word(reason: str, resume_command: str) -> str:
     """Return why a command ends and, if there is a run, how to go on with it."""
     return f"{reason}; go on with: {resume_command}" if resume_command else reason
+
+
+def error_line(text: str, exit_code: int, as_json: bool) -> str:
+    """Return the line on stderr that says why a command ends."""
+    return json.dumps({"event": "error", "text": text, "exit_code": exit_code}) if as_json else f"sltune: {text}"
 
 
 def attended(command: Callable[[], Any]) -> None:
@@ -83,22 +92,27 @@ def attended(command: Callable[[], Any]) -> None:
         _run(command, writer)
         return
     os.close(writer)
+    _end_as(child, reader)
+
+
+def _end_as(child: int, reader: int) -> NoReturn:
     status, stopped = _wait(child)
     notes = _read_notes(reader)
-    # Where a second signal meets Python on its way out, that ends with 1 and has no word.
+    # A second signal while Python ends makes its exit code 1, with no word said.
     if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
         sys.exit(notes["exit_code"])
     if "scratch" in notes:
         shutil.rmtree(notes["scratch"], ignore_errors=True)
     exit_code, reason = _explain(status, stopped or signal.sigtimedwait(STOPPING, LATE_S) is not None)
-    _say(last_word(reason, notes.get("resume_command", "")), exit_code, notes.get("as_json", False))
+    text = last_word(reason, notes.get("resume_command", ""))
+    _say(error_line(text, exit_code, notes.get("as_json", False)))
     sys.exit(exit_code)
 
 
 def _explain(status: int, stopped: bool) -> tuple[int, str]:
     """Return the exit code for a command that left no word, and the reason for its end."""
     if stopped:
-        return INTERRUPTED, "interrupted"
+        return Interrupted.exit_code, "interrupted"
     if status >= 0:
         return 1, f"ended by Ray (exit code {status}), as when its cluster is gone"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -174,8 +188,9 @@ def _wait(child: int) -> tuple[int, bool]:
             os.kill(child, signal.SIGKILL)
         elif heard.si_signo in ENDING:
             stopped = stopped or heard.si_signo in STOPPING
-            # The terminal's Ctrl-C has reached the child already; a second one would mean impatience.
-            if heard.si_code != SI_KERNEL:
+            # The terminal's Ctrl-C has reached the child already, and a second one would mean impatience. That the
+            # terminal is gone, only the leader of its session may have been told.
+            if heard.si_code != SI_KERNEL or heard.si_signo == signal.SIGHUP:
                 os.kill(child, heard.si_signo)
             if heard.si_signo == signal.SIGTERM:
                 deadline = deadline or time.monotonic() + LEAVE_S
@@ -184,8 +199,7 @@ def _wait(child: int) -> tuple[int, bool]:
             return os.waitstatus_to_exitcode(status), stopped
 
 
-def _say(text: str, exit_code: int, as_json: bool) -> None:
-    line = json.dumps({"event": "error", "text": text, "exit_code": exit_code}) if as_json else f"sltune: {text}"
+def _say(line: str) -> None:
     with suppress(OSError):
         if os.isatty(2):
             # The board hides it, and had no time to show it again.

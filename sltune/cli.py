@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from sltune import __version__
-from sltune.attendant import attended
+from sltune.attendant import attended, error_line
 from sltune.cli_data import import_, inspect, show
 from sltune.cli_runs import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
@@ -46,26 +46,20 @@ class _Group(click.Group):
             return super().main(*args, **kwargs)
         except OSError as error:
             where = error.filename if error.filename is not None else "output"
-            _say(f"{where}: {error.strerror or error}")
+            _say(error_line(f"{where}: {error.strerror or error}", UsageError.exit_code, as_json=False))
             sys.exit(UsageError.exit_code)
 
 
 def _end(ctx: click.Context, text: str, exit_code: int) -> NoReturn:
     """End with the reason and the exit code; the reason is a line of JSON where the others were."""
-    if ctx.meta.get(FOR_MACHINES):
-        from sltune.news import to_json
-
-        with suppress(OSError):
-            click.echo(to_json({"event": "error", "text": text, "exit_code": exit_code}), err=True)
-    else:
-        _say(text)
+    _say(error_line(text, exit_code, as_json=bool(ctx.meta.get(FOR_MACHINES))))
     ctx.exit(exit_code)
 
 
-def _say(text: str) -> None:
+def _say(line: str) -> None:
     """Say on stderr why a command ends; where that cannot be written either, its exit code has to do."""
     with suppress(OSError):
-        click.echo(f"sltune: {text}", err=True)
+        click.echo(line, err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -183,7 +177,11 @@ def convert(network_yaml: Path, out: Path | None) -> None:
 
 
 def run() -> None:
-    """Be the command ``sltune``: verbs that train have an attendant, since Ray may end them without a word."""
+    """Be the command ``sltune``.
+
+    Verbs that train have an attendant, since Ray may end them without a word. An import over a cluster has none: what
+    goes on with it is the same command again.
+    """
     if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
         attended(main)
     else:

@@ -137,7 +137,7 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
 
     folder = RunFolder(run)
     kind = folder.info().get("kind")
-    note_run(folder.resume_command, options.as_json)
+    note_run(folder.resume_command)
     space = load_space(folder.space_toml)
 
     def work() -> None:

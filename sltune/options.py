@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sltune.attendant import note_form
 from sltune.errors import UsageError
 from sltune.files import is_unicode
 
@@ -64,6 +65,7 @@ class RunOptions:
         # Here, since a verb may import Ray before it asks for anything else of the flags.
         allow_token(self.address)
         click.get_current_context().meta[FOR_MACHINES] = self.as_json
+        note_form(self.as_json)
 
     @property
     def table_format(self) -> Format:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -18,22 +19,27 @@ from tests.tuning.clusters import wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system")
 
-HEAD = """
+SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from sltune import attendant
 
+def ask(*_):
+    with Path({asked!r}).open("a") as file:
+        file.write("asked ")
+
 def command():
-    attendant.note_run("sltune resume results/run", as_json={as_json})
-    signal.signal(signal.SIGINT, lambda *_: print("asked", file=sys.stderr, flush=True))
+    attendant.note_run("sltune resume results/run")
+    signal.signal(signal.SIGINT, ask)
+{handlers}
     Path({ready!r}).touch()
-"""
-TAIL = """
+{body}
+
 # Started under nohup or in the background, these tests ignore some.
 for number in attendant.ENDING:
     signal.signal(number, signal.SIG_DFL)
-{before}
 attendant.LEAVE_S = 0.5
+{before}
 attendant.attended(command)
 """
 WAIT = "end = time.monotonic() + 60\nwhile time.monotonic() < end: time.sleep(0.01)"
@@ -41,18 +47,22 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def ready(tmp_path: Path) -> Path:
-    """Return the file that the command makes when it has begun."""
-    return tmp_path / "ready"
+def asked(tmp_path: Path) -> Callable[[], int]:
+    """Return what counts how often Ctrl-C has reached the command."""
+    file = tmp_path / "asked"
+    return lambda: len(file.read_text().split()) if file.exists() else 0
 
 
 @pytest.fixture
-def start(ready: Path) -> Start:
-    def start(
-        body: str, as_json: bool = False, before: str = "", stderr: int = subprocess.PIPE
-    ) -> subprocess.Popen[str]:
-        lines = "".join(f"    {line}\n" for line in body.splitlines())
-        script = HEAD.format(as_json=as_json, ready=str(ready)) + lines + TAIL.format(before=before)
+def start(tmp_path: Path) -> Start:
+    """Return what starts a command; handlers run before it is ready, before in the attendant."""
+
+    def start(body: str, handlers: str = "", before: str = "", stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        ready = tmp_path / "ready"
+        ready.unlink(missing_ok=True)
+        body, handlers = (indent(lines, "    ") for lines in (body, handlers))
+        files = {"ready": str(ready), "asked": str(tmp_path / "asked")}
+        script = SCRIPT.format(body=body, handlers=handlers, before=before, **files)
         process = subprocess.Popen([sys.executable, "-c", script], text=True, start_new_session=True, stderr=stderr)
         wait_for(ready.exists)
         return process
@@ -99,7 +109,7 @@ def test_a_command_that_dies_without_a_word_is_told_how_to_go_on(
 ) -> None:
     told = f"{reason}; go on with: sltune resume results/run"
     assert outcome(start(body)) == (exit_code, f"sltune: {told}\n")
-    code, line = outcome(start(body, as_json=True))
+    code, line = outcome(start(body, handlers="attendant.note_form(as_json=True)"))
     assert (code, json.loads(line)) == (exit_code, {"event": "error", "text": told, "exit_code": exit_code})
 
 
@@ -110,7 +120,7 @@ def test_sigterm_reaches_the_command_and_ends_it(start: Start) -> None:
 
 
 def test_a_command_that_does_not_heed_sigterm_is_killed(start: Start) -> None:
-    process = start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAIT)
+    process = start(WAIT, handlers="signal.signal(signal.SIGTERM, signal.SIG_IGN)")
     began = time.monotonic()
     process.terminate()
     assert outcome(process)[0] == 130
@@ -135,13 +145,13 @@ def test_a_signal_that_the_command_ignores_goes_by(start: Start) -> None:
 
 def test_a_second_signal_that_breaks_off_the_end_of_a_first_still_counts_as_an_interruption(start: Start) -> None:
     """As when a process sends SIGINT to the group, and it comes from there and from the attendant."""
-    process = start("signal.signal(signal.SIGINT, lambda *_: sys.exit(1))\n" + WAIT)
+    process = start(WAIT, handlers="signal.signal(signal.SIGINT, lambda *_: sys.exit(1))")
     os.killpg(process.pid, signal.SIGINT)
     assert outcome(process) == (130, "sltune: interrupted; go on with: sltune resume results/run\n")
 
 
 @pytest.mark.parametrize("closed", [(0,), (2,), (1, 2), (0, 1, 2)])
-def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, ...], tmp_path: Path) -> None:
+def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, ...]) -> None:
     """A process that it starts finds something behind each stream, and what is written there goes nowhere."""
     script = "import os; [os.fstat(number) for number in range(3)]; os.write(2, b'heard'); print('heard')"
     run = f"sys.exit(subprocess.run([sys.executable, '-c', {script!r}]).returncode)"
@@ -154,8 +164,8 @@ def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, .
 
 
 def test_a_signal_to_all_that_kills_the_command_first_counts_as_an_interruption(start: Start) -> None:
-    process = start("time.sleep(0.2)\nos._exit(1)")
-    time.sleep(0.4)
+    process = start("os._exit(1)", before="attendant.LATE_S = 30")
+    time.sleep(0.3)
     process.terminate()
     assert outcome(process)[0] == 130
 
@@ -169,25 +179,37 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def test_ctrl_c_sent_to_the_attendant_reaches_the_command(start: Start) -> None:
+def test_ctrl_c_sent_to_the_attendant_reaches_the_command(start: Start, asked: Callable[[], int]) -> None:
     process = start(WAIT)
-    for _ in range(2):
+    for number in range(1, 3):
         process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
+        wait_for(lambda number=number: asked() == number)  # type: ignore[misc]
     process.terminate()
-    assert outcome(process)[1].count("asked") == 2
+    outcome(process)
+    assert asked() == 2
 
 
-def test_ctrl_c_of_a_terminal_reaches_the_command_once(start: Start, terminal: tuple[int, int]) -> None:
+def test_ctrl_c_of_a_terminal_reaches_the_command_once(
+    start: Start, asked: Callable[[], int], terminal: tuple[int, int]
+) -> None:
     user, ours = terminal
     # The first terminal that the leader of a session opens becomes the session's.
     process = start(WAIT, before=f"os.open({os.ttyname(ours)!r}, os.O_RDWR)")
     assert os.tcgetpgrp(user) == process.pid
-    for _ in range(2):
+    for number in range(1, 3):
         os.write(user, b"\x03")
-        time.sleep(0.2)
+        wait_for(lambda number=number: asked() == number)  # type: ignore[misc]
     process.terminate()
-    assert outcome(process)[1].count("asked") == 2
+    outcome(process)
+    assert asked() == 2
+
+
+def test_a_terminal_that_is_gone_ends_the_command(start: Start) -> None:
+    user, ours = pty.openpty()
+    process = start(WAIT, before=f"os.open({os.ttyname(ours)!r}, os.O_RDWR)")
+    os.close(ours)
+    os.close(user)
+    assert outcome(process)[0] == 128 + signal.SIGHUP
 
 
 def test_a_command_dies_with_its_attendant(start: Start) -> None:
@@ -213,7 +235,7 @@ def test_after_a_death_a_terminal_shows_its_cursor_again(start: Start, terminal:
     assert os.read(user, 1000).startswith(b"\x1b[?25hsltune: ended by Ray")
 
 
-def test_started_by_who_ignores_the_end_of_children_it_still_ends_as_the_command(start: Start) -> None:
+def test_under_a_parent_that_ignores_the_end_of_children_it_ends_as_the_command(start: Start) -> None:
     process = start("sys.exit(4)", before="signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
     assert outcome(process)[0] == 4
 

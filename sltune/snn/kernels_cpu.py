@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -25,7 +27,7 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 
-def jit(function):
+def jit(function: Callable[..., Any]) -> Any:
     """Compile for calls outside Python's lock, and keep the machine code on disk where there is a place for it."""
     compiled = numba.njit(nogil=True)(function)
     try:

@@ -27,7 +27,7 @@ BESIDE_THE_HOST = ("cuda",)
 """Kinds of devices that work while the host prepares what comes next, and have memory of their own."""
 AHEAD = 2
 KEPT_BYTES = 512 << 20
-"""So much of a device's memory may hold events to evaluate on; a validation part of SL-Animals takes about 100 MB."""
+"""So much of a GPU's memory may hold the events of a part; a validation part of SL-Animals takes about 100 MB."""
 
 T = TypeVar("T")
 
@@ -79,6 +79,7 @@ class BatchSource:
     Args:
         indices: the samples, in the order in which they are read without shuffling.
         crop_bins: time bins of a crop; None for as many as the longest of the samples has.
+        is_repeated: whether the part is evaluated again and again, so that its events had better stay on the device.
     """
 
     def __init__(
@@ -88,11 +89,13 @@ class BatchSource:
         frames: FrameFormat,
         crop_bins: int | None,
         device: torch.device,
+        is_repeated: bool = False,
     ) -> None:
         self.samples = samples
         self.indices = indices
         self.frames = frames
         self.device = device
+        self._keeps = is_repeated and device.type in BESIDE_THE_HOST
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values())
         self._memory = torch.empty(0)
@@ -164,16 +167,16 @@ class BatchSource:
         return self._scatter(self._places(windows, first, last), last - first, len(windows))
 
     def _places(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
-        """Return where the events of a stretch fall.
+        """Return where the events of a stretch fall, which every evaluation asks for.
 
-        Every evaluation asks for the same ones, and a GPU would wait for the host, so they stay in its memory.
+        A GPU would wait for the host to find that out, so it stays in the GPU's memory.
         """
         key = (windows, first, last)
         if key in self._kept:
             return self._kept[key]
         moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
         places = self._packed(place_events(self.samples, moved, self.frames, last - first))
-        if self.device.type in BESIDE_THE_HOST and self._kept_bytes + places.nbytes <= KEPT_BYTES:
+        if self._keeps and self._kept_bytes + places.nbytes <= KEPT_BYTES:
             self._kept[key] = places = places.to(self.device, non_blocking=True)
             self._kept_bytes += places.nbytes
         return places

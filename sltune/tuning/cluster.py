@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 
-from sltune.errors import DataError, UsageError
+from sltune.errors import DataError, Interrupted, UsageError
 from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.store import TIME_TYPE, address_type, read_table
@@ -87,7 +87,8 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     try:
         if request.address:
             _knock(request.address)
-            ray.init(address=request.address, **quiet)
+            with _own_sigterm():
+                ray.init(address=request.address, **quiet)
         else:
             with _without_signals():
                 ray.init(
@@ -143,6 +144,25 @@ def _without_signals(ending: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Take back SIGTERM from Ray, which ends the process with the signal's number, a code that says nothing.
+
+    Raises:
+        KeyboardInterrupt: it came meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def begun(request: Request, data: Path, importing: str) -> Iterator[None]:
     """Connect to Ray, or start it for a dataset, and import a module meanwhile, as Ray mostly waits.
 
@@ -189,14 +209,14 @@ def _orderly_end() -> Iterator[None]:
 def _leave_with_ray(asked: threading.Event, over: threading.Event) -> None:
     """Once SIGTERM has come, end the process if a Ray that it started has died, for which it would wait in vain.
 
-    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the attendant
-    has the last word.
+    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the attendant,
+    where there is one, has the last word.
     """
     asked.wait()
     node = ray._private.worker._global_node
     while node is not None and not over.wait(LOOK_S):
         if node.dead_processes():
-            os._exit(1)
+            os._exit(Interrupted.exit_code)
 
 
 @contextmanager

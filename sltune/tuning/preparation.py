@@ -109,7 +109,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
-    note_run(campaign.folder.resume_command, as_json=display.mode == "json")
+    note_run(campaign.folder.resume_command)
     _export_folds(campaign.folder, ready)
     progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:

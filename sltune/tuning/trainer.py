@@ -173,11 +173,13 @@ class Trainer:
         sampling = self.config.sampling
         self.frames = self.job.frames
         self.train = self._part(samples, split.train, sampling.train_bins)
-        self.test = self._part(samples, split.test, sampling.eval_bins)
-        self.val = self.test if self.selects_on_test else self._part(samples, split.val, sampling.eval_bins)
+        self.test = self._part(samples, split.test, sampling.eval_bins, is_repeated=self.selects_on_test)
+        self.val = self.test if self.selects_on_test else self._part(samples, split.val, sampling.eval_bins, True)
 
-    def _part(self, samples: Samples, recordings: Sequence[str], crop_bins: int | None) -> BatchSource:
-        return BatchSource(samples, samples.indices_of(recordings), self.frames, crop_bins, self.device)
+    def _part(
+        self, samples: Samples, recordings: Sequence[str], crop_bins: int | None, is_repeated: bool = False
+    ) -> BatchSource:
+        return BatchSource(samples, samples.indices_of(recordings), self.frames, crop_bins, self.device, is_repeated)
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Give an epoch's batches; the same ones whenever it is asked for them."""

@@ -95,6 +95,7 @@ class TrialWorker(tune.Trainable):
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
         self._unsaved: EpochDone | None = None
+        self._results: Iterator[EpochDone | Outcome] = iter(())
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -121,6 +122,8 @@ class TrialWorker(tune.Trainable):
             result = Outcome("failed", lack or traceback.format_exc(), None, {}, None, lack is not None)
         if isinstance(result, EpochDone):
             return {REPORT: self._report(row=result.row, checkpoint=self._save(result))}
+        # A worker waits for its next trial with nothing of this one.
+        self._results = iter(())
         if torch.cuda.is_available():
             # Torch keeps what the trial has freed, but others on this GPU may need it.
             torch.cuda.empty_cache()

@@ -146,7 +146,7 @@ import sys, warnings
 import torch
 from sltune.snn.lif import LIF, lif_layer
 with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
+    warnings.simplefilter("default")
     for _ in range(3):
         spikes = lif_layer(torch.ones(4, 1, 1), LIF()).spikes
 print(spikes.flatten().tolist(), len(caught), caught[0].message)
@@ -176,5 +176,4 @@ def test_where_numba_can_keep_nothing_kernels_run_after_a_warning() -> None:
     refuse = "def refuse(*_, **__): raise OSError('read-only')"
     before = f"import numba.core.caching\n{refuse}\nnumba.core.caching.tempfile.TemporaryFile = refuse"
     said = warned(before)
-    assert said.startswith("[1.0, 1.0, 1.0, 1.0] ")
-    assert "numba can keep no compiled kernels, so every process compiles them anew" in said
+    assert said.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba can keep no compiled kernels, so every process compiles them")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
+from typing import Any
 
 import pytest
 
 from sltune.errors import UsageError
+from sltune.tuning import cluster
 from sltune.tuning.cluster import Request, Share, check_fraction, connected, share_for, slots
 
 NODES = [
@@ -76,3 +80,36 @@ def test_an_address_at_which_nobody_listens_is_refused_without_waiting_for_ray()
     message = f"no Ray cluster could be reached or started .{address}.: .*refused"
     with pytest.raises(UsageError, match=message), connected(Request(address=address), 0):
         raise AssertionError("nobody listens")
+
+
+@pytest.fixture
+def sigterm() -> Any:
+    """Give the handler of SIGTERM that a test begins with, and put it back."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield signal.SIG_IGN
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_counts_as_ctrl_c_once(sigterm: Any) -> None:
+    with cluster._orderly_end():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        # Sent to the process and to its group.
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is sigterm
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_sigterm_while_ray_starts_is_an_interruption_and_rays_handler_does_not_stay(
+    sigterm: Any, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    def init(**_: object) -> None:
+        # As Ray does.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(KeyboardInterrupt), connected(Request(address=address), 0):
+        pass
+    assert signal.getsignal(signal.SIGTERM) is sigterm
