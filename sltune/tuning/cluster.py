@@ -194,6 +194,9 @@ def _orderly_end() -> Iterator[None]:
         # Sent to the process and to its group, it comes twice, which shall not look like impatience.
         if not asked.is_set():
             asked.set()
+            # Shells have their background jobs ignore Ctrl-C.
+            if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+                raise KeyboardInterrupt
             signal.raise_signal(signal.SIGINT)
 
     Thread(target=_leave_with_ray, args=(asked, over), daemon=True).start()
