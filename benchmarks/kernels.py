@@ -23,15 +23,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from peers import CLASSES, sltune_peer
+from peers import sltune_peer
 from stbp import shapes_of
-from steps import Clock, Shape, copy_gb_per_s, prepared, stepper
+from steps import LAYERS, Shape, copy_gb_per_s, laps_ms, prepared, stepper
 from torch.profiler import ProfilerActivity, profile
 
 from sltune.snn.lif import LIF, lif_layer, lif_pool_layer
 from sltune.training.fit import autocast
 
-LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
 SHAPES = [Shape(8, 17), Shape(4, 50), Shape(2, 145)]
 STEPS, WARM_UP, SHOWN = 20, 5, 12
 FLOAT_BYTES, NAME_LENGTH = 4, 70
@@ -132,14 +131,8 @@ def neuron_lines(device: str, shape: Shape, layer: str, bandwidth: float) -> Ite
 
 
 def median_ms(work: Callable[[], Any], device: str) -> float:
-    for _ in range(WARM_UP):
-        work()
-    clock = Clock(device)
-    clock.mark()
-    for _ in range(STEPS):
-        work()
-        clock.mark()
-    return statistics.median(clock.laps_ms())
+    laps_ms(work, device, WARM_UP)
+    return statistics.median(laps_ms(work, device, STEPS))
 
 
 if __name__ == "__main__":

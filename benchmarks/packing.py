@@ -30,14 +30,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from steps import fastest_ms, synthetic_data
 
 from sltune.config import Configuration
 from sltune.events.crop import bins_of
 from sltune.events.dataset import open_dataset
 from sltune.events.frames import FrameFormat, Window, place_events
-from sltune.events.importing import import_source
-from sltune.events.slanimals import open_slanimals
-from sltune.events.synthetic import write_dataset
 from sltune.record import TrialKey
 from sltune.space import load_space
 from sltune.tuning.job import EpochDone, Job, Outcome
@@ -107,12 +105,6 @@ def main() -> None:
 
 def numbers_of(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
-
-
-def synthetic_data(folder: Path, recordings: int) -> Path:
-    write_dataset(folder / "source", recordings)
-    import_source(open_slanimals(folder / "source"), folder / "data")
-    return folder / "data"
 
 
 def benchmark(settings: Settings, together: Sequence[int]) -> Iterator[str]:
@@ -226,17 +218,12 @@ def _trained(settings: Settings, key: TrialKey, barrier: Any, started: float) ->
 
 def placing_ms(settings: Settings) -> float:
     """Return how long one core takes for a sample, whose events are in memory."""
-    samples, sampling = open_dataset(settings.data).samples, settings.configuration().sampling
-    bins = sampling.eval_bins or sampling.train_bins or 1
-    frames = FrameFormat(open_dataset(settings.data).manifest.sensor, sampling.time_bin_ms)
+    dataset, sampling = open_dataset(settings.data), settings.configuration().sampling
+    samples, bins = dataset.samples, sampling.eval_bins or sampling.train_bins or 1
+    frames = FrameFormat(dataset.manifest.sensor, sampling.time_bin_ms)
     indices = np.arange(min(PLACED, len(samples)))
     windows = [Window(int(i), 0, bins_of(samples.last_ms(int(i)), sampling.time_bin_ms)) for i in indices]
-    laps_s = []
-    for _ in range(6):
-        began = time.perf_counter()
-        place_events(samples, windows, frames, bins)
-        laps_s.append(time.perf_counter() - began)
-    return 1000 * min(laps_s) / len(windows)
+    return fastest_ms(lambda: place_events(samples, windows, frames, bins), "cpu") / len(windows)
 
 
 def machine(settings: Settings) -> str:

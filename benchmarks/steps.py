@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from sltune.training.fit import training_loss
 from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer
 
+LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
+"""The neurons of each, for one time step of one sample."""
 MULTIPLY_ADDS = {"conv1": 20 * 126**2 * 18, "conv2": 50 * 61**2 * 180, "fc1": 200 * 45_000, "fc2": CLASSES * 200}
 """Of one time step of one sample, forward."""
 FLOP = 2 * (3 * sum(MULTIPLY_ADDS.values()) - MULTIPLY_ADDS["conv1"])
@@ -161,8 +164,7 @@ def firing_rates(peer: Peer, shape: Shape, device: str) -> tuple[float, float, d
     """Return how many pixels are filled, how many 3×3 windows are not empty, and per layer how many neurons fire."""
     network, frames, _ = prepared(peer, shape, device)
     activity = network.simulate(frames, count_spikes=True).activity
-    neurons = {"conv1": 20 * 126**2, "conv2": 50 * 61**2, "fc1": 200, "fc2": CLASSES}
-    rates = {name: int(activity[name]) / shape.sample_steps / count for name, count in neurons.items()}
+    rates = {name: int(activity[name]) / shape.sample_steps / math.prod(size) for name, size in LAYERS.items()}
     return *density_of(frames), rates
 
 
@@ -175,20 +177,27 @@ def simulated_density(recordings: int) -> tuple[float, float]:
     """Return the same of what sltune's simulator writes."""
     from sltune.events.dataset import open_dataset
     from sltune.events.frames import FrameFormat
-    from sltune.events.importing import import_source
-    from sltune.events.slanimals import open_slanimals
-    from sltune.events.synthetic import write_dataset
     from sltune.training.batches import BatchSource
 
     with TemporaryDirectory() as folder:
-        write_dataset(Path(folder) / "source", recordings)
-        import_source(open_slanimals(Path(folder) / "source"), Path(folder) / "data")
-        samples = open_dataset(Path(folder) / "data").samples
+        samples = open_dataset(synthetic_data(Path(folder), recordings)).samples
         source = BatchSource(samples, np.arange(len(samples)), FrameFormat((SIDE, SIDE), 30), 17, torch.device("cpu"))
         rng = np.random.default_rng(0)
         found = [density_of(next(batch.views)) for batch in source.training(19, "random", rng, None)]
     pixels, windows = np.mean(found, axis=0)
     return float(pixels), float(windows)
+
+
+def synthetic_data(folder: Path, recordings: int) -> Path:
+    """Return a dataset of simulated recordings, which stays below the folder."""
+    # Here, since they need pydantic, and a measured process does not.
+    from sltune.events.importing import import_source
+    from sltune.events.slanimals import open_slanimals
+    from sltune.events.synthetic import write_dataset
+
+    write_dataset(folder / "source", recordings)
+    import_source(open_slanimals(folder / "source"), folder / "data")
+    return folder / "data"
 
 
 def limits(device: str) -> tuple[float, list[str]]:
@@ -226,12 +235,17 @@ def cached_product_gflops() -> float:
 
 
 def fastest_ms(work: Callable[[], Any], device: str, times: int = 6) -> float:
+    return min(laps_ms(work, device, times))
+
+
+def laps_ms(work: Callable[[], Any], device: str, times: int) -> list[float]:
+    """Return how long each of some calls in a row takes."""
     clock = Clock(device)
     for _ in range(times):
         clock.mark()
         work()
     clock.mark()
-    return min(clock.laps_ms())
+    return clock.laps_ms()
 
 
 def bytes_held(device: str) -> int:

@@ -100,7 +100,6 @@ class BatchSource:
         self.crop_bins = crop_bins or max(self._bins.values())
         self._memory = torch.empty(0)
         self._kept: dict[tuple[tuple[Window, ...], int, int], Tensor] = {}
-        self._kept_bytes = 0
         self._peaks: dict[tuple[Window, ...], Tensor] = {}
 
     def __len__(self) -> int:
@@ -176,9 +175,8 @@ class BatchSource:
             return self._kept[key]
         moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
         places = self._packed(place_events(self.samples, moved, self.frames, last - first))
-        if self._keeps and self._kept_bytes + places.nbytes <= KEPT_BYTES:
+        if self._keeps and places.nbytes + sum(kept.nbytes for kept in self._kept.values()) <= KEPT_BYTES:
             self._kept[key] = places = places.to(self.device, non_blocking=True)
-            self._kept_bytes += places.nbytes
         return places
 
     def _peaks_of(self, windows: tuple[Window, ...]) -> Tensor:

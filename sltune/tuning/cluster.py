@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -90,7 +90,7 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
             with _own_sigterm():
                 ray.init(address=request.address, **quiet)
         else:
-            with _without_signals():
+            with _own_sigterm(), _without_signals():
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -117,6 +117,20 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
+def _answering(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Answer signals so within the block, whatever else is made of them there; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, handler) for name, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextmanager
 def _without_signals(ending: bool = False) -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back for the seconds in which they would leave half of Ray running, or crash it.
 
@@ -126,40 +140,25 @@ def _without_signals(ending: bool = False) -> Iterator[None]:
     Raises:
         KeyboardInterrupt: one came.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     caught: list[int] = []
-    before = {name: signal.signal(name, lambda number, _: caught.append(number)) for name in STOPPING}
-    try:
+    with _answering(dict.fromkeys(STOPPING, lambda number, _: caught.append(number))):
         yield
-    except SystemExit:
-        # While it starts, Ray has a handler of its own, which ends the process with the signal's number.
-        caught.append(signal.SIGTERM)
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
     if caught and not ending:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Take back SIGTERM from Ray, which ends the process with the signal's number, a code that says nothing.
+    """Take back SIGTERM from Ray, which while it starts ends the process with the signal's number, and later would.
 
     Raises:
         KeyboardInterrupt: it came meanwhile.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
     try:
-        yield
+        with _answering({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}):
+            yield
     except SystemExit:
         raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -185,9 +184,6 @@ def _import(name: str) -> None:
 @contextmanager
 def _orderly_end() -> Iterator[None]:
     """Take the first SIGTERM, by which batch systems end jobs, as Ctrl-C; Ray would answer it with a crash."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     asked, over = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
@@ -200,11 +196,10 @@ def _orderly_end() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
     Thread(target=_leave_with_ray, args=(asked, over), daemon=True).start()
-    before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        with _answering({signal.SIGTERM: end}):
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         over.set()
         asked.set()
 

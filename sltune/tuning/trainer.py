@@ -174,7 +174,9 @@ class Trainer:
         self.frames = self.job.frames
         self.train = self._part(samples, split.train, sampling.train_bins)
         self.test = self._part(samples, split.test, sampling.eval_bins, is_repeated=self.selects_on_test)
-        self.val = self.test if self.selects_on_test else self._part(samples, split.val, sampling.eval_bins, True)
+        self.val = self.test
+        if not self.selects_on_test:
+            self.val = self._part(samples, split.val, sampling.eval_bins, is_repeated=True)
 
     def _part(
         self, samples: Samples, recordings: Sequence[str], crop_bins: int | None, is_repeated: bool = False
