@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -18,17 +16,15 @@ from typing import Any
 
 import ray
 
-from sltune.errors import DataError, Interrupted, UsageError
+from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.store import TIME_TYPE, address_type, read_table
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
+from sltune.tuning.signals import orderly_end, own_sigterm, without_signals
 
 STORE_HEADROOM = 256 << 20
 KNOCK_S = 10.0
-LOOK_S = 0.1
-"""How often to look whether Ray has died."""
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
 
@@ -87,10 +83,10 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     try:
         if request.address:
             _knock(request.address)
-            with _own_sigterm():
+            with own_sigterm():
                 ray.init(address=request.address, **quiet)
         else:
-            with _own_sigterm(), _without_signals():
+            with own_sigterm(), without_signals():
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -102,10 +98,10 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
         hint = "; the token in ~/.ray/auth_token must be that of the cluster's head" if request.address else ""
         raise UsageError(text + hint) from error
     try:
-        with _orderly_end():
+        with orderly_end():
             yield
     finally:
-        with _without_signals(ending=True):
+        with without_signals(ending=True):
             ray.shutdown()
 
 
@@ -114,51 +110,6 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
-
-
-@contextmanager
-def _answering(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
-    """Answer signals so within the block, whatever else is made of them there; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {name: signal.signal(name, handler) for name, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-@contextmanager
-def _without_signals(ending: bool = False) -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back for the seconds in which they would leave half of Ray running, or crash it.
-
-    Args:
-        ending: whether the command ends anyway, so that a signal has nothing more to say.
-
-    Raises:
-        KeyboardInterrupt: one came.
-    """
-    caught: list[int] = []
-    with _answering(dict.fromkeys(STOPPING, lambda number, _: caught.append(number))):
-        yield
-    if caught and not ending:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Take back SIGTERM from Ray, which while it starts ends the process with the signal's number, and later would.
-
-    Raises:
-        KeyboardInterrupt: it came meanwhile.
-    """
-    try:
-        with _answering({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}):
-            yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
 
 
 @contextmanager
@@ -179,42 +130,6 @@ def _import(name: str) -> None:
     # The caller gets the same error when it imports the module itself.
     with suppress(Exception):
         import_module(name)
-
-
-@contextmanager
-def _orderly_end() -> Iterator[None]:
-    """Take the first SIGTERM, by which batch systems end jobs, as Ctrl-C; Ray would answer it with a crash."""
-    asked, over = threading.Event(), threading.Event()
-
-    def end(*_: object) -> None:
-        # Sent to the process and to its group, it comes twice, which shall not look like impatience.
-        if not asked.is_set():
-            asked.set()
-            # Shells have their background jobs ignore Ctrl-C.
-            if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-                raise KeyboardInterrupt
-            signal.raise_signal(signal.SIGINT)
-
-    Thread(target=_leave_with_ray, args=(asked, over), daemon=True).start()
-    try:
-        with _answering({signal.SIGTERM: end}):
-            yield
-    finally:
-        over.set()
-        asked.set()
-
-
-def _leave_with_ray(asked: threading.Event, over: threading.Event) -> None:
-    """Once SIGTERM has come, end the process if a Ray that it started has died, for which it would wait in vain.
-
-    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the attendant,
-    where there is one, has the last word.
-    """
-    asked.wait()
-    node = ray._private.worker._global_node
-    while node is not None and not over.wait(LOOK_S):
-        if node.dead_processes():
-            os._exit(Interrupted.exit_code)
 
 
 @contextmanager

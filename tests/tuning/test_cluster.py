@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sltune.errors import UsageError
-from sltune.tuning import cluster
+from sltune.tuning import cluster, signals
 from sltune.tuning.cluster import Request, Share, check_fraction, connected, share_for, slots
 
 NODES = [
@@ -87,12 +87,12 @@ def sigterm() -> Any:
     """Give the handler of SIGTERM that a test begins with, where Ctrl-C is Python's; both are put back."""
     # After a run in this process, Tune's handler of Ctrl-C stays, which swallows the first.
     own = {signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.default_int_handler}
-    with cluster._answering(own):
+    with signals.answering(own):
         yield signal.SIG_IGN
 
 
 def test_sigterm_counts_as_ctrl_c_once(sigterm: Any) -> None:
-    with cluster._orderly_end():
+    with signals.orderly_end():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         # Sent to the process and to its group.
