@@ -1,17 +1,24 @@
-"""Files that appear whole or not at all, whatever kills the writer, and locks on folders."""
+"""Files that appear whole or not at all, whatever kills the writer; files of strangers; and locks on folders."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from sltune.errors import UsageError
+
+MAX_TEXT_BYTES = 64 << 20
+"""No text file of ours comes near this size; a record of a large dataset has a few hundred kilobytes."""
 
 LOCK_TABLE = Path("/proc/locks")
 """Where Linux lists the locks that processes hold."""
@@ -53,6 +60,58 @@ def write_whole(file: Path, content: str | bytes | memoryview) -> None:
     """
     with whole_file(file) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def open_plain(file: Path, max_bytes: int | None = None) -> BinaryIO:
+    """Open a file that may come from a stranger, for reading as bytes.
+
+    Args:
+        max_bytes: the largest size that such a file may have; None for any.
+
+    Raises:
+        OSError: it cannot be opened, is no plain file (a named pipe would hang the reader, and a device could feed it
+            for ever), or is larger; its ``strerror`` reads as the reason in a message.
+    """
+    # Without O_NONBLOCK the call itself would wait for somebody to write into a named pipe.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+            raise OSError(errno.EINVAL, f"is {kind}, not a plain file", str(file))
+        if max_bytes is not None and status.st_size > max_bytes:
+            text = (
+                f"has {status.st_size / 1e6:,.0f} MB, more than the {max_bytes / 1e6:,.0f} MB that such a file may have"
+            )
+            raise OSError(errno.EFBIG, text, str(file))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_plain(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """Return the content of a file that may come from a stranger; raises as ``open_plain`` does."""
+    with open_plain(file, max_bytes) as handle:
+        # The file may grow meanwhile.
+        return handle.read(max_bytes)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return what a JSON text of a stranger says.
+
+    Raises:
+        ValueError: it is no JSON. NaN and Infinity, which JSON does not have, and text that is nested too deep count
+            as such.
+    """
+    try:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def is_unicode(name: str) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from sltune import files
 from sltune.errors import UsageError
-from sltune.files import is_locked, locked, locked_on, whole_file, write_whole
+from sltune.files import is_locked, locked, locked_on, open_plain, parse_json, read_plain, whole_file, write_whole
 
 
 def test_a_file_gets_its_content_and_its_folders(tmp_path: Path) -> None:
@@ -169,3 +169,34 @@ def test_a_lock_of_another_machine_is_told_with_its_name(tmp_path: Path, monkeyp
         monkeypatch.setattr(socket, "gethostname", lambda: "here")
         with pytest.raises(UsageError, match=f"in use by process {process.pid} on "), locked(file):
             pass
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_plain(tmp_path / "a", max_bytes=5) == b"12345"
+    with open_plain(tmp_path / "a") as handle:
+        assert handle.read(2) == b"12"
+
+
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for file, kind in ((tmp_path / "pipe", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "folder")):
+        with pytest.raises(OSError, match=kind):
+            read_plain(file)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "wb") as handle:
+        handle.truncate(1 << 40)
+    with pytest.raises(OSError, match=r"1,099,512 MB, more than the 67 MB"):
+        read_plain(tmp_path / "a")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": NaN}', "[Infinity]", "[-Infinity]", "1" * 5000, "{", b"\xff"])
+def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_json(text)
+
+
+def test_json_is_read() -> None:
+    assert parse_json('{"a": [1, 2.5, "NaN", null]}') == {"a": [1, 2.5, "NaN", None]}

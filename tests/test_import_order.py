@@ -21,7 +21,7 @@ LEVELS = [
     {"record", "epochs", "confirmation"},
     {"config"},
     {"schema", "augmentations", "files", "board", "metrics"},
-    {"errors", "attendant"},
+    {"errors", "attendant", "wording"},
 ]
 FORBIDDEN = {
     "events": {"torch", "ray", "optuna"},

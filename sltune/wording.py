@@ -1,0 +1,13 @@
+"""How values of users and of strangers' files are shown in messages."""
+
+from __future__ import annotations
+
+import unicodedata
+
+CONTROL = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode categories that move the cursor, change colours or the order of what is read; lines end by them, too."""
+
+
+def printable(text: str) -> str:
+    """Return a text of one line as a terminal may show it: control characters as their escapes, the rest as it is."""
+    return "".join(char if unicodedata.category(char) not in CONTROL else ascii(char)[1:-1] for char in text)
