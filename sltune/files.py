@@ -1,17 +1,14 @@
-"""Files that appear whole or not at all, whatever kills the writer; files of strangers; and locks on folders."""
+"""Files that appear whole or not at all, whatever kills the writer; and files of strangers."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import re
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -19,9 +16,6 @@ from sltune.errors import UsageError
 
 MAX_TEXT_BYTES = 64 << 20
 """No text file of ours comes near this size; a record of a large dataset has a few hundred kilobytes."""
-
-LOCK_TABLE = Path("/proc/locks")
-"""Where Linux lists the locks that processes hold."""
 
 
 @contextmanager
@@ -121,81 +115,3 @@ def is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold the folder of a lock file for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        UsageError: another process has it, or it cannot be written.
-    """
-    descriptor = _take_lock(file)
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
-        yield
-    finally:
-        with suppress(OSError):
-            os.unlink(file)
-        os.close(descriptor)
-
-
-def _take_lock(file: Path) -> int:
-    """Open the file, locked; once more where its holder has removed it in between."""
-    while True:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UsageError(f"{file.parent}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), file.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            pid, host = _holder(file)
-            os.close(descriptor)
-            busy = isinstance(error, BlockingIOError)
-            where = f" on {host}" if host not in ("", socket.gethostname()) else ""
-            reason = f"in use by process {pid}{where}" if busy else f"cannot be locked: {error.strerror}"
-            raise UsageError(f"{file.parent}: {reason}") from error
-        os.close(descriptor)
-
-
-def is_locked(file: Path) -> bool:
-    """Say whether a process of this machine holds the lock, without touching it.
-
-    Even a brief attempt to take it could make a process fail that wants it at that moment, so the kernel's table of
-    locks is read. What processes of other machines hold cannot be known; see locked_on.
-    """
-    try:
-        status, table = file.stat(), LOCK_TABLE.read_text(encoding="utf-8")
-    except OSError:
-        return False
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    for pid, number, inode in re.findall(r"^\d+: FLOCK +\w+ +WRITE (\d+) (\w+:\w+):(\d+) ", table, re.MULTILINE):
-        # Some file systems (btrfs, overlays) show another device there; then the holder's number has to agree.
-        if int(inode) == status.st_ino and (number == device or pid == _holder(file)[0]):
-            return True
-    return False
-
-
-def locked_on(file: Path) -> str:
-    """Return the machine on which the lock was taken last; "" where its holder has given it back, or says none."""
-    return _holder(file)[1]
-
-
-def seems_held(file: Path) -> bool:
-    """Say whether a process has a lock file's folder; of another machine's, only the name that it has left tells."""
-    return is_locked(file) or locked_on(file) not in ("", socket.gethostname())
-
-
-def _holder(file: Path) -> tuple[str, str]:
-    """Return process and machine that a lock file names."""
-    with suppress(OSError):
-        pid, _, host = file.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
-        return pid or "?", host
-    return "?", ""

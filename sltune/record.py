@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
+from sltune.locks import LOCK
 from sltune.metrics import checked_metrics
 
 SCHEMA = 1
@@ -186,7 +187,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        return self.root / ".lock"
+        return self.root / LOCK
 
     @property
     def splits(self) -> Path:

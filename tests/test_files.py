@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sltune import files
 from sltune.errors import UsageError
-from sltune.files import is_locked, locked, locked_on, open_plain, parse_json, read_plain, whole_file, write_whole
+from sltune.files import open_plain, parse_json, read_plain, whole_file, write_whole
 
 
 def test_a_file_gets_its_content_and_its_folders(tmp_path: Path) -> None:
@@ -101,74 +94,6 @@ def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"c: cannot be written: (Not a directory|File exists)"):
         write_whole(tmp_path / "b" / "c", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-
-
-@contextmanager
-def another_holds(file: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the lock until it is told to go, or killed."""
-    code = "import sys; from pathlib import Path; from sltune.files import locked\n"
-    code += "with locked(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "mine\n"
-        yield process
-
-
-def test_a_lock_is_seen_while_its_holder_lives_and_not_after(tmp_path: Path) -> None:
-    file = tmp_path / ".lock"
-    assert not is_locked(file)
-    with another_holds(file):
-        assert is_locked(file)
-        assert locked_on(file) == socket.gethostname()
-    assert not file.exists()
-    assert not is_locked(file)
-    assert locked_on(file) == ""
-    with another_holds(file) as process:
-        process.send_signal(signal.SIGKILL)
-    assert file.exists()
-    assert not is_locked(file)
-    assert locked_on(file) == socket.gethostname()
-
-
-def test_looking_at_a_lock_never_keeps_another_from_taking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks must not open the file with a lock of any kind."""
-    file = tmp_path / ".lock"
-    file.write_text("1 elsewhere")
-    before = file.stat()
-    monkeypatch.setattr(files.fcntl, "flock", lambda *_: pytest.fail("took a lock"))
-    assert not is_locked(file)
-    assert locked_on(file) == "elsewhere"
-    assert (file.stat().st_mtime_ns, file.read_text()) == (before.st_mtime_ns, "1 elsewhere")
-
-
-def test_where_the_kernel_shows_another_device_the_holders_number_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, table = tmp_path / ".lock", tmp_path / "locks"
-    monkeypatch.setattr(files, "LOCK_TABLE", table)
-    with locked(file):
-        inode = file.stat().st_ino
-        table.write_text(f"1: FLOCK  ADVISORY  WRITE {os.getpid()} ff:ff:{inode} 0 EOF\n")
-        assert is_locked(file)
-        table.write_text(f"1: FLOCK  ADVISORY  WRITE {os.getpid() + 1} ff:ff:{inode} 0 EOF\n")
-        assert not is_locked(file)
-        # Another file, another kind of lock, and one that only waits.
-        others = [f"FLOCK  ADVISORY  WRITE {os.getpid()} ff:ff:{inode + 1}"]
-        others += [f"POSIX  ADVISORY  WRITE {os.getpid()} ff:ff:{inode}", f"-> FLOCK  ADVISORY  WRITE 1 ff:ff:{inode}"]
-        table.write_text("".join(f"1: {other} 0 EOF\n" for other in others))
-        assert not is_locked(file)
-        table.unlink()
-        assert not is_locked(file)
-
-
-def test_a_lock_of_another_machine_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / ".lock"
-    with another_holds(file) as process:
-        monkeypatch.setattr(socket, "gethostname", lambda: "here")
-        with pytest.raises(UsageError, match=f"in use by process {process.pid} on "), locked(file):
-            pass
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ LEVELS = [
     {"domains", "news"},
     {"record", "epochs", "confirmation"},
     {"config"},
-    {"schema", "augmentations", "files", "board", "metrics"},
+    {"schema", "augmentations", "files", "locks", "board", "metrics"},
     {"errors", "attendant", "wording"},
 ]
 FORBIDDEN = {

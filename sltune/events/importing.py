@@ -30,10 +30,10 @@ from sltune.events.store import (
     read_table,
     stored_metadata,
 )
-from sltune.files import locked, whole_file, write_whole
+from sltune.files import whole_file, write_whole
+from sltune.locks import LOCK, locked
 
 SHOWN_ERRORS = 20
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sltune.epochs import read_epochs
 from sltune.errors import ConfigError, DataError
-from sltune.files import is_locked, locked_on, seems_held
+from sltune.locks import is_locked, locked_on, seems_held
 from sltune.news import News, epoch_ended, left_unfinished, trial_ended
 from sltune.record import RunFolder, TrialKey, read_record
 from sltune.space import load_space

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sltune.errors import DataError
-from sltune.files import is_unicode, seems_held
+from sltune.files import is_unicode
+from sltune.locks import seems_held
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
-from sltune.files import locked, write_whole
+from sltune.files import write_whole
+from sltune.locks import locked
 from sltune.record import Record, RunFolder
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, evaluation_campaign, plan, write_run_info

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from sltune.confirmation import confirmation
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
-from sltune.files import locked, write_whole
+from sltune.files import write_whole
+from sltune.locks import locked
 from sltune.record import DatasetInfo, Record, RunFolder
 from sltune.space import Space
 from sltune.tuning.campaign import Candidate, steps_of, write_run_info

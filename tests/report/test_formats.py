@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 
 from sltune.errors import UsageError
-from sltune.files import locked
+from sltune.locks import locked
 from sltune.report.formats import Format, render, write_report
 from sltune.report.runs import load_runs
 from sltune.report.table import table

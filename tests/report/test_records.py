@@ -11,7 +11,7 @@ import pytest
 
 import sltune
 from sltune.errors import DataError
-from sltune.files import locked
+from sltune.locks import locked
 from sltune.report.records import write_records
 from sltune.report.runs import load_runs
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from sltune.cli import main
 from sltune.epochs import append_epoch, begin_epochs
 from sltune.errors import DataError
-from sltune.files import locked
+from sltune.locks import locked
 from sltune.record import RunFolder, TrialKey
 from sltune.report import following
 from sltune.report import watch as watching

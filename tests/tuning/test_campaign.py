@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sltune.errors import DataError, UsageError
-from sltune.files import locked
+from sltune.locks import locked
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan, write_run_info
 from tests.small import quick

@@ -1,0 +1,171 @@
+"""Locks on folders: one process at a time writes a run or a dataset.
+
+The kernel's lock is on the folder itself, which no clean-up takes away while somebody works in it, and on a file in it,
+``.lock``. The file tells which process on which machine has the folder, and it is what a file server (NFS) lets the
+other machines know of, since it keeps locks of folders to one machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sltune.errors import UsageError
+from sltune.files import read_plain
+from sltune.wording import printable
+
+LOCK = ".lock"
+"""Name of the lock file in its folder."""
+
+MAX_NOTE_BYTES = 1 << 10
+"""A process number and a machine's name, of at most 255 bytes, take less."""
+
+LOCK_TABLE = Path("/proc/locks")
+"""Where Linux lists the locks that processes hold."""
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the folder of a lock file for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        UsageError: another process has it, or it cannot be written.
+    """
+    folder = _lock_folder(file)
+    try:
+        descriptor = _lock_file(file, folder)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
+            yield
+        finally:
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(file.name, dir_fd=folder, follow_symlinks=False)):
+                    os.unlink(file.name, dir_fd=folder)
+            os.close(descriptor)
+    finally:
+        os.close(folder)
+
+
+def _lock_folder(file: Path) -> int:
+    """Open the folder, locked where its file system can do that; once more where it was replaced in between."""
+    while True:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise UsageError(f"{file.parent}: cannot be written: {error.strerror}") from error
+        try:
+            with suppress(FileNotFoundError):
+                _flock(descriptor, file)
+                if os.path.samestat(os.fstat(descriptor), file.parent.stat()):
+                    return descriptor
+        except UsageError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            # Some file systems lock files alone, and the lock file follows.
+            return descriptor
+        os.close(descriptor)
+
+
+def _lock_file(file: Path, folder: int) -> int:
+    """Open the lock file, locked; once more where its holder has removed it in between."""
+    while True:
+        try:
+            # Of a stranger's folder, it may be a link to a file that would lose its content, or a pipe.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(file.name, flags, 0o666, dir_fd=folder)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UsageError(f"{file}: is a link, which sltune does not make; remove it") from error
+            raise UsageError(f"{file.parent}: cannot be written: {error.strerror}") from error
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise UsageError(f"{file}: is no file of its own, which sltune does not make; remove it")
+            with suppress(FileNotFoundError):
+                _flock(descriptor, file)
+                if os.path.samestat(status, os.stat(file.name, dir_fd=folder, follow_symlinks=False)):
+                    return descriptor
+        except UsageError:
+            os.close(descriptor)
+            raise
+        except OSError as error:
+            os.close(descriptor)
+            raise UsageError(f"{file.parent}: cannot be locked: {error.strerror}") from error
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, file: Path) -> None:
+    """Take the lock of an open file or folder.
+
+    Raises:
+        UsageError: another process has it.
+        OSError: the file system cannot lock it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid, host = _holder(file)
+        where = f" on {host}" if host not in ("", socket.gethostname()) else ""
+        who = f"process {pid}{where}" if pid else "another process"
+        raise UsageError(f"{file.parent}: in use by {who}") from error
+
+
+def is_locked(file: Path) -> bool:
+    """Say whether a process of this machine holds the lock, without touching it.
+
+    Even a brief attempt to take it could make a process fail that wants it at that moment, so the kernel's table of
+    locks is read. What processes of other machines hold cannot be known; see locked_on.
+    """
+    return bool(_local_holder(file))
+
+
+def locked_on(file: Path) -> str:
+    """Return the machine on which the lock was taken last; "" where its holder has given it back, or says none."""
+    return _note(file)[1]
+
+
+def seems_held(file: Path) -> bool:
+    """Say whether a process has a lock file's folder; of another machine's, only the name that it has left tells."""
+    return is_locked(file) or locked_on(file) not in ("", socket.gethostname())
+
+
+def _holder(file: Path) -> tuple[str, str]:
+    """Return process and machine that have the folder, as far as they are known."""
+    pid, host = _note(file)
+    return (pid, host) if pid else (_local_holder(file), "")
+
+
+def _local_holder(file: Path) -> str:
+    """Return the number of the process of this machine that holds the folder or the file; "" where none does."""
+    try:
+        table = LOCK_TABLE.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    held = re.findall(r"^\d+: FLOCK +\w+ +WRITE (\d+) (\w+:\w+):(\d+) ", table, re.MULTILINE)
+    for path in (file, file.parent):
+        with suppress(OSError):
+            status = path.stat()
+            device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+            for pid, number, inode in held:
+                # Some file systems (btrfs, overlays) show another device there; then the holder's number has to agree.
+                if int(inode) == status.st_ino and (number == device or pid == _note(file)[0]):
+                    return str(pid)
+    return ""
+
+
+def _note(file: Path) -> tuple[str, str]:
+    """Return process and machine that a lock file names; "" where it names none."""
+    with suppress(OSError):
+        pid, _, host = printable(read_plain(file, MAX_NOTE_BYTES).decode(errors="replace").strip()).partition(" ")
+        return pid, host
+    return "", ""
