@@ -80,6 +80,21 @@ def read_samples(folder: Path, names: Sequence[str]) -> list[PlainSample]:
     return samples
 
 
+def counted_on(raw_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a sample's times with 2³² added after each wrap of the clock, none of them before the first turn.
+
+    The predecessor has no such step: it takes raw times, and a sample within which they wrap ends before it begins.
+    """
+    turn, turns = 0, [0]
+    for before, after in itertools.pairwise(raw_us.tolist()):
+        if before - after > 2**31:
+            turn += 1
+        elif after - before > 2**31:  # back over the wrap, out of order
+            turn -= 1
+        turns.append(turn)
+    return raw_us + (np.array(turns) - min(turns)) * 2**32
+
+
 def tonic_frames(
     row: NDArray[Any],
     column: NDArray[Any],

@@ -68,6 +68,15 @@ def test_a_sample_shorter_than_a_bin_still_has_one_frame() -> None:
     assert frames.sum() == 5
 
 
+def test_times_count_on_over_a_wrap_and_stay_as_they_are_without_one() -> None:
+    def counted_on(*times: int) -> list[int]:
+        return reference.counted_on(np.array(times)).tolist()
+
+    assert counted_on(2**32 - 2, 3, 1) == [2**32 - 2, 2**32 + 3, 2**32 + 1]
+    assert counted_on(5, 2**32 - 2, 7) == [2**32 + 5, 2**32 - 2, 2**32 + 7]
+    assert counted_on(2**31, 0, 2**31) == [2**31, 0, 2**31]
+
+
 def test_binary_count_and_normalized_values_of_a_padded_crop() -> None:
     frames = reference.first_steps(five_events(time_bin_ms=2), 3)
     assert not frames[2].any()

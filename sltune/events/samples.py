@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sltune.events.aedat import WRAP_US
+
 Addresses = NDArray[np.uint16] | NDArray[np.uint32]
 
 
@@ -77,9 +79,13 @@ class Samples:
         return int(view.backward_steps[row])
 
     def phase_us(self, index: int) -> int:
-        """Return how far the sample's start lies behind a full millisecond of the recording's clock."""
+        """Return how far the sample's start lies behind a full millisecond of the recording's clock.
+
+        The predecessor reads the camera's times of 32 bits as they are, and 2³² is no multiple of 1000: after the clock
+        has wrapped, its milliseconds begin elsewhere than those of the unwrapped time.
+        """
         view, row = self._place[index]
-        return int(view.start_us[row] % np.uint64(1000))
+        return int(view.start_us[row]) % WRAP_US % 1000
 
     def duration_us(self, index: int) -> int:
         """Return the time of the sample's latest event since its start."""
@@ -89,7 +95,8 @@ class Samples:
     def last_ms(self, index: int) -> int:
         """Return the millisecond of the latest event, counted from that of the first as the predecessor does.
 
-        Both are cut to whole milliseconds of the recording's clock before they are subtracted.
+        Both are cut to whole milliseconds of the recording's clock, as it was at the first event, before they are
+        subtracted. A clock that wraps within the sample counts on, where the predecessor is left with a single frame.
         """
         return (self.phase_us(index) + self.duration_us(index)) // 1000
 

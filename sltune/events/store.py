@@ -32,7 +32,7 @@ class Sample:
 
     address: uint16 or uint32 array of shape (events,), (row · width + column) · 2 + polarity.
     time_us: uint32 array of shape (events,), µs since start_us, in the order of the file.
-    start_us: the earliest time in the sample, in the recording's unwrapped µs.
+    start_us: the earliest time in the sample, in the recording's unwrapped µs; modulo 2³² what the camera's clock said.
     """
 
     sample_id: str

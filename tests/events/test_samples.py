@@ -27,7 +27,7 @@ def tables(tmp_path: Path) -> list[pa.Table]:
     files = [
         [sample("a1", "a_S1", [1, 2, 3], [0, 5, 5], label=4), sample("a2", "a_S1", [4], [0], label=2)],
         [
-            sample("c1", "c_S3", [9, 8, 7, 6, 5], [7, 3, 7, 0, 3], label=1, start_us=10**12 + 999),
+            sample("c1", "c_S3", [9, 8, 7, 6, 5], [7, 3, 7, 0, 3], label=1, start_us=10**9 + 999),
             sample("b1", "b_S2", [11, 12], [0, 1001], start_us=1999),
             sample("c2", "c_S3", [13, 14], [0, 2**32 - 1]),
         ],
@@ -85,6 +85,17 @@ def test_times_of_a_sample(tables: list[pa.Table]) -> None:
     assert [samples.phase_us(index) for index in (0, 2, 3)] == [0, 999, 999]
     assert [samples.duration_us(index) for index in (0, 2, 3, 4)] == [5, 7, 1001, 2**32 - 1]
     assert [samples.last_ms(index) for index in (0, 2, 3, 4)] == [0, 1, 2, 4294967]
+
+
+def test_milliseconds_are_those_of_the_cameras_32_bits_however_often_its_clock_has_wrapped(tmp_path: Path) -> None:
+    """2³² mod 1000 is 296: what the camera calls 620900 µs is 4295588196 µs after one wrap, 8590555492 after two."""
+    starts = [620_900, 4_295_588_196, 8_590_555_492, 2**32 - 1, 2**32]
+    rows = [sample(f"a{row}", "a_S1", [1, 2], [0, 99], start_us=start) for row, start in enumerate(starts)]
+    write_samples(tmp_path / "a.parquet", rows, (128, 128), {})
+    samples = Samples([read_table(tmp_path / "a.parquet")])
+    # 2³² − 1 = 4294967 · 1000 + 295.
+    assert [samples.phase_us(index) for index in range(5)] == [900, 900, 900, 295, 0]
+    assert [samples.last_ms(index) for index in range(5)] == [0, 0, 0, 0, 0]
 
 
 def test_events_are_views_of_arrows_own_buffers(tables: list[pa.Table]) -> None:

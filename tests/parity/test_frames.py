@@ -12,11 +12,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.events.aedat import encode_address, read_aedat
+from sltune.events.aedat import encode_address, read_aedat, write_aedat
 from sltune.events.crop import bins_of
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
+from sltune.events.slanimals import load_recording
 from sltune.events.store import Sample
+from sltune.events.synthetic import WRAPPING
 from sltune.events.tonic_source import read_nmnist
 from sltune.training.batches import BatchSource
 from tests import reference_impl as reference
@@ -28,8 +30,8 @@ from tests.parity.support import (
     Signs,
     expected_start,
     in_memory,
-    load_signs,
     plain_counts,
+    read_signs,
     sample_of,
     whole_frames,
     write_signs,
@@ -137,13 +139,52 @@ def test_signs_are_cut_where_the_tags_say(signs: Signs) -> None:
     assert_same_events(signs.samples, signs.plain)
 
 
-def test_signs_are_cut_where_the_tags_say_when_the_clock_wraps(tmp_path: Path) -> None:
-    names = ["user36_dc"]
-    write_signs(tmp_path, names)
-    plain = reference.read_samples(tmp_path, names)
-    wrapped = [bool((np.diff(sample.events["time_us"]) < 0).any()) for sample in plain]
-    assert any(wrapped), "a sign must lie across the wrap"
-    assert_same_events(in_memory(load_signs(tmp_path, names)), plain)
+@pytest.fixture(scope="module")
+def wrapped(tmp_path_factory: pytest.TempPathFactory) -> Signs:
+    """The recording in the midst of which the clock wraps: within a sign, after three others and before three more."""
+    folder = tmp_path_factory.mktemp("wrapped")
+    write_signs(folder, [WRAPPING])
+    return read_signs(folder, [WRAPPING])
+
+
+def test_signs_are_cut_where_the_tags_say_when_the_clock_wraps(wrapped: Signs) -> None:
+    assert [wraps_within(sample) for sample in wrapped.plain] == [False] * 3 + [True] + [False] * 3
+    assert_same_events(wrapped.samples, wrapped.plain)
+
+
+@pytest.mark.parametrize("time_bin_ms", [1, 30])
+def test_signs_after_a_wrap_of_the_clock_have_the_frames_of_their_raw_times(wrapped: Signs, time_bin_ms: int) -> None:
+    for index, sample in enumerate(wrapped.plain):
+        if not wraps_within(sample):
+            expected = plain_counts(sample.events, 4, time_bin_ms)
+            shown = whole_frames(wrapped.samples, index, FrameFormat(DVS128, time_bin_ms, "count", 4))
+            np.testing.assert_array_equal(shown, expected)
+
+
+def test_a_sign_within_which_the_clock_wraps_counts_on_where_the_predecessor_has_one_frame(wrapped: Signs) -> None:
+    (sample,) = filter(wraps_within, wrapped.plain)
+    assert len(plain_counts(sample.events, 4)) == 1
+    counting_on = sample.events.copy()
+    counting_on["time_us"] = reference.counted_on(sample.events["time_us"])
+    expected = plain_counts(counting_on, 4)
+    assert len(expected) > 50
+    shown = whole_frames(wrapped.samples, wrapped.plain.index(sample), FrameFormat(DVS128, 30, "count", 4))
+    np.testing.assert_array_equal(shown, expected)
+
+
+def wraps_within(sample: reference.PlainSample) -> bool:
+    return bool((np.diff(sample.events["time_us"]) < 0).any())
+
+
+@pytest.mark.parametrize("before_us", [620_000, 2**32 - 50])
+def test_an_event_before_a_wrap_of_the_clock_does_not_move_the_frames_after_it(tmp_path: Path, before_us: int) -> None:
+    """After the first, at ms 620, the others are at ms 30, 70 and 100 from it: in bins 0, 1, 2 and past the last."""
+    recording, tags = tmp_path / "user35_dc.aedat", tmp_path / "user35_dc.csv"
+    write_aedat(recording, [0, 0, 2, 4, 6], [before_us, 620_900, 650_700, 690_000, 720_000])
+    tags.write_text("class,startTime_ev,endTime_ev\n1,1,5\n")
+    frames = whole_frames(in_memory(load_recording(recording, tags)[0]), 0, FrameFormat(DVS128, 30, "count"))
+    assert frames.nonzero()[0].tolist() == [0, 1, 2]
+    assert frames[:, 0, 0, :3].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def assert_same_events(samples: Samples, plain: Sequence[reference.PlainSample]) -> None:
@@ -170,24 +211,29 @@ def test_digits_have_tonics_frames(nmnist_folder: Path, digit: int) -> None:
 
 
 @given(
-    start_us=st.integers(0, 2**32 - 10**6),
+    start_us=st.integers(0, 2**32 - 1),
+    turns=st.integers(0, 2**30),
     steps_us=st.lists(st.one_of(st.integers(0, 3000), st.integers(0, 60_000)), max_size=12),
     bin_ms=st.integers(1, 100),
     seed=st.integers(0, 99),
 )
-@example(start_us=999, steps_us=[1, 999, 1000], bin_ms=1, seed=0)  # the cut to ms comes before the alignment
-@example(start_us=0, steps_us=[29_999, 30_001], bin_ms=30, seed=0)  # a last event on the edge is dropped
-@example(start_us=1999, steps_us=[28_001], bin_ms=30, seed=0)
-@example(start_us=2**31, steps_us=[10, 10], bin_ms=100, seed=0)  # shorter than one bin: all in one frame
-@example(start_us=7, steps_us=[], bin_ms=30, seed=0)
-def test_any_sample_has_tonics_frames(start_us: int, steps_us: list[int], bin_ms: int, seed: int) -> None:
+@example(start_us=999, turns=0, steps_us=[1, 999, 1000], bin_ms=1, seed=0)  # the cut to ms comes before the alignment
+@example(start_us=0, turns=0, steps_us=[29_999, 30_001], bin_ms=30, seed=0)  # a last event on the edge is dropped
+@example(start_us=1999, turns=0, steps_us=[28_001], bin_ms=30, seed=0)
+@example(start_us=2**31, turns=0, steps_us=[10, 10], bin_ms=100, seed=0)  # shorter than one bin: all in one frame
+@example(start_us=7, turns=0, steps_us=[], bin_ms=30, seed=0)
+@example(start_us=999, turns=1, steps_us=[1], bin_ms=1, seed=0)  # after a wrap, ms begin where they did
+@example(start_us=2**32 - 1, turns=0, steps_us=[705, 1000], bin_ms=1, seed=0)  # and within a sample they count on
+def test_any_sample_has_tonics_frames(start_us: int, turns: int, steps_us: list[int], bin_ms: int, seed: int) -> None:
+    """start_us is what the clock of 32 bits says at the first event, after so many turns."""
     time_us = np.array(list(itertools.accumulate(steps_us, initial=start_us)), dtype=np.int64)
     rng = np.random.default_rng(seed)
     row, column = rng.integers(0, 8, (2, len(time_us)))
     polarity = rng.integers(0, 2, len(time_us))
-    sample = sample_of(((row * 8 + column) * 2 + polarity).astype(np.uint16), time_us)
+    sample = sample_of(((row * 8 + column) * 2 + polarity).astype(np.uint16), time_us + turns * 2**32)
     samples = in_memory([sample], (8, 8))
-    expected = reference.tonic_frames(row, column, polarity, time_us, bin_ms, sensor=8)
+    counting_on = reference.counted_on(time_us % 2**32)
+    expected = reference.tonic_frames(row, column, polarity, counting_on, bin_ms, sensor=8)
     assert bins_of(samples.last_ms(0), bin_ms) == len(expected)
     np.testing.assert_array_equal(whole_frames(samples, 0, FrameFormat((8, 8), bin_ms, "count")), expected)
 
