@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -24,6 +24,7 @@ from sltune.errors import DataError, UsageError
 from sltune.schema import Value
 from sltune.search import Search
 from sltune.space import Space
+from sltune.tuning.cmaes_sampler import CmaSampler
 from sltune.tuning.proposals import draw, grid, recall
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
@@ -209,11 +210,16 @@ def _tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
     return TPESampler(seed=seed, group=any(domain.when for domain in domains.values()))
 
 
+def _cmaes(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # What only some trials have is no dimension of one distribution.
+    return CmaSampler(seed, {key: distribution_of(domain) for key, domain in domains.items() if not domain.when})
+
+
 _SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
     "tpe": _tpe,
     "random": lambda seed, domains: RandomSampler(seed),
     "grid": lambda seed, domains: RandomSampler(seed),
-    "cmaes": lambda seed, domains: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "cmaes": _cmaes,
     "gp": lambda seed, domains: GPSampler(seed=seed, warn_independent_sampling=False),
 }
 
