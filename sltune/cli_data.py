@@ -20,7 +20,8 @@ from sltune.options_data import ImportOptions, PictureOptions, import_options, p
 def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     """Read recordings into a dataset that trials can train on.
 
-    SRC holds the folders or archives recordings and tags of SL-Animals-DVS, whose files may be gzipped or zipped.
+    SRC is a folder or zip archive that holds the recordings and tags of SL-Animals-DVS, in folders or zip archives of
+    any names.
 
     \b
     sltune import ~/SL-Animals-DVS --out data/slanimals

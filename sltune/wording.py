@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
-CONTROL = {"Cc", "Cf", "Zl", "Zp"}
-"""Unicode categories that move the cursor, change colours or the order of what is read; lines end by them, too."""
+CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories that move the cursor, change colours or the order of what is read; lines end by them, too.
+
+Cs: bytes of a file's name that are not UTF-8, which cannot be written."""
 
 
 def printable(text: str) -> str:

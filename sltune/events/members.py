@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import re
 import stat
 import zipfile
 import zlib
@@ -16,12 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.files import is_unicode
+from sltune.wording import printable
 
 # Real recordings shrink to a half or a third. What grows beyond this would fill the memory.
 MOST_EXPANSION = 100
 ALWAYS_ALLOWED_BYTES = 64 << 20
 GZIPPED = ".gz"
+PACKED = {".rar", ".7z", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".bz2", ".xz", ".zst", ".zip"}
+"""Suffixes of archives that are not looked into; of zip archives, those within another archive."""
+SYSTEM_NAMES = {
+    *("__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"),
+}
+"""What operating systems put beside the files of a user, in lower case; hidden files begin with a dot."""
 
 _UNPACKING_ERRORS = (EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -34,7 +42,7 @@ class Member:
     inside: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.inside}" if self.inside else str(self.path)
+        return printable(f"{self.path}/{self.inside}" if self.inside else str(self.path))
 
     @classmethod
     def of(cls, file: Path | Member) -> Member:
@@ -44,13 +52,19 @@ class Member:
     @property
     def name(self) -> str:
         """The file's name without the folders and without ``.gz``."""
-        name = PurePosixPath(self.inside or self.path.name).name
+        # Some programs for Windows write its backslashes into archives.
+        name = PurePosixPath(self.inside.replace("\\", "/") or self.path.name).name
         return name[: -len(GZIPPED)] if name.lower().endswith(GZIPPED) else name
 
     @property
     def stem(self) -> str:
         """The name without its last suffix."""
         return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The name's last suffix, in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
 
     @property
     def size(self) -> int:
@@ -103,23 +117,20 @@ class Member:
         return np.frombuffer(content, dtype=np.uint8)
 
 
-def find_members(place: Path, suffix: str) -> list[Member]:
-    """Return the files with the suffix, or with ``.gz`` after it, in a folder and all below it, or in one zip archive.
+def find_members(place: Path) -> list[Member]:
+    """Return all files in a folder and below it, or in one zip archive, in the order of their paths.
 
-    Zip archives in the folder are looked into. Upper and lower case are the same in suffixes. Hidden files and
-    folders, such as those that macOS adds to archives, are passed over, and so are links to folders.
+    Zip archives in the folder are looked into, links to folders are followed. Hidden files and those of operating
+    systems are passed over, with all that lies below them.
 
     Raises:
-        DataError: an archive or folder cannot be read, a name is not UTF-8, or an archive lies within another.
+        DataError: an archive or folder cannot be read.
     """
     try:
-        found = [*_in_archive(place)] if place.is_file() else [*_in_folder(place)]
+        return sorted(_in_archive(place) if place.is_file() else _in_folder(place))
     except OSError as error:
-        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
-    members = sorted(member for member in found if member.name.lower().endswith(suffix))
-    if odd := [member for member in members if not is_unicode(str(member))]:
-        raise DataError(f"{str(odd[0])!r}: its name is not UTF-8; rename it")
-    return members
+        where = printable(os.fsdecode(error.filename or place))
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
 
 
 def sha256_of(*members: Member) -> str:
@@ -134,19 +145,26 @@ def sha256_of(*members: Member) -> str:
     return hasher.hexdigest()
 
 
-def _in_folder(folder: Path) -> Iterator[Member]:
-    for file in folder.iterdir():
-        if file.name.startswith("."):
+def _in_folder(top: Path) -> Iterator[Member]:
+    folders, links, seen = [top], list[Path](), set[tuple[int, int]]()
+    # Links come last, so that a folder is named by its own path where that lies below the top, too.
+    while folders or links:
+        folder = (folders or links).pop()
+        status = folder.stat()
+        # Links may lead round in a circle, or to a place that has been searched.
+        if (status.st_dev, status.st_ino) in seen:
             continue
-        if file.is_dir():
-            # Links may lead round in a circle.
-            if not file.is_symlink():
-                yield from _in_folder(file)
-        elif file.suffix.lower() == ".zip" and file.is_file():
-            yield from _in_archive(file)
-        # A link to nowhere is a file that cannot be read, and must not be passed over.
-        else:
-            yield Member(file)
+        seen.add((status.st_dev, status.st_ino))
+        for file in folder.iterdir():
+            if _is_passed_over(file.name):
+                continue
+            if file.is_dir():
+                (links if file.is_symlink() else folders).append(file)
+            elif file.suffix.lower() == ".zip" and file.is_file():
+                yield from _in_archive(file)
+            # A link to nowhere is a file that cannot be read, and must not be passed over.
+            else:
+                yield Member(file)
 
 
 def _in_archive(archive: Path) -> Iterator[Member]:
@@ -154,11 +172,13 @@ def _in_archive(archive: Path) -> Iterator[Member]:
         with zipfile.ZipFile(archive) as opened:
             names = opened.namelist()
     except _UNPACKING_ERRORS as error:
-        raise DataError(f"{archive}: is no zip archive, or a damaged one: {error}") from error
+        raise DataError(f"{Member(archive)}: is no zip archive, or a damaged one: {error}") from error
     for name in names:
+        parts = re.split(r"[/\\]", name)
         # With a slash at the end it is a folder.
-        if name.endswith("/") or PurePosixPath(name).name.startswith("."):
-            continue
-        if name.lower().endswith(".zip"):
-            raise DataError(f"{archive}/{name}: is an archive within an archive; unpack the outer one")
-        yield Member(archive, name)
+        if parts[-1] and not any(map(_is_passed_over, parts)):
+            yield Member(archive, name)
+
+
+def _is_passed_over(name: str) -> bool:
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in SYSTEM_NAMES

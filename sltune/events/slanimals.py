@@ -1,12 +1,10 @@
-"""SL-Animals-DVS folders: recordings and tag files into labelled samples, with every hazard checked.
+"""SL-Animals-DVS: recordings and tag files into labelled samples, with every hazard checked.
 
 Tags count all events of a file, so nothing may be dropped before the cut.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -16,13 +14,21 @@ import numpy as np
 from sltune.errors import DataError
 from sltune.events.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.full_set import check_durations, check_recordings
-from sltune.events.members import Member, find_members, sha256_of
+from sltune.events.members import Member
+from sltune.events.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample
-from sltune.events.tags import GESTURES, Tag, check_tags, first_usable, lost_row, read_tags, sample_name
+from sltune.events.tags import (
+    GESTURES,
+    Tag,
+    check_tags,
+    first_usable,
+    lost_row,
+    read_tags,
+    recording_name,
+    sample_name,
+)
 
-SESSIONS = {"imse": "S1", "dc": "S2", "indoor": "S3", "sunlight": "S4"}
-NAME = re.compile(r"(user[0-9]+)_(" + "|".join(SESSIONS) + ")")
 # The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
 FEW_EVENTS = 1000
 # The longest sample lasts 9.5 s; a clock that was reset on the way gives anything up to 71 minutes.
@@ -31,65 +37,23 @@ ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording 
 
 
 def open_slanimals(place: Path) -> Source:
-    """Return the source for a folder that holds ``recordings`` and ``tags``, or for a zip archive of both.
-
-    The two may be folders or zip archives; the files in them plain, gzipped or zipped.
+    """Return the source for a folder or zip archive that holds recordings and tag files, under folders of any names.
 
     Raises:
-        DataError: a part is missing or empty, a recording has no tags, is there twice, or has a name that tells no
-            signer and session.
+        DataError: there are no recordings or no tag files, a recording has no tags or a name that tells no signer and
+            session; says what there is instead.
     """
-    recordings, tags = _find_parts(place)
-    tag_files = {tag.stem: tag for tag in tags}
-    count = Counter(member.stem for member in recordings)
-    problems = [
-        *(f"{member}: no tag file {member.stem}.csv" for member in recordings if member.stem not in tag_files),
-        *(f"{member}: name is not userNN_SESSION with SESSION one of {', '.join(SESSIONS)}"
-          for member in recordings if not NAME.fullmatch(member.stem)),
-        *(f"{member}: is one of {count[member.stem]} recordings of this name" for member in recordings
-          if count[member.stem] > 1),
-        *(f"{tag}: there is also {tag_files[tag.stem]}" for tag in tags if tag_files[tag.stem] != tag),
-    ]  # fmt: skip
-    if problems:
-        raise DataError("\n".join(problems))
-    synthetic = any(map(_is_synthetic, recordings))
-    orphans = [
-        Finding(str(tag), "has no recording and is left out") for name, tag in tag_files.items() if name not in count
-    ]
+    pairs, findings = find_pairs(place)
+    synthetic = any(_is_synthetic(pair.recording) for pair in pairs)
     return Source(
         name="SL-Animals-DVS",
         synthetic=synthetic,
         sensor=(SENSOR_SIZE, SENSOR_SIZE),
         classes=GESTURES,
-        files=tuple(_source_file(member, tag_files[member.stem]) for member in recordings),
-        findings=(*orphans, *check_recordings(str(place), list(count))),
+        files=tuple(map(_source_file, pairs)),
+        findings=(*findings, *check_recordings(str(place), [pair.name for pair in pairs])),
         check=None if synthetic else partial(check_durations, str(place)),
     )
-
-
-def _find_parts(place: Path) -> tuple[list[Member], list[Member]]:
-    """Return all recordings, in the order of their names, and all tag files.
-
-    Raises:
-        DataError: there are none, or they cannot be read.
-    """
-    if place.is_file():
-        recordings, tags = find_members(place, ".aedat"), find_members(place, ".csv")
-        for members, kind in ((recordings, ".aedat"), (tags, ".csv")):
-            if not members:
-                raise DataError(f"{place}: holds no {kind} file")
-        return sorted(recordings, key=lambda member: member.stem), tags
-    found = []
-    for part, suffix in (("recordings", ".aedat"), ("tags", ".csv")):
-        where = [path for path in (place / part, place / f"{part}.zip") if path.exists()]
-        if not where:
-            raise DataError(
-                f"{place / part}: no such folder; SL-Animals-DVS has the folders recordings and tags side by side"
-            )
-        found.append([member for path in where for member in find_members(path, suffix)])
-    if not found[0]:
-        raise DataError(f"{place / 'recordings'}: holds no .aedat file")
-    return sorted(found[0], key=lambda member: member.stem), found[1]
 
 
 def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[Sample], list[Finding]]:
@@ -98,8 +62,8 @@ def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[S
     Raises:
         DataError: the recording or the tag file cannot be read at all.
     """
-    name = NAME.fullmatch(Member.of(file).stem)
-    assert name is not None, "open_slanimals checked the names"
+    name = NAME.fullmatch(recording_name(Member.of(file)))
+    assert name is not None, "find_pairs checked the names"
     recording, tags_of = read_aedat(file), Member.of(tag_file)
     tags, findings = read_tags(tags_of)
     if recording.rest_bytes:
@@ -131,7 +95,7 @@ def cut_recording(recording: Recording, tags: Iterable[Tag], subject: str, sessi
         samples.append(
             Sample(
                 sample_id=sample_name(recording.member, tag.row),
-                recording=recording.member.stem,
+                recording=recording_name(recording.member),
                 subject=subject,
                 session=session,
                 label=tag.label,
@@ -171,10 +135,10 @@ def _is_synthetic(file: Member) -> bool:
         return False
 
 
-def _source_file(file: Member, tag_file: Member) -> SourceFile:
+def _source_file(pair: Pair) -> SourceFile:
     return SourceFile(
-        name=file.stem,
-        size=file.size,
-        sha256=partial(sha256_of, file, tag_file),
-        load=partial(load_recording, file, tag_file),
+        name=pair.name,
+        size=pair.recording.size,
+        sha256=partial(sha256_of_pair, pair),
+        load=partial(load_recording, pair.recording, pair.tag_file),
     )

@@ -79,9 +79,14 @@ def _whole_number(text: str | None) -> int:
     return int(text)
 
 
+def recording_name(file: Member) -> str:
+    """Return the name of the recording that a file holds or tags, in lower case however the file is written."""
+    return file.stem.lower()
+
+
 def sample_name(file: Member, row: int) -> str:
     """Return the name of the sample that a row of a tag file cuts out."""
-    return f"{file.stem}_{row:02d}"
+    return f"{recording_name(file)}_{row:02d}"
 
 
 def is_usable(tag: Tag, events: int) -> bool:

@@ -76,20 +76,6 @@ def test_a_whole_folder_gives_19_samples_of_each_recording(tiny_folder: TinyFold
     assert sessions == ["S3", "S4", "S1", "S2"]
 
 
-@pytest.mark.parametrize("part", ["recordings", "tags"])
-def test_a_missing_folder_is_named(tiny_folder: TinyFolder, part: str) -> None:
-    folder = tiny_folder(events=1)
-    (folder / part).rename(folder / "elsewhere")
-    with refused(DataError, folder / part, "no such folder", "side by side"):
-        open_slanimals(folder)
-
-
-def test_a_folder_without_recordings_is_refused(tiny_folder: TinyFolder) -> None:
-    folder = tiny_folder(names=())
-    with refused(DataError, folder / "recordings", "no .aedat file"):
-        open_slanimals(folder)
-
-
 def test_recordings_without_tags_and_with_wrong_names_are_all_named_at_once(tiny_folder: TinyFolder) -> None:
     folder = tiny_folder(names=("user00_indoor", "user01_indoor", "user02_kitchen", "user٣_dc", "bob_dc"), events=1)
     (folder / "tags" / "user00_indoor.csv").unlink()
