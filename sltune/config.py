@@ -80,8 +80,11 @@ class Network(Section):
     weights: Text = ""
 
     def weights_for(self, fold: int) -> str:
-        """Return the path of the weights that a fold, counted from 0, starts from; "" for none."""
-        return self.weights.replace("{fold}", str(fold))
+        """Return the path of the weights that a fold, counted from 0, starts from; "" for none.
+
+        {fold} in the setting is the fold, {fold1} the fold as the predecessor counts it, from 1.
+        """
+        return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
 
 
 class Training(Section):

@@ -196,6 +196,7 @@ def test_a_split_seed_keeps_the_splits_while_seeds_vary() -> None:
 
 def test_the_fold_is_filled_into_the_path_of_the_weights() -> None:
     assert Network(weights="runs/f{fold}/best{fold}.pt").weights_for(2) == "runs/f2/best2.pt"
+    assert Network(weights="weights/model_weights_fold{fold1}.pt").weights_for(0) == "weights/model_weights_fold1.pt"
     assert Network().weights_for(2) == ""
 
 

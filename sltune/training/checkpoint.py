@@ -1,58 +1,20 @@
-"""Weights, and the whole state of a training, to bytes and back."""
+"""The whole state of a training, to bytes and back."""
 
 from __future__ import annotations
 
 import io
-import pickle
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from sltune.errors import DataError
-from sltune.snn.network import SpikingNetwork
 from sltune.training.fit import EpochMetrics, Evaluation, Learner
+from sltune.training.weights import MAX_WEIGHTS_BYTES, is_dense, unpack
 
-
-def weights_to_bytes(network: SpikingNetwork) -> bytes:
-    """Return the weights as the content of a ``.pt`` file, on the CPU whatever device they are on."""
-    buffer = io.BytesIO()
-    torch.save({name: value.detach().cpu() for name, value in network.state_dict().items()}, buffer)
-    return buffer.getvalue()
-
-
-def weights_from_bytes(network: SpikingNetwork, data: bytes) -> None:
-    """Load what weights_to_bytes returned for a network of the same shape."""
-    network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-
-
-def load_weights(network: SpikingNetwork, data: bytes, source: str) -> None:
-    """Load the content of a ``.pt`` file that sltune wrote; source is what errors call it.
-
-    Raises:
-        DataError: it is no weights file, or of a network of another shape; says which parameter.
-    """
-    try:
-        weights_from_bytes(network, data)
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
-        raise DataError(f"{source}: is no weights file: {error}") from error
-    except RuntimeError as error:
-        raise DataError(f"{source}: weights do not fit the network: {error}") from error
-
-
-def read_weights(file: Path) -> bytes:
-    """Return the content of a weights file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: weights cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{str(file)!r}: weights cannot be read: {error}") from error
+MAX_CHECKPOINT_BYTES = 4 * MAX_WEIGHTS_BYTES
+"""Weights, two moments of each in Adam, and the best weights so far."""
 
 
 def learner_to_bytes(learner: Learner, metrics: dict[str, EpochMetrics | None], more: dict[str, Any]) -> bytes:
@@ -82,18 +44,73 @@ def learner_from_bytes(learner: Learner, data: bytes) -> tuple[dict[str, EpochMe
         ValueError: the data are none such, or of an unlike learner, which may then be half-loaded.
     """
     device = next(learner.network.parameters()).device
+    state = unpack(data, device)
     try:
-        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-        learner.network.load_state_dict(state["network"])
-        learner.optimizer.load_state_dict(state["optimizer"])
+        network, optimizer, schedule = (state[part] for part in ("network", "optimizer", "schedule"))
+        _require_like(network, learner.network.state_dict())
+        _require_like(optimizer["param_groups"], learner.optimizer.state_dict()["param_groups"])
+        _require_moments(optimizer["state"], list(learner.network.parameters()))
         if learner.schedule:
-            learner.schedule.load_state_dict(state["schedule"])
+            _require_like(schedule, learner.schedule.state_dict())
+            learner.schedule.load_state_dict(schedule)
+        learner.network.load_state_dict(network)
+        learner.optimizer.load_state_dict(optimizer)
         metrics = {name: _metrics(values) if values else None for name, values in state["metrics"].items()}
         more: dict[str, Any] = state["more"]
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"no checkpoint of this training: {error}") from error
     return metrics, more
 
 
+def _require_like(value: Any, own: object) -> None:
+    """Raise a ValueError unless a value is made as our own one is: of the same keys, types and shapes."""
+    if isinstance(own, Tensor):
+        is_like = type(value) in (Tensor, nn.Parameter) and is_dense(value)
+        is_like = is_like and (value.shape, value.dtype) == (own.shape, own.dtype)
+    elif isinstance(own, Mapping):
+        is_like = isinstance(value, dict) and value.keys() == own.keys()
+    elif isinstance(own, list | tuple):
+        is_like = isinstance(value, list | tuple) and len(value) == len(own)
+    else:
+        is_like = type(value) is type(own) or (isinstance(own, float) and type(value) is int)
+    if not is_like:
+        raise ValueError(f"no checkpoint of this training: has {type(value).__name__} for {type(own).__name__}")
+    if isinstance(own, Mapping):
+        for key, part in own.items():
+            _require_like(value[key], part)
+    elif isinstance(own, list | tuple):
+        for item, part in zip(value, own, strict=True):
+            _require_like(item, part)
+
+
+def _require_moments(state: Mapping[int, Mapping[str, Any]], parameters: Sequence[nn.Parameter]) -> None:
+    """Raise a ValueError unless an optimizer's state has tensors of its parameters' shapes, and numbers of steps."""
+    for index, moments in state.items():
+        own = parameters[index].detach()
+        for value in moments.values():
+            if value is not None:
+                _require_like(value, own if value.shape else torch.zeros(()))
+
+
 def _metrics(values: dict[str, Any]) -> EpochMetrics:
-    return EpochMetrics(**{**values, "evaluation": Evaluation(**values["evaluation"])})
+    evaluation = Evaluation(**values["evaluation"])
+    metrics = EpochMetrics(**{**values, "evaluation": evaluation})
+    for holder in (evaluation, metrics):
+        for item in fields(holder):
+            if not _KINDS.get(str(item.type), lambda _: True)(getattr(holder, item.name)):
+                raise ValueError(f"no checkpoint of this training: {item.name} is no {item.type}")
+    return metrics
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "int": lambda value: type(value) is int,
+    "float": _is_number,
+    "dict[str, float]": lambda table: isinstance(table, dict) and all(map(_is_number, table.values())),
+    "list[list[int]]": lambda rows: isinstance(rows, list) and all(type(cell) is int for row in rows for cell in row),
+    "tuple[bool, ...]": lambda flags: isinstance(flags, tuple) and all(type(flag) is bool for flag in flags),
+}
+"""How to tell values of a type that metrics have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sltune.errors import SltuneError
-from sltune.files import write_whole
+from sltune.files import read_plain, write_whole
 from sltune.record import TrialKey
+from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.training.details import Details
 from sltune.tuning.campaign import Campaign, Finished
 from sltune.tuning.cluster import Share
@@ -98,9 +99,10 @@ class Desk(tune.Callback):
         self._awaited.discard(key)
         file = self.campaign.folder.trial(key).checkpoint
         with self._noting_errors():
-            if self.shared.checkpoints.place is None and file.exists():
+            checkpoint = _checkpoint(file) if self.shared.checkpoints.place is None else None
+            if checkpoint is not None:
                 worker: Any = trial.temporary_state.ray_actor
-                worker.go_on_from.remote(file.read_bytes())
+                worker.go_on_from.remote(checkpoint)
         self._progress.start(key)
 
     def on_trial_result(
@@ -183,6 +185,13 @@ class Desk(tune.Callback):
 
 def _key(trial: Trial) -> TrialKey:
     return TrialWorker.key_of(trial.config[JOB])
+
+
+def _checkpoint(file: Path) -> bytes | None:
+    """Return the content of a checkpoint's file; None where there is none, or something that is no such file."""
+    with suppress(OSError):
+        return read_plain(file, MAX_CHECKPOINT_BYTES)
+    return None
 
 
 def _finished(report: Report, status: Any, error: str) -> Finished:

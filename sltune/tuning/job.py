@@ -19,12 +19,9 @@ from sltune.events.samples import RecordingInfo
 from sltune.record import Status, TrialKey
 from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
-from sltune.training.checkpoint import (
-    load_weights,
-    read_weights,
-)
 from sltune.training.details import Details
 from sltune.training.streams import seed_torch
+from sltune.training.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,11 @@ class Job:
         return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
 
     def network(self) -> SpikingNetwork:
-        """Return the network as training starts with it.
+        """Return the network as training starts with it; raises as network_and_note does."""
+        return self.network_and_note()[0]
+
+    def network_and_note(self) -> tuple[SpikingNetwork, str]:
+        """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
 
         Raises:
             UsageError: the frames are too small for it.
@@ -69,9 +70,9 @@ class Job:
             network = SpikingNetwork(config.name, self.frames.size, self.classes, lif, options)
         except ValueError as error:
             raise UsageError(f"network.name = {config.name}: {error}") from error
-        if self.weights is not None:
-            load_weights(network, self.weights, config.weights_for(self.key.fold))
-        return network
+        if self.weights is None:
+            return network, ""
+        return network, load_weights(network, self.weights, config.weights_for(self.key.fold))
 
 
 def starting_weights(configuration: Configuration, fold: int) -> bytes | None:

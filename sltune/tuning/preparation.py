@@ -64,11 +64,15 @@ class Display:
 
 @dataclass(frozen=True)
 class Ready:
-    """All that trials need, checked: the data in the object store, their names, and a place to run."""
+    """All that trials need, checked: the data in the object store, their names, and a place to run.
+
+    notes: what a user should know before anything is trained.
+    """
 
     shared: SharedData
     recordings: tuple[str, ...]
     placement: Placement
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def prepared(
     with connected(request, data_bytes(manifest)):
         share = share_for(request, most_trials)
         probes = list(islice(space.probes(), MOST_PROBES))
-        weights = _put_weights(probes, manifest)
+        weights, notes = _put_weights(probes, manifest)
         tables = put_dataset(data, manifest)
         recordings = Samples(ray.get(tables)).recordings()
         splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
@@ -100,6 +104,7 @@ def prepared(
             shared,
             tuple(recording.name for recording in recordings),
             Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
+            notes,
         )
 
 
@@ -110,6 +115,8 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
     note_run(campaign.folder.resume_command)
+    for note in ready.notes:
+        display.say(note)
     _export_folds(campaign.folder, ready)
     progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:
@@ -124,19 +131,25 @@ def interrupted(campaign: Campaign) -> Interrupted:
     return Interrupted(last_word(campaign.progress(), campaign.folder.resume_command))
 
 
-def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> dict[str, Any]:
-    """Check that each network can be made, and put the weights that it starts from into the object store, by path."""
-    references = {}
+def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Check that each network can be made, and put the weights that it starts from into the object store, by path.
+
+    Also returns what to say of them: of files that differ only by fold, it is said once.
+    """
+    references, notes = {}, dict[str, str]()
     for configuration in probes:
         # Without weights all folds have the same network.
         folds = range(configuration.evaluation.folds if configuration.network.weights else 1)
         for fold in folds:
             weights = starting_weights(configuration, fold)
             key = TrialKey("c0000", 0, fold)
-            Job(key, configuration, manifest.sensor, len(manifest.classes), weights).network()
+            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+            _, note = job.network_and_note()
             if weights is not None:
                 references[configuration.network.weights_for(fold)] = ray.put(weights)
-    return references
+                if note:
+                    notes.setdefault(configuration.network.weights, note)
+    return references, tuple(notes.values())
 
 
 def _export_folds(folder: RunFolder, ready: Ready) -> None:

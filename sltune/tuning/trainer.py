@@ -12,21 +12,18 @@ import torch
 
 from sltune.augmentations import parse_augmentation
 from sltune.config import Configuration
+from sltune.errors import DataError
 from sltune.events.augment import Augmenter
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.training.batches import Batch, BatchSource
-from sltune.training.checkpoint import (
-    learner_from_bytes,
-    learner_to_bytes,
-    weights_from_bytes,
-    weights_to_bytes,
-)
+from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.details import Details, look_at
 from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, Learner, evaluate, fit
 from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
+from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
 from sltune.tuning.job import EpochDone, Job, Outcome, split_of
 
 
@@ -104,10 +101,11 @@ class Trainer:
         """Go on after a checkpoint's epoch; return False if it is none of this job, the trainer then being spoilt."""
         try:
             metrics, more = learner_from_bytes(self.learner, checkpoint)
-        except ValueError:
+            self.best, self.last = metrics["best"], metrics["last"]
+            self.best_weights = more["best_weights"].cpu().numpy().tobytes()
+            fitted_weights(self.network, self.best_weights, "the best epoch of a checkpoint")
+        except (ValueError, DataError, LookupError, TypeError, AttributeError, RuntimeError):
             return False
-        self.best, self.last = metrics["best"], metrics["last"]
-        self.best_weights = more["best_weights"].cpu().numpy().tobytes()
         return bool(more["job"] == self.job.fingerprint())
 
     def row(self, metrics: EpochMetrics) -> dict[str, float]:
@@ -139,7 +137,7 @@ class Trainer:
             selection: dict[str, Any] = {"best_epoch": None, "val_loss": None, "val_accuracy": None}
             optimism = {"test_accuracy_last": self.last.evaluation.accuracy, "test_accuracy_max": chosen.accuracy}
         else:
-            weights_from_bytes(self.network, self.best_weights)
+            load_weights(self.network, self.best_weights, "the best epoch")
             test = self._evaluate(self.test)
             selection = {"best_epoch": self.best.epoch, "val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
             optimism = {}
@@ -157,7 +155,7 @@ class Trainer:
 
     def details(self) -> Details:
         """Look at the network of the best epoch, and at what it does with the first sample that it is judged by."""
-        weights_from_bytes(self.network, self.best_weights)
+        load_weights(self.network, self.best_weights, "the best epoch")
         batch = next(self.val.evaluation(1))
         return look_at(self.network, next(batch.clips), self.options)
 

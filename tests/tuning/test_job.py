@@ -163,7 +163,7 @@ def test_weights_of_another_network_are_refused_with_the_parameter_named(
 
 def test_a_file_that_holds_no_weights_is_refused(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match="is no weights file"):
+    with pytest.raises(DataError, match="cannot be loaded as weights: it is no file"):
         run(dataset, quick(network__weights=str(tmp_path / "w.pt")))
 
 
