@@ -193,13 +193,14 @@ def test_folders_may_lie_deeper_than_python_calls_itself(tmp_path: Path) -> None
         folder /= "d"
         folder.mkdir()
     (folder / "a.aedat").touch()
-    found = find_members(tmp_path)
-    # Python's own way to delete such folders calls itself.
-    (folder / "a.aedat").unlink()
-    while folder != tmp_path:
-        folder.rmdir()
-        folder = folder.parent
-    assert [member.name for member in found] == ["a.aedat"]
+    try:
+        assert [member.name for member in find_members(tmp_path)] == ["a.aedat"]
+    finally:
+        # Python's own way to delete such folders, which pytest uses, calls itself.
+        (folder / "a.aedat").unlink()
+        while folder != tmp_path:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def test_a_folder_below_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
