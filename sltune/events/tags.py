@@ -6,6 +6,7 @@ comes from the ``class`` column, not from the row's position.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from sltune.errors import DataError
 from sltune.events.members import Member
 from sltune.events.source import Finding
+from sltune.wording import printable
 
 GESTURES = (
     *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
@@ -38,45 +40,71 @@ class Tag:
 
 
 def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
-    """Read a tag file; rows that make no sense are left out and reported.
+    """Read a tag file; rows that make no sense are left out and reported, empty ones are passed over.
+
+    Columns are separated by commas, semicolons or tabs. Their names may be in upper or lower case, and in any order.
 
     Raises:
-        DataError: the file cannot be read or lacks a column.
+        DataError: the file cannot be read, or lacks a column or has it twice.
     """
     member = Member.of(file)
     try:
-        text = member.content().tobytes().decode("utf-8-sig")
-        table = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-        columns = [name.strip() for name in table.fieldnames or ()]
-        table.fieldnames = columns
-        rows = list(table)
+        header, *rows = _rows(_decode(member.content().tobytes())) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
+    names = [name.strip().lower() for name in header]
     for column in TAG_COLUMNS:
-        if column not in columns:
-            shown = ", ".join(columns)[:SHOWN_TEXT]
+        if (count := names.count(column.lower())) > 1:
+            raise DataError(f"{member}: has {count} columns {column!r}")
+        if not count:
+            shown = printable(", ".join(name.strip() for name in header)[:SHOWN_TEXT])
             raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}")
+    places = [names.index(column.lower()) for column in TAG_COLUMNS]
     tags, findings = list[Tag](), list[Finding]()
     for row, values in enumerate(rows, start=1):
+        cells = [values[place] if place < len(values) else "" for place in places]
         try:
-            label, start, end = (_whole_number(values[column]) for column in TAG_COLUMNS)
+            label, start, end = map(_whole_number, cells)
         except ValueError:
-            shown = ", ".join(f"{column}={(values[column] or '')[:SHOWN_TEXT]!r}" for column in TAG_COLUMNS)
+            pairs = zip(TAG_COLUMNS, cells, strict=True)
+            shown = ", ".join(f"{column}={cell[:SHOWN_TEXT]!r}" for column, cell in pairs)
             findings.append(lost_row(member, row, f"{shown}: three whole numbers are expected"))
             continue
         tags.append(Tag(row, label - 1, start, end))
     return tags, findings
 
 
-def _whole_number(text: str | None) -> int:
+def _decode(content: bytes) -> str:
+    """Return a table's text. Besides UTF-8, spreadsheets write UTF-16, and older ones letters of Latin-1 in notes."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Return the cells of all rows that are not wholly empty."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    # Where decimals have a comma, spreadsheets separate columns by semicolons.
+    delimiter = max(",;\t", key=first.count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [row for row in table if any(map(str.strip, row))]
+
+
+def _whole_number(text: str) -> int:
     """Read digits, and nothing else that Python would take for a number.
+
+    A table of floats writes 3200.0, or 3200,0. Three zeros are not allowed: 3.000 may be three thousand.
 
     Raises:
         ValueError: it is something else, or too long to be shown.
     """
-    if text is None or not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text):
+    number = re.fullmatch(r"\s*([+-]?[0-9]{1,40})([.,](0{1,2}|0{4,40}))?\s*", text)
+    if number is None:
         raise ValueError(text)
-    return int(text)
+    return int(number[1])
 
 
 def recording_name(file: Member) -> str:

@@ -147,6 +147,24 @@ def test_a_link_to_nowhere_is_named(tiny_folder: TinyFolder) -> None:
         pytest.param("class , startTime_ev, endTime_ev \n 3 , 5, 9\n1, 9 ,12\n", id="spaces"),
         pytest.param("endTime_ev,note,class,startTime_ev\n9,a,3,5\n12,,1,9\n", id="another order and a column more"),
         pytest.param(tag_text(["3,5,9", "1,9,12", "", ""]), id="empty lines at the end"),
+        pytest.param(tag_text(["3,5,9", ",,", "1,9,12", "  ", ", ,", ",,,,"]), id="wholly empty rows"),
+        pytest.param("\n\r\n" + tag_text(["3,5,9", "1,9,12"]), id="empty lines at the start"),
+        pytest.param(tag_text(["3.0,5.0,9.0", "1.0,9.00,12.000000"]), id="floats"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).replace("\n", ",\n"), id="a comma at the end"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).replace(",", ";"), id="semicolons"),
+        pytest.param(tag_text(["3,5,9,", "1,9,12,"]).replace(",", ";"), id="semicolons, one more in the rows"),
+        pytest.param("class;startTime_ev;endTime_ev\n3,0;5,0;9,0\n1,0;9,0;12,0\n", id="semicolons and decimal commas"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).replace(",", "\t"), id="tabs"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).replace("\n", "\r"), id="CR alone"),
+        pytest.param("CLASS,STARTTIME_EV,EndTime_ev\n3,5,9\n1,9,12\n", id="another case"),
+        pytest.param('"class","startTime_ev","endTime_ev"\n"3","5","9"\n"1","9","12"\n', id="quoted"),
+        pytest.param(",class,startTime_ev,endTime_ev\n0,3,5,9\n1,1,9,12\n", id="a column of pandas' index"),
+        pytest.param("\tclass\tstartTime_ev\tendTime_ev\n0\t3\t5\t9\n1\t1\t9\t12\n", id="tabs and an index"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).encode("utf-16"), id="UTF-16"),
+        pytest.param(tag_text(["3,5,9", "1,9,12"]).replace(",", "\t").encode("utf-16"), id="UTF-16 of a spreadsheet"),
+        pytest.param(
+            "class,startTime_ev,endTime_ev,señas\n3,5,9,araña\n1,9,12,\n".encode("latin-1"), id="notes in Latin-1"
+        ),
     ],
 )
 def test_a_tag_file_is_read_whatever_wrote_it(tag_file: Callable[..., Path], content: str | bytes) -> None:
@@ -159,7 +177,11 @@ def test_a_tag_file_is_read_whatever_wrote_it(tag_file: Callable[..., Path], con
     ("row", "shown"),
     [
         ("3,five,9", "class='3', startTime_ev='five', endTime_ev='9'"),
-        ("3,5.0,9", "startTime_ev='5.0'"),
+        ("3,5.5,9", "startTime_ev='5.5'"),
+        ("3,5.01,9", "startTime_ev='5.01'"),
+        ("3,5.000,9", "startTime_ev='5.000'"),
+        ("3,5e3,9", "startTime_ev='5e3'"),
+        ("3,5.,9", "startTime_ev='5.'"),
         ("3,,9", "startTime_ev=''"),
         ("3,5", "endTime_ev=''"),
         ("cat,5,9", "class='cat'"),
@@ -185,10 +207,13 @@ def test_a_row_that_holds_no_three_numbers_is_an_error_with_its_values(
         pytest.param(
             b"class,start,endTime_ev\n1,0,5\n", ["no column 'startTime_ev'", "class, start, end"], id="column"
         ),
-        pytest.param(b"class;startTime_ev;endTime_ev\n1;0;5\n", ["no column 'class'", "class;start"], id="semicolons"),
-        pytest.param(b"1,0,5\n2,5,9\n", ["no column 'class'", "1, 0, 5"], id="no head"),
-        pytest.param(bytes(range(128, 256)), ["cannot be read as a tag file"], id="binary"),
-        pytest.param(HEAD.encode("utf-16"), ["cannot be read as a tag file"], id="UTF-16"),
+        pytest.param(HEAD.encode()[:-1] + b",Class\n1,0,5,2\n", ["has 2 columns 'class'"], id="a column twice"),
+        pytest.param(b"class|startTime_ev|endTime_ev\n1|0|5\n", ["no column 'class'", "class|start"], id="bars"),
+        pytest.param(b"1,0,5\n2,5,9\n", ["no column 'class'", "only 1, 0, 5"], id="no head"),
+        pytest.param(b"PK\x03\x04\x1b[31m" + bytes(80), ["only PK\\x03\\x04\\x1b[31m"], id="a spreadsheet"),
+        pytest.param(bytes(range(128, 256)), ["no column 'class'", "\\x80\\x81"], id="binary"),
+        pytest.param(HEAD.encode("utf-16")[:-1], ["cannot be read as a tag file"], id="UTF-16, cut"),
+        pytest.param(HEAD.encode("utf-32-be"), ["no column 'class'"], id="UTF-32"),
         pytest.param(b'"' + b"x" * 200_000, ["cannot be read as a tag file", "131072"], id="an endless cell"),
     ],
 )
