@@ -199,33 +199,46 @@ class SearchCampaign(Campaign):
         self._curves.add((key.seed, key.fold), key.config_id, int(row["epoch"]), loss, accuracy)
 
     def _reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:
+        # At its last epoch all has been paid for.
+        is_last = row["epoch"] >= candidate.configuration.training.epochs
         if self.search.epoch_pruner != "none" and not candidate.over:
             self._note_epoch(key, row)
-            # At its last epoch all has been paid for.
-            is_last = row["epoch"] >= candidate.configuration.training.epochs
             if not is_last and self._curves.gives_up((key.seed, key.fold), key.config_id):
                 return f"{self.search.epoch_pruner} of learning curves, epoch {row['epoch']} of {key.name}"
-        return candidate.over
+        return "" if is_last else candidate.over
 
     def _judge(self, candidate: Candidate) -> None:
+        """Give a configuration up or not, and tell the study of it once none of its trials runs any more.
+
+        A trial that runs when the others have decided may still end with its result, and complete the configuration.
+        """
         if candidate.config_id in self._decided:
             return
         worst = min(candidate.records.values(), key=_gravity, default=None)
         if worst is None:
             return
-        if worst.status != "done":
-            state = TrialState.FAIL if worst.status == "failed" else TrialState.PRUNED
-            self._close(candidate, state, _reason(worst))
-        elif len(candidate.records) == len(self.steps):
-            self._close(candidate, TrialState.COMPLETE, "")
-        elif FOLD_PRUNERS[self.search.fold_pruner](self._scores, candidate.config_id):
-            reason = f"{self.search.fold_pruner} over folds, after {len(candidate.records)} of {len(self.steps)} trials"
-            self._close(candidate, TrialState.PRUNED, reason)
-
-    def _close(self, candidate: Candidate, state: TrialState, reason: str) -> None:
-        """Record first, tell then: what was told is never asked for again."""
-        self._decided.add(candidate.config_id)
+        is_complete = worst.status == "done" and len(candidate.records) == len(self.steps)
+        reason = "" if is_complete else candidate.over or self._reason_to_give_up(candidate, worst)
+        if not (is_complete or reason):
+            return
         self._give_up(candidate, reason)
+        if candidate.running:
+            return
+        self._decided.add(candidate.config_id)
+        # Those that waited have been given up by now.
+        state = TrialState.COMPLETE if is_complete else TrialState.PRUNED
+        self._tell(candidate, TrialState.FAIL if worst.status == "failed" else state)
+
+    def _reason_to_give_up(self, candidate: Candidate, worst: Record) -> str:
+        """Return why a configuration is to be given up, by the worst of its records; "" where it is not."""
+        if worst.status != "done":
+            return _reason(worst)
+        if FOLD_PRUNERS[self.search.fold_pruner](self._scores, candidate.config_id):
+            return f"{self.search.fold_pruner} over folds, after {len(candidate.records)} of {len(self.steps)} trials"
+        return ""
+
+    def _tell(self, candidate: Candidate, state: TrialState) -> None:
+        """Tell the study, after the records: what was told is never asked for again."""
         verdict = verdict_of(candidate, state, self.search)
         if candidate.config_id not in self._retried:
             self._study.tell(self._numbers[candidate.config_id], verdict)

@@ -25,6 +25,7 @@ from sltune.record import Record, RunFolder, TrialKey, read_record
 from sltune.space import Space, parse_space
 from sltune.tuning import campaign as campaign_module
 from sltune.tuning.campaign import Finished
+from sltune.tuning.searching import SearchCampaign
 from sltune.tuning.winner import complete, winner
 from tests.tuning.searches import done, hills, run, search, space, told, trials
 
@@ -472,6 +473,51 @@ def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner:
                 break
         campaign.finish(trial.key, Finished("pruned", reason) if reason else finished)
     assert names
+
+
+def last_of_five_given_up_while_its_other_fold_runs(root: Path) -> tuple[SearchCampaign, TrialKey]:
+    """Four configurations have accuracies of 0.9; of the fifth, one fold ended with 0.1 while the other one runs."""
+    campaign = search(root, space("trials = 5\nsampler = 'random'", folds=2), InMemoryStorage())
+    while not campaign.finished and (trial := campaign.next_trial()) is not None:
+        if trial.key.config_id != "c0004":
+            campaign.finish(trial.key, done(0.9))
+        elif trial.key.fold == 1:
+            campaign.finish(TrialKey("c0004", 0, 0), done(0.1))
+            return campaign, trial.key
+    raise AssertionError
+
+
+def epoch(number: int) -> dict[str, float]:
+    return {"epoch": number, "val_loss": 1.0, "val_accuracy": 0.1}
+
+
+def test_a_trial_under_way_ends_at_its_next_epoch_once_its_configuration_is_given_up(tmp_path: Path) -> None:
+    campaign, key = last_of_five_given_up_while_its_other_fold_runs(tmp_path)
+    assert trials(campaign)[4].state.name == "RUNNING"
+    reason = campaign.add_epoch(key, epoch(1))
+    assert reason == "median over folds, after 1 of 2 trials"
+    campaign.finish(key, Finished("pruned", reason))
+    assert trials(campaign)[4].state.name == "PRUNED"
+    assert campaign.finished
+
+
+def test_a_result_that_is_there_before_its_configuration_is_told_completes_it(tmp_path: Path) -> None:
+    campaign, key = last_of_five_given_up_while_its_other_fold_runs(tmp_path)
+    epochs = campaign.candidates["c0004"].configuration.training.epochs
+    # At its last epoch all is paid for.
+    assert campaign.add_epoch(key, epoch(epochs)) == ""
+    campaign.finish(key, done(0.3))
+    told = trials(campaign)[4]
+    assert (told.state.name, told.value) == ("COMPLETE", pytest.approx(0.2))
+    assert [one.candidate.config_id for one in complete(campaign)] == [f"c{number:04d}" for number in range(5)]
+    assert campaign.finished
+
+
+def test_a_worker_lost_after_its_configuration_was_given_up_ends_it(tmp_path: Path) -> None:
+    campaign, key = last_of_five_given_up_while_its_other_fold_runs(tmp_path)
+    campaign.hand_back(key)
+    assert campaign.finished
+    assert trials(campaign)[4].state.name == "PRUNED"
 
 
 def test_a_torn_row_of_epochs_is_left_aside(tmp_path: Path) -> None:
