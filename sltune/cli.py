@@ -21,6 +21,7 @@ from sltune.options import (
     SpaceOptions,
     space_options,
 )
+from sltune.streams import drop_errors
 
 TRAINING = ("demo", "evaluate", "tune", "resume")
 
@@ -182,7 +183,10 @@ def run() -> None:
     Verbs that train have an attendant, since Ray may end them without a word. An import over a cluster has none: what
     goes on with it is the same command again.
     """
+    # Who has stopped reading, as `head` does, ends no training.
+    drop_errors("stderr")
     if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
+        drop_errors("stdout", BrokenPipeError)
         attended(main)
     else:
         main()

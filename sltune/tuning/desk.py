@@ -24,7 +24,7 @@ from sltune.tuning.cluster import Share
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
-from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Watch
+from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Watch, worker_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Desk(tune.Callback):
         self.error: Exception | None = None
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
-        self._watch = Watch(placement.silence_s)
+        self._controller: Any = None
+        self._watch = Watch(placement.silence_s, lambda trial: worker_of(self._controller, trial))
         self._losses: dict[TrialKey, Losses] = {}
         self._awaited: set[TrialKey] = set()
         self._slots, self._looked = placement.slots(), time.monotonic()
@@ -149,12 +150,13 @@ class Desk(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Replace workers that hang, which Ray never notices."""
-        for trial in self._watch.silent():
-            worker: Any = trial.temporary_state.ray_actor
+        for trial, worker in self._watch.silent():
+            self._losses.setdefault(_key(trial), Losses()).start()
             ray.kill(worker)
 
-    def watch(self, trial: Trial) -> None:
-        """Expect signs of life of a trial from now on."""
+    def watch(self, controller: Any, trial: Trial) -> None:
+        """Expect signs of life of one of a Tune controller's trials from now on."""
+        self._controller = controller
         self._watch.add(trial)
 
     def close(self) -> None:

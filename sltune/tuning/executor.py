@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from sltune.errors import UsageError
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.progress import Progress
+from sltune.tuning.signals import answering
 from sltune.tuning.trial import REPORT, SharedData, TrialWorker
 
 # How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
@@ -59,8 +61,11 @@ def _run(desk: Desk) -> None:
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
     with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
         note_scratch(scratch)
+        # Tune would leave handlers of its own behind, of which that of Ctrl-C swallows the first.
+        kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
         try:
-            _tuner(desk, scratch).fit()
+            with answering(kept):
+                _tuner(desk, scratch).fit()
         finally:
             desk.close()
 
@@ -125,7 +130,7 @@ class _CampaignScheduler(FIFOScheduler):
         self._desk = desk
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        self._desk.watch(trial)
+        self._desk.watch(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         stops = self._desk.epoch(trial, result[REPORT])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from ray.tune.experiment import Trial
 
@@ -26,7 +28,7 @@ class Losses:
         self._since = time.monotonic()
 
     def start(self) -> None:
-        """Note that a worker has begun with the trial."""
+        """Note that a worker has begun with the trial, or has hung before it could."""
         self._has_started = True
 
     def reach(self, epoch: int) -> None:
@@ -48,14 +50,28 @@ class Losses:
         return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
 
 
+def worker_of(controller: Any, trial: Trial) -> Any:
+    """Return the actor of a trial, also while it is set up for its first trial; None while it waits for a place.
+
+    Tune tells of an actor only once it is ready, which one that hangs in its set-up never is.
+    """
+    tracked = controller._trial_to_actor.get(trial)
+    actor, _ = controller._actor_manager._live_actors_to_ray_actors_resources.get(tracked, (None, None))
+    return actor or trial.temporary_state.ray_actor
+
+
 class Watch:
     """Knows how long trials that have a worker have been silent.
 
-    A worker may hang while it trains or is set up for its next trial; to wait for a place is no silence.
+    A worker may hang while it is set up or trains; to wait for a place is no silence.
+
+    Args:
+        worker_of: returns the worker of a trial; None while it waits for a place.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, worker_of: Callable[[Trial], Any]) -> None:
         self._limit_s = limit_s
+        self._worker_of = worker_of
         self._heard: dict[Trial, float] = {}
         self._looked = time.monotonic()
 
@@ -69,16 +85,17 @@ class Watch:
     def forget(self, trial: Trial) -> None:
         self._heard.pop(trial, None)
 
-    def silent(self) -> list[Trial]:
-        """Return the trials that have been silent for too long; each is named once until it is heard of again."""
+    def silent(self) -> list[tuple[Trial, Any]]:
+        """Return trials that were silent for too long, and their workers; each once until it is heard of again."""
         now = time.monotonic()
         if not self._limit_s or now - self._looked < min(SECONDS_BETWEEN_LOOKS, self._limit_s):
             return []
         self._looked = now
-        for trial in self._heard:
-            if trial.temporary_state.ray_actor is None:
+        workers = {trial: self._worker_of(trial) for trial in self._heard}
+        for trial, worker in workers.items():
+            if worker is None:
                 self._heard[trial] = now
         late = [trial for trial, heard in self._heard.items() if now - heard > self._limit_s]
         for trial in late:
             self._heard[trial] = now
-        return late
+        return [(trial, workers[trial]) for trial in late]

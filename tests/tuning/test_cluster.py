@@ -84,10 +84,8 @@ def test_an_address_at_which_nobody_listens_is_refused_without_waiting_for_ray()
 
 @pytest.fixture
 def sigterm() -> Any:
-    """Give the handler of SIGTERM that a test begins with, where Ctrl-C is Python's; both are put back."""
-    # After a run in this process, Tune's handler of Ctrl-C stays, which swallows the first.
-    own = {signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.default_int_handler}
-    with signals.answering(own):
+    """Give the handler of SIGTERM that a test begins with, which is put back."""
+    with signals.answering({signal.SIGTERM: signal.SIG_IGN}):
         yield signal.SIG_IGN
 
 

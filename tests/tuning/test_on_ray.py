@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
 
 def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    # Or the first Ctrl-C after the last trial would be swallowed.
+    assert {number: signal.getsignal(number) for number in before} == before
     assert folder.info()["dataset"]["fingerprint"] == read_manifest(dataset).fingerprint
     for key in folder.planned():
         trial = folder.trial(key)
@@ -163,6 +167,27 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
     for key in folder.planned():
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
+
+
+def test_a_worker_that_hangs_in_its_first_set_up_is_replaced(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "hung"
+
+    # Defined here, so that Ray sends the class itself to the workers and not its name.
+    class HangsOnce(trial.TrialWorker):
+        def setup(self, config: dict[str, Any], shared: SharedData | None = None) -> None:
+            if not marker.exists():
+                marker.touch()
+                time.sleep(3600)
+            super().setup(config, shared)
+
+    monkeypatch.setattr(executor, "TrialWorker", HangsOnce)
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=0.25)
+    start_evaluation(space(evaluation__folds=2), dataset, folder, request, QUIET)
+    assert marker.exists()
+    assert [record.status for record in records(folder)] == ["done"] * 2
 
 
 @ray.remote(num_cpus=1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
+from ray.tune.experiment import Trial
 
 from sltune.tuning.watch import START_PATIENCE_S, Losses, Watch
 
@@ -55,19 +56,27 @@ def test_workers_that_never_start_do_not_count_until_patience_ends(clock: type[C
     assert losses.too_many
 
 
-def trial(actor: object) -> Any:
-    return type("T", (), {"temporary_state": SimpleNamespace(ray_actor=actor)})()
+@dataclass(eq=False)
+class Running:
+    """Stands in for a trial of Tune's. worker: None while it waits for a place."""
+
+    worker: str | None
+
+
+def watching(limit_s: float) -> Watch:
+    return Watch(limit_s, lambda trial: trial.worker)  # type: ignore[attr-defined]
 
 
 def test_only_workers_are_silent_and_each_is_named_once(clock: type[Clock]) -> None:
-    watch, running, waiting, busy = Watch(10), trial("actor"), trial(None), trial("actor")
+    running, waiting, busy = (cast(Trial, Running(worker)) for worker in ("a", None, "b"))
+    watch = watching(10)
     for one in (running, waiting, busy):
         watch.add(one)
     clock.now = 9
     watch.seen(busy)
     assert watch.silent() == []
     clock.now = 11
-    assert watch.silent() == [running]
+    assert watch.silent() == [(running, "a")]
     clock.now = 12.5
     assert watch.silent() == []
     watch.forget(running)
@@ -77,7 +86,7 @@ def test_only_workers_are_silent_and_each_is_named_once(clock: type[Clock]) -> N
 
 
 def test_a_limit_of_zero_waits_for_ever(clock: type[Clock]) -> None:
-    watch, one = Watch(0), trial("actor")
+    watch, one = watching(0), cast(Trial, Running("a"))
     watch.add(one)
     clock.now = 1e9
     assert watch.silent() == []
