@@ -13,6 +13,8 @@ import os
 import re
 import socket
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,12 @@ LOCK = ".lock"
 
 MAX_NOTE_BYTES = 1 << 10
 """A process number and a machine's name, of at most 255 bytes, take less."""
+
+BEAT_S = 60.0
+"""How often the holder of a lock gives a sign of life."""
+
+DEAD_S = 300.0
+"""After so long without one, a holder on another machine counts as dead; clocks and file servers may lag a little."""
 
 LOCK_TABLE = Path("/proc/locks")
 """Where Linux lists the locks that processes hold."""
@@ -43,8 +51,9 @@ def locked(file: Path) -> Iterator[None]:
         descriptor = _lock_file(file, folder)
         try:
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
-            yield
+            os.write(descriptor, f"{os.getpid()} {socket.gethostname()} {time.time():.0f}".encode())
+            with _beating(descriptor):
+                yield
         finally:
             with suppress(OSError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(file.name, dir_fd=folder, follow_symlinks=False)):
@@ -52,6 +61,27 @@ def locked(file: Path) -> Iterator[None]:
             os.close(descriptor)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _beating(descriptor: int) -> Iterator[None]:
+    """Keep the time of a lock file new within the block, which tells other machines that its holder lives."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_S):
+            # A file server may be away for a while.
+            with suppress(OSError):
+                os.utime(descriptor)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        # Or it could touch what gets the descriptor's number next.
+        thread.join()
 
 
 def _lock_folder(file: Path) -> int:
@@ -124,7 +154,7 @@ def is_locked(file: Path) -> bool:
     """Say whether a process of this machine holds the lock, without touching it.
 
     Even a brief attempt to take it could make a process fail that wants it at that moment, so the kernel's table of
-    locks is read. What processes of other machines hold cannot be known; see locked_on.
+    locks is read. What processes of other machines hold, only their signs of life tell; see seems_held.
     """
     return bool(_local_holder(file))
 
@@ -134,14 +164,35 @@ def locked_on(file: Path) -> str:
     return _note(file)[1]
 
 
+def held_since(file: Path) -> float:
+    """Return when the lock was taken last, in Unix seconds.
+
+    Raises:
+        OSError: there is no lock file.
+    """
+    begun = _note(file)[2]
+    # Older versions wrote none, and left the file's time alone.
+    return float(begun) if begun else file.stat().st_mtime
+
+
 def seems_held(file: Path) -> bool:
-    """Say whether a process has a lock file's folder; of another machine's, only the name that it has left tells."""
-    return is_locked(file) or locked_on(file) not in ("", socket.gethostname())
+    """Say whether a process has a lock file's folder; one of another machine has it while it gives signs of life.
+
+    Older versions gave none: they count as alive.
+    """
+    if is_locked(file):
+        return True
+    _, host, begun = _note(file)
+    if host in ("", socket.gethostname()):
+        return False
+    with suppress(OSError):
+        return not begun or time.time() - file.stat().st_mtime < DEAD_S
+    return False
 
 
 def _holder(file: Path) -> tuple[str, str]:
     """Return process and machine that have the folder, as far as they are known."""
-    pid, host = _note(file)
+    pid, host, _ = _note(file)
     return (pid, host) if pid else (_local_holder(file), "")
 
 
@@ -163,9 +214,10 @@ def _local_holder(file: Path) -> str:
     return ""
 
 
-def _note(file: Path) -> tuple[str, str]:
-    """Return process and machine that a lock file names; "" where it names none."""
+def _note(file: Path) -> tuple[str, str, str]:
+    """Return process and machine that a lock file names, and since when, in Unix seconds; "" for what it does not."""
     with suppress(OSError):
-        pid, _, host = printable(read_plain(file, MAX_NOTE_BYTES).decode(errors="replace").strip()).partition(" ")
-        return pid, host
-    return "", ""
+        words = printable(read_plain(file, MAX_NOTE_BYTES).decode(errors="replace").strip()).split(" ")
+        pid, host, begun = [*words, "", "", ""][:3]
+        return pid, host, begun if begun.isdecimal() and begun.isascii() else ""
+    return "", "", ""

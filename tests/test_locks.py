@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 
 from sltune import locks
 from sltune.errors import UsageError
-from sltune.locks import is_locked, locked, locked_on, seems_held
+from sltune.locks import held_since, is_locked, locked, locked_on, seems_held
+from tests.tuning.clusters import wait_for
 
 
 @contextmanager
@@ -161,3 +163,34 @@ def test_a_lock_file_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Pat
 def test_a_lock_file_cannot_move_the_cursor_of_who_looks(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1 here\x1b[2Jhost")
     assert locked_on(tmp_path / ".lock") == "here\\x1b[2Jhost"
+
+
+@pytest.mark.parametrize(("silent_s", "alive"), [(10, True), (240, True), (400, False)])
+def test_a_holder_on_another_machine_counts_as_dead_after_minutes_without_a_sign(
+    tmp_path: Path, silent_s: float, alive: bool
+) -> None:
+    file = tmp_path / ".lock"
+    file.write_text("1 elsewhere 1700000000")
+    os.utime(file, (0, time.time() - silent_s))
+    assert seems_held(file) == alive
+    assert held_since(file) == 1700000000
+
+
+def test_a_holder_of_an_older_version_that_gives_no_signs_counts_as_alive(tmp_path: Path) -> None:
+    file = tmp_path / ".lock"
+    file.write_text("1 elsewhere")
+    os.utime(file, (0, 1600000000))
+    assert seems_held(file)
+    assert held_since(file) == 1600000000
+
+
+def test_who_holds_a_lock_gives_signs_of_life_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT_S", 0.01)
+    file = tmp_path / ".lock"
+    with locked(file):
+        since = held_since(file)
+        os.utime(file, (0, 0))
+        wait_for(lambda: file.stat().st_mtime > time.time() - 60)
+        assert held_since(file) == since
+        assert time.time() - since < 60
+        assert locked_on(file) == socket.gethostname()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sltune.epochs import read_epochs
 from sltune.errors import ConfigError, DataError
-from sltune.locks import is_locked, locked_on, seems_held
+from sltune.locks import held_since, is_locked, locked_on, seems_held
 from sltune.news import News, epoch_ended, left_unfinished, trial_ended
 from sltune.record import RunFolder, TrialKey, read_record
 from sltune.space import load_space
@@ -98,7 +98,7 @@ class Follower:
             yield ("the run is over",) if self.over else ("no process has the run", written)
             return
         with suppress(OSError):
-            times = tuple(self.standings.times(max(0.0, time.time() - self.folder.lock.stat().st_mtime)))
+            times = tuple(self.standings.times(max(0.0, time.time() - held_since(self.folder.lock))))
             host = locked_on(self.folder.lock)
             yield times if is_locked(self.folder.lock) else (*times, f"begun on {host}, {written}")
 

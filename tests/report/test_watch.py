@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -232,6 +234,16 @@ def test_a_run_of_another_machine_counts_as_alive_by_what_its_lock_names(run: Ru
         end(run, fold, test=0.5)
     follower.look()
     assert follower.over
+
+
+def test_a_run_whose_driver_died_on_another_machine_is_left_unfinished(run: RunFolder) -> None:
+    run.lock.write_text("123 elsewhere 1700000000")
+    begin(run, NAMES[0])
+    follower = Follower(run)
+    assert states(follower)[0] == "running"
+    os.utime(run.lock, (0, time.time() - 3600))
+    assert [news.text for news in follower.look()] == ["unfinished: no process has the run"]
+    assert states(follower)[0] == "unfinished"
 
 
 def test_a_search_is_over_once_its_configurations_are_or_its_winner_is_known(
