@@ -53,7 +53,7 @@ def note_run(resume_command: str) -> None:
 
 def note_scratch(folder: str) -> None:
     """Tell the attendant, if there is one, what to delete should this command not come to it."""
-    _note({"scratch": folder})
+    _note({"scratch": [folder]})
 
 
 def last_word(reason: str, resume_command: str) -> str:
@@ -101,8 +101,8 @@ def _end_as(child: int, reader: int) -> NoReturn:
     # A second signal while Python ends makes its exit code 1, with no word said.
     if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
         sys.exit(notes["exit_code"])
-    if "scratch" in notes:
-        shutil.rmtree(notes["scratch"], ignore_errors=True)
+    for folder in notes["scratch"]:
+        shutil.rmtree(folder, ignore_errors=True)
     exit_code, reason = _explain(status, stopped or signal.sigtimedwait(STOPPING, LATE_S) is not None)
     text = last_word(reason, notes.get("resume_command", ""))
     _say(error_line(text, exit_code, notes.get("as_json", False)))
@@ -160,16 +160,18 @@ def _note(facts: dict[str, Any]) -> None:
 
 
 def _read_notes(reader: int) -> dict[str, Any]:
-    """Return what the command noted, of each kind the latest."""
+    """Return what the command noted: of each kind the latest, and all folders to delete."""
     # Processes that the command left behind may hold the other end open.
     os.set_blocking(reader, False)
     text = b""
     with suppress(BlockingIOError):
         while part := os.read(reader, 1 << 16):
             text += part
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = {"scratch": []}
     for line in text.splitlines():
-        notes.update(json.loads(line))
+        note = json.loads(line)
+        notes["scratch"] += note.pop("scratch", [])
+        notes.update(note)
     return notes
 
 

@@ -15,8 +15,8 @@ from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Source
-from sltune.options import allow_token
 from sltune.options_data import ImportOptions
+from sltune.tuning.environment import prepare_environment
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -90,7 +90,7 @@ def summary(out: Path, manifest: Manifest) -> str:
 def _spread(address: str | None) -> AbstractContextManager[Spread | None]:
     if address is None:
         return nullcontext()
-    allow_token(address)
+    prepare_environment(address)
     from sltune.tuning.cluster import import_spread
 
     return import_spread(address)

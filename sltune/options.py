@@ -15,6 +15,7 @@ import click
 from sltune.attendant import note_form
 from sltune.errors import UsageError
 from sltune.files import is_unicode
+from sltune.tuning.environment import prepare_environment
 
 if TYPE_CHECKING:
     from sltune.record import RunFolder
@@ -63,7 +64,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         # Here, since a verb may import Ray before it asks for anything else of the flags.
-        allow_token(self.address)
+        prepare_environment(self.address)
         click.get_current_context().meta[FOR_MACHINES] = self.as_json
         note_form(self.as_json)
 
@@ -206,13 +207,6 @@ class RunName:
             text = f"must be the name of a folder below --results, without / and of at most {LONGEST_NAME} bytes"
             raise UsageError(f"--run {text}, but got {name[:60]!r}")
         return RunFolder(self.results / name)
-
-
-def allow_token(address: str | None) -> None:
-    """Let Ray show its token to a cluster at an explicit address, which it does only if told so before its import."""
-    has_token = "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
-    if address is not None and has_token:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 Verb = Callable[..., None]

@@ -74,7 +74,9 @@ import_options = bundle(
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
     click.option("--strict", is_flag=True, help="Take every warning for an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
-    click.option("--address", help="A Ray cluster whose nodes all see SRC; without it, all cores of this machine."),
+    click.option(
+        "--address", help="A Ray cluster whose nodes all see SRC; without it, all cores that may be used here."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
 picture_options = bundle(

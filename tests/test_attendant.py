@@ -221,11 +221,12 @@ def test_a_command_dies_with_its_attendant(start: Start) -> None:
 
 @pytest.mark.parametrize("body", ["os._exit(1)", "sys.exit(4)"], ids=["without a word", "with its word"])
 def test_what_a_command_did_not_come_to_delete_is_deleted(start: Start, tmp_path: Path, body: str) -> None:
-    scratch = tmp_path / "scratch"
-    (scratch / "run").mkdir(parents=True)
-    process = start(f"attendant.note_scratch({str(scratch)!r})\n{body}")
-    assert outcome(process)[0] in (1, 4)
-    assert scratch.exists() == (body == "sys.exit(4)")
+    folders = [tmp_path / "of Ray", tmp_path / "of Tune"]
+    for folder in folders:
+        (folder / "run").mkdir(parents=True)
+    notes = "".join(f"attendant.note_scratch({str(folder)!r})\n" for folder in folders)
+    assert outcome(start(f"{notes}{body}"))[0] in (1, 4)
+    assert [folder.exists() for folder in folders] == [body == "sys.exit(4)"] * 2
 
 
 def test_after_a_death_a_terminal_shows_its_cursor_again(start: Start, terminal: tuple[int, int]) -> None:

@@ -21,7 +21,7 @@ LEVELS = [
     {"record", "epochs", "confirmation"},
     {"config"},
     {"schema", "augmentations", "files", "locks", "board", "metrics"},
-    {"errors", "attendant", "streams", "wording"},
+    {"errors", "attendant", "limits", "streams", "wording"},
 ]
 FORBIDDEN = {
     "events": {"torch", "ray", "optuna"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -31,6 +30,7 @@ from sltune.events.store import (
     stored_metadata,
 )
 from sltune.files import whole_file, write_whole
+from sltune.limits import usable_cpus
 from sltune.locks import LOCK, locked
 
 SHOWN_ERRORS = 20
@@ -102,7 +102,7 @@ def import_source(
         raise UsageError(f"{out}: is a file; --out names a folder")
     with locked(out / LOCK):
         judge = partial(_judge, strict=strict, skip_bad=skip_bad)
-        return _import(source, out, judge, done, spread or in_threads(os.cpu_count() or 1))
+        return _import(source, out, judge, done, spread or in_threads(usable_cpus()))
 
 
 def in_threads(threads: int) -> Spread:

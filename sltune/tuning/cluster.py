@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import socket
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -15,15 +15,16 @@ from threading import Thread
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.store import TIME_TYPE, address_type, read_table
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
+from sltune.tuning.local import local_ray
 from sltune.tuning.signals import orderly_end, own_sigterm, without_signals
 
-STORE_HEADROOM = 256 << 20
 KNOCK_S = 10.0
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
@@ -75,34 +76,44 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    # 2.60 no longer hides GPUs from workers that asked for none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    # Nobody who evaluates a network expects reports on it to go elsewhere.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False, "job_config": _OwnPaths()}
+    with _joined(request.address, options) if request.address else local_ray(store_bytes, options), orderly_end():
+        yield
+
+
+@contextmanager
+def _joined(address: str, options: Mapping[str, Any]) -> Iterator[None]:
     try:
-        if request.address:
-            _knock(request.address)
-            with own_sigterm():
-                ray.init(address=request.address, **quiet)
-        else:
-            with own_sigterm(), without_signals():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    object_store_memory=store_bytes + STORE_HEADROOM,
-                    **quiet,
-                )
+        _knock(address)
+        with own_sigterm():
+            ray.init(address=address, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        text = f"no Ray cluster could be reached or started ({request.address or 'local'}): {error}"
-        hint = "; the token in ~/.ray/auth_token must be that of the cluster's head" if request.address else ""
+        text = f"no Ray cluster could be reached or started ({address}): {error}"
+        hint = "; the token in ~/.ray/auth_token must be that of the cluster's head"
         raise UsageError(text + hint) from error
     try:
-        with orderly_end():
-            yield
+        yield
     finally:
         with without_signals(ending=True):
             ray.shutdown()
+
+
+class _OwnPaths(JobConfig):
+    """Has workers find modules where their own Python finds them, and sltune where this command found it.
+
+    Ray would put the folders of the command and of its script first, where a file ``profile.py`` of the user's, or a
+    checkout of another version, hides what the command itself has imported.
+    """
+
+    def __init__(self) -> None:
+        root = Path(__file__).parents[2]
+        # As under `python -m` in a checkout, where workers would not find it, or another one.
+        is_beside = bool(sys.path) and Path(sys.path[0]).absolute() == root
+        super().__init__(_py_driver_sys_path=[str(root)] if is_beside else [])
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        # With one, Ray adds no folders.
+        return True
 
 
 def _knock(address: str) -> None:

@@ -7,7 +7,9 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample, file_sha256, read_table
 from sltune.events.tonic_source import open_nmnist_folder
+from tests import small
 from tests.events.conftest import ONE_OF_EACH_SESSION, TinyFolder, content, refused
 
 
@@ -35,6 +38,27 @@ def damage_recording(folder: Path, name: str) -> Path:
     file = folder / "recordings" / f"{name}.aedat"
     file.write_bytes(file.read_bytes()[:-1])
     return file
+
+
+def test_an_import_reads_as_many_files_at_once_as_it_may_use_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    running, most = [0], [0]
+
+    def load(signer: int) -> tuple[list[Sample], list[Finding]]:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        # Long enough for another one to begin.
+        time.sleep(0.02)
+        running[0] -= 1
+        return [small.sample(signer, 0, 50)], []
+
+    whole = small.source()
+    files = tuple(replace(file, load=partial(load, signer)) for signer, file in enumerate(whole.files))
+    import_source(replace(whole, files=files), tmp_path / "data")
+    assert most == [1]
 
 
 def test_an_import_gives_every_sample_and_a_manifest_that_adds_up(tiny_folder: TinyFolder, tmp_path: Path) -> None:

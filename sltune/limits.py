@@ -1,0 +1,84 @@
+"""What of the machine this process may use: its CPUs and memory, by affinity and by the quotas of control groups.
+
+Batch systems, ``taskset`` and containers give a job a part of a machine; ``os.cpu_count()`` tells of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+OWN_PROCESS = Path("/proc/self")
+
+
+def usable_cpus(process: Path = OWN_PROCESS) -> int:
+    """Return how many CPUs this process may keep busy, at least 1; of 2.5 CPUs, 2.
+
+    Args:
+        process: the folder of Linux that describes this process.
+    """
+    # macOS has no affinity.
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = min(map(_cpu_quota, _groups(process, "cpu")), default=math.inf)
+    return max(1, int(min(allowed, quota)))
+
+
+def usable_bytes(process: Path = OWN_PROCESS) -> int | None:
+    """Return how much memory this process and those beside it in its control group may take; None for no limit."""
+    limit = min(map(_memory_limit, _groups(process, "memory")), default=math.inf)
+    return None if math.isinf(limit) else int(limit)
+
+
+def _cpu_quota(group: Path) -> float:
+    return _read(group / "cpu.max", _ratio, group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
+
+
+def _memory_limit(group: Path) -> float:
+    return _read(group / "memory.max", float, group / "memory.limit_in_bytes")
+
+
+def _read(file: Path, parse: Callable[[str], float], *of_version_1: Path) -> float:
+    """Return the limit that a file of control groups of version 2 sets, or files of version 1; infinity for none."""
+    # A group without the limit has no such file, and "max" stands for none.
+    with suppress(OSError, ValueError):
+        return parse(file.read_text())
+    with suppress(OSError, ValueError):
+        return parse(" ".join(each.read_text() for each in of_version_1))
+    return math.inf
+
+
+def _ratio(text: str) -> float:
+    quota, period = map(float, text.split())
+    # Version 1 writes -1 for none.
+    return quota / period if quota > 0 and period > 0 else math.inf
+
+
+def _groups(process: Path, controller: str) -> Iterator[Path]:
+    """Give the folders of the control groups that this process is in, with those around them: each limits all below."""
+    with suppress(OSError):
+        paths = dict(_paths(process, controller))
+        for line in (process / "mountinfo").read_text().splitlines():
+            fields = line.split()
+            kind, options = fields[fields.index("-") + 1], fields[-1].split(",")
+            if kind not in paths or (kind == "cgroup" and controller not in options):
+                continue
+            root, mount = Path(fields[3]), Path(fields[4])
+            path = paths[kind]
+            # A container may see its own group as the top of all, and yet read its path as the host does.
+            below = path.relative_to(root) if path.is_relative_to(root) else Path()
+            yield mount
+            for depth in range(len(below.parts)):
+                yield mount.joinpath(*below.parts[: depth + 1])
+
+
+def _paths(process: Path, controller: str) -> Iterator[tuple[str, Path]]:
+    """Give the path of this process's control group by the type of the file system that holds it."""
+    for line in (process / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield "cgroup2", Path(path)
+        elif controller in controllers.split(","):
+            yield "cgroup", Path(path)
