@@ -160,7 +160,7 @@ def convert(network_yaml: Path, out: Path | None) -> None:
     The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named.
     """
     from sltune.convert import convert_network_yaml
-    from sltune.files import write_whole
+    from sltune.files import named_by_user, write_whole
 
     if out is not None and out.exists():
         raise UsageError(f"{out}: exists; choose another --out")
@@ -172,7 +172,7 @@ def convert(network_yaml: Path, out: Path | None) -> None:
     if out is None:
         click.echo(space, nl=False)
     else:
-        write_whole(out, space)
+        write_whole(named_by_user(out), space)
     for line in lost:
         click.echo(f"not carried over: {line}", err=True)
 

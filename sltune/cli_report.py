@@ -52,14 +52,15 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     if options.form == "html":
         click.echo(_write_page(runs, result, options))
     else:
-        _print_table(result, options.form, options.out)
+        _print_table(runs, result, options.form, options.out)
     if options.plots:
         from sltune.report.plots.all import plots
         from sltune.report.plots.plot import write_plots
 
-        files = write_plots(_place(runs, options), plots(runs))
+        file, inside = _target(runs, options.out)
+        files = write_plots(file.parent, plots(runs), inside)
         number = len({file.stem for file in files})
-        click.echo(f"plots in {_place(runs, options)}: {number}, each as PNG and SVG", err=True)
+        click.echo(f"plots in {file.parent}: {number}, each as PNG and SVG", err=True)
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
@@ -117,33 +118,42 @@ def _keep_off(folder: Path, out: Path | None) -> None:
         raise UsageError(f"--out {out}: lies among the files of a run; those of a report go to {report}")
 
 
-def _print_table(result: Table, form: Format, out: Path | None) -> None:
-    from sltune.files import write_whole
+def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | None) -> None:
     from sltune.report.formats import render
 
     text = render(result, form)
     if out is None:
         click.echo(text, nl=False)
     else:
-        write_whole(out, text)
+        _write(runs, out, text)
         click.echo(f"written: {out}", err=True)
 
 
 def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
-    from sltune.files import write_whole
     from sltune.report.page import page
     from sltune.report.plots.all import plots
 
-    file = options.out or _place(runs, options) / "report.html"
-    write_whole(file, page(runs, result, plots(runs)))
+    return _write(runs, options.out, page(runs, result, plots(runs)))
+
+
+def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
+    """Write a text where the user wants it, and return its file."""
+    from sltune.files import named_by_user, write_whole
+
+    file, inside = _target(runs, out)
+    write_whole(named_by_user(file) if inside is None else file, text, inside)
     return file
 
 
-def _place(runs: Sequence[Run], options: ReportOptions) -> Path:
-    """Return the folder for files that nobody has named."""
+def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:
+    """Return the file for a page and, if that lies in a run, the run's folder, below which no link is followed."""
     from sltune.record import RunFolder
 
-    return options.out.parent if options.out else RunFolder(runs[0].folder).report
+    if out is None:
+        folder = RunFolder(runs[0].folder)
+        return folder.report / "report.html", folder.root
+    root = next((run.folder.absolute() for run in runs if out.absolute().is_relative_to(run.folder.absolute())), None)
+    return (out, None) if root is None else (out.absolute(), root)
 
 
 def _write_tables(run: Run, result: Table) -> None:

@@ -7,25 +7,29 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from sltune.errors import DataError, UsageError
-from sltune.files import write_whole
+from sltune.errors import DataError
+from sltune.files import append_whole, write_whole
 
 
-def append_epoch(file: Path, row: Mapping[str, float]) -> None:
+def append_epoch(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
     """Add the row of an epoch that follows those in the file.
+
+    Args:
+        inside: the run's folder; see ``files.whole_file``.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    try:
-        with open(file, "a", newline="", encoding="utf-8") as handle:
-            csv.DictWriter(handle, fieldnames=list(row), lineterminator="\n").writerow(row)
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be written: {error.strerror}") from error
+    text = io.StringIO()
+    csv.DictWriter(text, fieldnames=list(row), lineterminator="\n").writerow(row)
+    append_whole(file, text.getvalue(), inside)
 
 
-def begin_epochs(file: Path, row: Mapping[str, float]) -> None:
+def begin_epochs(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
     """Start the file with an epoch, or cut off what a killed process had written of this epoch and later ones.
+
+    Args:
+        inside: as for append_epoch.
 
     Raises:
         UsageError: the file cannot be written.
@@ -35,7 +39,7 @@ def begin_epochs(file: Path, row: Mapping[str, float]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows([*earlier, row])
-    write_whole(file, text.getvalue())
+    write_whole(file, text.getvalue(), inside)
 
 
 def read_epochs(file: Path) -> list[dict[str, str]]:

@@ -7,12 +7,10 @@ other machines know of, since it keeps locks of folders to one machine.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
 import socket
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sltune.errors import UsageError
-from sltune.files import read_plain
+from sltune.files import open_own, read_plain
 from sltune.wording import printable
 
 LOCK = ".lock"
@@ -110,21 +108,19 @@ def _lock_file(file: Path, folder: int) -> int:
     """Open the lock file, locked; once more where its holder has removed it in between."""
     while True:
         try:
-            # Of a stranger's folder, it may be a link to a file that would lose its content, or a pipe.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(file.name, flags, 0o666, dir_fd=folder)
+            # Of a stranger's folder, it may be a link to a file that would lose its content.
+            descriptor = open_own(file, os.O_RDWR | os.O_CREAT, folder)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise UsageError(f"{file}: is a link, which sltune does not make; remove it") from error
             raise UsageError(f"{file.parent}: cannot be written: {error.strerror}") from error
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise UsageError(f"{file}: is no file of its own, which sltune does not make; remove it")
             with suppress(FileNotFoundError):
                 _flock(descriptor, file)
-                if os.path.samestat(status, os.stat(file.name, dir_fd=folder, follow_symlinks=False)):
-                    return descriptor
+                status = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
+                if os.path.samestat(os.fstat(descriptor), status):
+                    if status.st_nlink == 1:
+                        return descriptor
+                    # It has another name, elsewhere: what has that name shall keep its content.
+                    os.unlink(file.name, dir_fd=folder)
         except UsageError:
             os.close(descriptor)
             raise

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
+from sltune.files import open_folder, remove, write_whole
 from sltune.locks import LOCK
 from sltune.metrics import checked_metrics
 
@@ -208,6 +209,26 @@ class RunFolder:
 
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
+
+    def write(self, file: Path, content: str | bytes | memoryview) -> None:
+        """Write a file of the run, never through a link; raises as ``files.write_whole`` does."""
+        write_whole(file, content, inside=self.root)
+
+    def remove(self, file: Path) -> None:
+        """Remove a file of the run, if it is there; raises as ``files.remove`` does."""
+        remove(file, inside=self.root)
+
+    def make(self, folder: Path) -> Path:
+        """Return a folder of the run, made where it is missing, into which others may write.
+
+        Raises:
+            UsageError: it cannot be made, or a link on the way leads elsewhere.
+        """
+        try:
+            with open_folder(folder, inside=self.root):
+                return folder
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
     def refuse_existing(self) -> None:
         """Make sure that there is no run in the folder yet.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,7 +97,7 @@ def read_header(file: Path | Member) -> tuple[str, ...]:
     return _read_header(member, member.content(at_most=HEADER_BYTES))[0]
 
 
-def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
+def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
     """Write events in jAER's form; times wrap at 2³² µs as the camera's do.
 
     Raises:
@@ -107,9 +109,9 @@ def write_aedat(path: Path, address: ArrayLike, time_us: ArrayLike, comments: It
     lines = [f"#{FIRST_LINE}", *(f"# {comment}" for comment in (*OPENING[1:], *comments)), END_OF_HEADER.decode()]
     if broken := [line for line in lines if "\n" in line or "\r" in line]:
         raise ValueError(f"a comment must be one line, but got {broken[0]!r}")
-    with open(path, "wb") as file:
-        file.write("".join(line + "\r\n" for line in lines).encode("latin-1"))
-        events.tofile(file)
+    with open(file, "wb") if isinstance(file, Path) else nullcontext(file) as handle:
+        handle.write("".join(line + "\r\n" for line in lines).encode("latin-1"))
+        handle.write(events.data)
 
 
 def _read_header(member: Member, raw: NDArray[np.uint8]) -> tuple[tuple[str, ...], int]:

@@ -154,8 +154,8 @@ def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], 
         findings += source.check(recordings, columns["duration_us"].to_numpy() / 1000)
     judge(findings)
     manifest = _manifest(source, stored, columns, findings)
-    write_whole(out / WARNINGS, _warnings_csv(findings))
-    write_whole(out / MANIFEST, manifest.to_json())
+    write_whole(out / WARNINGS, _warnings_csv(findings), inside=out)
+    write_whole(out / MANIFEST, manifest.to_json(), inside=out)
     for stray in set(out.glob("recordings/*.parquet")) - {out / file.file for file in stored}:
         stray.unlink()
     return manifest
@@ -199,6 +199,10 @@ def _prepare(source: Source, out: Path) -> dict[str, str]:
     Raises:
         UsageError: out is no dataset, or one of another source, or holds files that no import wrote.
     """
+    if (out / "recordings").is_symlink():
+        raise UsageError(
+            f"{out / 'recordings'}: is a link; only a folder in its place is written to, or --out elsewhere"
+        )
     try:
         vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
         names, known = {file.name for file in source.files}, dict[str, str]()
@@ -266,8 +270,8 @@ def _store(out: Path, encoded: Encoded) -> Imported:
         return Imported(encoded.name, describe_file(out, target), findings, reused=True)
     if encoded.content is None:
         return Imported(encoded.name, None, encoded.findings, reused=False)
-    with whole_file(target) as temporary:
-        temporary.write_bytes(encoded.content)
+    with whole_file(target, inside=out) as handle:
+        handle.write(encoded.content)
         # From here on the manifest would be untrue; a source that cannot be read, or a full disk, leaves the dataset.
         (out / MANIFEST).unlink(missing_ok=True)
     return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)

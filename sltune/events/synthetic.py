@@ -96,8 +96,8 @@ def write_dataset(
         recording = simulate_recording(name, seed)
         rows = [",".join(TAG_COLUMNS), *(",".join(map(str, row)) for row in recording.tags.tolist())]
         write_whole(out / "tags" / f"{name}.csv", "\n".join(rows) + "\n")
-        with whole_file(out / "recordings" / f"{name}.aedat") as file:
-            write_aedat(file, recording.address, recording.time_us, [f"synthetic: sltune synth --seed {seed}"])
+        with whole_file(out / "recordings" / f"{name}.aedat") as handle:
+            write_aedat(handle, recording.address, recording.time_us, [f"synthetic: sltune synth --seed {seed}"])
         if progress is not None:
             progress(name, len(recording.address))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from sltune.errors import UsageError
-from sltune.files import write_whole
 from sltune.record import RunFolder
 from sltune.report.grid import Grid
 from sltune.report.grids import (
@@ -67,17 +65,16 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
         UsageError: a file cannot be written.
     """
     suffixes: dict[Format, str] = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}
-    files = []
+    folder, files = RunFolder(run_folder), []
     for format, suffix in suffixes.items():
-        files.append(RunFolder(run_folder).report / f"table.{suffix}")
-        write_whole(files[-1], render(table, format))
-    compared = RunFolder(run_folder).report / "comparisons.csv"
+        files.append(folder.report / f"table.{suffix}")
+        folder.write(files[-1], render(table, format))
+    compared = folder.report / "comparisons.csv"
     if any(section.comparisons for section in table.sections):
-        write_whole(compared, comparisons_as_csv(table))
+        folder.write(compared, comparisons_as_csv(table))
         return [*files, compared]
     # One of an earlier report would stand beside a table that it does not belong to.
-    with suppress(OSError):
-        compared.unlink(missing_ok=True)
+    folder.remove(compared)
     return files
 
 

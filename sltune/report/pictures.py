@@ -15,7 +15,7 @@ from PIL import Image
 from sltune.errors import UsageError
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
-from sltune.files import whole_file
+from sltune.files import named_by_user, whole_file
 from sltune.report.canvas import Canvas, Cell, Counts, Indices, full_count, ink
 
 FRAMES = 3
@@ -156,8 +156,8 @@ def draw_sample(dataset: Dataset, sample_id: str, span: Span, scale: int, file: 
         _write_png(frames_picture(dataset, sample_id, span, scale), file)
         return
     (first, *others), durations_ms = animation(dataset, sample_id, span, scale)
-    with whole_file(file) as temporary:
-        first.save(temporary, "GIF", save_all=True, append_images=others, duration=durations_ms, loop=0, optimize=False)
+    with whole_file(named_by_user(file)) as handle:
+        first.save(handle, "GIF", save_all=True, append_images=others, duration=durations_ms, loop=0, optimize=False)
 
 
 def draw_sheet(dataset: Dataset, span: Span, scale: int, file: Path, recording: str | None = None) -> None:
@@ -170,8 +170,8 @@ def draw_sheet(dataset: Dataset, span: Span, scale: int, file: Path, recording: 
 
 
 def _write_png(image: Image.Image, file: Path) -> None:
-    with whole_file(file) as temporary:
-        image.save(temporary, "PNG", optimize=True)
+    with whole_file(named_by_user(file)) as handle:
+        image.save(handle, "PNG", optimize=True)
 
 
 class _Counter:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from sltune.files import whole_file
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.report.runs import Run, load_runs
 
@@ -77,9 +76,9 @@ def write_records(run: Run) -> Path:
     Raises:
         UsageError: the file cannot be written.
     """
-    file = RunFolder(run.folder).report / "records.parquet"
-    with whole_file(file) as temporary:
-        frame_of([run]).to_parquet(temporary, index=False)
+    folder = RunFolder(run.folder)
+    file = folder.report / "records.parquet"
+    folder.write(file, frame_of([run]).to_parquet(index=False))
     return file
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from sltune.config import Configuration, Evaluation
 from sltune.epochs import append_epoch, begin_epochs, seconds_of
 from sltune.errors import DataError
-from sltune.files import write_whole
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
 from sltune.standings import Plan, Step, evaluation_plan
 
@@ -173,7 +172,8 @@ class Campaign:
         A trial that goes on from an earlier epoch after its process died replaces the rows of later ones.
         """
         file, epoch = self.folder.trial(key).epochs_csv, int(row["epoch"])
-        (append_epoch if self._epochs.get(key) == epoch - 1 else begin_epochs)(file, row)
+        write = append_epoch if self._epochs.get(key) == epoch - 1 else begin_epochs
+        write(file, row, self.folder.root)
         self._epochs[key] = epoch
         return self._reason_to_stop(self.candidates[key.config_id], key, row)
 
@@ -224,11 +224,11 @@ class Campaign:
     def _write_record(self, candidate: Candidate, key: TrialKey, finished: Finished) -> Record:
         trial = self.folder.trial(key)
         if finished.weights is not None:
-            write_whole(trial.best_weights, finished.weights)
+            self.folder.write(trial.best_weights, finished.weights)
         if finished.status in ("failed", "diverged"):
-            write_whole(trial.error_txt, finished.error + "\n")
+            self.folder.write(trial.error_txt, finished.error + "\n")
         else:
-            trial.error_txt.unlink(missing_ok=True)
+            self.folder.remove(trial.error_txt)
         record = Record(
             schema_version=SCHEMA,
             run=self.folder.root.name,
@@ -249,8 +249,8 @@ class Campaign:
             versions=dict(finished.versions),
             dataset=self.dataset,
         )
-        write_whole(trial.next_record_file(), record.to_json())
-        trial.checkpoint.unlink(missing_ok=True)
+        self.folder.write(trial.next_record_file(), record.to_json())
+        self.folder.remove(trial.checkpoint)
         candidate.records[key] = record
         return record
 
@@ -293,4 +293,4 @@ def evaluation_campaign(
 
 def write_run_info(folder: RunFolder, facts: Mapping[str, object]) -> None:
     """Write ``run.json``: what the run consists of and where it came from."""
-    write_whole(folder.run_json, json.dumps({"schema": SCHEMA, **facts}, indent=1))
+    folder.write(folder.run_json, json.dumps({"schema": SCHEMA, **facts}, indent=1))

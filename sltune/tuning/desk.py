@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sltune.errors import SltuneError
-from sltune.files import read_plain, write_whole
+from sltune.files import read_plain
 from sltune.record import TrialKey
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.training.details import Details
@@ -85,7 +85,8 @@ class Desk(tune.Callback):
             # The row first: an epoch that is done again after a kill replaces its row, but one left out stays so.
             reason = self.campaign.add_epoch(key, report.row)
             if report.checkpoint is not None:
-                write_whole(self.campaign.folder.trial(key).checkpoint, report.checkpoint)
+                folder = self.campaign.folder
+                folder.write(folder.trial(key).checkpoint, report.checkpoint)
             self._losses[key].reach(int(report.row["epoch"]))
             self._scalars.epoch(key, report.row)
             self._progress.epoch(key, report.row)

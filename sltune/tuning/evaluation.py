@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
-from sltune.files import write_whole
 from sltune.locks import locked
 from sltune.record import Record, RunFolder
 from sltune.space import Space
@@ -45,7 +44,7 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     with prepared(space, steps, data, folder.root.name, request, len(planned)) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         folder.refuse_existing()
-        write_whole(folder.space_toml, space.to_toml())
+        folder.write(folder.space_toml, space.to_toml())
         facts = facts_of("evaluate", folder, data, manifest, request)
         write_run_info(folder, {**facts, "trials": [key.name for key in planned]})
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned)

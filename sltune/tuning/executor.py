@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -19,6 +20,7 @@ from ray.tune.search import Searcher
 
 from sltune.attendant import note_scratch
 from sltune.errors import UsageError
+from sltune.record import RunFolder
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.progress import Progress
@@ -46,8 +48,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         except TuneError:
             if desk.error is None:
                 raise
-            again = f"make room, then: {campaign.folder.resume_command}"
-            raise UsageError(f"{desk.error}; {again}") from None
+            raise UsageError(_how_to_go_on(desk.error, campaign.folder)) from None
         except RuntimeError as error:
             # A node took a result with it that the driver had not fetched yet, for which Tune has no answer.
             if not (isinstance(error.__cause__, RayError) and left):
@@ -55,6 +56,16 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         campaign.hand_back_all()
         # The old workers end with the last reference to them.
         gc.collect()
+
+
+def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
+    """Say what kept a run from writing, and what to do about it."""
+    reason = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT):
+        step = "make room, then"
+    else:
+        step = "go on with" if folder.run_json.exists() else "put the run's folder back, then"
+    return f"{error}; {step}: {folder.resume_command}"
 
 
 def _run(desk: Desk) -> None:

@@ -24,7 +24,6 @@ from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.files import write_whole
 from sltune.news import to_json
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
@@ -161,7 +160,7 @@ def _export_folds(folder: RunFolder, ready: Ready) -> None:
             lists["val"] = split.val
         for part, names in lists.items():
             file = folder.splits / f"seed{seed}" / f"{part}list{fold + 1}.txt"
-            write_whole(file, "".join(f"{name}\n" for name in names))
+            folder.write(file, "".join(f"{name}\n" for name in names))
 
 
 def dataset_info(manifest: Manifest) -> DatasetInfo:

@@ -66,7 +66,7 @@ class ScalarLog:
     def _writer(self, key: TrialKey) -> SummaryWriter:
         if key not in self._writers:
             # purge_step: the curves of a trial that starts anew replace those of its earlier start.
-            path = str(self._folder.trial(key).path)
+            path = str(self._folder.make(self._folder.trial(key).path))
             self._writers[key] = SummaryWriter(path, purge_step=1, flush_secs=10)
         return self._writers[key]
 

@@ -13,7 +13,6 @@ from optuna.trial import TrialState
 from sltune.confirmation import confirmation
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
-from sltune.files import write_whole
 from sltune.locks import locked
 from sltune.record import DatasetInfo, Record, RunFolder
 from sltune.space import Space
@@ -74,9 +73,9 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
     with prepared(space, steps, data, folder.root.name, request, search.trials) as ready, locked(folder.lock):
         folder.refuse_existing()
-        write_whole(folder.space_toml, space.to_toml())
+        folder.write(folder.space_toml, space.to_toml())
         # Without run.json there is no run: the journal is what a process left that died right here.
-        folder.study_journal.unlink(missing_ok=True)
+        folder.remove(folder.study_journal)
         name = folder.root.name
         storage = open_storage(folder.study_journal, start.study_storage)
         study = SearchStudy(storage, name, space, search, new=True)
@@ -114,7 +113,7 @@ def resume_search(
                 raise UsageError(f"--trials {how.trials}: the search has {study.asked} configurations already")
             search = search.model_copy(update={"trials": how.trials})
             space = replace(space, search=search)
-            write_whole(folder.space_toml, space.to_toml())
+            folder.write(folder.space_toml, space.to_toml())
             study = SearchStudy(storage, name, space, search)
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
         if not campaign.finished:

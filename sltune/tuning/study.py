@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sltune.distributions import as_parameter, distribution_of
 from sltune.domains import Domain, is_idle
 from sltune.errors import DataError, UsageError
+from sltune.files import write_whole
 from sltune.schema import Value
 from sltune.search import Search
 from sltune.space import Space
@@ -283,12 +284,17 @@ def _mend_journal(journal: Path) -> None:
     """
     with suppress(FileNotFoundError):
         Path(f"{journal}.lock").unlink()
-    if not journal.exists():
+    if journal.is_symlink():
+        raise UsageError(f"{journal}: is a link, which sltune does not make; put the file itself in its place")
+    try:
+        content = journal.read_bytes()
+    except FileNotFoundError:
         journal.parent.mkdir(parents=True, exist_ok=True)
         return
-    with open(journal, "r+b") as handle:
-        content = handle.read()
-        handle.truncate(content.rfind(b"\n") + 1)
+    whole = content[: content.rfind(b"\n") + 1]
+    # Copies of the run may share the file, as those of cp -al do, and shall stay as they are.
+    if whole != content or journal.stat().st_nlink > 1:
+        write_whole(journal, whole)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from statistics import mean
 
 from optuna.trial import TrialState
 
-from sltune.files import write_whole
 from sltune.space import Space
 from sltune.tuning.campaign import Candidate, write_run_info
 from sltune.tuning.searching import Observed, SearchCampaign, verdict_of
@@ -66,5 +65,5 @@ def write_best(campaign: SearchCampaign, best: Complete) -> None:
         f"{accuracy:.2f} %, the best of {len(campaign.candidates)} configurations.\n"
         "# It was selected for that number, which therefore flatters it; see the test accuracy, and fresh seeds.\n\n"
     )
-    write_whole(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
+    campaign.folder.write(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
     write_run_info(campaign.folder, {**campaign.folder.info(), "best": best.candidate.config_id})

@@ -478,3 +478,26 @@ def test_a_file_that_cannot_be_replaced_leaves_the_dataset_whole(
         import_source(open_slanimals(source), out)
     assert content(out) == before
     assert read_manifest(out).samples == 4 * 19
+
+
+@pytest.mark.parametrize("place", ["recordings", "manifest.json", "warnings.csv", "recordings/{name}.parquet"])
+def test_an_import_follows_no_link_in_its_folder(tiny_folder: TinyFolder, tmp_path: Path, place: str) -> None:
+    """A dataset may have been handed on with links that lead to files of whoever imports into it again."""
+    source, out, mine = tiny_folder(events=100), tmp_path / "data", tmp_path / "mine"
+    mine.mkdir()
+    import_source(open_slanimals(source), out)
+    link = out / place.format(name=ONE_OF_EACH_SESSION[0])
+    link.rename(mine / "kept")
+    link.symlink_to(mine / "kept")
+    damage_recording(source, ONE_OF_EACH_SESSION[1])
+    before = {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()}
+    with pytest.raises((UsageError, DataError)):
+        import_source(open_slanimals(source), out)
+    assert {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()} == before
+    # What is left out is written to warnings.csv, and the manifest is written anew.
+    if place == "recordings":
+        with pytest.raises(UsageError, match="recordings: is a link"):
+            import_source(open_slanimals(source), out, skip_bad=True)
+    else:
+        import_source(open_slanimals(source), out, skip_bad=True)
+    assert {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()} == before

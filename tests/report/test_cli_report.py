@@ -98,6 +98,43 @@ def test_a_report_does_not_go_among_the_files_of_a_run(run: Path) -> None:
     assert report(run, "--out", run / "report" / "mine.md").exit_code == 0
 
 
+@pytest.mark.parametrize("file", ["table.md", "table.csv", "records.parquet", "report.html", "learning-curves.png"])
+def test_a_report_follows_no_link_that_a_run_came_with(run: Path, tmp_path: Path, file: str) -> None:
+    """A run of a stranger could have a start-up file of the reader's shell replaced by text of the stranger's."""
+    mine = tmp_path / "mine"
+    mine.write_text("kept")
+    (run / "report").mkdir()
+    (run / "report" / file).symlink_to(mine)
+    (run / "trials" / "c0000-f0-s0" / "epochs.csv").write_text("epoch,val_loss,val_accuracy\n1,0.9,0.25\n2,0.7,0.5\n")
+    assert report(run, "--format", "html", "--plots").exit_code == 0
+    assert mine.read_text() == "kept"
+    assert not (run / "report" / file).is_symlink()
+
+
+def test_a_report_folder_that_is_a_link_is_not_written_into(run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (run / "report").symlink_to(mine)
+    (run / "trials" / "c0000-f0-s0" / "epochs.csv").write_text("epoch,val_loss,val_accuracy\n1,0.9,0.25\n2,0.7,0.5\n")
+    table = report(run)
+    assert (table.exit_code, "65.00" in table.stdout) == (0, True)
+    assert f"warning: {run / 'report'}: is a link, through which nothing is written" in table.stderr
+    for more in (["--format", "html"], ["--plots"], ["--out", run / "report" / "mine.md"]):
+        refused = report(run, *more)
+        assert refused.exit_code == 2
+        assert "report: is a link, through which nothing is written" in refused.stderr
+    assert list(mine.iterdir()) == []
+
+
+def test_out_may_be_a_link_to_a_file_of_the_users(run: Path, tmp_path: Path) -> None:
+    link, mine = tmp_path / "link.md", tmp_path / "paper" / "table.md"
+    mine.parent.mkdir()
+    link.symlink_to(mine)
+    assert report(run, "--out", link).exit_code == 0
+    assert "65.00" in mine.read_text()
+    assert link.is_symlink()
+
+
 def test_files_beside_runs_are_left_aside_as_with_a_star(run: Path) -> None:
     beside = run.parent / "published.toml"
     beside.write_text("")

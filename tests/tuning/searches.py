@@ -59,6 +59,7 @@ def search(root: Path, space: Space, storage: BaseStorage | None = None, retry_f
     """Begin a search in a folder, or go on with it."""
     assert space.search is not None
     folder = RunFolder(root)
+    root.mkdir(parents=True, exist_ok=True)
     storage = storage or open_storage(folder.study_journal)
     study = SearchStudy(storage, "hills", space, space.search, new=True)
     return SearchCampaign(folder, DATASET, space, space.search, study, retry_failed)

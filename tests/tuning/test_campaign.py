@@ -11,6 +11,7 @@ from sltune.errors import DataError, UsageError
 from sltune.locks import locked
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan, write_run_info
+from sltune.tuning.scalars import ScalarLog
 from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
@@ -87,6 +88,39 @@ def test_a_trial_that_starts_anew_starts_its_epochs_anew(tmp_path: Path) -> None
     for epoch in (1, 2, 1):
         one.add_epoch(key, {"epoch": epoch, "train_loss": 0.5})
     assert RunFolder(tmp_path).trial(key).epochs_csv.read_text() == "epoch,train_loss\n1,0.5\n"
+
+
+@pytest.mark.parametrize("place", ["trials", "trials/c0000-f0-s0"])
+def test_a_trial_whose_folder_is_a_link_is_not_written(tmp_path: Path, place: str) -> None:
+    """Not even files are removed there: a run of a stranger may name any folder of whoever goes on with it."""
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    files = [mine / name for name in ("error.txt", "checkpoint.pt", "epochs.csv")]
+    (run / place).parent.mkdir(parents=True)
+    mine.mkdir()
+    for file in files:
+        file.write_text("kept")
+    (run / place).symlink_to(mine)
+    one, key = campaign(run), TrialKey("c0000", 0, 0)
+    with pytest.raises(UsageError, match="is a link, through which nothing is written"):
+        one.add_epoch(key, {"epoch": 1, "train_loss": 0.5})
+    with pytest.raises(UsageError, match="is a link, through which nothing is written"):
+        one.finish(key, finished())
+    with pytest.raises(UsageError, match="is a link, through which nothing is written"):
+        ScalarLog(RunFolder(run)).epoch(key, {"epoch": 1, "train_loss": 0.5})
+    assert sorted(mine.iterdir()) == sorted(files)
+    assert [file.read_text() for file in files] == ["kept"] * 3
+
+
+def test_epochs_csv_is_never_written_through_a_link(tmp_path: Path) -> None:
+    one, key = campaign(tmp_path), TrialKey("c0000", 0, 0)
+    file, mine = RunFolder(tmp_path).trial(key).epochs_csv, tmp_path / "mine"
+    mine.write_text("epoch,train_loss\n1,0.5\n")
+    file.parent.mkdir(parents=True)
+    file.symlink_to(mine)
+    one.add_epoch(key, {"epoch": 1, "train_loss": 0.25})
+    one.add_epoch(key, {"epoch": 2, "train_loss": 0.125})
+    assert mine.read_text() == "epoch,train_loss\n1,0.5\n"
+    assert file.read_text() == "epoch,train_loss\n1,0.25\n2,0.125\n"
 
 
 def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -21,10 +22,9 @@ from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import campaign, desk, executor, preparation, trial
+from sltune.tuning import desk, executor, preparation, trial
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
@@ -125,20 +125,40 @@ def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) ->
 def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_until_full(file: Path, content: str | bytes) -> None:
-        if file.name == "best.pt":
-            raise UsageError(f"{file}: cannot be written: No space left on device")
-        write_whole(file, content)
+    write = RunFolder.write
 
-    monkeypatch.setattr(campaign, "write_whole", write_until_full)
+    def write_until_full(self: RunFolder, file: Path, content: str | bytes) -> None:
+        if file.name == "best.pt":
+            raise UsageError(f"{file}: cannot be written: No space left on device") from OSError(errno.ENOSPC, "full")
+        write(self, file, content)
+
+    monkeypatch.setattr(RunFolder, "write", write_until_full)
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(UsageError, match=rf"best\.pt: cannot be written: No space .* sltune resume {folder.root}"):
+    with pytest.raises(
+        UsageError, match=rf"best\.pt: cannot be written: No space .*; make room, then: sltune resume {folder.root}"
+    ):
         start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
     assert records(folder) == []
 
     monkeypatch.undo()
     resume_evaluation(space(), folder, None, Request(device="cpu", gpus_per_trial=0), QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
+
+
+def test_a_run_whose_folder_is_deleted_stops_and_says_so(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    class Deletes(Progress):
+        def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+            folder.root.rename(tmp_path / "trash")
+
+    monkeypatch.setattr(preparation, "Progress", Deletes)
+    gone = rf"run: is gone; .*; put the run's folder back, then: sltune resume {folder.root}"
+    with pytest.raises(UsageError, match=gone):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert not folder.root.exists()
 
 
 class _KillsOnce(Progress):

@@ -20,10 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from sltune.config import Configuration
 from sltune.errors import DataError
-from sltune.files import write_whole
 from sltune.record import Record, RunFolder, TrialKey, read_record
 from sltune.space import Space, parse_space
-from sltune.tuning import campaign as campaign_module
 from sltune.tuning.campaign import Finished
 from sltune.tuning.searching import SearchCampaign
 from sltune.tuning.winner import complete, winner
@@ -117,12 +115,12 @@ class _Killed(BaseException):
 def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
     """Die at a write of a file, before it, or at an append to the journal, in the middle of it."""
     count = iter(range(10**9))
-    append = JournalFileBackend.append_logs
+    append, write_file = JournalFileBackend.append_logs, RunFolder.write
 
-    def dying_write(file: Path, content: str | bytes) -> None:
+    def dying_write(self: RunFolder, file: Path, content: str | bytes) -> None:
         if next(count) == write:
             raise _Killed
-        write_whole(file, content)
+        write_file(self, file, content)
 
     def dying_append(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
         if next(count) == write:
@@ -132,7 +130,7 @@ def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
             raise _Killed
         append(self, logs)
 
-    monkeypatch.setattr(campaign_module, "write_whole", dying_write)
+    monkeypatch.setattr(RunFolder, "write", dying_write)
     monkeypatch.setattr(JournalFileBackend, "append_logs", dying_append)
 
 

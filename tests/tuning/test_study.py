@@ -93,6 +93,21 @@ def test_a_torn_line_is_cut_off_and_a_stale_lock_is_not_waited_for(tmp_path: Pat
     assert [state for _, state in study(tmp_path).told()] == [TrialState.COMPLETE]
 
 
+def test_a_journal_is_changed_in_its_own_place_alone(tmp_path: Path) -> None:
+    """A stranger's journal may be a link, and a copy of a run may share its files with it."""
+    study(tmp_path).ask()
+    journal, mine = tmp_path / "study.journal", tmp_path / "mine"
+    os.link(journal, mine)
+    before = mine.read_bytes()
+    study(tmp_path).ask()
+    assert mine.read_bytes() == before
+    journal.unlink()
+    journal.symlink_to(mine)
+    with pytest.raises(UsageError, match=r"study\.journal: is a link"):
+        study(tmp_path)
+    assert mine.read_bytes() == before
+
+
 def test_a_journal_that_is_broken_in_the_middle_is_refused_by_name(tmp_path: Path) -> None:
     study(tmp_path).ask()
     journal = tmp_path / "study.journal"

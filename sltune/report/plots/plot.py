@@ -93,8 +93,11 @@ def png(plot: Plot) -> bytes:
     return out.getvalue()
 
 
-def write_plots(folder: Path, plots: Iterable[Plot]) -> list[Path]:
+def write_plots(folder: Path, plots: Iterable[Plot], inside: Path | None = None) -> list[Path]:
     """Write ``<name>.png`` and ``<name>.svg`` of every plot, one after the other; return the files.
+
+    Args:
+        inside: the run's folder, if the folder is in one; see ``files.whole_file``.
 
     Raises:
         UsageError: a file cannot be written.
@@ -103,5 +106,5 @@ def write_plots(folder: Path, plots: Iterable[Plot]) -> list[Path]:
     for plot in plots:
         for suffix, content in (("png", png(plot)), ("svg", svg(plot))):
             files.append(folder / f"{plot.name}.{suffix}")
-            write_whole(files[-1], content)
+            write_whole(files[-1], content, inside)
     return files
