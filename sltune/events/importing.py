@@ -272,6 +272,7 @@ def _store(out: Path, encoded: Encoded) -> Imported:
         return Imported(encoded.name, None, encoded.findings, reused=False)
     with whole_file(target, inside=out) as handle:
         handle.write(encoded.content)
+        handle.flush()
         # From here on the manifest would be untrue; a source that cannot be read, or a full disk, leaves the dataset.
         (out / MANIFEST).unlink(missing_ok=True)
     return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -395,6 +396,7 @@ def test_a_manifest_that_cannot_be_withdrawn_is_refused(
 ) -> None:
     source, out = tiny_folder(events=20), tmp_path / "data"
     import_source(open_slanimals(source), out)
+    tiny_folder(names=("user25_imse",), events=20, seed=1)
 
     def deny(self: Path, missing_ok: bool = False) -> None:
         raise PermissionError(13, "Permission denied", str(self))
@@ -407,6 +409,7 @@ def test_a_manifest_that_cannot_be_withdrawn_is_refused(
 IMPORT = """
 import sys
 from pathlib import Path
+from typing import BinaryIO
 from sltune.errors import SltuneError
 from sltune.events.importing import import_source
 from sltune.events.slanimals import open_slanimals
@@ -470,11 +473,12 @@ def test_a_file_that_cannot_be_replaced_leaves_the_dataset_whole(
     # The same recording with other events.
     tiny_folder(names=("user25_imse",), events=20, seed=1)
 
-    def full_disk(file: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device")
+    def full_disk(descriptor: int, mode: str) -> BinaryIO:
+        os.close(descriptor)
+        return open("/dev/full", "wb")
 
     with monkeypatch.context() as patched, refused(UsageError, "user25_imse.parquet: cannot be written: No space"):
-        patched.setattr(Path, "write_bytes", full_disk)
+        patched.setattr(os, "fdopen", full_disk)
         import_source(open_slanimals(source), out)
     assert content(out) == before
     assert read_manifest(out).samples == 4 * 19
