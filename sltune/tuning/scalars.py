@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -61,7 +62,9 @@ class ScalarLog:
     def close(self) -> None:
         """Close what is open, so that nothing is lost where a run ends early."""
         for key in list(self._writers):
-            self._close(key)
+            # Where the folder is gone or the disk full, that is what is to be said, and not that curves lack their end.
+            with suppress(OSError):
+                self._close(key)
 
     def _writer(self, key: TrialKey) -> SummaryWriter:
         if key not in self._writers:
