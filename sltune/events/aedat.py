@@ -58,6 +58,10 @@ class Recording:
         return len(self.address)
 
     @property
+    def duration_us(self) -> int:
+        return int(np.ptp(self.time_us))
+
+    @property
     def comments(self) -> tuple[str, ...]:
         """The header without what ``write_aedat`` writes by itself."""
         return tuple(line for line in self.header if line not in OPENING)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.manifest import MOST_ADDRESSES
+from sltune.events.plausible import ANY, Span, check_duration
 from sltune.events.source import Finding, SourceFile
 from sltune.events.store import Sample, address_type
 from sltune.files import is_unicode
@@ -45,10 +46,12 @@ class Item:
     sha256: Callable[[], str]
 
 
-def pack(items: Sequence[Item], sensor: tuple[int, int]) -> tuple[SourceFile, ...]:
+def pack(items: Sequence[Item], sensor: tuple[int, int], span: Span = ANY) -> tuple[SourceFile, ...]:
     """Return shards of items in their order; an item that cannot be read is an error beside the others.
 
-    sensor: (height, width) in pixels.
+    Args:
+        sensor: (height, width) in pixels.
+        span: how long samples of the source last.
 
     Raises:
         DataError: the name of a file is not UTF-8.
@@ -67,7 +70,7 @@ def pack(items: Sequence[Item], sensor: tuple[int, int]) -> tuple[SourceFile, ..
         SourceFile(
             name=f"shard-{number:04d}",
             sha256=partial(_sha256, shard, sensor),
-            load=partial(_load, shard, sensor),
+            load=partial(_load, shard, sensor, span),
             size=sum(item.size for item in shard),
         )
         for number, shard in enumerate(shards)
@@ -184,7 +187,7 @@ def _whole(place: str, name: str, values: NDArray[Any]) -> Whole:
     return values.astype(np.int64)
 
 
-def _load(items: Sequence[Item], sensor: tuple[int, int]) -> tuple[list[Sample], list[Finding]]:
+def _load(items: Sequence[Item], sensor: tuple[int, int], span: Span) -> tuple[list[Sample], list[Finding]]:
     samples, findings = [], []
     for item in items:
         try:
@@ -194,6 +197,7 @@ def _load(items: Sequence[Item], sensor: tuple[int, int]) -> tuple[list[Sample],
             findings.append(Finding(item.place, text, is_error=True, lost=(item.sample_id,)))
             continue
         samples.append(sample)
+        findings += check_duration(item.place, sample.duration_us, sample.events, span)
         if sample.backward_steps:
             text = f"time goes backwards {sample.backward_steps} times; sorted when read"
             findings.append(Finding(item.place, text))

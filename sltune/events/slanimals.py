@@ -16,6 +16,7 @@ from sltune.events.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, re
 from sltune.events.full_set import check_durations, check_recordings
 from sltune.events.members import Member
 from sltune.events.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
+from sltune.events.plausible import Span, check_duration, check_pixels
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.store import Sample
 from sltune.events.tags import (
@@ -31,9 +32,12 @@ from sltune.events.tags import (
 
 # The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
 FEW_EVENTS = 1000
-# The longest sample lasts 9.5 s; a clock that was reset on the way gives anything up to 71 minutes.
-LONG_US = 30_000_000
-ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording are damaged"
+SIGN = Span(500_000, 30_000_000, "a sign takes about 4 s")
+"""The published samples last from 0.88 to 9.5 s. Half a second leaves room for quicker signers and tighter tags; a
+clock that was reset on the way gives anything up to 71 minutes."""
+MAX_RECORDING_US = 3_600_000_000
+"""19 signs and the pauses between them take one to three minutes. A camera may have been left on, but for no hour."""
+ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording are damaged or not in µs"
 
 
 def open_slanimals(place: Path) -> Source:
@@ -73,8 +77,11 @@ def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[S
     usable, endless = _part_endless(recording, first_usable(tags, len(recording)))
     findings += [lost_row(tags_of, tag.row, ENDLESS) for tag in endless]
     samples = cut_recording(recording, usable, name[1], SESSIONS[name[2]])
+    findings += _check_recording(recording, len(samples))
+    # Of a recording that is too short for its signs, no sample is long enough; to say it once will do.
+    is_long_enough = recording.duration_us >= SIGN.least_us * len(samples)
     for sample in samples:
-        findings += _check_sample(f"{file} sample {sample.sample_id}", sample)
+        findings += _check_sample(f"{file} sample {sample.sample_id}", sample, is_duration_judged=is_long_enough)
     special = np.count_nonzero(recording.address & SPECIAL_BIT)
     if special:
         findings.append(Finding(str(file), f"{special} special events are counted by the tags and then dropped"))
@@ -114,14 +121,24 @@ def _part_endless(recording: Recording, tags: list[Tag]) -> tuple[list[Tag], lis
     return [tag for tag in tags if tag not in endless], endless
 
 
-def _check_sample(place: str, sample: Sample) -> list[Finding]:
+def _check_recording(recording: Recording, signs: int) -> list[Finding]:
+    """Say what is odd in a recording of so many signs as a whole."""
+    place = str(recording.member)
+    span = Span(SIGN.least_us * signs, MAX_RECORDING_US, f"{signs} signs take about {4 * signs} s")
+    return [
+        *check_duration(place, recording.duration_us, len(recording), span),
+        *check_pixels(place, recording.address, SENSOR_SIZE),
+    ]
+
+
+def _check_sample(place: str, sample: Sample, is_duration_judged: bool) -> list[Finding]:
     if not sample.events:
         return [Finding(place, "holds no pixel event", is_error=True, lost=(sample.sample_id,))]
     findings = []
     if sample.events < FEW_EVENTS:
         findings.append(Finding(place, f"holds only {sample.events} events"))
-    if sample.duration_us > LONG_US:
-        findings.append(Finding(place, f"lasts {sample.duration_us / 1e6:.0f} s; a sign takes about 4 s"))
+    if is_duration_judged:
+        findings += check_duration(place, sample.duration_us, sample.events, SIGN)
     if sample.backward_steps:
         findings.append(Finding(place, f"time goes backwards {sample.backward_steps} times; sorted when read"))
     return findings

@@ -17,12 +17,15 @@ from sltune.errors import DataError, UsageError
 from sltune.events.grouping import group
 from sltune.events.listing import item_of, list_part, name_classes
 from sltune.events.offline import open_parts
+from sltune.events.plausible import Span
 from sltune.events.shards import FIELDS, Item, check_bin, file_size, find_sensor, pack, read_sample
 from sltune.events.source import Finding, Source
 from sltune.events.store import Sample, file_sha256
 from sltune.schema import suggestion
 
 NMNIST_SENSOR = (34, 34)
+NMNIST_SPAN = Span(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")
+"""Three movements of the sensor of 0.1 s each: 0.29 to 0.34 s in all. One movement may have been cut out."""
 DIGITS = tuple("0123456789")
 SHOWN_CLASSES = 5
 # Nothing in these classes tells it before their data, many gigabytes, are read.
@@ -52,7 +55,7 @@ def open_nmnist_folder(folder: Path) -> Source:
         synthetic=False,
         sensor=NMNIST_SENSOR,
         classes=DIGITS,
-        files=pack([_nmnist_item(file) for file in files], NMNIST_SENSOR),
+        files=pack([_nmnist_item(file) for file in files], NMNIST_SENSOR, NMNIST_SPAN),
     )
 
 

@@ -364,7 +364,9 @@ def test_odd_samples_are_warnings_and_are_kept(tmp_path: Path) -> None:
     assert f"{place} sample user00_indoor_06: holds only 9 events" in warnings
     assert f"{place} sample user00_indoor_01: time goes backwards 2 times; sorted when read" in warnings
     assert f"{place}: 1 special events are counted by the tags and then dropped" in warnings
-    assert len(warnings) == 19 + 1 + 1
+    assert f"{place}: lasts 189 µs; 19 signs take about 76 s; are its times in s instead of µs?" in warnings
+    assert [text for text in warnings if "its events fill 1 of 128 rows and 1 of 128 columns" in text] == warnings[1:2]
+    assert len(warnings) == 19 + 1 + 1 + 1 + 1
 
 
 def test_a_sample_of_special_events_only_is_an_error(tmp_path: Path) -> None:
@@ -388,5 +390,6 @@ def test_a_sample_longer_than_32_bits_can_tell_is_an_error(tmp_path: Path) -> No
     names, errors, _ = load(tmp_path, [0] * 190, times, nineteen_rows())
     assert len(names) == 18
     assert errors == [
-        f"{tmp_path / NAME}.csv row 2: lasts longer than 2³² µs (71 minutes); the times of the recording are damaged"
+        f"{tmp_path / NAME}.csv row 2: lasts longer than 2³² µs (71 minutes); the times of the recording are damaged "
+        "or not in µs"
     ]
