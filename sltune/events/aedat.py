@@ -7,11 +7,12 @@ event, a big-endian 32-bit address and a big-endian *unsigned* 32-bit time in µ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +37,7 @@ OPENING = (
 HEADER_BYTES = 1 << 20
 """No header is longer; with the preferences of jAER it has some 10 kB."""
 END_OF_HEADER = b"#End Of ASCII Header"
+BEYOND_HEADER = re.compile(rb"\n[^#]|\n" + END_OF_HEADER + rb".*\n")
 CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
 
 
@@ -80,15 +82,46 @@ def read_aedat(file: Path | Member) -> Recording:
         DataError: the file is absent, empty, of another version or sensor, or without events.
     """
     member = Member.of(file)
-    raw = member.content()
-    header, start = _read_header(member, raw)
-    events, rest_bytes = divmod(len(raw) - start, EVENT.itemsize)
-    if not events:
+    pieces = member.pieces()
+    header, start, head = _read_header(member, pieces)
+    events = _Events(member, start)
+    for piece in chain([memoryview(head)[start:]], pieces):
+        events.add(piece)
+    if not events.count:
         raise DataError(f"{member}: no events after the header of {start} bytes")
-    words = raw[start : start + events * EVENT.itemsize].view(">u2").reshape(events, 4)
-    _refuse_other_sensors(member, words, start)
-    time_us = words.view(">u4")[:, 1].astype(np.uint32)
-    return Recording(member, header, words[:, 1].astype(np.uint16), _unwrap(time_us), rest_bytes)
+    address, time_us = events.address[: events.count], events.time_us[: events.count]
+    return Recording(member, header, address, _unwrap(time_us), len(events.rest))
+
+
+class _Events:
+    """Events of a recording, decoded piece by piece; rest: the bytes of one that is not complete."""
+
+    def __init__(self, member: Member, start: int) -> None:
+        # Exact for a plain file; a packed one grows to two or three times its size.
+        capacity = member.size // EVENT.itemsize + 1
+        self.address: NDArray[np.uint16] = np.empty(capacity, np.uint16)
+        self.time_us: NDArray[np.uint32] = np.empty(capacity, np.uint32)
+        self.count, self.rest = 0, b""
+        self._member, self._start = member, start
+
+    def add(self, piece: memoryview) -> None:
+        """Decode the next bytes.
+
+        Raises:
+            DataError: an address has more than 16 bits.
+        """
+        content: bytes | memoryview = self.rest + piece if self.rest else piece
+        events = len(content) // EVENT.itemsize
+        self.rest = bytes(content[events * EVENT.itemsize :])
+        words = np.frombuffer(content, ">u2", events * 4).reshape(events, 4)
+        _refuse_other_sensors(self._member, words, self._start, self.count)
+        until = self.count + events
+        if until > len(self.address):
+            capacity = max(until, 2 * len(self.address))
+            self.address, self.time_us = _grown(self.address, capacity), _grown(self.time_us, capacity)
+        self.address[self.count : until] = words[:, 1]
+        self.time_us[self.count : until] = words.view(">u4")[:, 1]
+        self.count = until
 
 
 def read_header(file: Path | Member) -> tuple[str, ...]:
@@ -98,7 +131,7 @@ def read_header(file: Path | Member) -> tuple[str, ...]:
         DataError: the file is absent, empty, or of another version or sensor.
     """
     member = Member.of(file)
-    return _read_header(member, member.content(at_most=HEADER_BYTES))[0]
+    return _read_header(member, member.pieces())[0]
 
 
 def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
@@ -118,42 +151,37 @@ def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, c
         handle.write(events.data)
 
 
-def _read_header(member: Member, raw: NDArray[np.uint8]) -> tuple[tuple[str, ...], int]:
-    """Return the comment lines and the offset of the first event.
+def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[str, ...], int, bytes]:
+    """Return the comment lines, the offset of the first event, and what was read from the start to find it.
 
     Files without an end marker stop at the first line that does not start with ``#``. An event whose
     first byte equals ``#`` would look like one more line, but its address would then lie beyond 15 bits,
     so in a file of a DVS128 the first event never starts with ``#``.
     """
-    if not len(raw):
+    head = b""
+    for piece in pieces:
+        head += piece
+        if BEYOND_HEADER.search(head) or len(head) >= HEADER_BYTES:
+            break
+    if not head:
         raise DataError(f"{member}: cannot be read: the file is empty")
-    first = bytes(raw[:64]).split(b"\n")[0].rstrip(b"\r")
+    first = head[:64].split(b"\n")[0].rstrip(b"\r")
     if first != f"#{FIRST_LINE}".encode():
         raise DataError(f"{member}: {_what_instead(first)}")
     lines: list[str] = []
     position = 0
-    while position < len(raw) and raw[position] == ord("#"):
-        line, position = _line_at(member, raw, position)
+    while head.startswith(b"#", position):
+        end = head.find(b"\n", position)
+        if end < 0 or end >= HEADER_BYTES:
+            raise DataError(f"{member}: the header line at byte {position} does not end")
+        line, position = head[position:end].rstrip(b"\r"), end + 1
         if line.startswith(END_OF_HEADER):
             break
         lines.append(line[1:].decode("latin-1").strip())
         chip = re.search(rb"AEChip:\s*(\S*(?:davis|cochlea)\S*)", line, re.IGNORECASE)
         if chip:
             raise DataError(f"{member}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
-    return tuple(lines), position
-
-
-def _line_at(member: Member, raw: NDArray[np.uint8], start: int) -> tuple[bytes, int]:
-    """Return the header line at start and the offset after it."""
-    window = 256
-    while True:
-        piece = bytes(raw[start : start + window])
-        end = piece.find(b"\n")
-        if end >= 0:
-            return piece[:end].rstrip(b"\r"), start + end + 1
-        if start + window >= len(raw):
-            raise DataError(f"{member}: the header line at byte {start} does not end")
-        window *= 4
+    return tuple(lines), position, head
 
 
 def _what_instead(first: bytes) -> str:
@@ -164,8 +192,13 @@ def _what_instead(first: bytes) -> str:
     return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#{FIRST_LINE}'"
 
 
-def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int) -> None:
-    """Refuse addresses beyond 16 bits; words has a row an event: address high and low, time high and low.
+def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
+    """Refuse addresses beyond 16 bits.
+
+    Args:
+        words: a row an event: address high and low, time high and low.
+        start: the offset of the file's first event.
+        first: which event of the file the first row is.
 
     Raises:
         DataError: there is one; names the first.
@@ -174,10 +207,17 @@ def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int)
     if high.any():
         index = int(np.argmax(high))
         address = int(words[index, 0]) << 16 | int(words[index, 1])
+        index += first
         raise DataError(
             f"{member}: event {index} at byte {start + index * EVENT.itemsize} has address {address:#x}, beyond the 15 "
             "bits of a DVS128 (a DAVIS or cochlea recording?); only DVS128 is supported"
         )
+
+
+def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:
+    grown = np.empty(capacity, values.dtype)
+    grown[: len(values)] = values
+    return grown
 
 
 def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:

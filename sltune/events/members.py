@@ -6,32 +6,31 @@ import gzip
 import hashlib
 import os
 import re
-import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, BinaryIO
 
 from sltune.errors import DataError
+from sltune.events.archives import UNPACKING_ERRORS, open_archive
+from sltune.files import open_plain
 from sltune.wording import printable
 
 # Real recordings shrink to a half or a third. What grows beyond this would fill the memory.
 MOST_EXPANSION = 100
+NO_RECORDING = "no recording or tag file does"
 ALWAYS_ALLOWED_BYTES = 64 << 20
+MAX_RECORDING_BYTES = 4 << 30
+"""Half a thousand million events: twice the whole of SL-Animals-DVS."""
 GZIPPED = ".gz"
+PIECE_BYTES = 1 << 18
 PACKED = {".rar", ".7z", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".bz2", ".xz", ".zst", ".zip"}
 """Suffixes of archives that are not looked into; of zip archives, those within another archive."""
 SYSTEM_NAMES = {
     *("__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"),
 }
 """What operating systems put beside the files of a user, in lower case; hidden files begin with a dot."""
-
-_UNPACKING_ERRORS = (EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, order=True)
@@ -70,51 +69,67 @@ class Member:
     def size(self) -> int:
         """Bytes on disk; 0 where there is nothing."""
         try:
-            if not self.inside:
-                return self.path.stat().st_size
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.getinfo(self.inside).compress_size
-        except (OSError, KeyError, *_UNPACKING_ERRORS):
+            return open_archive(self.path).packed_bytes(self.inside) if self.inside else self.path.stat().st_size
+        except (OSError, DataError):
             return 0
 
-    def content(self, at_most: int | None = None) -> NDArray[np.uint8]:
-        """Return the bytes: mapped where the file is plain, else unpacked into memory.
+    def content(self, at_most: int | None = None, max_bytes: int = MAX_RECORDING_BYTES) -> bytes:
+        """Return the bytes, unpacked, or no more than so many from the start; arguments and errors as for pieces."""
+        content, left = bytearray(), at_most
+        for piece in self.pieces(max_bytes):
+            content += piece[:left]
+            if at_most is not None and (left := at_most - len(content)) <= 0:
+                break
+        return bytes(content)
+
+    def pieces(self, max_bytes: int = MAX_RECORDING_BYTES) -> Iterator[memoryview]:
+        """Give the bytes, unpacked, in pieces, each of which is good until the next one.
+
+        They are read and not mapped, since the system ends a process whose mapped file becomes shorter.
 
         Args:
-            at_most: unpack no more than so many bytes from the start; what is mapped costs nothing and comes whole.
+            max_bytes: the most that such a file may have.
 
         Raises:
-            DataError: the file cannot be read, is damaged, or unpacks to implausibly much.
+            DataError: the file is no plain one, cannot be read, is damaged, changes meanwhile, has more bytes, or
+                unpacks to implausibly many.
         """
+        buffer = memoryview(bytearray(PIECE_BYTES))
         try:
-            mode = self.path.stat().st_mode
-            # To open a named pipe would wait for ever.
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise DataError(f"{self}: cannot be read: is no regular file")
-            if self.inside:
-                with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as file:
-                    return self._unpack(file, archive.getinfo(self.inside).compress_size, at_most)
-            if self.path.name.lower().endswith(GZIPPED):
-                with gzip.open(self.path) as file:
-                    return self._unpack(file, self.path.stat().st_size, at_most)
-            if self.path.stat().st_size == 0:
-                return np.empty(0, np.uint8)
-            return np.memmap(self.path, dtype=np.uint8, mode="r")
+            with self._opened(max_bytes) as (file, disk, most):
+                before, given = os.fstat(disk.fileno()), 0
+                while count := file.readinto(buffer):
+                    given += count
+                    if given > most:
+                        raise DataError(f"{self}: unpacks to more than {most / 1e6:,.0f} MB; {NO_RECORDING}")
+                    yield buffer[:count]
+                after = os.fstat(disk.fileno())
         except OSError as error:
             raise DataError(f"{self}: cannot be read: {error.strerror or error}") from error
-        except KeyError as error:
-            raise DataError(f"{self}: cannot be read: the archive has no such member") from error
-        except _UNPACKING_ERRORS as error:
+        except UNPACKING_ERRORS as error:
             raise DataError(f"{self}: cannot be unpacked: {error}") from error
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise DataError(f"{self}: changed while it was read; import again when it is no longer being copied")
 
-    def _unpack(self, file: gzip.GzipFile | IO[bytes], packed_bytes: int, at_most: int | None) -> NDArray[np.uint8]:
-        if at_most is not None:
-            return np.frombuffer(file.read(at_most), dtype=np.uint8)
-        most = max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * packed_bytes)
-        content = file.read(most + 1)
-        if len(content) > most:
-            raise DataError(f"{self}: unpacks to more than {MOST_EXPANSION} times its size; no recording does")
-        return np.frombuffer(content, dtype=np.uint8)
+    @contextmanager
+    def _opened(self, max_bytes: int) -> Iterator[tuple[Any, BinaryIO, int]]:
+        """Open for reading: what gives the bytes, the file on disk, and how many bytes may come at most."""
+        if self.inside:
+            archive = open_archive(self.path)
+            with archive.open(self.inside) as file:
+                yield file, archive.file, _most_bytes(archive.packed_bytes(self.inside), max_bytes)
+            return
+        with open_plain(self.path, max_bytes) as disk:
+            if not self.path.name.lower().endswith(GZIPPED):
+                yield disk, disk, max_bytes
+                return
+            with gzip.GzipFile(fileobj=disk) as unpacked:
+                yield unpacked, disk, _most_bytes(os.fstat(disk.fileno()).st_size, max_bytes)
+
+
+def _most_bytes(packed: int, max_bytes: int) -> int:
+    """Return what a packed file may unpack to; its own word for that is not to be trusted."""
+    return min(max_bytes, max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * packed))
 
 
 def find_members(place: Path) -> list[Member]:
@@ -141,7 +156,8 @@ def sha256_of(*members: Member) -> str:
     """
     hasher = hashlib.sha256()
     for member in members:
-        hasher.update(member.content().data)
+        for piece in member.pieces():
+            hasher.update(piece)
     return hasher.hexdigest()
 
 
@@ -160,7 +176,7 @@ def _in_folder(top: Path) -> Iterator[Member]:
                 continue
             if file.is_dir():
                 (links if file.is_symlink() else folders).append(file)
-            elif file.suffix.lower() == ".zip" and file.is_file():
+            elif file.suffix.lower() == ".zip":
                 yield from _in_archive(file)
             # A link to nowhere is a file that cannot be read, and must not be passed over.
             else:
@@ -169,10 +185,9 @@ def _in_folder(top: Path) -> Iterator[Member]:
 
 def _in_archive(archive: Path) -> Iterator[Member]:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            names = opened.namelist()
-    except _UNPACKING_ERRORS as error:
-        raise DataError(f"{Member(archive)}: is no zip archive, or a damaged one: {error}") from error
+        names = open_archive(archive).names()
+    except OSError as error:
+        raise DataError(f"{Member(archive)}: cannot be read: {error.strerror or error}") from error
     for name in names:
         parts = re.split(r"[/\\]", name)
         # With a slash at the end it is a folder.

@@ -27,6 +27,8 @@ GESTURES = (
 TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
 # A file that is no tag file may hold anything, and an error should stay readable.
 SHOWN_TEXT = 60
+MAX_TAG_BYTES = 1 << 20
+"""One of 19 rows has some 300."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
     """
     member = Member.of(file)
     try:
-        header, *rows = _rows(_decode(member.content().tobytes())) or [[]]
+        header, *rows = _rows(_decode(member.content(max_bytes=MAX_TAG_BYTES))) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
     names = [name.strip().lower() for name in header]

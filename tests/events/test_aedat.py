@@ -201,7 +201,7 @@ def test_a_file_that_cannot_be_opened_is_refused_with_the_reason(tmp_path: Path)
     for file, reason in (
         (empty, "the file is empty"),
         (tmp_path / "absent.aedat", "No such file or directory"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "is a folder, not a plain file"),
     ):
         with refused(DataError, file, "cannot be read", reason):
             read_aedat(file)

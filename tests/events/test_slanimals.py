@@ -224,7 +224,7 @@ def test_a_file_that_holds_no_tags_is_refused(tag_file: Callable[..., Path], con
 
 
 def test_a_folder_in_place_of_a_tag_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be read: is a folder, not a plain file"):
         read_tags(tmp_path)
 
 
