@@ -155,5 +155,5 @@ def test_a_manifest_that_names_too_few_classes_is_refused(dataset: Path, verb: l
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "classes": classes}))
     result = sltune(*verb, dataset)
     assert result.exit_code == 3
-    said = f"names {len(classes)} classes, but there is a sample of class 2"
-    assert f"sltune: {manifest}: is damaged ({said})" in result.stderr
+    assert f"sltune: {dataset / 'recordings/user00_indoor.parquet'}: sample user00_indoor_0" in result.stderr
+    assert f"label {len(classes)} is not '{['left', 'right'][len(classes)]}' in manifest.json" in result.stderr

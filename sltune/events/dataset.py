@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, read_manifest
+from sltune.events.sample_file import SampleFile
 from sltune.events.samples import Samples
-from sltune.events.store import SampleFile
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,11 @@ def open_dataset(root: Path) -> Dataset:
     """Open a dataset; a file's events stay in memory once they are read.
 
     Raises:
-        DataError: the folder is no dataset, or a file of it is absent or damaged, or the manifest
-            names fewer classes than there are; damaged events are found when read.
+        DataError: the folder is no dataset, or a file of it is absent, damaged or not what the manifest says; events
+            that are, are found when they are read.
     """
     manifest = read_manifest(root)
-    samples = Samples([SampleFile(root / file.file, file.sha256) for file in manifest.files])
-    if (samples.label >= len(manifest.classes)).any():
-        text = f"names {len(manifest.classes)} classes, but there is a sample of class {samples.label.max() + 1}"
-        raise DataError(f"{root / MANIFEST}: is damaged ({text}); {HINT}")
+    samples = Samples([SampleFile(root, file, manifest) for file in manifest.files])
+    if len(set(samples.sample_id)) < len(samples):
+        raise DataError(f"{root / MANIFEST}: is damaged (two of its files have a sample of the same name); {HINT}")
     return Dataset(root, manifest, samples)

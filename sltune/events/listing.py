@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.manifest import MOST_CLASSES
 from sltune.events.shards import Item, check_bin, file_size
 from sltune.events.store import file_sha256
-
-MOST_CLASSES = 256
 
 Target = int | str
 TARGETS = (int, np.integer, str)

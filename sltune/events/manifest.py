@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
+from sltune.files import parse_json, read_plain
+from sltune.wording import printable
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -18,6 +22,16 @@ WARNINGS = "warnings.csv"
 HINT = "import the dataset again: sltune import SRC --out DATA"
 # What an address of 32 bits can tell apart.
 MOST_ADDRESSES = 1 << 32
+MOST_CLASSES = 256
+"""Labels have 8 bits."""
+MAX_FILE_BYTES = 8 << 30
+"""A sample file of a recording of an hour has some 2 GB; shards have 64 MB."""
+# Sample files hold some 2.5 bytes an event. What claims to grow beyond this would fill the memory.
+BYTES_PER_EVENT = 6
+MOST_EXPANSION = 100
+ALWAYS_ALLOWED_BYTES = 64 << 20
+SHOWN_TEXT = 200
+"""Of a stranger's file in an error, which should stay readable."""
 
 
 @validated(frozen=True)
@@ -84,41 +98,71 @@ def read_manifest(root: Path) -> Manifest:
     """
     file = root / MANIFEST
     try:
-        values: dict[str, Any] = json.loads(file.read_bytes())
+        values: dict[str, Any] = parse_json(read_plain(file))
         if not isinstance(values, dict):
             raise ValueError("no JSON object")
         number = values["format"]
         if number != FORMAT:
             which = "newer" if number > FORMAT else "older"
-            raise DataError(f"{file}: format {number} is {which} than this sltune reads ({FORMAT}); {HINT}")
+            text = f"format {str(number)[:SHOWN_TEXT]} is {which} than this sltune reads ({FORMAT})"
+            raise DataError(f"{file}: {text}; {HINT}")
         values.pop("address_layout")
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:
         raise DataError(f"{root}: is no dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()[:3])
-        raise DataError(f"{file}: is damaged ({where}); {HINT}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{file}: is damaged ({error!r}); {HINT}") from error
+        parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:3]]
+        where = "; ".join(f"{place[:SHOWN_TEXT]}: {text[:SHOWN_TEXT]}" for place, text in parts)
+        raise _damaged(file, where) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        raise _damaged(file, repr(error)[:SHOWN_TEXT]) from error
     _check_manifest(file, manifest)
     return manifest
 
 
 def _check_manifest(file: Path, manifest: Manifest) -> None:
-    """Refuse a manifest that names a file or recording twice, or a file outside the dataset, or an impossible sensor.
+    """Refuse what no import writes, and what would cost much if it were believed.
 
     Raises:
-        DataError: it does; names what.
+        DataError: there is such a thing; names it.
     """
     height, width = manifest.sensor
     if min(height, width) < 1 or 2 * height * width > MOST_ADDRESSES:
-        raise DataError(f"{file}: is damaged (sensor of {width}x{height} pixels); {HINT}")
+        raise _damaged(file, f"sensor of {width}x{height} pixels")
+    if len(manifest.classes) > MOST_CLASSES:
+        raise _damaged(file, f"{len(manifest.classes)} classes, where {MOST_CLASSES} are the most")
+    if len(set(manifest.classes)) < len(manifest.classes):
+        raise _damaged(file, "names a class twice")
+    if not all(math.isfinite(value) for value in manifest.durations_ms.values()):
+        raise _damaged(file, "a duration is no finite number")
     seen = set[str]()
     for entry in manifest.files:
         path = PurePosixPath(entry.file)
-        if len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
-            raise DataError(f"{file}: is damaged (names {entry.file!r}, which is no sample file below it); {HINT}")
+        is_plain = str(path) == entry.file == printable(entry.file)
+        if not is_plain or len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
+            raise _damaged(file, f"names {entry.file[:SHOWN_TEXT]!r}, which is no sample file below it")
         for name in (entry.file, *entry.recordings):
             if name in seen:
-                raise DataError(f"{file}: is damaged (names {name!r} twice); {HINT}")
+                raise _damaged(file, f"names {name[:SHOWN_TEXT]!r} twice")
             seen.add(name)
+        if min(entry.samples, entry.events) < 0 or entry.samples > entry.events:
+            raise _damaged(file, f"{entry.file} has {entry.samples} samples of {entry.events} events")
+        # Ray's memory is sized by what stands here, before any file is read.
+        if BYTES_PER_EVENT * entry.events > most_bytes(size := _size(file.parent / entry.file)):
+            raise _damaged(file, f"{entry.file} has {size:,} bytes, which cannot be {entry.events:,} events")
+
+
+def most_bytes(size: int) -> int:
+    """Return how many bytes a sample file of a size may become in memory, at the very most."""
+    return max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * size)
+
+
+def _size(file: Path) -> int:
+    """Return a file's size in bytes; 0 where there is nothing, which reading it reports."""
+    with suppress(OSError):
+        return file.stat().st_size
+    return 0
+
+
+def _damaged(file: Path, reason: str) -> DataError:
+    return DataError(f"{file}: is damaged ({printable(reason)}); {HINT}")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.manifest import FORMAT, HINT, StoredFile
+from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile, most_bytes
+from sltune.files import open_plain, parse_json
+from sltune.wording import printable
 
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 LONG_COLUMNS = ("address", "time_us")
+SHORT_COLUMNS = (
+    *("sample_id", "recording", "subject", "session", "gesture", "label", "start_us"),
+    *("duration_us", "events", "backward_steps", "digest"),
+)
+BYTES_PER_VALUE = 4
+SHOWN_TEXT = 300
+"""Of what Arrow says of a file; an error should stay readable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,31 +74,6 @@ class Sample:
         hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
         hasher.update(np.ascontiguousarray(self.time_us, dtype="<u4").data)
         return hasher.hexdigest()
-
-
-class SampleFile:
-    """A sample file as a table of which events are only read, and the file checked, when they are asked for.
-
-    Raises:
-        DataError: the file is absent, damaged or no sample file.
-    """
-
-    def __init__(self, file: Path, sha256: str) -> None:
-        self._file = file
-        self._sha256 = sha256
-        self._short = read_table(file, columns=[name for name in schema((1, 1)).names if name not in LONG_COLUMNS])
-
-    @property
-    def num_rows(self) -> int:
-        rows: int = self._short.num_rows
-        return rows
-
-    def __getitem__(self, column: str) -> pa.ChunkedArray:
-        return (self._whole if column in LONG_COLUMNS else self._short)[column]
-
-    @cached_property
-    def _whole(self) -> pa.Table:
-        return read_table(self._file, self._sha256)
 
 
 def address_type(sensor: tuple[int, int]) -> pa.DataType:
@@ -142,46 +126,96 @@ def encode_samples(samples: Sequence[Sample], sensor: tuple[int, int], metadata:
 
 def is_sample_file(file: Path) -> bool:
     """Say whether an import wrote the file, in this format or another."""
-    try:
-        return METADATA_KEY in (pq.read_schema(file).metadata or {})
-    except (OSError, pa.ArrowException):
-        return False
+    return METADATA_KEY in _own_metadata(file)
 
 
 def stored_metadata(file: Path) -> dict[str, str]:
     """Return the metadata of a sample file; empty where there is none of this format."""
     try:
-        metadata: dict[str, str] = json.loads((pq.read_schema(file).metadata or {})[METADATA_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError):
+        metadata = parse_json(_own_metadata(file)[METADATA_KEY])
+    except (KeyError, ValueError):
         return {}
-    return metadata if metadata.get("format") == str(FORMAT) else {}
+    is_ours = isinstance(metadata, dict) and metadata.get("format") == str(FORMAT)
+    return metadata if is_ours and all(isinstance(value, str) for value in metadata.values()) else {}
 
 
 def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a sample file into Arrow with every column in one contiguous chunk.
+    """Read a sample file into Arrow with every column in one contiguous chunk, of the type of the format.
+
+    What the values say of each other is checked by ``sample_file``.
 
     Args:
         sha256: what the manifest says of the file. Arrow reads most damage as other events, without an error.
         columns: None for all.
 
     Raises:
-        DataError: the file is absent, damaged or no sample file.
+        DataError: the file is absent, no plain file, damaged or no sample file.
     """
     try:
-        content = file.read_bytes() if sha256 is not None else None
-        if content is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
-        source = file if content is None else pa.BufferReader(content)
-        parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        table = parquet.read(columns=None if columns is None else list(columns))
+        with open_plain(file, MAX_FILE_BYTES) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            content = handle.read(size) if sha256 is not None else None
+            if content is not None and hashlib.sha256(content).hexdigest() != sha256:
+                raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
+            source = handle if content is None else pa.BufferReader(content)
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
+            _check_claims(parquet.metadata, size)
+            table = parquet.read(columns=None if columns is None else list(columns))
+        _check_columns(table, columns or schema((1, 1)).names)
+        table = table.combine_chunks()
+        table.validate(full=True)
+    except DataError:
+        raise
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}; {HINT}") from error
-    except (ValueError, pa.ArrowException) as error:
-        raise DataError(f"{file}: is damaged: {error}; {HINT}") from error
-    for name in columns or schema((1, 1)).names:
-        if name not in table.column_names:
-            raise DataError(f"{file}: no sample file: column {name!r} is missing; {HINT}")
-    return table.combine_chunks()
+        raise DataError(f"{file}: cannot be read: {printable(error.strerror or str(error))}; {HINT}") from error
+    except (ValueError, MemoryError, pa.ArrowException) as error:
+        raise DataError(f"{file}: is damaged: {printable(str(error))[:SHOWN_TEXT]}; {HINT}") from error
+    return table
+
+
+def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
+    """Refuse a file that says that it holds implausibly much, before anything is allocated for that.
+
+    Raises:
+        ValueError: it does.
+    """
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    claimed = sum(max(chunk.total_uncompressed_size, BYTES_PER_VALUE * chunk.num_values) for chunk in chunks)
+    if claimed > most_bytes(size):
+        raise ValueError(f"its {size:,} bytes claim to be {claimed:,}")
+
+
+def _check_columns(table: pa.Table, names: Sequence[str]) -> None:
+    """Refuse what has not the columns of a sample file.
+
+    Raises:
+        ValueError: one is missing, of another type, or lacks a value.
+    """
+    for name in names:
+        if table.column_names.count(name) != 1:
+            raise ValueError(f"no sample file: column {name!r} is missing")
+        field, right = table.schema.field(name), schema((1, 1)).field(name)
+        if name in LONG_COLUMNS:
+            # Of addresses there are two widths; the manifest knows which is right.
+            kinds = [pa.uint16(), pa.uint32()] if name == "address" else [TIME_TYPE]
+            is_right = pa.types.is_list(field.type) and field.type.value_type in kinds
+        else:
+            is_right = field.type == right.type
+        if not is_right:
+            raise ValueError(f"column {name!r} is {field.type}, not {right.type}")
+        chunks = table[name].chunks
+        if any(chunk.null_count or (name in LONG_COLUMNS and chunk.values.null_count) for chunk in chunks):
+            raise ValueError(f"column {name!r} has rows without a value")
+
+
+def _own_metadata(file: Path) -> dict[bytes, bytes]:
+    """Return the metadata of a Parquet file; empty for anything else."""
+    try:
+        with open_plain(file, MAX_FILE_BYTES) as handle:
+            return dict(pq.read_schema(handle).metadata or {})
+    except (OSError, ValueError, MemoryError, pa.ArrowException):
+        return {}
 
 
 def describe_file(root: Path, file: Path) -> StoredFile:
@@ -215,10 +249,7 @@ def file_sha256(*files: Path) -> str:
     hasher = hashlib.sha256()
     for file in files:
         try:
-            # To open a named pipe would wait for ever.
-            if file.is_fifo():
-                raise DataError(f"{file}: cannot be read: is no regular file")
-            with open(file, "rb") as handle:
+            with open_plain(file) as handle:
                 while block := handle.read(1 << 20):
                     hasher.update(block)
         except OSError as error:

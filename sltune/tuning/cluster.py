@@ -17,10 +17,11 @@ from typing import Any
 import ray
 from ray.job_config import JobConfig
 
-from sltune.errors import DataError, UsageError
+from sltune.errors import UsageError
 from sltune.events.importing import Encoded, Spread, Task
 from sltune.events.manifest import Manifest, read_manifest
-from sltune.events.store import TIME_TYPE, address_type, read_table
+from sltune.events.sample_file import read_samples
+from sltune.events.store import TIME_TYPE, address_type
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
 from sltune.tuning.local import local_ray
 from sltune.tuning.signals import orderly_end, own_sigterm, without_signals
@@ -251,10 +252,7 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
             )
     references = []
     for file in manifest.files:
-        table = read_table(root / file.file, file.sha256)
-        if table.num_rows != file.samples:
-            raise DataError(f"{root / file.file}: has {table.num_rows} samples instead of {file.samples}; import again")
-        references.append(ray.put(table))
+        references.append(ray.put(read_samples(root, file, manifest)))
     return references
 
 

@@ -232,7 +232,7 @@ def test_hashes_are_those_of_sha256sum_over_all_files_in_turn(tmp_path: Path) ->
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with refused(DataError, f"{pipe}: cannot be read: is no regular file"):
+    with refused(DataError, f"{pipe}: cannot be read: is a device, pipe or socket, not a plain file"):
         file_sha256(pipe)
 
 
