@@ -7,6 +7,8 @@ from collections.abc import Collection
 from itertools import count, islice
 from pathlib import Path
 
+from sltune.wording import as_argument
+
 # Fewer seeds than these say little of how sure a result is.
 CONFIRMING_SEEDS = 3
 
@@ -21,5 +23,5 @@ def confirmation(best_toml: Path, data: str, run: str, used: Collection[int]) ->
     fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
     return shlex.join(
-        ["sltune", "evaluate", str(best_toml), "--data", data, "--set", seeds, "--run", f"{run}-confirmed"]
+        ["sltune", "evaluate", as_argument(best_toml), "--data", data, "--set", seeds, "--run", f"{run}-confirmed"]
     )

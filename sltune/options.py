@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
-LONGEST_NAME = 255
-"""Of a file on all usual file systems, in bytes."""
 # A hundred trials on one core help nobody, and Ray takes very small shares for none.
 LEAST_CPUS = 0.01
 
@@ -97,7 +95,7 @@ class RunOptions:
             self.cpus_per_trial,
             gpus,
             self.max_concurrent,
-            self.checkpoints or (resumed.checkpoint_place() if resumed else None),
+            _absolute(self.checkpoints) or (resumed.checkpoint_place() if resumed else None),
             self.checkpoint_minutes,
             self.hang_minutes,
             self.tensorboard_details,
@@ -158,7 +156,7 @@ class FixedOptions:
         if self.space_file is not None:
             return self.space_file.stem
         folder, trial = self._run_and_trial()
-        return f"{folder.root.name}-{trial or 'best'}"
+        return f"{folder.name()}-{trial or 'best'}"
 
     def _run_and_trial(self) -> tuple[RunFolder, str]:
         from sltune.record import RunFolder
@@ -198,15 +196,18 @@ class RunName:
         Raises:
             UsageError: the name is none that a folder directly below --results can have.
         """
-        from sltune.record import RunFolder
+        from sltune.record import MAX_NAME_BYTES, RunFolder, is_run_name
 
         name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
-        # A path would lead out of --results; what is invisible, nobody finds again.
-        is_name = name == name.strip() and name not in ("", ".", "..") and "/" not in name and name.isprintable()
-        if not is_name or len(name.encode()) > LONGEST_NAME:
-            text = f"must be the name of a folder below --results, without / and of at most {LONGEST_NAME} bytes"
+        if not is_run_name(name):
+            text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
             raise UsageError(f"--run {text}, but got {name[:60]!r}")
         return RunFolder(self.results / name)
+
+
+def _absolute(place: str | None) -> str | None:
+    """Return a place that a run remembers: a folder as it is found from anywhere, a URI as it is."""
+    return place if place is None or "://" in place else str(Path(place).absolute())
 
 
 Verb = Callable[..., None]

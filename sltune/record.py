@@ -22,11 +22,22 @@ from sltune.errors import DataError, UsageError
 from sltune.files import open_folder, remove, write_whole
 from sltune.locks import LOCK
 from sltune.metrics import checked_metrics
+from sltune.wording import as_argument
 
 SCHEMA = 1
 LATEST_S = 1e11
 """Unix time in the year 5138: no trial ends later."""
 Status = Literal["done", "pruned", "failed", "diverged"]
+
+
+MAX_NAME_BYTES = 255
+"""Of a file on all usual file systems."""
+
+
+def is_run_name(name: str) -> bool:
+    """Say whether a run may be called so: as a folder that one can see, and not by a path, which leads elsewhere."""
+    is_name = name == name.strip() and name not in ("", ".", "..") and "/" not in name and name.isprintable()
+    return is_name and len(name.encode()) <= MAX_NAME_BYTES
 
 
 @dataclass(frozen=True, order=True)
@@ -205,7 +216,21 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """What to type to go on with the run."""
-        return shlex.join(["sltune", "resume", str(self.root)])
+        return shlex.join(["sltune", "resume", as_argument(self.root)])
+
+    def name(self) -> str:
+        """Return what the run is called: as ``run.json`` says, whatever its folder is called by now.
+
+        Raises:
+            DataError: run.json cannot be read, or gives it a name that none can have.
+        """
+        name = self.info().get("name") if self.run_json.exists() else None
+        if name is None:
+            # Of "." and "..", the path does not tell.
+            return self.root.name if self.root.name not in ("", "..") else self.root.resolve().name
+        if not isinstance(name, str) or not is_run_name(name):
+            raise DataError(f"{self.run_json}: 'name' is {str(name)[:60]!r}, which is no name of a folder")
+        return name
 
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)

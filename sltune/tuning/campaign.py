@@ -92,6 +92,7 @@ class Campaign:
 
     def __init__(self, folder: RunFolder, dataset: DatasetInfo, steps: Sequence[Step]) -> None:
         self.folder = folder
+        self.name = folder.name()
         self.dataset = dataset
         self.steps = tuple(steps)
         self.candidates: dict[str, Candidate] = {}
@@ -131,7 +132,7 @@ class Campaign:
     def plan(self) -> Plan:
         """Return what the run shall do, for whoever follows it."""
         (candidate,) = self.candidates.values()
-        return evaluation_plan(self.folder.root.name, candidate.configuration, self.steps)
+        return evaluation_plan(self.name, candidate.configuration, self.steps)
 
     def next_trial(self) -> HandedOut | None:
         """Hand out the next trial; None while there is none, for good once the campaign is finished.
@@ -231,7 +232,7 @@ class Campaign:
             self.folder.remove(trial.error_txt)
         record = Record(
             schema_version=SCHEMA,
-            run=self.folder.root.name,
+            run=self.name,
             config_id=key.config_id,
             config=candidate.settings,
             fold=key.fold,

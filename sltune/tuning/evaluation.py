@@ -11,6 +11,7 @@ from sltune.record import Record, RunFolder
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, evaluation_campaign, plan, write_run_info
 from sltune.tuning.cluster import Request
+from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
 from sltune.tuning.preparation import (
     Display,
     dataset_info,
@@ -41,11 +42,11 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     planned = plan(configuration)
     folder.refuse_existing()
     steps = [(key.seed, key.fold) for key in planned]
-    with prepared(space, steps, data, folder.root.name, request, len(planned)) as ready, locked(folder.lock):
+    with prepared(space, steps, data, folder.name(), request, len(planned)) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
-        facts = facts_of("evaluate", folder, data, manifest, request)
+        facts = facts_of("evaluate", folder, space, data, manifest, request)
         write_run_info(folder, {**facts, "trials": [key.name for key in planned]})
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned)
         run_trials(campaign, ready, display)
@@ -64,10 +65,12 @@ def resume_evaluation(
     configuration = space.configuration()
     planned = folder.planned()
     with locked(folder.lock):
+        refuse_other_space(folder, space)
+        refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
         remember_checkpoints(folder, request)
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
         if not campaign.finished:
-            with prepared(space, campaign.steps, data, folder.root.name, request, len(planned)) as ready:
+            with prepared(space, campaign.steps, data, campaign.name, request, len(planned)) as ready:
                 run_trials(campaign, ready, display)
     _judge(campaign)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
+from sltune.files import read_plain
 from sltune.news import to_json
 from sltune.record import DatasetInfo, RunFolder, TrialKey
 from sltune.space import Space
@@ -38,6 +40,7 @@ from sltune.tuning.cluster import (
     share_for,
     slots,
 )
+from sltune.tuning.continuity import RESTORE, dataset_facts, refuse_other_dataset, refuse_other_splits
 from sltune.tuning.desk import Placement
 from sltune.tuning.executor import execute
 from sltune.tuning.job import Job, split_of, starting_weights
@@ -116,6 +119,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     note_run(campaign.folder.resume_command)
     for note in ready.notes:
         display.say(note)
+    refuse_other_splits(campaign.records, ready.shared.splits)
     _export_folds(campaign.folder, ready)
     progress = Progress(display.console, display.mode, campaign, ready.placement.share)
     try:
@@ -160,7 +164,20 @@ def _export_folds(folder: RunFolder, ready: Ready) -> None:
             lists["val"] = split.val
         for part, names in lists.items():
             file = folder.splits / f"seed{seed}" / f"{part}list{fold + 1}.txt"
-            folder.write(file, "".join(f"{name}\n" for name in names))
+            text = "".join(f"{name}\n" for name in names)
+            if _read_list(file) not in (None, text):
+                raise DataError(f"{file}: lists other recordings than this fold would have now; {RESTORE}")
+            folder.write(file, text)
+
+
+def _read_list(file: Path) -> str | None:
+    """Return the text of a fold list; None where there is none."""
+    try:
+        return read_plain(file).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def dataset_info(manifest: Manifest) -> DatasetInfo:
@@ -181,24 +198,26 @@ def dataset_of(folder: RunFolder, moved_to: Path | None) -> tuple[Path, Manifest
     """
     try:
         facts = folder.info()["dataset"]
-        data, fingerprint = moved_to or Path(facts["path"]), facts["fingerprint"]
+        data, _ = moved_to or Path(facts["path"]), facts["fingerprint"]
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder.run_json}: does not name the dataset ({error}); not written by sltune") from error
     manifest = read_manifest(data)
-    if manifest.fingerprint != fingerprint:
-        raise DataError(f"{data}: is not the dataset of {folder.root}: the fingerprints differ")
+    refuse_other_dataset(data, folder, facts, manifest)
     return data, manifest
 
 
-def facts_of(kind: str, folder: RunFolder, data: Path, manifest: Manifest, request: Request) -> dict[str, Any]:
+def facts_of(
+    kind: str, folder: RunFolder, space: Space, data: Path, manifest: Manifest, request: Request
+) -> dict[str, Any]:
     """Return what ``run.json`` says of where a run came from."""
     packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
     return {
-        "name": folder.root.name,
+        "name": folder.name(),
         "kind": kind,
         "command": sys.argv,
-        "dataset": {**dataset_info(manifest).model_dump(), "path": str(data.resolve())},
-        "checkpoints": asdict(request.checkpoints_of(folder.root.name)),
+        "dataset": {**dataset_facts(manifest), "path": str(data.resolve())},
+        "checkpoints": asdict(request.checkpoints_of(folder.name())),
+        "space": space.to_toml(),
         "versions": {"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
         "python": platform.python_version(),
         "host": platform.node(),
@@ -208,7 +227,7 @@ def facts_of(kind: str, folder: RunFolder, data: Path, manifest: Manifest, reque
 
 def remember_checkpoints(folder: RunFolder, request: Request) -> None:
     """Note where the trials of a run that goes on keep their state, if that has changed; the next time it counts."""
-    info, facts = folder.info(), asdict(request.checkpoints_of(folder.root.name))
+    info, facts = folder.info(), asdict(request.checkpoints_of(folder.name()))
     if info.get("checkpoints") != facts:
         write_run_info(folder, {**info, "checkpoints": facts})
 
@@ -218,5 +237,10 @@ def _git_commit() -> str | None:
     root = Path(__file__).parents[2]
     if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
         return None
-    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+    # Of another repository, in which somebody works while this command runs, say from a hook.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    top, _, commit = result.stdout.strip().partition("\n")
+    # A copy of the sources may lie in a repository of something else.
+    return commit if result.returncode == 0 and Path(top) == root.resolve() else None

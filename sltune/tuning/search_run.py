@@ -18,6 +18,7 @@ from sltune.record import DatasetInfo, Record, RunFolder
 from sltune.space import Space
 from sltune.tuning.campaign import Candidate, steps_of, write_run_info
 from sltune.tuning.cluster import Request
+from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluation import failures
 from sltune.tuning.preparation import (
     Display,
@@ -71,22 +72,23 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     steps = steps_of(space.evaluation)
     folder.refuse_existing()
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
-    with prepared(space, steps, data, folder.root.name, request, search.trials) as ready, locked(folder.lock):
+    with prepared(space, steps, data, folder.name(), request, search.trials) as ready, locked(folder.lock):
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
         # Without run.json there is no run: the journal is what a process left that died right here.
         folder.remove(folder.study_journal)
-        name = folder.root.name
+        name = folder.name()
         storage = open_storage(folder.study_journal, start.study_storage)
         study = SearchStudy(storage, name, space, search, new=True)
         if study.trials:
             raise UsageError(f"--study-storage {start.study_storage}: has a study named {name}; choose another --run")
         for source, candidate in known:
+            refuse_other_splits(candidate.records.values(), ready.shared.splits)
             values = space.active(candidate.configuration.settings())
             study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
         # Read anew, so that what was learned counts from the start as it does after a restart.
         study = SearchStudy(storage, name, space, search)
-        facts = facts_of("tune", folder, data, manifest, request)
+        facts = facts_of("tune", folder, space, data, manifest, request)
         study_facts = {"storage": start.study_storage, "name": name}
         write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
@@ -105,6 +107,8 @@ def resume_search(
     search = space.searching()
     data, manifest = dataset_of(folder, data)
     with locked(folder.lock):
+        refuse_other_space(folder, space)
+        refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
         remember_checkpoints(folder, request)
         storage, name = _storage_of(folder)
         study = SearchStudy(storage, name, space, search)
@@ -117,7 +121,7 @@ def resume_search(
             study = SearchStudy(storage, name, space, search)
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
         if not campaign.finished:
-            with prepared(space, campaign.steps, data, folder.root.name, request, search.trials) as ready:
+            with prepared(space, campaign.steps, data, campaign.name, request, search.trials) as ready:
                 run_trials(campaign, ready, display)
         _conclude(campaign, data, display.say)
 
@@ -157,7 +161,7 @@ def _from_run(
             reasons["not every trial has a result"] += 1
             continue
         used += 1
-        yield f"{earlier.root.name}/{config_id}", candidate
+        yield f"{earlier.name()}/{config_id}", candidate
     for reason, count in reasons.items():
         say(f"--from {earlier.root}: {count} of {len(found)} configurations left aside: {reason}")
     if not used:
@@ -169,7 +173,7 @@ def _as_candidate(
     config_id: str, records: list[Record], space: Space, dataset: DatasetInfo
 ) -> tuple[Candidate | None, str]:
     """Return an earlier configuration as a point of the space, or why it is none."""
-    if any(record.dataset.fingerprint != dataset.fingerprint for record in records):
+    if any(record.dataset != dataset for record in records):
         return None, "another dataset"
     configuration = records[0].configuration()
     settings = configuration.settings()
@@ -204,7 +208,7 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
         say("Pareto front: " + ", ".join(one.candidate.config_id for one in front))
     say(f"best by validation: {best.candidate.config_id}, written to {folder.best_toml}")
     seeds = {seed for seed, _ in campaign.steps}
-    command = confirmation(campaign.folder.best_toml, str(data), campaign.folder.root.name, seeds)
+    command = confirmation(campaign.folder.best_toml, str(data), campaign.name, seeds)
     say(f"confirm it with fresh seeds: {command}")
     if failed:
         raise SomeTrialsFailed(failures(failed, folder))

@@ -144,7 +144,7 @@ class SearchCampaign(Campaign):
         return text + (f", best {best[0]} with validation {100 * best[1]:.1f} %" if best else "")
 
     def plan(self) -> Plan:
-        return search_plan(self.folder.root.name, self._space, self.search, self.steps)
+        return search_plan(self.name, self._space, self.search, self.steps)
 
     @property
     def finished(self) -> bool:

@@ -61,7 +61,7 @@ def write_best(campaign: SearchCampaign, best: Complete) -> None:
     """Write the winner as a space file in which nothing is searched, and its name where reports look for it."""
     accuracy = 100 * mean(Observed.of(record).val_accuracy for record in best.candidate.records.values())
     head = (
-        f"# {best.candidate.config_id} of the search {campaign.folder.root.name}: validation accuracy "
+        f"# {best.candidate.config_id} of the search {campaign.name}: validation accuracy "
         f"{accuracy:.2f} %, the best of {len(campaign.candidates)} configurations.\n"
         "# It was selected for that number, which therefore flatters it; see the test accuracy, and fresh seeds.\n\n"
     )

@@ -1,0 +1,153 @@
+"""Whether a run that goes on is still the one that was begun: the same space, the same data, the same folds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sltune.config import DEFAULTS
+from sltune.domains import show_domain
+from sltune.errors import DataError
+from sltune.events.folds import Split
+from sltune.events.manifest import Manifest
+from sltune.record import DatasetInfo, Record, RunFolder
+from sltune.schema import show
+from sltune.space import Space, parse_space
+from sltune.standings import Step
+from sltune.tuning.campaign import steps_of
+
+BUDGETS = ("trials", "max_hours", "max_device_hours")
+"""Settings of a search that may be changed in its space.toml at any time."""
+
+SHOWN_DIFFERENCES = 5
+RESTORE = "restore it, or run the new one in a run of its own"
+
+
+def dataset_facts(manifest: Manifest) -> dict[str, Any]:
+    """Return what decides folds and frames of a dataset, and which its fingerprint does not tell of.
+
+    The fingerprint is that of the events, in whatever order of files; folds are drawn from that order.
+    """
+    recordings = [name for file in manifest.files for name in file.recordings]
+    order = hashlib.sha256("\n".join(recordings).encode()).hexdigest()
+    return {
+        "name": manifest.name,
+        "synthetic": manifest.synthetic,
+        "fingerprint": manifest.fingerprint,
+        "classes": list(manifest.classes),
+        "sensor": list(manifest.sensor),
+        "recording_order": order,
+    }
+
+
+def refuse_other_dataset(data: Path, folder: RunFolder, facts: Mapping[str, Any], manifest: Manifest) -> None:
+    """Make sure that a dataset is the one of a run; what older versions did not write cannot be compared.
+
+    Raises:
+        DataError: it is another; names what differs.
+    """
+    names = {"fingerprint": "fingerprints", "recording_order": "orders of recordings, from which folds are drawn,"}
+    differing = [
+        names.get(name, name)
+        for name, value in dataset_facts(manifest).items()
+        if name in facts and facts[name] != value
+    ]
+    if differing:
+        text = f"the {' and '.join(differing)} differ from those of the data that the run began with"
+        raise DataError(f"{data}: is not the dataset of {folder.root}: {text}")
+
+
+def refuse_other_space(folder: RunFolder, space: Space) -> None:
+    """Make sure that ``space.toml`` still says what the run began with; a search may have other budgets.
+
+    Raises:
+        DataError: it does not; names what differs.
+    """
+    info = folder.info()
+    if isinstance(info.get("space"), str):
+        found = list(_differences(parse_space(info["space"], str(folder.run_json)), space))
+        if found:
+            more = [f"and {len(found) - SHOWN_DIFFERENCES} more"] if len(found) > SHOWN_DIFFERENCES else []
+            text = "; ".join([*found[:SHOWN_DIFFERENCES], *more])
+            raise DataError(f"{folder.space_toml}: is not what the run began with: {text}; {RESTORE}")
+    # Which is all that older versions wrote of it.
+    steps = steps_of(space.evaluation)
+    planned = info["steps"] if "steps" in info else [(key.seed, key.fold) for key in folder.planned()]
+    if {tuple(step) for step in planned} != set(steps):
+        text = f"{_extent(steps)}, but the run was planned with {_extent([(seed, fold) for seed, fold in planned])}"
+        raise DataError(f"{folder.space_toml}: has {text}; {RESTORE}")
+
+
+def _differences(before: Space, after: Space) -> Iterator[str]:
+    for key in DEFAULTS:
+        old, new = _value(before, key), _value(after, key)
+        if old != new:
+            yield f"{key} = {new} instead of {old}"
+    if before.domains:
+        first, second = before.searching().model_dump(), after.searching().model_dump()
+        for name in first:
+            if name not in BUDGETS and first[name] != second[name]:
+                yield f"search.{name} = {show(second[name])} instead of {show(first[name])}"
+        if before.first != after.first:
+            yield "other configurations in search.first"
+
+
+def _value(space: Space, key: str) -> str:
+    return show(space.settings[key]) if key in space.settings else show_domain(space.domains[key])
+
+
+def _extent(steps: Sequence[Step]) -> str:
+    """Say how many folds and which seeds trials are of."""
+    return f"{len({fold for _, fold in steps})} folds of the seeds {sorted({seed for seed, _ in steps})}"
+
+
+def refuse_other_splits(records: Iterable[Record], splits: Mapping[Step, Split]) -> None:
+    """Make sure that trials that have ended had the parts that the others will have.
+
+    Raises:
+        DataError: one had others.
+    """
+    for record in records:
+        split = splits.get((record.seed, record.fold))
+        if record.splits and split is not None:
+            for name, part in (("train", split.train), ("val", split.val), ("test", split.test)):
+                if tuple(record.splits.get(name, ())) != part:
+                    text = f"the record of {record.key.name} has another {name} part than its fold would have now"
+                    raise DataError(f"{text}: the data or their order have changed; {RESTORE}")
+
+
+def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, folds: int) -> None:
+    """Make sure that the records of a run are of its data, and of folds that test each recording once.
+
+    Raises:
+        DataError: one is of other data, or two of different splits; names the trials.
+    """
+    records = folder.records()
+    for record in records:
+        if record.dataset != dataset:
+            text = f"the record of {record.key.name} is of other data ({record.dataset.name})"
+            raise DataError(f"{folder.trials}: {text}; remove its folder to run it again")
+    _refuse_mixed_folds(records, folds)
+
+
+def _refuse_mixed_folds(records: Iterable[Record], folds: int) -> None:
+    trials: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.splits.get("test"):
+            trials[record.config_id, record.seed].append(record)
+    for alike in trials.values():
+        tested: dict[str, Record] = {}
+        everything = {name for part in alike[0].splits.values() for name in part}
+        for record in alike:
+            for name in record.splits["test"]:
+                if name in tested:
+                    text = f"{tested[name].key.name} and {record.key.name} are both tested on {name}"
+                    raise DataError(f"{text}: they are no folds of one split; train them in a new run")
+                tested[name] = record
+        if len(alike) == folds and everything != tested.keys():
+            name = min(everything.symmetric_difference(tested))
+            text = f"{name} is not in exactly one test part of {alike[0].config_id} with seed {alike[0].seed}"
+            raise DataError(f"{text}: its records are no folds of one split; train them in a new run")
