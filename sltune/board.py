@@ -8,6 +8,8 @@ from itertools import groupby
 
 from rich.text import Text
 
+from sltune.wording import printable
+
 STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
 """Of a trial; "unfinished" has begun, but no process has the run any more."""
 SYMBOLS = dict(zip(STATES, "✓▸·‖–✗∞", strict=True))
@@ -96,7 +98,10 @@ class _Layout:
 def render(board: Board, width: int, height: int, ascii_only: bool = False) -> Text:
     """Return the board as text of at most so many columns and, if there are at least 8, lines."""
     symbols = ASCII_SYMBOLS if ascii_only else SYMBOLS
-    below = [*_tally(board, width, symbols), *(Text(line) for group in board.facts for line in _pack(group, width))]
+    below = [
+        *_tally(board, width, symbols),
+        *(Text(line) for group in board.facts for line in _pack([*map(printable, group)], width)),
+    ]
     several_seeds = len({seed for seed, _ in board.steps}) > 1
     # Title and header, and a line that says how many others there are.
     around = 4 if several_seeds else 3
@@ -106,7 +111,7 @@ def render(board: Board, width: int, height: int, ascii_only: bool = False) -> T
     lines = list(board.lines[: max(1, room // _rows_a_line(board, layout))])
     lines.sort(key=lambda line: int(line.config_id[1:]))
     rows = [row for line in lines for row in _rows(board, layout, line)][:room]
-    title = Text(_shortened(board.title, width), "bold")
+    title = Text(_shortened(printable(board.title), width), "bold")
     remarks = [Text(line, "dim") for line in _pack(_remarks(board, layout, board.begun - len(lines)), width)][:1]
     return Text("\n").join([title, *_header(board, layout), *rows, *remarks, *below])
 

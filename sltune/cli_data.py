@@ -11,6 +11,7 @@ import click
 from sltune.errors import UsageError
 from sltune.options import FileArgument, FolderArgument
 from sltune.options_data import ImportOptions, PictureOptions, import_options, picture_options
+from sltune.wording import shown
 
 
 @click.command(name="import")
@@ -35,7 +36,7 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
 
     from sltune.importer import run_import, summary
 
-    click.echo(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False))))
+    click.echo(shown(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
 
 
 @click.command()
@@ -59,13 +60,14 @@ def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
     verified = verify_dataset(data, lambda file: click.echo(f"read {file.file}", err=True)) if verify else None
     dataset = open_dataset(data)
     if as_list:
-        click.echo(list_samples(dataset, as_json), nl=False)
+        listed = list_samples(dataset, as_json)
+        click.echo(listed if as_json else shown(listed), nl=False)
         return
     summary = summarize(dataset, verified)
     # Without a terminal, lines may be as long as they are; a closed stdout is None.
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else 1000
-    click.echo(summary.to_json() if as_json else summary.to_text(width), nl=False)
+    click.echo(summary.to_json() if as_json else shown(summary.to_text(width)), nl=False)
 
 
 @click.command()
@@ -96,4 +98,4 @@ def show(data: Path, sample: str | None, all_classes: bool, recording: str | Non
         draw_sheet(dataset, options.span(), options.scale, file, recording)
     else:
         draw_sample(dataset, sample, options.span(), options.scale, file)
-    click.echo(str(file))
+    click.echo(shown(str(file)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from sltune.errors import UsageError
+from sltune.wording import shown
 
 if TYPE_CHECKING:
     from sltune.report.formats import Format
@@ -50,7 +51,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     runs = load_runs(folders)
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
-        click.echo(_write_page(runs, result, options))
+        click.echo(shown(str(_write_page(runs, result, options))))
     else:
         _print_table(runs, result, options.form, options.out)
     if options.plots:
@@ -60,7 +61,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
         file, inside = _target(runs, options.out)
         files = write_plots(file.parent, plots(runs), inside)
         number = len({file.stem for file in files})
-        click.echo(f"plots in {file.parent}: {number}, each as PNG and SVG", err=True)
+        click.echo(f"plots in {shown(str(file.parent))}: {number}, each as PNG and SVG", err=True)
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
@@ -76,7 +77,7 @@ def say_headlines(result: Table) -> None:
         text = (
             f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}n {row.n} of {row.planned}{selected})"
         )
-        click.echo(text, err=True)
+        click.echo(shown(text), err=True)
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
@@ -86,7 +87,7 @@ def write_page_of(folders: Sequence[Path], file: Path) -> None:
 
     runs = load_runs(folders)
     options = ReportOptions("html", out=file)
-    click.echo(f"all of it with plots: {_write_page(runs, table(runs), options)}", err=True)
+    click.echo(shown(f"all of it with plots: {_write_page(runs, table(runs), options)}"), err=True)
 
 
 def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
@@ -126,7 +127,7 @@ def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | N
         click.echo(text, nl=False)
     else:
         _write(runs, out, text)
-        click.echo(f"written: {out}", err=True)
+        click.echo(shown(f"written: {out}"), err=True)
 
 
 def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
@@ -166,5 +167,5 @@ def _write_tables(run: Run, result: Table) -> None:
             write()
         except UsageError as error:
             # Another's run may be read-only; the table stands on the screen all the same.
-            click.echo(f"warning: {error}", err=True)
+            click.echo(shown(f"warning: {error}"), err=True)
             return

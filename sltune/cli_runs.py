@@ -23,6 +23,7 @@ from sltune.options import (
     search_options,
     space_options,
 )
+from sltune.wording import as_argument, shown
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
@@ -178,4 +179,5 @@ def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOpt
     if page is not None:
         write_page_of(runs, page)
     elif not (options.quiet or options.as_json):
-        click.echo(f"with plots: {shlex.join(['sltune', 'report', *map(str, runs), '--format', 'html'])}", err=True)
+        command = shlex.join(["sltune", "report", *map(as_argument, runs), "--format", "html"])
+        click.echo(shown(f"with plots: {command}"), err=True)

@@ -17,6 +17,7 @@ from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Source
 from sltune.options_data import ImportOptions
 from sltune.tuning.environment import prepare_environment
+from sltune.wording import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,10 +39,15 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     with _spread(options.address) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
     for warning in manifest.warnings[:SHOWN_WARNINGS]:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
     hidden = len(manifest.warnings) - SHOWN_WARNINGS
     if hidden > 0:
-        console.print(f"… and {hidden} more warnings, all in {out / WARNINGS}", highlight=False, soft_wrap=True)
+        console.print(
+            printable(f"… and {hidden} more warnings, all in {out / WARNINGS}"),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return manifest
 
 
@@ -103,7 +109,7 @@ def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable
 
         def show_line(done: Imported) -> None:
             if not quiet:
-                console.print(_line(done), highlight=False, soft_wrap=True)
+                console.print(printable(_line(done)), markup=False, highlight=False, soft_wrap=True)
 
         yield show_line
         return

@@ -32,6 +32,7 @@ from sltune.events.store import (
 from sltune.files import whole_file, write_whole
 from sltune.limits import usable_cpus
 from sltune.locks import LOCK, locked
+from sltune.wording import spreadsheet_cell
 
 SHOWN_ERRORS = 20
 
@@ -291,7 +292,8 @@ def _warnings_csv(findings: Sequence[Finding]) -> str:
     writer.writerow(["severity", "place", "text", "left_out"])
     for finding in findings:
         severity = "error" if finding.is_error else "warning"
-        writer.writerow([severity, finding.place, finding.text, " ".join(finding.lost)])
+        cells = (severity, finding.place, finding.text, " ".join(finding.lost))
+        writer.writerow(map(spreadsheet_cell, cells))
     return text.getvalue()
 
 

@@ -25,6 +25,7 @@ from sltune.report.grids import (
 )
 from sltune.report.machine_formats import comparisons_as_csv, table_as_csv, table_as_json
 from sltune.report.table import Table
+from sltune.wording import printable
 
 Format = Literal["md", "csv", "latex", "json"]
 _WIDTH = 80
@@ -98,7 +99,8 @@ def _md_grid(grid: Grid) -> str:
 
 
 def _md(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+    # In cells, bars separate; elsewhere, names could make code, links or HTML of what follows.
+    return re.sub(r"[|`]|<(?=[A-Za-z/!?])|(?<=\])(?=\()", r"\\\g<0>", printable(" ".join(text.split())))
 
 
 def _bullet(text: str) -> str:
@@ -139,4 +141,4 @@ def _tabular(grid: Grid) -> list[str]:
 
 
 def _tex(text: str) -> str:
-    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))
+    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], printable(" ".join(text.split())))

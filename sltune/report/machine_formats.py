@@ -16,6 +16,7 @@ from sltune.report.published import Published
 from sltune.report.rows import Group, Row
 from sltune.report.statistics import Interval
 from sltune.report.table import NO_COMPARISON, OPTIMISTIC, SYNTHETIC, Table
+from sltune.wording import spreadsheet_cell
 
 _TABLE_COLUMNS = (
     *("kind", "run", "config_id", "seed", "dataset", "synthetic", "fingerprint", "protocol", "sessions", "metric"),
@@ -132,7 +133,7 @@ def _csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: spreadsheet_cell(value) for name, value in line.items()} for line in lines)
     return text.getvalue()
 
 

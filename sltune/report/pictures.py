@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.files import named_by_user, whole_file
 from sltune.report.canvas import Canvas, Cell, Counts, Indices, full_count, ink
+from sltune.wording import as_argument
 
 FRAMES = 3
 SHEET_COLUMNS = 5
@@ -231,8 +233,7 @@ def _known(dataset: Dataset, kind: str, name: str, names: Sequence[str]) -> str:
     """
     if name not in names:
         close = get_close_matches(name, list(dict.fromkeys(names)), n=3)
+        listing = shlex.join(["sltune", "inspect", as_argument(dataset.root), "--samples"])
         hint = f"; did you mean {' or '.join(close)}?" if close else "."
-        raise UsageError(
-            f"{dataset.root}: has no {kind} {name!r}{hint} `sltune inspect {dataset.root} --samples` lists all"
-        )
+        raise UsageError(f"{dataset.root}: has no {kind} {name!r}{hint} `{listing}` lists all")
     return name

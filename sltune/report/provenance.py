@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from sltune.confirmation import confirmation
 from sltune.record import RunFolder
 from sltune.report.runs import Run
+from sltune.wording import as_argument
 
 Fact = tuple[str, str]
 
@@ -53,9 +55,9 @@ def reproduction(run: Run) -> list[str]:
     dataset = info.get("dataset")
     data = str(dataset.get("path", "DATA")) if isinstance(dataset, dict) else "DATA"
     verb = "tune" if info.get("kind") == "tune" else "evaluate"
-    again = ["sltune", verb, str(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
+    again = ["sltune", verb, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
-        *([shlex.join(["git", "checkout", str(info["git_commit"])])] if info.get("git_commit") else []),
+        *([shlex.join(["git", "checkout", str(info["git_commit"])])] if _is_commit(info.get("git_commit")) else []),
         *([shlex.join(["pip", "install", "--constraint", "constraints.txt", f"torch=={torch}", "."])] if torch else []),
         shlex.join(again),
     ]
@@ -71,6 +73,11 @@ def failures_of(run: Run) -> list[Fact]:
         for record in run.records
         if record.status in ("failed", "diverged")
     ]
+
+
+def _is_commit(value: object) -> bool:
+    """Say whether a value is a commit's number, and nothing that git takes for an option."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{7,64}", value) is not None
 
 
 def _command(command: object) -> str:

@@ -15,6 +15,7 @@ from sltune.news import News, to_json
 from sltune.record import RunFolder
 from sltune.report.following import Follower
 from sltune.report.runs import each_once
+from sltune.wording import printable
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # A look may take this share of the time at most: a slow file server has others to serve.
@@ -70,7 +71,7 @@ def _end(follower: Follower, mode: str) -> str:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class _Drawing:

@@ -46,6 +46,7 @@ from sltune.tuning.executor import execute
 from sltune.tuning.job import Job, split_of, starting_weights
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
+from sltune.wording import shown
 
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
@@ -60,7 +61,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Say what a user should know in every mode."""
-        line = to_json({"event": "message", "text": text}) if self.mode == "json" else text
+        line = to_json({"event": "message", "text": text}) if self.mode == "json" else shown(text)
         self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

@@ -135,6 +135,30 @@ def test_out_may_be_a_link_to_a_file_of_the_users(run: Path, tmp_path: Path) -> 
     assert link.is_symlink()
 
 
+EVIL = "=cmd|' /C calc'!A0 \x1b[2J `id` <img src=x> [a](http://x) $\\input{/etc/passwd}$"
+
+
+def test_the_name_of_a_run_is_data_in_every_format(record: Record, run_folder: WriteRun) -> None:
+    """Whatever reads a table: a terminal, a spreadsheet, what renders Markdown or LaTeX, a browser."""
+    run = run_folder([record(fold, 0.5 + 0.1 * fold) for fold in range(4)], name="evil")
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "name": EVIL}))
+    texts = {form: report(run, "--format", form).stdout for form in ("md", "csv", "latex", "json")}
+    assert report(run, "--format", "html").exit_code == 0
+    page = (run / "report" / "report.html").read_text()
+    assert not any("\x1b" in text for text in texts.values())
+    assert "\n=" not in texts["csv"]
+    assert ",=" not in texts["csv"]
+    assert "'=cmd|" in texts["csv"]
+    assert r"\`id\` \<img src=x> [a]\(http://x)" in texts["md"]
+    assert r"=cmd\|" in texts["md"]
+    assert r"\$\textbackslash{}input\{/etc/passwd\}\$" in texts["latex"]
+    assert r"\input" not in texts["latex"]
+    assert json.loads(texts["json"])["rows"][0]["run"] == EVIL
+    assert "&lt;img src=x&gt;" in page
+    assert "<img src=x>" not in page
+
+
 def test_files_beside_runs_are_left_aside_as_with_a_star(run: Path) -> None:
     beside = run.parent / "published.toml"
     beside.write_text("")

@@ -113,7 +113,9 @@ def test_folds_that_test_a_signer_twice_are_refused(folder: RunFolder, space: Sp
     begin(folder, space, dataset, old=True)
     first = split(space, dataset, 0).test
     train(folder, space, dataset, {1: first})
-    with pytest.raises(DataError, match=f"c0000-f0-s0 and c0000-f1-s0 are both tested on {first[0]}: they are no folds"):
+    with pytest.raises(
+        DataError, match=f"c0000-f0-s0 and c0000-f1-s0 are both tested on {first[0]}: they are no folds"
+    ):
         resume(folder)
 
 
@@ -159,7 +161,7 @@ def test_fold_lists_of_another_order_are_kept_and_the_run_refused(
         preparation._export_folds(folder, cast(Ready, ready))
     ready.shared.splits[0, 0] = Split(parts.train, parts.test, parts.val)
     before = (folder.splits / "seed0" / "testlist1.txt").read_text()
-    with pytest.raises(DataError, match="list1.txt: lists other recordings than this fold would have now"):
+    with pytest.raises(DataError, match=r"list1\.txt: lists other recordings than this fold would have now"):
         preparation._export_folds(folder, cast(Ready, ready))
     assert (folder.splits / "seed0" / "testlist1.txt").read_text() == before
 
@@ -170,8 +172,12 @@ def test_a_space_with_other_folds_does_not_fit_the_plan(
 ) -> None:
     begin(folder, space, dataset, old)
     folder.space_toml.write_text(Space.of(quick(evaluation__folds=2)).to_toml())
-    said = "2 folds of the seeds .0., but the run was planned with 4 folds" if old else "evaluation.folds = 2 instead of 4"
-    with pytest.raises(DataError, match=rf"space\.toml: .*{said}.*; restore it, or run the new one in a run of its own"):
+    said = (
+        "2 folds of the seeds .0., but the run was planned with 4 folds" if old else "evaluation.folds = 2 instead of 4"
+    )
+    with pytest.raises(
+        DataError, match=rf"space\.toml: .*{said}.*; restore it, or run the new one in a run of its own"
+    ):
         resume(folder)
 
 
@@ -180,7 +186,9 @@ def test_a_space_that_was_edited_before_the_first_record_is_told_with_what_diffe
 ) -> None:
     begin(folder, space, dataset)
     folder.space_toml.write_text(Space.of(quick(evaluation__folds=4, training__epochs=7, neuron__decay=0.5)).to_toml())
-    with pytest.raises(DataError, match=r"neuron\.decay = 0\.5 instead of .*; training\.epochs = 7 instead of 2; restore"):
+    with pytest.raises(
+        DataError, match=r"neuron\.decay = 0\.5 instead of .*; training\.epochs = 7 instead of 2; restore"
+    ):
         resume(folder)
 
 
