@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sltune.errors import UsageError
+from sltune.files import write_whole
 from sltune.record import TrialKey
 
 MINUTES = 5.0
@@ -36,15 +37,19 @@ class Checkpoints:
         """Write a checkpoint at the place, under its name at once where the file system can do that.
 
         Raises:
-            UsageError: it cannot be written.
+            UsageError: it cannot be written; of a folder, no link below it is followed.
         """
-        system, path = self._target(key)
+        system, root, path = self._target(key)
         try:
+            if isinstance(system, fs.LocalFileSystem):
+                Path(root).mkdir(parents=True, exist_ok=True)
+                write_whole(Path(path), data, inside=Path(root))
+                return
             system.create_dir(path.rpartition("/")[0])
             with system.open_output_stream(f"{path}.part") as stream:
                 stream.write(data)
             system.move(f"{path}.part", path)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UsageError, pa.ArrowException) as error:
             raise UsageError(f"--checkpoints {self.place}: {path} cannot be written: {error}") from error
 
     def read(self, key: TrialKey) -> bytes | None:
@@ -53,7 +58,7 @@ class Checkpoints:
         Raises:
             UsageError: it cannot be read.
         """
-        system, path = self._target(key)
+        system, _, path = self._target(key)
         try:
             with system.open_input_stream(path) as stream:
                 data: bytes = stream.read()
@@ -66,7 +71,7 @@ class Checkpoints:
     def delete(self, key: TrialKey) -> None:
         """Drop the checkpoint at the place, if there is one, of a trial that has ended."""
         if self.place is not None:
-            system, path = self._target(key)
+            system, _, path = self._target(key)
             with suppress(OSError, pa.ArrowException):
                 system.delete_file(path)
 
@@ -77,12 +82,13 @@ class Checkpoints:
             probed = Checkpoints(0, self.place, f"{self.run}/.probe")
             probed.write(probe, b"")
             probed.delete(probe)
-            system, path = probed._target(probe)
+            system, _, path = probed._target(probe)
             # Object stores have no folders to leave behind.
             with suppress(OSError, pa.ArrowException):
                 system.delete_dir(path.rpartition("/")[0])
 
-    def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str]:
+    def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str, str]:
+        """Return the file system, the place in it and the file there."""
         assert self.place is not None
         try:
             if "://" in self.place:
@@ -91,4 +97,4 @@ class Checkpoints:
                 system, root = fs.LocalFileSystem(), str(Path(self.place).absolute())
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"--checkpoints {self.place}: is no folder or URI that Arrow opens: {error}") from error
-        return system, f"{root.rstrip('/')}/{self.run}/{key.name}.pt"
+        return system, root, f"{root.rstrip('/')}/{self.run}/{key.name}.pt"

@@ -56,3 +56,22 @@ def test_a_place_is_the_same_from_every_working_folder(tmp_path: Path, monkeypat
 def test_looking_whether_a_place_can_be_written_to_leaves_nothing_there(tmp_path: Path) -> None:
     Checkpoints(5, str(tmp_path / "states"), "run").check()
     assert [file.name for file in tmp_path.rglob("*")] == ["states", "run"]
+
+
+@pytest.mark.parametrize("link", ["ck/run", "ck/run/.probe", "ck/run/c0000-f0-s0.pt"])
+def test_no_link_below_the_place_is_followed(tmp_path: Path, link: str) -> None:
+    """The place may lie in a folder that somebody has handed on."""
+    mine, key = tmp_path / "mine", TrialKey("c0000", 0, 0)
+    mine.mkdir()
+    (mine / "c0000-f0-s0.pt").write_text("kept")
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(mine / "c0000-f0-s0.pt" if link.endswith(".pt") else mine)
+    checkpoints = Checkpoints(0, str(tmp_path / "ck"), "run")
+    if link.endswith(".pt"):
+        checkpoints.write(key, b"x")
+        assert checkpoints.read(key) == b"x"
+    else:
+        with pytest.raises(UsageError, match=r"cannot be written: .* is a link, through which nothing is written"):
+            checkpoints.check()
+    assert [file.name for file in mine.iterdir()] == ["c0000-f0-s0.pt"]
+    assert (mine / "c0000-f0-s0.pt").read_text() == "kept"
