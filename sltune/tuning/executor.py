@@ -24,6 +24,7 @@ from sltune.record import RunFolder
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.progress import Progress
+from sltune.tuning.scalars import quiet_writers
 from sltune.tuning.signals import answering
 from sltune.tuning.trial import REPORT, SharedData, TrialWorker
 
@@ -70,7 +71,7 @@ def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
 
 def _run(desk: Desk) -> None:
     # Tune keeps a state of its own, which we never read: it may vanish with the run.
-    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch, quiet_writers():
         note_scratch(scratch)
         # Tune would leave handlers of its own behind, of which that of Ctrl-C swallows the first.
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}

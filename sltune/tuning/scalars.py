@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -24,6 +25,23 @@ TAGS = {
 }
 FINAL = ("val_loss", "val_accuracy", "test_loss", "test_accuracy", "synaptic_ops")
 """Metrics of a record that stand beside the settings in the tab HPARAMS."""
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Let the threads that write end without a trace where they cannot: the next call of their writer says why."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        is_writer = type(args.thread).__module__.startswith("tensorboard.")
+        if not (is_writer and isinstance(args.exc_value, OSError)):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class ScalarLog:

@@ -145,8 +145,6 @@ def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
     assert [record.status for record in records(folder)] == ["done"] * 4
 
 
-# TensorBoard's thread still wants to write.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_whose_folder_is_deleted_stops_and_says_so(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sltune.events.store import read_table
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.training.details import Details, histogram
 from sltune.tuning.job import EpochDone, Job, Outcome
-from sltune.tuning.scalars import ScalarLog, settings_of
+from sltune.tuning.scalars import ScalarLog, quiet_writers, settings_of
 from sltune.tuning.trainer import run_job
 from tests.small import CLASSES, SENSOR, quick
 from tests.trials import epoch, record
@@ -145,3 +146,24 @@ def test_looking_at_a_network_changes_no_metric_and_no_random_stream(dataset: Pa
     # Crops of 60 ms in bins of 20 ms; 16x16 pixels give 20 · 7 · 7 and 50 · 2 · 2 pools, the network ends in 2 classes.
     assert [len(found.weights), found.raster.shape] == [8, (3 * (4 * 64 + 2) + 4 * 6, 600, 3)]
     assert 0 < rows[0]["firing_rate_input"] < 1
+
+
+def test_curves_that_cannot_be_written_leave_no_trace_on_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's folder is gone, or the disk full: what keeps the run from going on is said once, by the run."""
+    traces: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", traces.append)
+    (tmp_path / "run").mkdir()
+    log = ScalarLog(RunFolder(tmp_path / "run"))
+    with quiet_writers():
+        log.epoch(KEY, epoch(1))
+        (tmp_path / "run").rename(tmp_path / "trash")
+        log.epoch(KEY, epoch(2))
+        log.close()
+        assert traces == []
+        other = threading.Thread(target=lambda: 1 / 0)
+        other.start()
+        other.join()
+    assert len(traces) == 1
+    assert not (tmp_path / "run").exists()
