@@ -19,7 +19,7 @@ from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
 from sltune.report.rows import Row
 from sltune.report.runs import Run, names_of
-from sltune.report.table import OPTIMISTIC, Table, incomplete
+from sltune.report.table import OPTIMISTIC, Table, incomplete, mixed_folds
 
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.
@@ -87,6 +87,7 @@ def _warnings(table: Table) -> Iterator[str]:
         yield several
     for section in table.sections:
         yield from incomplete(section)
+        yield from mixed_folds(section)
 
 
 def _results(table: Table) -> Iterator[Result]:

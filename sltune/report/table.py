@@ -7,7 +7,7 @@ result is counted and named in its row instead of being left out.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -113,9 +113,22 @@ def incomplete(section: Section) -> list[str]:
     ]
 
 
+def mixed_folds(section: Section) -> list[str]:
+    """Return which configurations have folds that are none of one split, as they are tested on the same recording."""
+    notes = []
+    for row in section.rows:
+        if row.seed is None and row.metric == "test_accuracy":
+            tested = Counter((value.seed, name) for value in row.values for name in value.tested_on)
+            twice = sorted(place for place, count in tested.items() if count > 1)
+            if twice:
+                (seed, name), label = twice[0], row.group.label
+                notes.append(f"No cross-validation: {label}: {name} was tested on in several folds of seed {seed}")
+    return notes
+
+
 def section_notes(section: Section) -> list[str]:
     """Return what a reader must know to read the rows of a section rightly."""
-    notes = incomplete(section)
+    notes = [*incomplete(section), *mixed_folds(section)]
     chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
     notes += [f"{label}: {remark}" for label, remark in chosen.items()]
     if section.dataset.synthetic:

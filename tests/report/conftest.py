@@ -35,7 +35,7 @@ def make_record(fold: int = 0, test: float | None = None, **facts: Any) -> Spec:
         "seed": 0,
         "status": "done",
         "error": "",
-        "splits": RECORDINGS,
+        "splits": {**RECORDINGS, "test": [f"user{18 + fold}_sunlight"]},
         "metrics": {} if test is None else {"test_accuracy": test, "val_accuracy": test},
         "timings": {"started": 1.0, "ended": 2.0, "epochs": 1.0},
         "device": {"name": "cpu"},

@@ -14,7 +14,7 @@ import pytest
 from sltune.errors import DataError, UsageError
 from sltune.report.rows import Absence, Row, Value
 from sltune.report.runs import load_runs
-from sltune.report.table import Table, table
+from sltune.report.table import Table, section_notes, table
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]
@@ -287,3 +287,16 @@ def test_the_report_is_made_without_torch_and_ray(record: Record, run_folder: Wr
     folder = run_folder([record(0, 0.5)])
     done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_folds_that_test_a_recording_twice_are_called_no_cross_validation(record: Record, run_folder: WriteRun) -> None:
+    """As a run has them of which the data were put in another order before it went on."""
+    same = {"train": ["a"], "val": ["b"], "test": ["user07_indoor"]}
+    mixed = load_runs([run_folder([record(fold, 0.5, splits=same) for fold in range(4)])])
+    (section,) = table(mixed).sections
+    said = "No cross-validation: paper/c0000: user07_indoor was tested on in several folds of seed 0"
+    assert said in section_notes(section)
+    # The same recording with another seed is as it should be.
+    seeds = [record(0, 0.5, seed=seed, splits=same) for seed in range(3)]
+    (section,) = table(load_runs([run_folder(seeds, name="seeds")])).sections
+    assert not any("No cross-validation" in note for note in section_notes(section))
