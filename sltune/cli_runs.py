@@ -27,6 +27,8 @@ from sltune.wording import as_argument, shown
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
+# What --weights-only changes.
+UNTRAINED = ("training.epochs=0",)
 
 
 @click.command()
@@ -51,16 +53,22 @@ def demo(out: Path, options: RunOptions) -> None:
 @click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
 @run_name
 @click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
+@click.option("--weights-only", is_flag=True, help="Train nothing: test network.weights (training.epochs=0).")
 @run_options
-def evaluate(fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: bool, options: RunOptions) -> None:
+def evaluate(
+    fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: bool, weights_only: bool, options: RunOptions
+) -> None:
     """Train and test a configuration on all folds.
 
     \b
     sltune evaluate search_spaces/paper.toml --data DATA
     sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
     sltune evaluate --from results/SEARCH/c0012 --data DATA --set "evaluation.seeds=[1, 2, 3]"
+    sltune evaluate search_spaces/paper.toml --data DATA --weights-only --set "network.weights=w/fold{fold1}.pt"
     """
-    space = fixed_options.load(*(SMOKE if smoke else ()))
+    if smoke and weights_only:
+        raise UsageError("--smoke trains two epochs and --weights-only none; choose one of them")
+    space = fixed_options.load(*(SMOKE if smoke else ()), *(UNTRAINED if weights_only else ()))
     space.configuration()
     folder = run_name.folder(fixed_options.stem)
     folder.refuse_existing()

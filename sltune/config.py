@@ -90,7 +90,8 @@ class Network(Section):
 class Training(Section):
     """How the network learns."""
 
-    epochs: AtLeastOne = 400
+    # With 0 the weights that network.weights names are tested as they are.
+    epochs: NotNegative = 400
     batch_size: AtLeastOne = 8
     eval_batch_size: AtLeastOne = 32
     loss: Literal["mse", "cross-entropy"] = "mse"
@@ -166,6 +167,11 @@ RULES = (
         ("network.norm", "network.name"),
         lambda norm, name: norm == "none" or name not in ("nmnist-mlp", "nmnist-mlp2"),
         'tdBN normalises convolutions and this network has none; set norm = "none"',
+    ),
+    Rule(
+        ("training.epochs", "network.weights"),
+        lambda epochs, weights: epochs > 0 or weights != "",
+        "without training there must be weights to test; name their file in network.weights, or train at least 1 epoch",
     ),
     Rule(
         ("training.patience", "evaluation.protocol"),

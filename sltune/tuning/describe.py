@@ -39,9 +39,10 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     evaluation, training = configuration.evaluation, configuration.training
     planned = plan(configuration)
     kind = "each configuration takes" if space.domains else "would run"
+    length = f"of up to {training.epochs} epochs" if training.epochs else "that test given weights and train nothing"
     yield (
-        f"{kind} {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) of up to "
-        f"{training.epochs} epochs, protocol {evaluation.protocol}"
+        f"{kind} {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) {length}, "
+        f"protocol {evaluation.protocol}"
     )
     if data is None:
         yield "with --data, also how large they are and how long they take"
@@ -73,6 +74,8 @@ def _describe_trial(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weights = starting_weights(configuration, key.fold)
     job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+    if note := job.network_and_note()[1]:
+        yield note
     trainer = Trainer(job, samples, split, device)
     sizes = [len(trainer.train), len(trainer.val) if split.val else 0, len(trainer.test)]
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
@@ -82,6 +85,8 @@ def _describe_trial(
         f"network {configuration.network.name}: {parameters:,} parameters, frames of 2×{height}×{width}, "
         f"{trainer.train.crop_bins} time steps in training and {trainer.test.crop_bins} in evaluation"
     )
+    if not configuration.training.epochs:
+        return
     try:
         seconds = _seconds_per_sample(trainer)
     except Diverged as error:

@@ -128,18 +128,24 @@ class Trainer:
         return row
 
     def final_metrics(self) -> dict[str, Any]:
-        """Return the record's metrics; tests the weights of the epoch with the lowest validation loss."""
-        assert self.best is not None, "at least one epoch was trained"
-        assert self.last is not None
-        chosen = self.best.evaluation
+        """Return the record's metrics; tests the weights of the epoch with the lowest validation loss.
+
+        Where nothing is trained, the weights that were given are tested, and there is no best epoch.
+        """
+        if self.best is None or self.last is None:
+            self.best_weights = weights_to_bytes(self.network)
+            chosen, best_epoch = self._evaluate(self.val), None
+            last = chosen
+        else:
+            chosen, best_epoch, last = self.best.evaluation, self.best.epoch, self.last.evaluation
         if self.selects_on_test:
             test = chosen
             selection: dict[str, Any] = {"best_epoch": None, "val_loss": None, "val_accuracy": None}
-            optimism = {"test_accuracy_last": self.last.evaluation.accuracy, "test_accuracy_max": chosen.accuracy}
+            optimism = {"test_accuracy_last": last.accuracy, "test_accuracy_max": chosen.accuracy}
         else:
             load_weights(self.network, self.best_weights, "the best epoch")
             test = self._evaluate(self.test)
-            selection = {"best_epoch": self.best.epoch, "val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
+            selection = {"best_epoch": best_epoch, "val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
             optimism = {}
         return {
             **selection,

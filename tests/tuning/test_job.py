@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,22 @@ def test_a_checkpoint_of_another_job_is_left_aside(dataset: Path) -> None:
     first, *_ = run_job(job(neuron__decay=0.5), samples, cpu)
     assert isinstance(first, EpochDone)
     *_, undisturbed = run_job(job(), samples, cpu)
-    for foreign in (first.checkpoint(), b"no checkpoint", first.checkpoint()[:1000]):
+    for foreign in (first.checkpoint(), b"no checkpoint", first.checkpoint()[:1000], *forgeries(job(), samples)):
         assert list(run_job(job(), samples, cpu, foreign))[-1] == undisturbed
+
+
+def forgeries(job: Job, samples: Samples) -> list[bytes]:
+    """Checkpoints of a job, with its fingerprint, whose best weights or other parts are none."""
+    epoch, *_ = run_job(job, samples, torch.device("cpu"))
+    assert isinstance(epoch, EpochDone)
+    made = []
+    for more in ({"best_weights": torch.zeros(9, dtype=torch.uint8)}, {"best_weights": 3}, {}):
+        state = torch.load(io.BytesIO(epoch.checkpoint()), weights_only=True)
+        state["more"] = {"job": job.fingerprint(), **more}
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        made.append(buffer.getvalue())
+    return made
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(dataset: Path) -> None:
@@ -148,6 +163,27 @@ def test_training_goes_on_from_saved_weights_of_the_fold(dataset: Path, tmp_path
     assert outcome.metrics["test_accuracy"] == first.metrics["test_accuracy"] == 1.0
     with pytest.raises(DataError, match=r"fold0\.pt: weights cannot be read: No such file"):
         run(dataset, start, fold=0)
+
+
+@pytest.mark.parametrize("protocol", ["train-val-test", "train-test"])
+def test_without_training_the_given_weights_are_tested_and_there_is_no_best_epoch(
+    dataset: Path, tmp_path: Path, protocol: str
+) -> None:
+    trained = quick(evaluation__protocol=protocol, training__epochs=3)
+    _, first = run(dataset, trained, fold=1)
+    assert first.weights is not None
+    (tmp_path / "fold2.pt").write_bytes(first.weights)
+    given = quick(
+        evaluation__protocol=protocol, training__epochs=0, network__weights=str(tmp_path / "fold{fold1}.pt"),
+        training__schedule="cosine",
+    )  # fmt: skip
+    rows, outcome = run(dataset, given, fold=1)
+    assert rows == []
+    assert (outcome.status, outcome.weights) == ("done", first.weights)
+    assert outcome.metrics["best_epoch"] is None
+    same = first.metrics.keys() - {"best_epoch", "test_accuracy_last"}
+    assert {name: outcome.metrics[name] for name in same} == {name: first.metrics[name] for name in same}
+    assert outcome.metrics.keys() == first.metrics.keys()
 
 
 @pytest.mark.parametrize("network", ["nmnist-mlp", "nmnist-cnn"])

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,11 +30,11 @@ from sltune.tuning.campaign import Campaign
 from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
 from sltune.tuning.evaluation import resume_evaluation, start_evaluation
-from sltune.tuning.job import EpochDone, Outcome
+from sltune.tuning.job import EpochDone, Job, Outcome
 from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
-from tests.small import quick, source, table_of
+from tests.small import CLASSES, SENSOR, quick, source, table_of
 from tests.tuning.clusters import workers_below
 
 QUIET = Display(Console(stderr=True), "quiet")
@@ -99,6 +100,34 @@ def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
     folder = RunFolder(tmp_path / "run")
     start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
+
+
+def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_changed_of_them(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the predecessor leaves them: a file a fold, counted from 1, with other names."""
+    for fold in range(4):
+        made = Job(TrialKey("c0000", fold, fold), quick(), SENSOR, len(CLASSES)).network().state_dict()
+        theirs = {name.replace(".", "_s.layer."): value for name, value in made.items()}
+        torch.save({**theirs, "spike.ksi": torch.tensor([0.36])}, tmp_path / f"model_weights_fold{fold + 1}.pt")
+    folder = RunFolder(tmp_path / "run")
+    given = space(training__epochs=0, network__weights=str(tmp_path / "model_weights_fold{fold1}.pt"))
+    start_evaluation(given, dataset, folder, Request(device="cpu"), Display(Console(file=sys.stdout), "lines"))
+    found = records(folder)
+    assert [record.status for record in found] == ["done"] * 4
+    assert all(record.metrics["best_epoch"] is None and record.timings["epochs"] == 0 for record in found)
+    assert all(record.metrics["test_accuracy"] is not None for record in found)
+    first = folder.trial(found[0].key)
+    assert not first.epochs_csv.exists()
+    assert first.best_weights.exists()
+    shown = capsys.readouterr().out
+    assert shown.count('"fc1_s.layer.weight" is taken for fc1.weight, and 3 others likewise') == 1
+    assert f"{tmp_path}/model_weights_fold1.pt: " in shown
+    (file,) = first.path.glob("events.out.tfevents.*")
+    assert b"final/test_accuracy" in file.read_bytes()
+    assert b"loss/train" not in file.read_bytes()
+    resume_evaluation(given, folder, None, Request(device="cpu"), QUIET)
+    assert [record.timings for record in records(folder)] == [record.timings for record in found]
 
 
 def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
