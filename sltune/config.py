@@ -15,6 +15,7 @@ from sltune.schema import (
     BelowOne,
     BetweenZeroAndOne,
     CropLength,
+    Crops,
     Downsample,
     Folds,
     Milliseconds,
@@ -40,7 +41,7 @@ class Sampling(Section):
     train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
     train_crop_ms: Milliseconds = 510
     eval_crop_ms: CropLength = 4350
-    eval_crops: AtLeastOne = 1
+    eval_crops: Crops = 1
     binning: Literal["binary", "count", "normalized"] = "binary"
     downsample: Downsample = 1
     augment: Augmentations = ()

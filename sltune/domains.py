@@ -228,6 +228,7 @@ def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
 
 def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> ChoiceDomain | None:
     choices: list[Value] = []
+    seen: set[Value] = set()
     given = table["choices"]
     if not isinstance(given, list) or not given:
         problems.append(f"{key}.choices = {show(given)}: must be a list of at least one value")
@@ -238,8 +239,9 @@ def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, prob
         except ValueError as error:
             problems.append(f"{key}.choices: {show(value)} {error}")
             continue
-        if choice in choices:
+        if choice in seen:
             problems.append(f"{key}.choices = {show(given)}: {show(value)} occurs twice")
+        seen.add(choice)
         choices.append(choice)
     return ChoiceDomain(choices=tuple(choices), when=when)
 
@@ -271,13 +273,13 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
             parse_setting(key, bound)
         except ValueError as error:
             yield f"{name} {error}"
-    if max(abs(domain.low), abs(domain.high)) > LARGEST:
+    if isinstance(domain, FloatDomain) and max(abs(domain.low), abs(domain.high)) > LARGEST:
         yield f"low and high must lie between −{LARGEST:,} and {LARGEST:,}"
     elif domain.low >= domain.high:
         yield "low must be less than high; write the value alone to fix it"
     elif domain.step is not None and _decimal(domain.step) > _decimal(domain.high) - _decimal(domain.low):
         yield "step must not exceed high − low"
-    elif domain.step is not None and domain.high - domain.low > MOST_STEPS * domain.step:
+    elif isinstance(domain, FloatDomain) and domain.step and domain.high - domain.low > MOST_STEPS * domain.step:
         yield f"step is too small: at most {MOST_STEPS:,} may fit between low and high"
     if domain.log and domain.low <= 0:
         yield "low must be > 0 on a logarithmic scale"

@@ -17,14 +17,27 @@ class UsageError(SltuneError):
     exit_code = 2
 
 
+SHOWN_PROBLEMS, SHOWN_CHARACTERS = 100, 1000
+"""Of a ConfigError, and of each: a value that is wrong may be a list of a megabyte."""
+
+
 class ConfigError(UsageError):
     """A space file or override is wrong; carries every problem found, not only the first."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
-        self.problems = tuple(problems)
+        self.problems = tuple(map(_shortened, problems))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  - {problem}" for problem in self.problems)]))
+        lines = [f"  - {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        if len(self.problems) > SHOWN_PROBLEMS:
+            lines.append(f"  - and {len(self.problems) - SHOWN_PROBLEMS} more")
+        super().__init__("\n".join([f"{source}: {count}", *lines]))
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle where it is too long: what is wrong stands at the end."""
+    half = SHOWN_CHARACTERS // 2
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:half]} … {text[-half:]}"
 
 
 class DataError(SltuneError):

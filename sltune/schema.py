@@ -55,20 +55,29 @@ LAST_SEED = 2**32 - 2
 
 # The times of a sample are µs of 32 bits.
 LONGEST_SAMPLE_MS = (2**32 - 1) // 1000
-# Each is a training for every configuration and seed.
-MOST_FOLDS = 1000
+# Each is a training for every configuration and seed, or fold.
+MOST_FOLDS = MOST_SEEDS = 1000
+# More of a sample would be the same frames again.
+MOST_CROPS = 1000
+# A count beyond it means nothing, and kernels, clocks and progress displays need not be prepared for it.
+MOST = 10**9
+# What 32-bit floating point holds, in which networks compute, with room for products with small numbers.
+SMALLEST, LARGEST_NUMBER = 1e-37, 1e38
 
 # A description is what an error says to be allowed.
-AtLeastOne = Annotated[int, Field(ge=1, description="a whole number ≥ 1")]
+AtLeastOne = Annotated[int, Field(ge=1, le=MOST, description=f"a whole number from 1 to {MOST}")]
+Crops = Annotated[int, Field(ge=1, le=MOST_CROPS, description=f"a whole number from 1 to {MOST_CROPS}")]
 Folds = Annotated[int, Field(ge=2, le=MOST_FOLDS, description=f"a whole number from 2 to {MOST_FOLDS}")]
 Milliseconds = Annotated[
     int, Field(ge=1, le=LONGEST_SAMPLE_MS, description=f"a whole number from 1 to {LONGEST_SAMPLE_MS}")
 ]
-NotNegative = Annotated[int, Field(ge=0, description="a whole number ≥ 0")]
+NotNegative = Annotated[int, Field(ge=0, le=MOST, description=f"a whole number from 0 to {MOST}")]
 SeedNumber = Annotated[int, Field(ge=0, le=LAST_SEED, description=f"a whole number from 0 to {LAST_SEED}")]
 SeedOrMinusOne = Annotated[int, Field(ge=-1, le=LAST_SEED, description=f"a whole number from -1 to {LAST_SEED}")]
-Positive = Annotated[float, Field(gt=0, description="a number > 0")]
-PositiveOrZero = Annotated[float, Field(ge=0, description="a number ≥ 0")]
+Positive = Annotated[
+    float, Field(ge=SMALLEST, le=LARGEST_NUMBER, description=f"a number from {SMALLEST:g} to {LARGEST_NUMBER:g}")
+]
+PositiveOrZero = Annotated[float, Field(ge=0, le=LARGEST_NUMBER, description=f"a number from 0 to {LARGEST_NUMBER:g}")]
 ZeroToOne = Annotated[float, Field(ge=0, le=1, description="a number ≥ 0 and ≤ 1")]
 BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number ≥ 0 and < 1")]
 BetweenZeroAndOne = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
@@ -83,7 +92,12 @@ CropLength = Annotated[
 ]
 Seeds = Annotated[
     tuple[SeedNumber, ...],
-    Field(strict=False, min_length=1, description=f"a list of different whole numbers from 0 to {LAST_SEED}"),
+    Field(
+        strict=False,
+        min_length=1,
+        max_length=MOST_SEEDS,
+        description=f"a list of 1 to {MOST_SEEDS} different whole numbers from 0 to {LAST_SEED}",
+    ),
     AfterValidator(_different),
 ]
 Sessions = Annotated[
@@ -131,11 +145,21 @@ def checked(model: type[Section], name: str, value: object) -> Value:
         raise ValueError(f"must be {allowed}{''.join(reasons) or next(hints, '')}") from error
 
 
+# Longer ones are no slip of the hand, and to compare them takes time that grows with their length.
+LONGEST_TYPO = 100
+
+
 def suggestion(word: str, known: Iterable[object]) -> str:
     """Return '; did you mean "x"?' for the known word that is most like this one, or nothing."""
     words = {name.lower(): name for name in known if isinstance(name, str)}
+    if len(word) > LONGEST_TYPO:
+        return ""
     near = difflib.get_close_matches(word.lower(), words, n=1)
     return f"; did you mean {show(words[near[0]])}?" if near else ""
+
+
+MOST_DIGITS_BITS = 4096
+"""Of whole numbers that are shown in decimal."""
 
 
 def show(value: object) -> str:
@@ -144,11 +168,19 @@ def show(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            # JSON's one difference to TOML.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() if value.bit_length() > MOST_DIGITS_BITS:
+            # Python refuses to write it in decimal.
+            return hex(value)
         case list() | tuple():
             return f"[{', '.join(map(show, value))}]"
         case dict():
-            return "{ " + ", ".join(f"{_show_key(key)} = {show(item)}" for key, item in value.items()) + " }"
+            return (
+                "{}"
+                if not value
+                else "{ " + ", ".join(f"{_show_key(key)} = {show(item)}" for key, item in value.items()) + " }"
+            )
     return str(value)
 
 

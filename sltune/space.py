@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sltune.config import DEFAULTS, SECTIONS, Configuration, Evaluation
 from sltune.domains import Domain, is_idle, parse_domain, parse_setting, problems_between, show_domain, table_of
 from sltune.errors import ConfigError, UsageError
+from sltune.files import read_plain
 from sltune.record import RunFolder
 from sltune.schema import Value, show, suggestion
 from sltune.search import Search, read_search
 
-if TYPE_CHECKING:
-    from tomlkit.items import InlineTable
-
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
 """What decides whether a network can be made at all."""
 
+MAX_SPACE_BYTES = 1 << 20
+"""A search with a thousand configurations to try first has a fifth of it."""
+
 DEEPEST = 10
 """How deep tables and lists may be nested; what is meant never needs half of it."""
+
+# Time to read a key grows with the square of its parts.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 
 _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
@@ -101,8 +106,6 @@ class Space:
 
     def to_toml(self) -> str:
         """Return the text of a space file that reads back equal to this one; defaults are written out."""
-        import tomlkit
-
         tables: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
         for key in DEFAULTS:
             section, name = key.split(".")
@@ -110,13 +113,11 @@ class Space:
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
             tables["search"] = {**self.search.model_dump(mode="json"), **first}
-        document = tomlkit.document()
-        for section, settings in tables.items():
-            table = tomlkit.table()
-            for name, value in settings.items():
-                table[name] = _inline(value) if isinstance(value, dict) else value
-            document[section] = table
-        return tomlkit.dumps(document)
+        blocks = (
+            "\n".join([f"[{section}]", *(f"{name} = {_shown(value)}" for name, value in table.items())])
+            for section, table in tables.items()
+        )
+        return "\n\n".join(blocks) + "\n"
 
 
 def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
@@ -126,11 +127,9 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
         ConfigError: the file cannot be read, or anything is wrong in it; names every problem.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_plain(path, MAX_SPACE_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(str(path), ["no such file; those that come with sltune lie in search_spaces/"]) from error
-    except IsADirectoryError as error:
-        raise ConfigError(str(path), ["is a folder; name a space file in it"]) from error
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
@@ -167,10 +166,10 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
     """
     source = " ".join([source, *(f"--set {override}" for override in overrides)])
     try:
-        tables = tomllib.loads(text)
+        tables = {} if (is_deep := _LONG_KEY.search(text) is not None) else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(source, [f"is not TOML: {error}"]) from error
-    if _depth(tables) > DEEPEST:
+    if is_deep or _depth(tables) > DEEPEST:
         raise ConfigError(source, [f"tables are nested more than {DEEPEST} deep; settings have the form section.key"])
     problems: list[str] = []
     for override in overrides:
@@ -259,17 +258,16 @@ def _read_setting(
             problems.append(f"{key} = {show(value)}: {error}")
 
 
+def _shown(value: object) -> str:
+    """Return a value as show does, but the tables of a list a line each."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "\n    ".join(["[", *(f"{show(table)}," for table in value)]) + "\n]"
+    return show(value)
+
+
 def _nearest_key(name: str, section: str = "") -> str:
     """Return a hint at the key that was meant: the same name in another section, or a like one, best in its own."""
     if name in _NAMES:
         return f'; did you mean "{_NAMES[name]}"?'
     own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
     return suggestion(name, own) or suggestion(name, _NAMES)
-
-
-def _inline(values: Mapping[str, object]) -> InlineTable:
-    from tomlkit import inline_table
-
-    table = inline_table()
-    table.update(values)
-    return table

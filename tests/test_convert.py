@@ -136,15 +136,15 @@ def test_all_values_that_mean_nothing_are_reported_at_once() -> None:
     """
     assert problems_of(text) == (
         "Path = 3: must be a section with keys",
-        "Simulation.dt = 1.5: must be a whole number ≥ 1",
-        'Simulation.Vth = "high": must be a number > 0',
-        "Simulation.steps = 0: must be a whole number ≥ 1",
+        "Simulation.dt = 1.5: must be a whole number from 1 to 1000000000",
+        'Simulation.Vth = "high": must be a number from 1e-37 to 1e+38',
+        "Simulation.steps = 0: must be a whole number from 1 to 1000000000",
         "Simulation.tau = 2: must be a number ≥ 0 and ≤ 1",
         'Training.optimizer = "ADAMM": must be one of "ADAM", "SGD"; did you mean "ADAM"?',
         'Training.bin_mode = "AND": must be one of "OR", "SUM", "SUM_NORM"',
         'Training.random_crop = "True": must be true or false',
-        "Training.lr = None: must be a number > 0",
-        "Training.batch = true: must be a whole number ≥ 1",
+        "Training.lr = None: must be a number from 1e-37 to 1e+38",
+        "Training.batch = true: must be a whole number from 1 to 1000000000",
         "Training.seed = -1: must be a whole number from 0 to 4294967294",
     )
 

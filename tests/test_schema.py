@@ -17,7 +17,7 @@ from sltune.schema import Section, checked, show, suggestion
         (Training, "optimizer", "adamm", 'must be one of "adam", "sgd", "adamw"; did you mean "adam"?'),
         (Training, "optimizer", "SGD", 'must be one of "adam", "sgd", "adamw"; did you mean "sgd"?'),
         (Training, "optimizer", "lion", 'must be one of "adam", "sgd", "adamw"'),
-        (Training, "epochs", 2.5, "must be a whole number ≥ 1"),
+        (Training, "epochs", 2.5, "must be a whole number from 0 to 1000000000"),
         (Sampling, "downsample", 3, "must be one of 1, 2, 4"),
         (
             Sampling,
