@@ -157,24 +157,29 @@ def report(**values: Any) -> None:
 def convert(network_yaml: Path, out: Path | None) -> None:
     """Turn the predecessor's network.yaml into a space file.
 
-    The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named.
+    The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named, and what is filled in.
+    Its file_list is read: of recordings other than those of whole sessions, folds would be others, so it is refused.
     """
-    from sltune.convert import convert_network_yaml
-    from sltune.files import named_by_user, write_whole
+    from sltune.convert import MAX_YAML_BYTES, convert_network_yaml
+    from sltune.files import named_by_user, read_plain, write_whole
 
     if out is not None and out.exists():
         raise UsageError(f"{out}: exists; choose another --out")
     try:
-        text = network_yaml.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_plain(network_yaml, MAX_YAML_BYTES).decode()
+    except OSError as error:
+        raise UsageError(f"{network_yaml}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{network_yaml}: cannot be read: {error}") from error
-    space, lost = convert_network_yaml(text, str(network_yaml))
+    space, lost, filled = convert_network_yaml(text, str(network_yaml), network_yaml.parent)
     if out is None:
         click.echo(space, nl=False)
     else:
         write_whole(named_by_user(out), space)
     for line in lost:
         click.echo(f"not carried over: {line}", err=True)
+    if filled:
+        click.echo(f"not in the file, filled in as in the predecessor's own: {', '.join(filled)}", err=True)
 
 
 def run() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ Testing:
 
 
 def settings_of(text: str) -> dict[str, object]:
-    space, _ = convert_network_yaml(text, "network.yaml")
+    space, *_ = convert_network_yaml(text, "network.yaml")
     return dict(parse_space(space, "converted").configuration().settings())
 
 
@@ -104,7 +105,7 @@ def test_random_crops_are_drawn_as_before_and_evaluated_on_the_steps_of_testing(
 
 
 def test_the_space_file_explains_what_is_not_obvious() -> None:
-    space, _ = convert_network_yaml("Training: { random_crop: True }", "/somewhere/my\nnetwork.yaml")
+    space, *_ = convert_network_yaml("Training: { random_crop: True }", "/somewhere/my\nnetwork.yaml")
     assert space.startswith('# Converted from "my\\nnetwork.yaml".\n')
     assert "shuffle = false  # the predecessor keeps the order of the recordings" in space
     assert 'train_crop = "random-predecessor"  # never draws the last possible start' in space
@@ -113,15 +114,24 @@ def test_the_space_file_explains_what_is_not_obvious() -> None:
 @pytest.mark.parametrize(
     ("text", "item"),
     [
-        ("Training: { batc: 4 }", 'Training.batc = 4: unknown key; did you mean "batch"?'),
-        ("Trainin: { lr: 4 }\nTesting:", 'Trainin.lr = 4: unknown key; did you mean "Training"?'),
-        ("comment: mine\nTesting:", 'comment = "mine": unknown key'),
+        (
+            "Testing: { step: 4 }",
+            'Testing.step = 4: unknown key; did you mean "steps"?; known keys: steps',
+        ),
+        (
+            "Trainin: { lr: 4 }\nTesting:",
+            'Trainin.lr = 4: unknown key; did you mean "Training"?; '
+            "known sections: Simulation, Training, Path, Testing",
+        ),
+        (
+            "comment: mine\nTesting:",
+            'comment = "mine": unknown key; known sections: Simulation, Training, Path, Testing',
+        ),
         (
             "Training: { load_model: True }",
-            "Training.load_model = true: name weights that sltune saved in network.weights, "
-            "with {fold} for the number of the fold, counted from 0",
+            "Training.load_model = true: name the weights in network.weights, "
+            'such as "weights/model_weights_fold{fold1}.pt"',
         ),
-        ("Path: { file_list: mine.txt }", 'Path.file_list = "mine.txt": choose recordings by evaluation.sessions'),
     ],
 )
 def test_what_cannot_be_carried_over_is_named(text: str, item: str) -> None:
@@ -166,3 +176,82 @@ def test_broken_yaml_is_reported_with_its_line() -> None:
     (problem,) = problems_of("Training:\n  lr: [1\n")
     assert problem.startswith("is not YAML: ")
     assert "line 3" in problem or "line 2" in problem
+
+
+def test_keys_that_are_filled_in_are_named_with_their_values() -> None:
+    text = PREDECESSORS_OWN.replace("    a1: 0.5\n", "").replace("    lr: 0.001\n", "").replace("    steps: 145", "")
+    assert convert_network_yaml(text, "network.yaml")[2] == ["Simulation.a1 = 0.5", "Training.lr = 0.001"]
+    assert convert_network_yaml(PREDECESSORS_OWN, "network.yaml")[2] == []
+    random = text.replace("random_crop: False", "random_crop: True")
+    assert convert_network_yaml(random, "network.yaml")[2][-1] == "Testing.steps = 145"
+
+
+def names(**users: Sequence[int]) -> list[str]:
+    return sorted(f"user{user:02d}_{session}" for session, numbers in users.items() for user in numbers)
+
+
+S1, S2, S3, S4 = range(25, 35), range(35, 60), [*range(4), *range(5, 18)], range(18, 25)
+
+
+def with_list(folder: Path, content: Sequence[str], name: str = "mine.txt") -> str:
+    (folder / "src").mkdir()
+    (folder / name).write_text("\n".join(content))
+    return convert_network_yaml(f"Path: {{ file_list: ../{name} }}", "network.yaml", folder / "src")[0]
+
+
+@pytest.mark.parametrize(
+    ("users", "sessions"),
+    [
+        ({"imse": S1, "dc": S2, "indoor": S3, "sunlight": S4}, ("S1", "S2", "S3", "S4")),
+        ({"imse": S1, "dc": S2, "sunlight": S4}, ("S1", "S2", "S4")),
+        ({"indoor": S3}, ("S3",)),
+    ],
+)
+def test_a_list_of_whole_sessions_becomes_those_sessions(
+    tmp_path: Path, users: dict[str, Sequence[int]], sessions: tuple[str, ...]
+) -> None:
+    space = parse_space(with_list(tmp_path, names(**users)), "converted")
+    assert space.settings["evaluation.sessions"] == sessions
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "filelist.txt"])
+@pytest.mark.parametrize(
+    "content",
+    [names(imse=S1[1:]), names(imse=S1)[::-1], [*names(imse=S1), "other"], ["x"] * 10, []],
+    ids=["one less", "another order", "one more", "strange", "empty"],
+)
+def test_a_list_of_other_recordings_is_refused_and_not_dropped(tmp_path: Path, name: str, content: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_list(tmp_path, content, name)
+    (problem,) = caught.value.problems
+    assert problem == (
+        f'Path.file_list = "../{name}": lists {len(content)} recordings that are not all those of some sessions by '
+        "name, and folds would differ; import a folder of these recordings alone, and name filelist.txt here instead"
+    )
+
+
+def test_a_list_of_the_users_own_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.txt\": cannot be read \(No such file or directory\)"):
+        convert_network_yaml("Path: { file_list: mine.txt }", "network.yaml", tmp_path)
+    assert convert_network_yaml("Path: { file_list: filelist.txt }", "network.yaml", tmp_path)
+
+
+def test_values_that_do_not_go_together_are_refused() -> None:
+    assert problems_of("Simulation: { steps: 1000000, dt: 1000000 }") == (
+        "sampling.train_crop_ms = 1000000000000: must be a whole number from 1 to 4294967",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "a: &a [x, x]\nb: &b [*a, *a]\nTraining: { lr: [*b, *b] }",
+            "is not YAML: line 2 has an alias (*a); write the value itself",
+        ),
+        (f"Training: {{ lr: {'[' * 30_000}", "is not YAML: line 1 is nested more than 4 deep"),
+    ],
+    ids=["aliases", "depth"],
+)
+def test_yaml_that_would_grow_without_end_is_refused_at_once(text: str, problem: str) -> None:
+    assert problems_of(text) == (problem,)
