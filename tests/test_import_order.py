@@ -78,3 +78,17 @@ def test_only_tuning_imports_ray_and_only_tonic_source_imports_tonic() -> None:
 
 def test_packages_are_empty_at_their_own_level() -> None:
     assert all(not file.read_text() for file in PACKAGE.glob("*/__init__.py"))
+
+
+def test_only_files_of_weights_are_unpickled_and_only_by_torch_under_guard() -> None:
+    unpicklers = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
+    assert [file.name for file in MODULES if unpicklers & set(imports(file))] == ["weights.py"]
+    calls = [
+        (file.name, ast.unparse(node))
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("torch.load", "np.load", "pickle.load", "pickle.loads", "pd.read_pickle")
+    ]
+    assert [name for name, _ in calls] == ["weights.py"]
+    assert all("weights_only=True" in call for _, call in calls)
