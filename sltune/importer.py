@@ -36,7 +36,7 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
         DataError: something cannot be read.
     """
     source = open_source(place, options)
-    with _spread(options.address) as spread, _display(source, options.quiet, console) as done:
+    with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
     for warning in manifest.warnings[:SHOWN_WARNINGS]:
         console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
@@ -93,13 +93,17 @@ def summary(out: Path, manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _spread(address: str | None) -> AbstractContextManager[Spread | None]:
-    if address is None:
+def _spread(options: ImportOptions, console: Console) -> AbstractContextManager[Spread | None]:
+    if options.address is None:
         return nullcontext()
-    prepare_environment(address)
+    prepare_environment(options.address)
     from sltune.tuning.cluster import import_spread
 
-    return import_spread(address)
+    def say(text: str) -> None:
+        if not options.quiet:
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return import_spread(options.address, say)
 
 
 @contextmanager

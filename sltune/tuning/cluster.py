@@ -1,4 +1,4 @@
-"""Ray: connect or start it, check that what is asked for exists, and put the data into its object store."""
+"""Ray: join or start it, check that what is asked for exists, and put the data into its object store."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -23,10 +24,12 @@ from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.sample_file import read_samples
 from sltune.events.store import TIME_TYPE, address_type
 from sltune.tuning.checkpoints import MINUTES, Checkpoints
+from sltune.tuning.joining import described, joined
 from sltune.tuning.local import local_ray
-from sltune.tuning.signals import orderly_end, own_sigterm, without_signals
+from sltune.tuning.nodes import Node, Nodes
+from sltune.tuning.ray_errors import in_our_words, reason_of
+from sltune.tuning.signals import orderly_end
 
-KNOCK_S = 10.0
 # So many trials share a GPU unless the user says otherwise, and so many at the very most.
 AUTO_SHARERS, MOST_SHARERS = 4, 100
 
@@ -72,31 +75,16 @@ def connected(request: Request, store_bytes: int) -> Iterator[None]:
     A Ray that the process has already started is used as it is and left running.
 
     Raises:
-        UsageError: nothing answers at the address.
+        UsageError: nothing answers at the address, or Ray failed within the block.
     """
     if ray.is_initialized():
-        yield
+        with in_our_words():
+            yield
         return
     options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False, "job_config": _OwnPaths()}
-    with _joined(request.address, options) if request.address else local_ray(store_bytes, options), orderly_end():
+    place = joined(request.address, options) if request.address else local_ray(store_bytes, options)
+    with in_our_words(), place, orderly_end():
         yield
-
-
-@contextmanager
-def _joined(address: str, options: Mapping[str, Any]) -> Iterator[None]:
-    try:
-        _knock(address)
-        with own_sigterm():
-            ray.init(address=address, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        text = f"no Ray cluster could be reached or started ({address}): {error}"
-        hint = "; the token in ~/.ray/auth_token must be that of the cluster's head"
-        raise UsageError(text + hint) from error
-    try:
-        yield
-    finally:
-        with without_signals(ending=True):
-            ray.shutdown()
 
 
 class _OwnPaths(JobConfig):
@@ -115,13 +103,6 @@ class _OwnPaths(JobConfig):
     def _runtime_env_has_working_dir(self) -> bool:
         # With one, Ray adds no folders.
         return True
-
-
-def _knock(address: str) -> None:
-    """Raise an OSError if nobody listens at an address with a port, for which Ray would wait for minutes."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 @contextmanager
@@ -145,19 +126,25 @@ def _import(name: str) -> None:
 
 
 @contextmanager
-def import_spread(address: str) -> Iterator[Spread]:
+def import_spread(address: str, say: Callable[[str], None]) -> Iterator[Spread]:
     """Give what reads and encodes files of a source on the nodes of a cluster; the driver writes what comes back.
 
+    Args:
+        say: is told which cluster it is, and of nodes that are left aside.
+
     Raises:
-        UsageError: nothing answers at the address.
+        UsageError: nothing answers at the address, or no node can be used.
     """
     with connected(Request(address=address), store_bytes=0):
-        yield _on_nodes
+        say(described())
+        nodes = Nodes(say)
+        nodes.first()
+        yield partial(_on_nodes, nodes)
 
 
-def _on_nodes(work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterator[Encoded]:
-    remote = ray.remote(num_cpus=1)(_on_this_node)
-    cores = int(sum(node["Resources"].get("CPU", 0) for node in _living_nodes()))
+def _on_nodes(nodes: Nodes, work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterator[Encoded]:
+    remote = ray.remote(num_cpus=1, label_selector=nodes.selector())(_on_this_node)
+    cores = int(sum(node["Resources"].get("CPU", 0) for node in nodes.usable()))
     waiting, running = deque(tasks), list[Any]()
     while waiting or running:
         # As in threads of one process: one more than can run.
@@ -167,7 +154,7 @@ def _on_nodes(work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterato
         try:
             yield ray.get(finished)
         except ray.exceptions.RayError as error:
-            raise UsageError(f"the cluster lost a file: {str(error).strip().splitlines()[0]}; import again") from error
+            raise UsageError(f"the cluster lost a file: {reason_of(error)}; import again") from error
 
 
 def _on_this_node(work: Callable[[Task], Encoded], task: Task) -> Encoded:
@@ -180,13 +167,13 @@ def _on_this_node(work: Callable[[Task], Encoded], task: Task) -> Encoded:
     return replace(encoded, findings=findings)
 
 
-def share_for(request: Request, trials: int) -> Share:
+def share_for(request: Request, trials: int, there: Sequence[Node]) -> Share:
     """Return what each trial gets, checked against the nodes: a request that never fits would wait for ever.
 
     Raises:
         UsageError: no node could run such a trial; says what there is.
     """
-    nodes = [node["Resources"] for node in _living_nodes()]
+    nodes = [node["Resources"] for node in there]
     gpus = request.gpus_per_trial
     if gpus is None:
         gpus = 0.0 if request.device == "cpu" else _automatic_share(sum(node.get("GPU", 0) for node in nodes), trials)
@@ -194,9 +181,9 @@ def share_for(request: Request, trials: int) -> Share:
     if request.device == "cuda" and not share.gpus:
         raise UsageError("--device cuda: no node has a GPU, or --gpus-per-trial is 0")
     if not any(node.get("CPU", 0) >= share.cpus and node.get("GPU", 0) >= share.gpus for node in nodes):
-        there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         wanted = f"{share.cpus:g} CPUs and {share.gpus:g} GPUs"
-        raise UsageError(f"a trial asks for {wanted}, and no node has them; the nodes have {there}")
+        raise UsageError(f"a trial asks for {wanted}, and no node has them; the nodes have {have}")
     return share
 
 
@@ -216,10 +203,10 @@ def check_fraction(gpus: float) -> float:
     raise UsageError(f"--gpus-per-trial must be 0, 1/k (1, 0.5, 0.25, …) or a whole number, but got {gpus:g}")
 
 
-def slots(share: Share, request: Request) -> int:
+def slots(share: Share, request: Request, nodes: Sequence[Node]) -> int:
     """Return how many trials can run at once."""
     free = 0
-    for node in _living_nodes():
+    for node in nodes:
         has = node["Resources"]
         fits = [has.get("CPU", 0) / share.cpus] if share.cpus else []
         fits += [has.get("GPU", 0) / share.gpus] if share.gpus else []
@@ -233,7 +220,7 @@ def data_bytes(manifest: Manifest) -> int:
     return bits_per_event // 8 * manifest.events
 
 
-def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
+def put_dataset(root: Path, manifest: Manifest, nodes: Sequence[Node]) -> list[Any]:
     """Put each file into the object store, once, and return the references in the manifest's order.
 
     The driver puts them, because what a task puts dies with its node.
@@ -243,7 +230,7 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
         DataError: a file cannot be read or is not the one that was imported.
     """
     need = data_bytes(manifest)
-    for node in _living_nodes():
+    for node in nodes:
         store = node["Resources"].get("object_store_memory", 0)
         if need > store:
             raise UsageError(
@@ -254,10 +241,6 @@ def put_dataset(root: Path, manifest: Manifest) -> list[Any]:
     for file in manifest.files:
         references.append(ray.put(read_samples(root, file, manifest)))
     return references
-
-
-def _living_nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _automatic_share(gpus: float, trials: int) -> float:

@@ -14,29 +14,30 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from sltune.errors import SltuneError
 from sltune.files import read_plain
 from sltune.record import TrialKey
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.training.details import Details
 from sltune.tuning.campaign import Campaign, Finished
 from sltune.tuning.cluster import Share
+from sltune.tuning.joining import free
 from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
-from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Watch, worker_of
+from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Waits, Watch, worker_of
 
 
 @dataclass(frozen=True)
 class Placement:
     """How trials run.
 
-    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. silence_s: a trial that
-    says nothing for so long is started again; 0 waits for ever.
+    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. selector: returns the labels
+    of the nodes that may be used. silence_s: a trial that says nothing for so long is started again; 0 waits for ever.
     """
 
     share: Share
     slots: Callable[[], int]
+    selector: Callable[[], dict[str, str]]
     silence_s: float
 
 
@@ -54,6 +55,7 @@ class Desk(tune.Callback):
         self._controller: Any = None
         self._watch = Watch(placement.silence_s, lambda trial: worker_of(self._controller, trial))
         self._losses: dict[TrialKey, Losses] = {}
+        self._waits = Waits()
         self._awaited: set[TrialKey] = set()
         self._slots, self._looked = placement.slots(), time.monotonic()
 
@@ -75,6 +77,7 @@ class Desk(tune.Callback):
             return str(Searcher.FINISHED) if self.campaign.finished else None
         if trial.alone:
             self._awaited.add(trial.key)
+        self._waits.begin(trial.key)
         return TrialWorker.describe(trial.key, trial.configuration, trial.alone)
 
     def epoch(self, trial: Trial, report: Report) -> bool:
@@ -99,6 +102,7 @@ class Desk(tune.Callback):
         key = _key(trial)
         self._losses.setdefault(key, Losses()).start()
         self._awaited.discard(key)
+        self._waits.place(key)
         file = self.campaign.folder.trial(key).checkpoint
         with self._noting_errors():
             checkpoint = _checkpoint(file) if self.shared.checkpoints.place is None else None
@@ -127,6 +131,7 @@ class Desk(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._watch.forget(trial)
+        self._waits.end(_key(trial))
         # Tune keeps every trial to the end of the run; statistics of results that nobody asks for need not stay, too.
         trial.run_metadata.metric_analysis.clear()
         trial.run_metadata.metric_n_steps.clear()
@@ -136,6 +141,7 @@ class Desk(tune.Callback):
         self._watch.forget(trial)
         key = _key(trial)
         self._awaited.discard(key)
+        self._waits.end(key)
         losses = self._losses.setdefault(key, Losses())
         if losses.lose():
             self._progress.again(key, "its worker was lost: started again")
@@ -150,10 +156,12 @@ class Desk(tune.Callback):
             self._finish(key, Finished("failed", error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Replace workers that hang, which Ray never notices."""
+        """Replace workers that hang, which Ray never notices; say what is waited for while nothing else happens."""
         for trial, worker in self._watch.silent():
             self._losses.setdefault(_key(trial), Losses()).start()
             ray.kill(worker)
+        if self._waits.is_due():
+            self._progress.waits(f"{self._waits.words(self.placement.share)}; {free()}")
 
     def watch(self, controller: Any, trial: Trial) -> None:
         """Expect signs of life of one of a Tune controller's trials from now on."""
@@ -168,7 +176,7 @@ class Desk(tune.Callback):
     def _noting_errors(self) -> Iterator[None]:
         try:
             yield
-        except (SltuneError, OSError) as error:
+        except Exception as error:
             self.error = error
             raise
 

@@ -42,7 +42,7 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     planned = plan(configuration)
     folder.refuse_existing()
     steps = [(key.seed, key.fold) for key in planned]
-    with prepared(space, steps, data, folder.name(), request, len(planned)) as ready, locked(folder.lock):
+    with prepared(space, steps, data, folder.name(), request, display) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
@@ -70,7 +70,7 @@ def resume_evaluation(
         remember_checkpoints(folder, request)
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
         if not campaign.finished:
-            with prepared(space, campaign.steps, data, campaign.name, request, len(planned)) as ready:
+            with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
                 run_trials(campaign, ready, display)
     _judge(campaign)
 

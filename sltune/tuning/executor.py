@@ -19,11 +19,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sltune.attendant import note_scratch
-from sltune.errors import UsageError
+from sltune.errors import SltuneError, UsageError
 from sltune.record import RunFolder
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.progress import Progress
+from sltune.tuning.ray_errors import in_our_words
 from sltune.tuning.scalars import quiet_writers
 from sltune.tuning.signals import answering
 from sltune.tuning.trial import REPORT, SharedData, TrialWorker
@@ -38,17 +39,23 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
     """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
 
     Raises:
-        UsageError: the run folder cannot be written any more.
+        UsageError: the run folder cannot be written any more, or Ray failed.
     """
     _quieten_tune()
+    with in_our_words(f"go on with: {campaign.folder.resume_command}"):
+        _execute(campaign, shared, placement, progress)
+
+
+def _execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
     for left in range(MOST_FRESH_STARTS, -1, -1):
         desk = Desk(campaign, shared, placement, progress)
         try:
             _run(desk)
             return
-        except TuneError:
-            if desk.error is None:
-                raise
+        except TuneError as error:
+            if not isinstance(desk.error, (SltuneError, OSError)):
+                # A bug keeps its trace.
+                raise desk.error or error from None
             raise UsageError(_how_to_go_on(desk.error, campaign.folder)) from None
         except RuntimeError as error:
             # A node took a result with it that the driver had not fetched yet, for which Tune has no answer.
@@ -87,7 +94,8 @@ def _tuner(desk: Desk, scratch: str) -> tune.Tuner:
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         # Alone on its GPU is who holds all of it.
-        return tune.PlacementGroupFactory([{"CPU": share.cpus, "GPU": 1.0 if config["alone"] else share.gpus}])
+        bundle = {"CPU": share.cpus, "GPU": 1.0 if config["alone"] else share.gpus}
+        return tune.PlacementGroupFactory([bundle], bundle_label_selector=[desk.placement.selector()])
 
     return tune.Tuner(
         tune.with_resources(tune.with_parameters(TrialWorker, shared=desk.shared), resources),

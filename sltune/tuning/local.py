@@ -27,6 +27,8 @@ SOCKET = "r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """A longest path of Ray's sockets below the folder that it is given."""
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 """Paths that Ray hands on whole: others it cannot encode, or takes apart at spaces."""
+PREFIX, INNER = "sltune-", "r"
+"""How a private folder is called, and the one in it that Ray is given."""
 MIN_FREE_BYTES = 64 << 20
 """What Ray's logs take in hours."""
 
@@ -57,7 +59,7 @@ def local_ray(store_bytes: int, options: Mapping[str, Any]) -> Iterator[None]:
                     include_dashboard=False,
                     object_store_memory=store_bytes,
                     # A folder below the private one, since Ray opens its own to everybody.
-                    _temp_dir=str(folder / "r"),
+                    _temp_dir=str(folder / INNER),
                     **options,
                 )
         except Exception as error:
@@ -68,6 +70,12 @@ def local_ray(store_bytes: int, options: Mapping[str, Any]) -> Iterator[None]:
         finally:
             with without_signals(ending=True):
                 ray.shutdown()
+
+
+def is_private(folder: str) -> bool:
+    """Say whether a folder of Ray's is one that local_ray has given it: that Ray belongs to a single command."""
+    path = Path(folder)
+    return path.name == INNER and path.parent.name.startswith(PREFIX)
 
 
 @contextmanager
@@ -91,7 +99,7 @@ def _new_folder() -> Path:
     for place in _places():
         try:
             _check(place)
-            return Path(tempfile.mkdtemp(prefix="sltune-", dir=place))
+            return Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         except OSError as error:
             reasons.append(f"{place}: {error.strerror}")
     text = "there is no folder for the sockets and logs of Ray; set TMPDIR to a folder that can be written, whose path"

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ from sltune.tuning.continuity import RESTORE, dataset_facts, refuse_other_datase
 from sltune.tuning.desk import Placement
 from sltune.tuning.executor import execute
 from sltune.tuning.job import Job, split_of, starting_weights
+from sltune.tuning.joining import described
+from sltune.tuning.nodes import Nodes
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 from sltune.wording import shown
@@ -64,6 +65,11 @@ class Display:
         line = to_json({"event": "message", "text": text}) if self.mode == "json" else shown(text)
         self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
+    def inform(self, text: str) -> None:
+        """Say what belongs to the progress."""
+        if self.mode != "quiet":
+            self.say(text)
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -80,7 +86,7 @@ class Ready:
 
 @contextmanager
 def prepared(
-    space: Space, steps: Sequence[Step], data: Path, run: str, request: Request, most_trials: int
+    space: Space, steps: Sequence[Step], data: Path, run: str, request: Request, display: Display
 ) -> Iterator[Ready]:
     """Connect, and refuse what cannot work before anything is written.
 
@@ -93,10 +99,14 @@ def prepared(
     checkpoints.check()
     manifest = read_manifest(data)
     with connected(request, data_bytes(manifest)):
-        share = share_for(request, most_trials)
+        if request.address:
+            display.inform(described())
+        nodes = Nodes(display.say)
+        there = nodes.first()
+        share = share_for(request, _most_at_once(space, steps), there)
         probes = list(islice(space.probes(), MOST_PROBES))
         weights, notes = _put_weights(probes, manifest)
-        tables = put_dataset(data, manifest)
+        tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
         splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
         sensor, classes = manifest.sensor, len(manifest.classes)
@@ -106,9 +116,14 @@ def prepared(
         yield Ready(
             shared,
             tuple(recording.name for recording in recordings),
-            Placement(share, partial(slots, share, request), 60 * request.hang_minutes),
+            Placement(share, lambda: slots(share, request, nodes.usable()), nodes.selector, 60 * request.hang_minutes),
             notes,
         )
+
+
+def _most_at_once(space: Space, steps: Sequence[Step]) -> int:
+    """Return how many trials a run may have at once: of a search, each configuration has one."""
+    return space.search.trials if space.domains and space.search else len(steps)
 
 
 def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sltune.board import render
-from sltune.news import News, epoch_ended, goes_again, started, trial_ended
+from sltune.news import News, epoch_ended, goes_again, started, to_json, trial_ended
 from sltune.record import Record, TrialKey
 from sltune.standings import Standings
 from sltune.tuning.campaign import Campaign
@@ -39,7 +39,7 @@ class Progress:
                 self._standings.end(record)
         # The board is drawn in a thread of its own.
         self._lock = threading.Lock()
-        self._note = ""
+        self._note = self._wait = ""
         self._started = time.monotonic()
         self._live = (
             Live(_Drawing(self), console=console, refresh_per_second=REFRESHES_PER_SECOND) if mode == "live" else None
@@ -62,6 +62,7 @@ class Progress:
         epochs = self._campaign.candidates[key.config_id].configuration.training.epochs
         with self._lock:
             self._standings.begin(key, epochs)
+            self._wait = ""
         self._tell(started(key))
 
     def again(self, key: TrialKey, reason: str) -> None:
@@ -71,6 +72,12 @@ class Progress:
             self._standings.wait(key)
             self._note = news.words()
         self._tell(news)
+
+    def waits(self, text: str) -> None:
+        """Show what trials wait for while none has a worker."""
+        with self._lock:
+            self._wait = text
+        self._print(to_json({"event": "waiting", "text": text}) if self._mode == "json" else text)
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Show an epoch's metrics."""
@@ -102,12 +109,14 @@ class Progress:
         gpus = self._share.gpus
         per_trial = f"{gpus:g} GPU a trial" if gpus else f"{self._share.cpus:g} CPU a trial"
         yield (*self._standings.times(time.monotonic() - self._started), per_trial)
-        if self._note:
-            yield (self._note,)
+        for text in filter(None, (self._wait, self._note)):
+            yield (text,)
 
     def _tell(self, news: News) -> None:
+        self._print(news.json() if self._mode == "json" else news.words())
+
+    def _print(self, line: str) -> None:
         if self._mode in ("lines", "json"):
-            line = news.json() if self._mode == "json" else news.words()
             # Without emoji, or ":x:" in an error's text would become one.
             self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 

@@ -72,7 +72,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     steps = steps_of(space.evaluation)
     folder.refuse_existing()
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
-    with prepared(space, steps, data, folder.name(), request, search.trials) as ready, locked(folder.lock):
+    with prepared(space, steps, data, folder.name(), request, display) as ready, locked(folder.lock):
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
         # Without run.json there is no run: the journal is what a process left that died right here.
@@ -121,7 +121,7 @@ def resume_search(
             study = SearchStudy(storage, name, space, search)
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
         if not campaign.finished:
-            with prepared(space, campaign.steps, data, campaign.name, request, search.trials) as ready:
+            with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
                 run_trials(campaign, ready, display)
         _conclude(campaign, data, display.say)
 

@@ -18,6 +18,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 LOOK_S = 0.1
 """How often to look whether Ray has died."""
 
+_set_handler = signal.signal
+
 
 @contextmanager
 def answering(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
@@ -25,12 +27,12 @@ def answering(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {name: signal.signal(name, handler) for name, handler in handlers.items()}
+    before = {name: _set_handler(name, handler) for name, handler in handlers.items()}
     try:
         yield
     finally:
         for name, handler in before.items():
-            signal.signal(name, handler)
+            _set_handler(name, handler)
 
 
 @contextmanager
@@ -52,16 +54,23 @@ def without_signals(ending: bool = False) -> Iterator[None]:
 
 @contextmanager
 def own_sigterm() -> Iterator[None]:
-    """Take back SIGTERM from Ray, which while it starts ends the process with the signal's number, and later would.
+    """Keep Ray from answering SIGTERM while it starts: it would leave by an exception at any point, or lose the signal.
+
+    Outside of without_signals, SIGTERM is taken as Ctrl-C.
 
     Raises:
         KeyboardInterrupt: it came meanwhile.
     """
-    try:
-        with answering({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}):
+
+    def keep(number: int, handler: Any) -> Any:
+        return signal.getsignal(number) if number == signal.SIGTERM else _set_handler(number, handler)
+
+    with answering({signal.SIGTERM: signal.default_int_handler}):
+        signal.signal = keep  # type: ignore[assignment]
+        try:
             yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
+        finally:
+            signal.signal = _set_handler
 
 
 @contextmanager

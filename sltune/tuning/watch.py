@@ -1,4 +1,4 @@
-"""Which workers hang, and which trials have lost too many workers: what Ray and Tune leave to their users."""
+"""Which workers hang, which trials wait or have lost too many workers: what Ray and Tune leave to their users."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from sltune.record import TrialKey
+from sltune.tuning.cluster import Share
+
 # A trial that has lost so many workers without getting further is failed: it may be what kills them.
 MOST_LOSSES = 3
 # Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
 START_PATIENCE_S = 180.0
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_WORDS = 30.0
 
 
 class Losses:
@@ -48,6 +52,40 @@ class Losses:
     def too_many(self) -> bool:
         """Whether the trial should not be tried again."""
         return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
+
+
+class Waits:
+    """Knows which trials wait for a place while none has one: on a cluster, the jobs of others may hold all of it."""
+
+    def __init__(self) -> None:
+        self._waiting: set[TrialKey] = set()
+        self._placed: set[TrialKey] = set()
+        self._told = time.monotonic()
+
+    def begin(self, key: TrialKey) -> None:
+        self._waiting.add(key)
+
+    def place(self, key: TrialKey) -> None:
+        self._waiting.discard(key)
+        self._placed.add(key)
+
+    def end(self, key: TrialKey) -> None:
+        self._waiting.discard(key)
+        self._placed.discard(key)
+
+    def is_due(self) -> bool:
+        """Say whether it is time to tell what is waited for."""
+        now = time.monotonic()
+        if self._placed or not self._waiting:
+            self._told = now
+        due = now - self._told >= SECONDS_BETWEEN_WORDS
+        if due:
+            self._told = now
+        return due
+
+    def words(self, share: Share) -> str:
+        """Return what is waited for."""
+        return f"{len(self._waiting)} trials wait for {share.cpus:g} CPUs and {share.gpus:g} GPUs each"
 
 
 def worker_of(controller: Any, trial: Trial) -> Any:

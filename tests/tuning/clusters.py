@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 SCRIPTS = Path(sys.executable).parent
 PATIENCE_S = 300
@@ -91,10 +92,16 @@ def workers_below(process: int) -> list[int]:
 class Node:
     """A node of a cluster, begun by ``ray start``; without an address of a head it is the head itself.
 
-    hidden: folders that the node's processes see as empty, as another host would.
+    hidden: folders that the node's processes see as empty, as another host would. variables: more of its environment.
     """
 
-    def __init__(self, flags: Sequence[str], address: str | None = None, hidden: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        flags: Sequence[str],
+        address: str | None = None,
+        hidden: Sequence[Path] = (),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         # Ray's sockets lie in the folder, and the paths of sockets must be short.
         self._folder = tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True)
         self.address = address or f"127.0.0.1:{free_port()}"
@@ -108,7 +115,7 @@ class Node:
             command = ["unshare", "-m", "sh", "-c", " && ".join([*covers, *empty, f"exec {shlex.join(command)}"])]
         self._log = Path(self._folder.name) / "log"
         # A node shows the token of the head, as a command does, only if told to.
-        variables = {**environment(), **({"RAY_AUTH_MODE": "token"} if address else {})}
+        variables = {**environment(), **({"RAY_AUTH_MODE": "token"} if address else {}), **variables}
         with open(self._log, "w") as output:
             self._process = subprocess.Popen(
                 command, env=variables, stdout=output, stderr=output, cwd=self._folder.name, text=True

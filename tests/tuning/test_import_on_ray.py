@@ -51,7 +51,7 @@ def test_the_dataset_is_byte_for_byte_that_of_an_import_on_one_machine(address: 
     for user in range(6):
         write_tiny_recording(source, f"user{user + 20}_sunlight", 300 + 100 * user, 600, first_us=0, seed=0)
     import_source(open_slanimals(source), tmp_path / "here")
-    with import_spread(address) as spread:
+    with import_spread(address, print) as spread:
         import_source(open_slanimals(source), tmp_path / "there", spread=spread)
         again = []
         import_source(open_slanimals(source), tmp_path / "there", spread=spread, done=again.append)
@@ -67,7 +67,7 @@ def test_files_are_read_on_all_nodes(address: str) -> None:
         time.sleep(0.3)
         return Encoded(task.file.name, findings=(Finding(ray.get_runtime_context().get_node_id(), "here"),))
 
-    with import_spread(address) as spread:
+    with import_spread(address, print) as spread:
         results = list(spread(where, tasks(4 * NODES)))
     assert sorted(result.name for result in results) == [task.file.name for task in tasks(4 * NODES)]
     assert len({result.findings[0].place for result in results}) == NODES
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_read_names_the_node(address: str, tmp_path: Path)
         raise DataError("/disk/user01_indoor.aedat: cannot be read: No such file or directory")
 
     source = Source("two sides", True, SENSOR, ("left", "right"), (file(0), file(1, fail)))
-    with import_spread(address) as spread, pytest.raises(DataError) as caught:
+    with import_spread(address, print) as spread, pytest.raises(DataError) as caught:
         import_source(source, tmp_path / "data", spread=spread)
     host = os.uname().nodename
     expected = f"/disk/user01_indoor.aedat: cannot be read: No such file or directory (on node {host})"
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_is_replaced(address: str, tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return Encoded(task.file.name)
 
-    with import_spread(address) as spread:
+    with import_spread(address, print) as spread:
         assert len(list(spread(die_once, tasks(4)))) == 4
     assert marker.exists()
 
@@ -104,7 +104,10 @@ def test_a_file_that_kills_every_worker_ends_the_import_with_a_plain_error(addre
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    with import_spread(address) as spread, pytest.raises(UsageError, match=r"the cluster lost a file: .*import again"):
+    with (
+        import_spread(address, print) as spread,
+        pytest.raises(UsageError, match=r"the cluster lost a file: .*import again"),
+    ):
         list(spread(die, tasks(1)))
 
 

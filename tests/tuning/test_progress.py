@@ -162,3 +162,17 @@ def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
     counts = progress._standings.board(20).counts
     assert counts["pruned"] == sum(record.status == "pruned" for record in campaign.records) > 0
     assert progress._standings.best == campaign._scores.best()
+
+
+@pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])
+def test_what_is_waited_for_is_shown_until_a_trial_starts(tmp_path: Path, mode: str) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    progress = Progress(shown, mode, campaign, GPU)
+    progress.waits("4 trials wait for 1 CPUs")
+    said = {"lines": "4 trials wait for 1 CPUs\n", "json": '{"event": "waiting", "text": "4 trials wait for 1 CPUs"}\n'}
+    assert text_of(shown) == said.get(mode, "")
+    assert "4 trials wait for 1 CPUs" in progress.board(80, 23).plain
+    trial = campaign.next_trial()
+    assert trial is not None
+    progress.start(trial.key)
+    assert "wait for" not in progress.board(80, 23).plain

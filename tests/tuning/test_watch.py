@@ -8,7 +8,9 @@ from typing import cast
 import pytest
 from ray.tune.experiment import Trial
 
-from sltune.tuning.watch import START_PATIENCE_S, Losses, Watch
+from sltune.record import TrialKey
+from sltune.tuning.cluster import Share
+from sltune.tuning.watch import START_PATIENCE_S, Losses, Waits, Watch
 
 
 class Clock:
@@ -90,3 +92,28 @@ def test_a_limit_of_zero_waits_for_ever(clock: type[Clock]) -> None:
     watch.add(one)
     clock.now = 1e9
     assert watch.silent() == []
+
+
+def test_what_is_waited_for_is_told_every_30_s_while_no_trial_has_a_place(clock: type[Clock]) -> None:
+    waits, first, second = Waits(), TrialKey("c0000", 0, 0), TrialKey("c0000", 0, 1)
+
+    def told(until: int) -> list[float]:
+        times = []
+        while clock.now < until:
+            clock.now += 1
+            if waits.is_due():
+                times.append(clock.now)
+        return times
+
+    assert told(100) == []
+    waits.begin(first)
+    waits.begin(second)
+    assert told(170) == [130, 160]
+    assert waits.words(Share(1, 0.5)) == "2 trials wait for 1 CPUs and 0.5 GPUs each"
+    # The second may wait for the first one's place.
+    waits.place(first)
+    assert told(300) == []
+    waits.end(first)
+    assert told(340) == [330]
+    waits.end(second)
+    assert told(500) == []
