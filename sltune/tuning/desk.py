@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,10 @@ from sltune.tuning.progress import Progress
 from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
 from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Waits, Watch, worker_of
+
+
+WHERE = "where"
+"""Key of a trial's Tune configuration; the value is, in JSON, the labels of the nodes where it may run."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class Desk(tune.Callback):
         if trial.alone:
             self._awaited.add(trial.key)
         self._waits.begin(trial.key)
-        return TrialWorker.describe(trial.key, trial.configuration, trial.alone)
+        described = TrialWorker.describe(trial.key, trial.configuration, trial.alone)
+        return {**described, WHERE: json.dumps(self.placement.selector())}
 
     def epoch(self, trial: Trial, report: Report) -> bool:
         """Pass on an epoch; return whether the trial should end now."""

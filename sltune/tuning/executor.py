@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from sltune.attendant import note_scratch
 from sltune.errors import SltuneError, UsageError
 from sltune.record import RunFolder
 from sltune.tuning.campaign import Campaign
-from sltune.tuning.desk import Desk, Placement
+from sltune.tuning.desk import WHERE, Desk, Placement
 from sltune.tuning.progress import Progress
 from sltune.tuning.ray_errors import in_our_words
 from sltune.tuning.scalars import quiet_writers
@@ -95,7 +96,7 @@ def _tuner(desk: Desk, scratch: str) -> tune.Tuner:
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         # Alone on its GPU is who holds all of it.
         bundle = {"CPU": share.cpus, "GPU": 1.0 if config["alone"] else share.gpus}
-        return tune.PlacementGroupFactory([bundle], bundle_label_selector=[desk.placement.selector()])
+        return tune.PlacementGroupFactory([bundle], bundle_label_selector=[json.loads(config[WHERE])])
 
     return tune.Tuner(
         tune.with_resources(tune.with_parameters(TrialWorker, shared=desk.shared), resources),
