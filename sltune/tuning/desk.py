@@ -27,7 +27,6 @@ from sltune.tuning.scalars import ScalarLog
 from sltune.tuning.trial import JOB, REPORT, Report, SharedData, TrialWorker
 from sltune.tuning.watch import MOST_LOSSES, SECONDS_BETWEEN_LOOKS, START_PATIENCE_S, Losses, Waits, Watch, worker_of
 
-
 WHERE = "where"
 """Key of a trial's Tune configuration; the value is, in JSON, the labels of the nodes where it may run."""
 

@@ -20,7 +20,8 @@ from sltune.errors import UsageError
 from sltune.tuning import joining
 from sltune.tuning.joining import Raylet, chosen, joined, raylets
 from tests.events.conftest import write_tiny_recording
-from tests.tuning.clusters import environment, wait_for
+from tests.small import quick
+from tests.tuning.clusters import ended, environment, sltune, wait_for
 
 LAB = Raylet("10.0.0.1:6379", "/tmp/ray", "ada")
 OTHER = Raylet("10.0.0.2:6379", "/scratch/ray", "ada")
@@ -167,3 +168,21 @@ def test_without_any_network_a_command_ends_at_once_with_the_reason(dataset: Pat
     assert "no Ray cluster could be reached at 10.255.255.1:6379: [Errno 101] Network is unreachable" in process.stderr
     assert "token" not in process.stderr
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+def test_the_ray_of_another_command_is_no_cluster_for_this_one(dataset: Path, tmp_path: Path) -> None:
+    import tomlkit
+
+    space = tmp_path / "space.toml"
+    space.write_text(tomlkit.dumps(quick(training__epochs=3000).model_dump(mode="json")))
+    command = ("evaluate", space, "--data", dataset, "--results", tmp_path, "--device", "cpu")
+    first = sltune(*command, "--run", "first")
+    wait_for((tmp_path / "first" / "run.json").exists, first)
+    (private,) = [raylet for raylet in raylets() if raylet.is_private]
+    said = ended(sltune(*command, "--run", "second", "--address", private.address), 2)
+    assert "is the Ray of another sltune command, which ends with it" in said
+    with pytest.raises(UsageError, match="those of other sltune commands are theirs alone"):
+        chosen("auto", "", [private], None)
+    first.terminate()
+    ended(first, 130)
