@@ -91,6 +91,21 @@ def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in began))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0])
+def test_sigterm_to_the_command_alone_while_ray_starts_is_an_interruption(
+    dataset: Path, tmp_path: Path, space: Path, after_s: float
+) -> None:
+    process = start("evaluate", space, "--data", dataset, "--results", tmp_path, "--run", "run", "--set", EPOCHS)
+    wait_for(lambda: any(b"gcs_server" in line for line in below(process.pid).values()), process)
+    time.sleep(after_s)
+    (command,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(command), signal.SIGTERM)
+    began = below(process.pid)
+    assert "interrupted" in ended(process, 130)
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in began))
+
+
 def test_a_batch_system_that_ends_every_process_at_once_is_told_how_to_go_on(
     dataset: Path, tmp_path: Path, space: Path
 ) -> None:
