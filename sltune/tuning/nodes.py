@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sltune.errors import UsageError
 from sltune.tuning.ray_errors import reason_of
 
-PROBE_S = 60.0
+PROBE_S = 180.0
 """How long a node may take to start a worker before it is left aside for the time being."""
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives each node."""
