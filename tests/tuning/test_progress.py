@@ -22,6 +22,7 @@ GPU = Share(1, 0.25)
 
 
 def evaluation(root: Path) -> Campaign:
+    root.mkdir(exist_ok=True)
     configuration = quick()
     return evaluation_campaign(RunFolder(root), configuration, DATASET, plan(configuration))
 
