@@ -76,12 +76,11 @@ class Waits:
     def is_due(self) -> bool:
         """Say whether it is time to tell what is waited for."""
         now = time.monotonic()
-        if self._placed or not self._waiting:
+        waits = bool(self._waiting) and not self._placed
+        is_due = waits and now - self._told >= SECONDS_BETWEEN_WORDS
+        if is_due or not waits:
             self._told = now
-        due = now - self._told >= SECONDS_BETWEEN_WORDS
-        if due:
-            self._told = now
-        return due
+        return is_due
 
     def words(self, share: Share) -> str:
         """Return what is waited for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import shutil
 import signal
@@ -26,7 +25,7 @@ from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.record import Record, RunFolder, TrialKey
 from sltune.space import Space, parse_space
-from sltune.tuning import desk, executor, preparation, trial, watch
+from sltune.tuning import desk, executor, preparation, trial
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Request
@@ -36,7 +35,7 @@ from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
 from sltune.tuning.trial import SharedData
 from tests.small import CLASSES, SENSOR, quick, source, table_of
-from tests.tuning.clusters import wait_for, workers_below
+from tests.tuning.clusters import workers_below
 
 QUIET = Display(Console(stderr=True), "quiet")
 
@@ -217,28 +216,6 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
     for key in folder.planned():
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
-
-
-def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "SECONDS_BETWEEN_WORDS", 0.5)
-    text = io.StringIO()
-
-    class GoesOn(Progress):
-        def waits(self, text: str) -> None:
-            super().waits(text)
-            ray.cancel(busy, force=True)
-
-    monkeypatch.setattr(preparation, "Progress", GoesOn)
-    busy = ray.remote(num_cpus=4)(time.sleep).remote(3600)
-    wait_for(lambda: "CPU" not in ray.available_resources())
-    folder = RunFolder(tmp_path / "run")
-    request = Request(device="cpu", gpus_per_trial=0.5, max_concurrent=1)
-    start_evaluation(space(evaluation__folds=2), dataset, folder, request, Display(Console(file=text), "lines"))
-    first = text.getvalue().splitlines()[0]
-    assert first == "1 trials wait for 1 CPUs and 0.5 GPUs each; 0 of 4 CPUs and 2 of 2 GPUs are free"
-    assert [record.status for record in records(folder)] == ["done"] * 2
 
 
 def test_a_worker_that_hangs_in_its_first_set_up_is_replaced(

@@ -10,10 +10,14 @@ import pytest
 from rich.console import Console
 
 from sltune.record import RunFolder, TrialKey
+from sltune.tuning import desk, watch
 from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan
+from sltune.tuning.checkpoints import Checkpoints
 from sltune.tuning.cluster import Share
+from sltune.tuning.desk import Desk, Placement
 from sltune.tuning.preparation import Display
 from sltune.tuning.progress import Progress
+from sltune.tuning.trial import SharedData
 from tests.small import quick
 from tests.trials import DATASET, epoch
 from tests.tuning.searches import done, search, space
@@ -177,3 +181,22 @@ def test_what_is_waited_for_is_shown_until_a_trial_starts(tmp_path: Path, mode: 
     assert trial is not None
     progress.start(trial.key)
     assert "wait for" not in progress.board(80, 23).plain
+
+
+def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr(desk, "free", lambda: "0 of 4 CPUs and 2 of 2 GPUs are free")
+    monkeypatch.setattr(watch, "SECONDS_BETWEEN_WORDS", 0.0)
+    placement = Placement(GPU, lambda: 2, lambda: {"ray.io/node-id": "in(a)"}, silence_s=0)
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    at.on_step_end(0, [])
+    assert text_of(shown) == ""
+    config = at.next_trial()
+    assert isinstance(config, dict)
+    assert json.loads(config[desk.WHERE]) == {"ray.io/node-id": "in(a)"}
+    at.on_step_end(1, [])
+    expected = "1 trials wait for 1 CPUs and 0.25 GPUs each; 0 of 4 CPUs and 2 of 2 GPUs are free\n"
+    assert text_of(shown) == expected
