@@ -112,6 +112,7 @@ def test_trials_run_only_where_the_code_is_the_drivers(
     assert len({record.device["node"] for record in records}) == 1
 
 
+@pytest.mark.slow
 def test_a_cluster_without_a_node_of_the_drivers_code_is_refused(
     nodes: tuple[Node, Node], variables: dict[str, str], dataset: Path, tmp_path: Path
 ) -> None:

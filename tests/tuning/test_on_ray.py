@@ -218,6 +218,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_in_its_first_set_up_is_replaced(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -10,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from sltune.record import TrialKey
 from sltune.tuning.cluster import Share
-from sltune.tuning.watch import START_PATIENCE_S, Losses, Waits, Watch
+from sltune.tuning.watch import START_PATIENCE_S, Losses, Waits, Watch, worker_of
 
 
 class Clock:
@@ -63,6 +64,10 @@ class Running:
     """Stands in for a trial of Tune's. worker: None while it waits for a place."""
 
     worker: str | None
+
+    @property
+    def temporary_state(self) -> SimpleNamespace:
+        return SimpleNamespace(ray_actor=self.worker)
 
 
 def watching(limit_s: float) -> Watch:
@@ -117,3 +122,13 @@ def test_what_is_waited_for_is_told_every_30_s_while_no_trial_has_a_place(clock:
     assert told(340) == [330]
     waits.end(second)
     assert told(500) == []
+
+
+def test_a_worker_counts_from_when_it_is_begun_and_not_only_from_when_it_is_ready() -> None:
+    """Of Tune's, what is read: the actor of each trial, and the handle of each actor that was begun."""
+    begun, waiting = Running(None), Running(None)
+    controller = SimpleNamespace(
+        _trial_to_actor={begun: "first", waiting: "second"},
+        _actor_manager=SimpleNamespace(_live_actors_to_ray_actors_resources={"first": ("handle", "CPU")}),
+    )
+    assert [worker_of(controller, cast(Trial, trial)) for trial in (begun, waiting)] == ["handle", None]
