@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sltune.snn.connections_cpu import product
-from sltune.training.fit import training_loss
+from sltune.training.fit import loss_of
 from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer
 
@@ -131,7 +131,7 @@ def stepper(network: torch.nn.Module, labels: Tensor) -> Callable[[Tensor], Tens
     optimizer = make_optimizer(network.parameters(), OptimizerOptions(learning_rate=LEARNING_RATE))
 
     def step(rates: Tensor) -> Tensor:
-        loss = training_loss(rates, labels, "mse")
+        loss = loss_of(rates, labels, "mse")
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

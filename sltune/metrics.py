@@ -33,6 +33,8 @@ class Metrics(BaseModel):
     best_epoch: float | None = None
     val_loss: float | None = None
     test_loss: float | None = None
+    test_loss_min: float | None = None
+    test_loss_last: float | None = None
     synaptic_ops: float | None = None
     spikes: dict[str, float] = Field(default_factory=dict)
     confusion: list[list[Count]] = Field(default_factory=list)

@@ -16,7 +16,7 @@ class Cost:
     """Means over n trials with a result; None where none of them tells.
 
     synaptic_ops, spikes: per sample, as the record measures them; spikes of all layers, without those of the input.
-    best_epoch: whose weights were tested. epochs: trained. minutes: of work.
+    best_epoch: whose weights were kept. epochs: trained. minutes: of work.
     """
 
     group: Group

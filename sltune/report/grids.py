@@ -20,8 +20,9 @@ def grids(section: Section, ddof: int) -> list[Grid]:
 
 
 def measured_grids(section: Section, ddof: int) -> list[Grid]:
-    """Return means, values per fold and, where there are any, what compares them."""
-    tables = [_means(section, shown_ddofs(section, ddof)), _folds(section)]
+    """Return means, losses, values per fold and, where there are any, what compares them."""
+    losses = _losses(section, ddof)
+    tables = [_means(section, shown_ddofs(section, ddof)), *([losses] if losses else []), _folds(section)]
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
     tables += [optimism_grid(section.optimism)] if section.optimism else []
     costs = cost_grid(section.costs)
@@ -139,6 +140,25 @@ def _means(section: Section, ddofs: list[int]) -> Grid:
     chance = percent(section.dataset.chance_percent)
     lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + with_interval), ""))
     return Grid("Mean ± standard deviation over folds and seeds", header, tuple(lines), len(words))
+
+
+def _losses(section: Section, ddof: int) -> Grid | None:
+    """Return the losses that stand beside accuracies; None where no record has any."""
+    rows = [row for row in section.rows if row.losses]
+    with_seed = any(row.seed is not None for row in rows)
+    words = ("run", "loss", *["seed"] * with_seed)
+    lines = [
+        (
+            row.group.label,
+            _metric(row),
+            *["all" if row.seed is None else str(row.seed)] * with_seed,
+            *(NONE if number is None else f"{number:.4g}" for number in (row.mean_loss, row.std_loss(ddof))),
+            str(len(row.losses)),
+        )
+        for row in rows
+    ]
+    header = (*words, "mean", f"± ddof {ddof}", "n")
+    return Grid("Losses over folds and seeds", header, tuple(lines), len(words)) if rows else None
 
 
 def _metric(row: Row) -> str:

@@ -21,7 +21,7 @@ from sltune.wording import spreadsheet_cell
 _TABLE_COLUMNS = (
     *("kind", "run", "config_id", "seed", "dataset", "synthetic", "fingerprint", "protocol", "sessions", "metric"),
     *("mean_percent", "std_percent", "ddof", "std_ddof0_percent", "std_ddof1_percent", "ci95_low_percent"),
-    *("ci95_high_percent", "n", "complete", "trials"),
+    *("ci95_high_percent", "n", "loss", "loss_std", "loss_n", "complete", "trials"),
     *("chance_percent", "values_percent", "note", "source", "doi"),
 )
 _COMPARISON_COLUMNS = (
@@ -60,9 +60,14 @@ def _row_values(row: Row) -> dict[str, Any]:
         "std": row.std(row.ddof),
         "ddof": row.ddof,
         "n": row.n,
-        "values": [{"fold": value.fold, "seed": value.seed, "value": value.percent} for value in row.values],
+        "values": [
+            {"fold": value.fold, "seed": value.seed, "value": value.percent, "loss": value.loss} for value in row.values
+        ],
         "seed": row.seed,
         "interval95": _bounds(row.interval),
+        "loss": row.mean_loss,
+        "loss_std": row.std_loss(row.ddof),
+        "loss_n": len(row.losses),
         "std_by_ddof": {str(ddof): row.std(ddof) for ddof in (0, 1)},
         "absent": [{"fold": gone.fold, "seed": gone.seed, "reason": gone.reason} for gone in row.absent],
         "trials": row.trials,

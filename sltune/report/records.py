@@ -14,7 +14,7 @@ from sltune.report.runs import Run, load_runs
 
 _METRICS = (
     *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),
-    *("test_accuracy_max", "synaptic_ops"),
+    *("test_accuracy_max", "test_loss_last", "test_loss_min", "synaptic_ops"),
 )
 _KEYS = ("folder", "run", "config_id", "fold", "seed")
 _TEXTS = (

@@ -39,6 +39,7 @@ class Value:
     """The accuracy of one trial in per cent.
 
     tested_on: recordings of its test part. test_ratio: how many they are, over those of the training part.
+    loss: that stands beside the accuracy; None where the record has none.
     """
 
     fold: int
@@ -46,6 +47,7 @@ class Value:
     percent: float
     tested_on: tuple[str, ...] = field(default=(), compare=False)
     test_ratio: float | None = field(default=None, compare=False)
+    loss: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ class Row:
         if self.n <= ddof:
             return None
         return float(np.std([value.percent for value in self.values], ddof=ddof))
+
+    @property
+    def losses(self) -> list[float]:
+        return [value.loss for value in self.values if value.loss is not None]
+
+    @property
+    def mean_loss(self) -> float | None:
+        return float(np.mean(self.losses)) if self.losses else None
+
+    def std_loss(self, ddof: int) -> float | None:
+        """Return the standard deviation of the losses, None where there are too few for this ddof."""
+        return float(np.std(self.losses, ddof=ddof)) if len(self.losses) > ddof else None
 
     @cached_property
     def interval(self) -> Interval | None:

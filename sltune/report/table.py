@@ -26,8 +26,13 @@ NO_COMPARISON = "measured on the real recordings, no comparison with synthetic d
 Trials = Mapping[TrialKey, Record | str]
 """Records of a group's trials; of those without one, how far they are."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
+MAX_LOSS = 1e100
+"""No loss of a training is larger; the squares of such numbers would overflow."""
 _METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
 _DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
+_LOSSES = {"test_accuracy": "test_loss", "val_accuracy": "val_loss"}
+_LOSSES_ON_TEST = {"test_accuracy": "test_loss_min", "test_accuracy_last": "test_loss_last"}
+"""With train-test, earlier versions wrote another epoch's loss as test_loss."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ def section_notes(section: Section) -> list[str]:
     if any(row.metric == "val_accuracy" for row in section.rows):
         notes.append("Validation: at the epoch of the lowest validation loss, whose weights are tested")
     if any(row.optimistic for row in section.rows):
-        notes.append(f"Protocol train-test is {OPTIMISTIC}; the accuracy of the last epoch stands beside it")
+        note = f"Protocol train-test is {OPTIMISTIC}, one for the highest accuracy and one for the lowest loss"
+        notes.append(f"{note}; the last epoch stands beside them")
     if section.published and section.dataset.synthetic:
         notes.append(f"Published figures: {NO_COMPARISON}")
     if any(figure.std is not None and figure.ddof is None for figure in section.published):
@@ -204,12 +210,13 @@ def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:
 
 
 def _row(group: Group, trials: Trials, metric: str, seed: int | None, ddof: int) -> Row:
-    outcomes = [_outcome(key, trials[key], metric) for key in sorted(trials) if seed in (None, key.seed)]
+    loss = (_LOSSES_ON_TEST if group.protocol == "train-test" else _LOSSES)[metric]
+    outcomes = [_outcome(key, trials[key], metric, loss) for key in sorted(trials) if seed in (None, key.seed)]
     values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
     return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
 
 
-def _outcome(key: TrialKey, record: Record | str, metric: str) -> Value | Absence:
+def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Value | Absence:
     if isinstance(record, str):
         return Absence(key.fold, key.seed, record)
     if record.status != "done":
@@ -221,4 +228,10 @@ def _outcome(key: TrialKey, record: Record | str, metric: str) -> Value | Absenc
         place = f"run {record.run}, trial {key.name}"
         raise DataError(f"{place}: {metric} is {fraction!r}; allowed is a fraction between 0 and 1")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
-    return Value(key.fold, key.seed, 100 * fraction, tested, len(tested) / len(trained) if trained else None)
+    ratio = len(tested) / len(trained) if trained else None
+    return Value(key.fold, key.seed, 100 * fraction, tested, ratio, _loss_of(record, loss))
+
+
+def _loss_of(record: Record, name: str) -> float | None:
+    loss = record.metrics.get(name)
+    return float(loss) if isinstance(loss, int | float) and abs(loss) < MAX_LOSS else None

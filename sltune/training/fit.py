@@ -140,7 +140,7 @@ def train_epoch(
         for frames in batch.views:
             with autocast(frames.device, options.precision):
                 rates = network(frames)
-            loss = training_loss(rates, batch.labels, options.loss)
+            loss = loss_of(rates, batch.labels, options.loss)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -158,22 +158,29 @@ def train_epoch(
     return values, samples
 
 
-def training_loss(rates: Tensor, labels: Tensor, loss: str) -> Tensor:
-    """Return the loss to minimise, for rates of shape (B, classes).
+def loss_of(rates: Tensor, labels: Tensor, loss: str, reduction: str = "mean") -> Tensor:
+    """Return the loss for rates of shape (B, classes).
+
+    reduction: "mean" over all elements ("mse") or samples ("cross-entropy"), which training minimises, or their "sum".
 
     Raises:
         ValueError: the loss is unknown.
     """
     if loss == "mse":
-        return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
+        targets = functional.one_hot(labels, rates.shape[1]).to(rates.dtype)
+        return functional.mse_loss(rates, targets, reduction=reduction)
     if loss == "cross-entropy":
-        return functional.cross_entropy(rates, labels)
+        return functional.cross_entropy(rates, labels, reduction=reduction)
     raise ValueError(f"loss must be mse or cross-entropy, but got {loss!r}")
 
 
 @torch.no_grad()
 def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOptions) -> Evaluation:
-    """Evaluate on each sample once; the rates of several views of it are averaged."""
+    """Evaluate on each sample once; the rates of several views of it are averaged.
+
+    The loss of each batch is one sum in the precision of the rates, and these are added in float64: rounded as the
+    predecessor rounds it, so that the same epochs are equal, and the same one is the first of the lowest.
+    """
     network.eval()
     classes = network.layers[-1].units
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
@@ -190,8 +197,8 @@ def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOpti
             steps += clip.shape[0] * clip.shape[1]
             activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
         rates = total / views
-        scale = rates.numel() if options.loss == "mse" else len(rates)
-        loss += float(training_loss(rates, batch.labels, options.loss)) * scale
+        # A mean times the number of its elements is rounded twice, and then ranks epochs that are equal.
+        loss += float(loss_of(rates, batch.labels, options.loss, "sum"))
         found = rates.argmax(1)
         correct += (found == batch.labels).tolist()
         cells = (batch.labels * classes + found).cpu()

@@ -79,15 +79,19 @@ class Trainer:
         self.learner = Learner(self.network, optimizer, schedule)
         self.best: EpochMetrics | None = None
         self.best_weights = b""
+        self.most_accurate: EpochMetrics | None = None
         self.last: EpochMetrics | None = None
 
     def epochs(self) -> Iterator[EpochMetrics]:
-        """Train, keeping the weights of the best epoch so far."""
+        """Train, keeping the weights of the epoch with the lowest loss so far, and which one is the most accurate."""
         batches, validate = self.train_batches, lambda: self._evaluate(self.val)
         for metrics in fit(self.learner, batches, validate, self.options, self.last):
             self.last = metrics
-            if self._is_best(metrics):
+            if self.best is None or metrics.is_best:
                 self.best, self.best_weights = metrics, weights_to_bytes(self.network)
+            highest = self.most_accurate
+            if highest is None or metrics.evaluation.accuracy > highest.evaluation.accuracy:
+                self.most_accurate = metrics
             yield metrics
 
     def checkpoint(self) -> bytes:
@@ -95,7 +99,8 @@ class Trainer:
         # The best weights are bytes, which torch.load takes for a danger, so they travel as a tensor.
         weights = torch.frombuffer(bytearray(self.best_weights), dtype=torch.uint8)
         more = {"job": self.job.fingerprint(), "best_weights": weights}
-        return learner_to_bytes(self.learner, {"best": self.best, "last": self.last}, more)
+        metrics = {"best": self.best, "last": self.last, "most_accurate": self.most_accurate}
+        return learner_to_bytes(self.learner, metrics, more)
 
     def restore(self, checkpoint: bytes) -> bool:
         """Go on after a checkpoint's epoch; return False if it is none of this job, the trainer then being spoilt."""
@@ -105,6 +110,10 @@ class Trainer:
             self.best_weights = more["best_weights"].cpu().numpy().tobytes()
             fitted_weights(self.network, self.best_weights, "the best epoch of a checkpoint")
         except (ValueError, DataError, LookupError, TypeError, AttributeError, RuntimeError):
+            return False
+        self.most_accurate = metrics.get("most_accurate")
+        # An earlier version kept one epoch alone, in train-test that of the highest accuracy.
+        if self.most_accurate is None and self.selects_on_test:
             return False
         return bool(more["job"] == self.job.fingerprint())
 
@@ -130,28 +139,25 @@ class Trainer:
     def final_metrics(self) -> dict[str, Any]:
         """Return the record's metrics; tests the weights of the epoch with the lowest validation loss.
 
-        Where nothing is trained, the weights that were given are tested, and there is no best epoch.
+        Without a validation part, the lowest loss and the highest accuracy on the test set are reported, as the
+        predecessor does, each of its own epoch; all but the loss is that of the most accurate one. Where nothing is
+        trained, the weights that were given are tested, and there is no best epoch.
         """
-        if self.best is None or self.last is None:
-            self.best_weights = weights_to_bytes(self.network)
-            chosen, best_epoch = self._evaluate(self.val), None
-            last = chosen
-        else:
-            chosen, best_epoch, last = self.best.evaluation, self.best.epoch, self.last.evaluation
+        best_epoch, lowest, highest, last = self._judged()
         if self.selects_on_test:
-            test = chosen
-            selection: dict[str, Any] = {"best_epoch": None, "val_loss": None, "val_accuracy": None}
-            optimism = {"test_accuracy_last": last.accuracy, "test_accuracy_max": chosen.accuracy}
+            chosen = test = highest
+            metrics: dict[str, Any] = {"val_loss": None, "val_accuracy": None}
+            metrics |= {"test_loss": lowest.loss, "test_accuracy": highest.accuracy}
+            metrics |= {"test_loss_min": lowest.loss, "test_accuracy_max": highest.accuracy}
+            metrics |= {"test_loss_last": last.loss, "test_accuracy_last": last.accuracy}
         else:
             load_weights(self.network, self.best_weights, "the best epoch")
-            test = self._evaluate(self.test)
-            selection = {"best_epoch": best_epoch, "val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
-            optimism = {}
+            chosen, test = lowest, self._evaluate(self.test)
+            metrics = {"val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
+            metrics |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
         return {
-            **selection,
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
-            **optimism,
+            "best_epoch": best_epoch,
+            **metrics,
             "confusion": test.confusion,
             # Of a best epoch that an earlier version has saved, they are not known.
             "recordings": by_recording(self.test, test.correct) if test.correct else {},
@@ -159,19 +165,20 @@ class Trainer:
             "synaptic_ops": chosen.synaptic_ops,
         }
 
+    def _judged(self) -> tuple[int | None, Evaluation, Evaluation, Evaluation]:
+        """Return the best epoch, and what the lowest loss, the highest accuracy and the last epoch gave."""
+        if self.best is None or self.last is None:
+            self.best_weights = weights_to_bytes(self.network)
+            given = self._evaluate(self.val)
+            return None, given, given, given
+        highest = self.most_accurate or self.best
+        return self.best.epoch, self.best.evaluation, highest.evaluation, self.last.evaluation
+
     def details(self) -> Details:
         """Look at the network of the best epoch, and at what it does with the first sample that it is judged by."""
         load_weights(self.network, self.best_weights, "the best epoch")
         batch = next(self.val.evaluation(1))
         return look_at(self.network, next(batch.clips), self.options)
-
-    def _is_best(self, metrics: EpochMetrics) -> bool:
-        """Say whether to keep this epoch: by validation loss, or, train/test, by accuracy as the predecessor does."""
-        if self.best is None:
-            return True
-        if self.selects_on_test:
-            return metrics.evaluation.accuracy > self.best.evaluation.accuracy
-        return metrics.is_best
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sltune.config import Configuration
+from sltune.snn.lif import LIF
+from sltune.snn.network import SpikingNetwork
+from sltune.training import fit as fit_module
 from sltune.training.batches import Batch, Clip
-from sltune.training.fit import Evaluation, evaluate, train_epoch
+from sltune.training.fit import Evaluation, FitOptions, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
+from sltune.training.weights import load_weights
 from sltune.tuning import trainer as trainer_module
 from sltune.tuning.trainer import Trainer
 from tests import reference_impl as reference
@@ -201,7 +208,10 @@ def test_an_epoch_is_logged_evaluated_and_tested_as_the_predecessor_does(
         assert final["test_loss"] == pytest.approx(tested[best - 1][0], abs=1e-5)
         assert final["test_accuracy"] == tested[best - 1][1]
     else:
-        accuracies = [accuracy for _, accuracy in tested]
+        losses, accuracies = zip(*tested, strict=True)
+        assert final["best_epoch"] == reference.best_epoch(losses)
+        assert final["test_loss"] == final["test_loss_min"] == pytest.approx(min(losses), abs=1e-5)
+        assert final["test_loss_last"] == pytest.approx(losses[-1], abs=1e-5)
         assert final["test_accuracy"] == final["test_accuracy_max"] == max(accuracies)
         assert final["test_accuracy_last"] == accuracies[-1]
     assert sum(map(sum, final["confusion"])) == sum(len(labels) for _, labels in test)
@@ -260,13 +270,61 @@ def test_the_first_of_the_lowest_validation_losses_is_tested(signs: Signs, monke
         assert torch.equal(value, weights[name])
 
 
-def test_train_test_reports_the_highest_accuracy_of_all_epochs(signs: Signs, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = quick(signs, "training.epochs=4", "evaluation.protocol=train-test")
-    trained_with(trainer, results_of([0.5, 0.9, 0.4, 0.6], [0.2, 0.7, 0.3, 0.7]), monkeypatch)
+def test_train_test_reports_the_lowest_loss_and_the_highest_accuracy_each_of_its_own_epoch(
+    signs: Signs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = quick(signs, "training.epochs=5", "evaluation.protocol=train-test")
+    losses, accuracies = [0.5, 0.9, 0.4, 0.4, 0.6], [0.2, 0.7, 0.3, 0.7, 0.1]
+    results = results_of(losses, accuracies)
+    results[1] = replace(results[1], confusion=[[7]], synaptic_ops=5.0)
+    weights = trained_with(trainer, results, monkeypatch)
     final = trainer.final_metrics()
-    assert (final["test_accuracy"], final["test_accuracy_max"], final["test_accuracy_last"]) == (0.7, 0.7, 0.7)
-    assert final["test_loss"] == 0.9
-    assert (final["best_epoch"], final["val_loss"], final["val_accuracy"]) == (None, None, None)
+    assert final["best_epoch"] == reference.best_epoch(losses) == 3
+    assert (final["test_loss"], final["test_loss_min"], final["test_loss_last"]) == (0.4, 0.4, 0.6)
+    assert (final["test_accuracy"], final["test_accuracy_max"], final["test_accuracy_last"]) == (0.7, 0.7, 0.1)
+    assert (final["val_loss"], final["val_accuracy"]) == (None, None)
+    assert (final["confusion"], final["synaptic_ops"]) == ([[7]], 5.0), "they say how the accuracy came about"
+    load_weights(trainer.network, trainer.best_weights, "the best epoch")
+    for name, value in trainer.network.state_dict().items():
+        assert torch.equal(value, weights[2][name])
+
+
+@given(
+    steps=st.sampled_from([1, 8, 17, 50, 145]),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_loss_of_any_rates_is_the_predecessors_to_the_last_bit(
+    steps: int, sizes: list[int], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    batches = []
+    for size in sizes:
+        spikes = torch.from_numpy(rng.integers(0, steps + 1, (size, 19))).float()
+        batches.append((spikes / steps, torch.from_numpy(rng.integers(0, 19, size))))
+    assert evaluated(batches, 19, monkeypatch).loss == reference.evaluate(torch.nn.Identity(), batches)[0]
+
+
+def test_epochs_with_the_same_sum_of_squared_errors_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of 0 and 5/8 in two batches of three rates, then 3/8 and 4/8: 25/64 both times, over two samples.
+
+    With the mean of each batch times three, the first epoch would be the better one, by 2·10⁻⁸.
+    """
+    losses = []
+    for errors in ((0, 5), (3, 4)):
+        batches = [(torch.tensor([[1 - error / 8, 0, 0]]), torch.tensor([0])) for error in errors]
+        losses.append(evaluated(batches, 3, monkeypatch).loss)
+    assert losses == [25 / 128, 25 / 128]
+
+
+def evaluated(batches: Sequence[reference.Batch], classes: int, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+    """Evaluate a network that is given these rates."""
+    rates = iter(rates for rates, _ in batches)
+    monkeypatch.setattr(fit_module, "_rates", lambda *_: (next(rates), {}))
+    network = SpikingNetwork("nmnist-mlp2", (1, 1), classes, LIF())
+    clip = Clip.of(torch.zeros(1, 1, 2, 1, 1))
+    return evaluate(network, [Batch(labels, iter([clip])) for _, labels in batches], FitOptions(1))
 
 
 def test_the_rate_drops_to_a_tenth_from_epoch_26_on(signs: Signs, monkeypatch: pytest.MonkeyPatch) -> None:

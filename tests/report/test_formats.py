@@ -178,7 +178,7 @@ def test_json_has_the_documented_keys_in_per_cent(half_done: Path) -> None:
     assert (row["run"], row["config_id"], row["protocol"]) == ("half", "c0000", "train-val-test")
     assert (row["sessions"], row["metric"]) == (["S1", "S2", "S3", "S4"], "test_accuracy")
     assert (row["mean"], row["std"], row["ddof"], row["n"]) == (pytest.approx(60), pytest.approx(10), 1, 3)
-    assert row["values"][1] == {"fold": 1, "seed": 0, "value": pytest.approx(60)}
+    assert row["values"][1] == {"fold": 1, "seed": 0, "value": pytest.approx(60), "loss": None}
     assert row["std_by_ddof"] == {"0": pytest.approx((200 / 3) ** 0.5), "1": pytest.approx(10)}
     assert row["absent"] == [{"fold": 3, "seed": 0, "reason": "failed"}]
     assert row["complete"] is False
@@ -256,6 +256,33 @@ def test_the_last_epoch_stands_beside_the_optimistic_figure(optimistic: Path) ->
         ("test, optimistic", "50.00"),
         ("test, last epoch", "25.00"),
     ]
+
+
+@pytest.fixture
+def with_losses(record: Record, run_folder: WriteRun) -> Path:
+    """Losses 0.2 and 0.6: mean 0.4, deviation 0.2 (ddof 0) or 0.2 · √2. The last epoch has 0.7 twice."""
+    losses = [{"test_loss_min": loss, "test_loss": loss, "test_loss_last": 0.7} for loss in (0.2, 0.6)]
+    return run_folder(
+        [record(fold, 0.5, protocol="train-test", test_accuracy_last=0.25, **losses[fold]) for fold in range(2)],
+        name="fast",
+    )
+
+
+def test_markdown_gives_mean_and_deviation_of_the_losses(with_losses: Path) -> None:
+    lines = markdown_tables(text_of(with_losses, ddof=0))[1]
+    assert lines == [
+        {"run": "fast/c0000", "loss": "test, optimistic", "mean": "0.4", "± ddof 0": "0.2", "n": "2"},
+        {"run": "fast/c0000", "loss": "test, last epoch", "mean": "0.7", "± ddof 0": "0", "n": "2"},
+    ]
+
+
+def test_json_and_csv_have_losses_beside_accuracies(with_losses: Path) -> None:
+    lowest, last = json.loads(text_of(with_losses, format="json"))["rows"]
+    assert (lowest["loss"], lowest["loss_std"], lowest["loss_n"]) == pytest.approx((0.4, 0.2 * 2**0.5, 2))
+    assert [value["loss"] for value in lowest["values"]] == [0.2, 0.6]
+    assert (last["metric"], last["loss"], last["loss_std"]) == ("test_accuracy_last", 0.7, 0)
+    line = csv_lines(text_of(with_losses, format="csv"))[0]
+    assert [float(line[key]) for key in ("loss", "loss_std", "loss_n")] == pytest.approx([0.4, 0.2 * 2**0.5, 2])
 
 
 @pytest.mark.parametrize("format", FORMATS)

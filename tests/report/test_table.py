@@ -125,6 +125,32 @@ def test_train_test_is_optimistic_and_shows_the_last_epoch_beside_it(record: Rec
     ]
 
 
+def test_losses_stand_beside_the_accuracies_that_they_belong_to(record: Record, run_folder: WriteRun) -> None:
+    honest = rows_of(run_folder([record(0, 0.8, test_loss=0.3, val_loss=0.2)]))
+    assert {row.metric: row.mean_loss for row in honest} == {"test_accuracy": 0.3, "val_accuracy": 0.2}
+    losses = {"test_loss": 0.1, "test_loss_min": 0.1, "test_loss_last": 0.4}
+    trials = [record(0, 0.8, protocol="train-test", test_accuracy_last=0.6, **losses)]
+    optimistic = rows_of(run_folder(trials, name="fast"))
+    assert {row.metric: row.mean_loss for row in optimistic} == {"test_accuracy": 0.1, "test_accuracy_last": 0.4}
+
+
+def test_the_loss_of_an_earlier_train_test_record_is_of_another_epoch_and_left_out(
+    record: Record, run_folder: WriteRun
+) -> None:
+    """It was that of the most accurate epoch, and a record of today has the lowest one."""
+    earlier = record(0, 0.8, protocol="train-test", test_accuracy_last=0.6, test_loss=0.5)
+    today = record(1, 0.6, protocol="train-test", test_accuracy_last=0.6, test_loss=0.25, test_loss_min=0.25)
+    row = pick(rows_of(run_folder([earlier, today])))
+    assert (row.mean, row.n, row.complete) == (pytest.approx(70), 2, True)
+    assert (row.losses, row.mean_loss, row.std_loss(1)) == ([0.25], 0.25, None)
+
+
+@pytest.mark.parametrize("loss", [None, float("inf"), float("nan"), 1e200])
+def test_what_is_no_loss_is_left_out(loss: float | None, record: Record, run_folder: WriteRun) -> None:
+    row = pick(rows_of(run_folder([record(0, 0.8, test_loss=loss), record(1, 0.6, test_loss=0.5)])))
+    assert row.losses == [0.5]
+
+
 def test_the_newest_record_of_a_trial_counts(record: Record, run_folder: WriteRun) -> None:
     folder = run_folder([record(0, status="failed")])
     again = json.dumps(record(0, 0.75))

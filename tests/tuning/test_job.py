@@ -16,6 +16,7 @@ from sltune.events.samples import Samples
 from sltune.events.store import read_table
 from sltune.record import TrialKey
 from sltune.training.batches import BatchSource
+from sltune.tuning import trainer as trainer_module
 from sltune.tuning.job import EpochDone, Job, Outcome, split_of, starting_weights
 from sltune.tuning.trainer import by_recording, run_job
 from tests.small import CLASSES, SENSOR, quick
@@ -80,6 +81,7 @@ def test_the_same_seed_gives_the_same_numbers_and_weights_and_another_seed_other
         {"training__optimizer": "sgd", "training__schedule": "step", "training__step_epochs": 2},
         {"training__optimizer": "adamw", "training__patience": 2, "training__learning_rate": 0.05},
         {"network__name": "slanimals", "network__norm": "tdbn", "training__shuffle": True},
+        {"evaluation__protocol": "train-test", "training__learning_rate": 0.05},
     ],
 )
 def test_a_trial_that_goes_on_from_any_epoch_gives_the_numbers_and_weights_of_an_undisturbed_one(
@@ -138,13 +140,39 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(dataset: Path
     assert outcome.metrics["val_loss"] == min(losses)
 
 
-def test_train_test_reports_the_last_and_the_highest_test_accuracy_and_no_validation(dataset: Path) -> None:
+def test_train_test_reports_the_lowest_loss_the_highest_accuracy_and_the_last_epoch(dataset: Path) -> None:
     rows, outcome = run(dataset, quick(evaluation__protocol="train-test", training__epochs=5))
-    accuracies = [row["test_accuracy"] for row in rows]
+    losses, accuracies = ([row[f"test_{name}"] for row in rows] for name in ("loss", "accuracy"))
     metrics = outcome.metrics
     assert (metrics["test_accuracy_last"], metrics["test_accuracy_max"]) == (accuracies[-1], max(accuracies))
-    assert metrics["test_accuracy"] == max(accuracies)
-    assert (metrics["best_epoch"], metrics["val_loss"], metrics["val_accuracy"]) == (None, None, None)
+    assert (metrics["test_loss_last"], metrics["test_loss_min"]) == (losses[-1], min(losses))
+    assert (metrics["test_loss"], metrics["test_accuracy"]) == (min(losses), max(accuracies))
+    assert metrics["best_epoch"] == losses.index(min(losses)) + 1
+    assert (metrics["val_loss"], metrics["val_accuracy"]) == (None, None)
+
+
+def test_a_train_test_checkpoint_of_a_version_that_kept_one_epoch_alone_is_left_aside(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights were those of the highest accuracy; with a validation part, nothing was different."""
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    save = trainer_module.learner_to_bytes
+    monkeypatch.setattr(
+        trainer_module,
+        "learner_to_bytes",
+        lambda learner, metrics, more: save(learner, {name: metrics[name] for name in ("best", "last")}, more),
+    )
+    for protocol, epochs_left in (("train-test", 3), ("train-val-test", 2)):
+        job = Job(
+            TrialKey("c0000", 0, 1), quick(evaluation__protocol=protocol, training__epochs=3), SENSOR, len(CLASSES)
+        )
+        training = run_job(job, samples, torch.device("cpu"))
+        first = next(training)
+        assert isinstance(first, EpochDone)
+        checkpoint = first.checkpoint()
+        *_, undisturbed = training
+        *epochs, end = run_job(job, samples, torch.device("cpu"), checkpoint)
+        assert (len(epochs), end) == (epochs_left, undisturbed)
 
 
 def test_a_loss_that_is_no_number_ends_as_diverged(dataset: Path) -> None:
