@@ -6,7 +6,7 @@ An image holds indices of PALETTE, so that every colour is exact, in a GIF too, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ FAINTEST = 0.3
 """Shade of a single event where others have many."""
 LEGEND = (("ON", SHADES, 0), ("OFF", 0, SHADES), ("both", SHADES, SHADES))
 """Words, and the shades of ON and OFF beside them."""
+FULL_SHARE = 0.98
 GREYS = 64
 FIRST_GREY = (SHADES + 1) ** 2
 FRAME_GREY = FIRST_GREY + 12
@@ -51,10 +52,23 @@ class Cell:
     inks: Indices | None
 
 
-def full_count(counts: Sequence[Counts]) -> int:
-    """Return the count from which a pixel has its full colour: few of the pixels with events have more."""
-    busy = np.concatenate([np.zeros(0, np.int32), *(count[count > 0] for count in counts)])
-    return max(1, int(np.percentile(busy, 98))) if len(busy) else 1
+def full_count(counts: Iterable[Counts]) -> int:
+    """Return the count from which a pixel has its full colour: few of the pixels with events have more.
+
+    It is the 98th percentile of all of these, at least 1. No two frames are needed at once.
+    """
+    pixels = dict[int, int]()
+    for frame in counts:
+        busy, numbers = np.unique(frame[frame > 0], return_counts=True)
+        for value, number in zip(busy.tolist(), numbers.tolist(), strict=True):
+            pixels[value] = pixels.get(value, 0) + number
+    if not pixels:
+        return 1
+    values = np.array(sorted(pixels))
+    ends = np.cumsum([pixels[value] for value in values.tolist()])
+    place = FULL_SHARE * (ends[-1] - 1)
+    low, high = (int(values[np.searchsorted(ends, rank, side="right")]) for rank in (int(place), math.ceil(place)))
+    return max(1, int(low + (high - low) * (place % 1)))
 
 
 def ink(on: Counts, off: Counts, full: int) -> Indices:

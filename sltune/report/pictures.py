@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -18,6 +18,7 @@ from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.files import named_by_user, whole_file
 from sltune.report.canvas import Canvas, Cell, Counts, Indices, full_count, ink
+from sltune.report.gif import write_gif
 from sltune.wording import as_argument
 
 FRAMES = 3
@@ -27,6 +28,8 @@ SHORTEST_GIF_MS = 20
 """Browsers slow down what is faster."""
 LONGEST_GIF_MS = 655_350
 """A GIF counts hundredths of a second in 16 bits."""
+MOST_GIF_FRAMES = 5000
+"""2.5 minutes of frames of 30 ms. One wrong timestamp makes 143,000 of them."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,14 @@ def frames_picture(dataset: Dataset, sample_id: str, span: Span, scale: int) -> 
     return Canvas(dataset.manifest.sensor, number, number, _sample_title(dataset, index), scale).image(cells)
 
 
-def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> tuple[list[Image.Image], list[int]]:
-    """Return the frames of a sample one after the other, and how many ms each is to be seen: real time.
+def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Iterator[tuple[Image.Image, int]]:
+    """Return the frames of a sample one after the other, each with how many ms it is to be seen: real time.
 
-    An incomplete frame at the end is left out, as in training.
+    They are made when they are asked for. An incomplete frame at the end is left out, as in training.
 
     Raises:
-        UsageError: there is no such sample, the span lies after its end, or a GIF cannot show frames of this length.
+        UsageError: there is no such sample, the span lies after its end or has too many frames, or a GIF cannot show
+            frames of this length.
     """
     if not SHORTEST_GIF_MS <= span.bin_ms <= LONGEST_GIF_MS:
         limits = f"{SHORTEST_GIF_MS} ms are the least and {LONGEST_GIF_MS} ms the most"
@@ -102,17 +106,26 @@ def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> tuple
     index = find_sample(dataset, sample_id)
     first, last = _ends(dataset, index, span)
     starts = range(first, max(first + 1, last - span.bin_ms + 1), span.bin_ms)
-    counter = _Counter(dataset)
-    counts = [counter.counts(index, start, span.bin_ms) for start in starts]
-    full = full_count(counts)
+    if len(starts) > MOST_GIF_FRAMES:
+        raise UsageError(
+            f"{sample_id} from {first} to {last} ms has {len(starts)} frames of {span.bin_ms} ms, and an animation "
+            f"{MOST_GIF_FRAMES} at most; show a part of it with --start-ms and --length-ms "
+            f"{MOST_GIF_FRAMES * span.bin_ms} or less, or longer frames with --bin-ms"
+        )
     canvas = Canvas(dataset.manifest.sensor, 1, 1, _sample_title(dataset, index), scale)
-    images = [
-        canvas.image([Cell(f"{start}-{start + span.bin_ms} ms", counter.ink(count, full))])
-        for start, count in zip(starts, counts, strict=True)
-    ]
+    return _frames(_Counter(dataset), canvas, index, starts, span.bin_ms)
+
+
+def _frames(
+    counter: _Counter, canvas: Canvas, index: int, starts: Sequence[int], bin_ms: int
+) -> Iterator[tuple[Image.Image, int]]:
+    # Counted twice, since the frames of a minute fill more memory than a machine may have.
+    full = full_count(counter.counts(index, start, bin_ms) for start in starts)
     # A GIF counts in hundredths of a second; what one frame is short of, the next gets.
-    ticks = [round(number * span.bin_ms / GIF_TICK_MS) for number in range(len(starts) + 1)]
-    return images, [GIF_TICK_MS * (end - start) for start, end in pairwise(ticks)]
+    ticks = pairwise(round(number * bin_ms / GIF_TICK_MS) for number in range(len(starts) + 1))
+    for start, (begin, end) in zip(starts, ticks, strict=True):
+        inks = counter.ink(counter.counts(index, start, bin_ms), full)
+        yield canvas.image([Cell(f"{start}-{start + bin_ms} ms", inks)]), GIF_TICK_MS * (end - begin)
 
 
 def contact_sheet(dataset: Dataset, span: Span, scale: int, recording: str | None = None) -> Image.Image:
@@ -157,9 +170,9 @@ def draw_sample(dataset: Dataset, sample_id: str, span: Span, scale: int, file: 
     if file.suffix.lower() != ".gif":
         _write_png(frames_picture(dataset, sample_id, span, scale), file)
         return
-    (first, *others), durations_ms = animation(dataset, sample_id, span, scale)
+    frames = animation(dataset, sample_id, span, scale)
     with whole_file(named_by_user(file)) as handle:
-        first.save(handle, "GIF", save_all=True, append_images=others, duration=durations_ms, loop=0, optimize=False)
+        write_gif(handle, frames)
 
 
 def draw_sheet(dataset: Dataset, span: Span, scale: int, file: Path, recording: str | None = None) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,7 +20,9 @@ from sltune.events.importing import import_source
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample
 from sltune.events.synthetic import simulate_recording
-from sltune.report.canvas import SHADES, Canvas, full_count, ink
+from sltune.report import pictures
+from sltune.report.canvas import PALETTE, SHADES, Canvas, full_count, ink
+from sltune.report.gif import write_gif
 from sltune.report.pictures import (
     Orientation,
     Span,
@@ -205,6 +211,90 @@ def test_frames_faster_than_a_gif_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"frames of 10 ms in real time, 20 ms are the least"):
         draw_sample(three_events(tmp_path), "user00_a_01", Span(bin_ms=10), 1, tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
+
+
+def one_wrong_time(tmp_path: Path) -> Dataset:
+    """An event in the first millisecond, and one 71 minutes later."""
+    return dataset_of(tmp_path / "data", sample([(0, 0, 1, 0), (0, 1, 1, 2**32 - 1)]))
+
+
+def test_an_animation_of_one_wrong_timestamp_is_refused_with_the_way_to_a_part_of_it(tmp_path: Path) -> None:
+    dataset = one_wrong_time(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        draw_sample(dataset, "user00_a_01", Span(), 1, tmp_path / "a.gif")
+    assert str(caught.value) == (
+        "user00_a_01 from 0 to 4294968 ms has 143165 frames of 30 ms, and an animation 5000 at most; show a part of it "
+        "with --start-ms and --length-ms 150000 or less, or longer frames with --bin-ms"
+    )
+    assert not (tmp_path / "a.gif").exists()
+    draw_sample(dataset, "user00_a_01", Span(30, 4_294_900), 1, tmp_path / "a.gif")
+    assert gif(tmp_path / "a.gif")[0] == [30, 30]
+
+
+def test_pictures_of_one_wrong_timestamp_take_little_memory(tmp_path: Path) -> None:
+    dataset = one_wrong_time(tmp_path)
+    tracemalloc.start()
+    try:
+        draw_sample(dataset, "user00_a_01", Span(), 1, tmp_path / "a.png")
+        draw_sheet(dataset, Span(), 1, tmp_path / "b.png")
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_than_a_few_frames_of_an_animation_are_there_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, list[weakref.ref[object]]] = {"image": [], "counts": []}
+    alive = {"image": 0, "counts": 0}
+
+    def watch(owner: type, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def watched(*arguments: object) -> object:
+            result = plain(*arguments)
+            made[name].append(weakref.ref(result))
+            alive[name] = max(alive[name], sum(one() is not None for one in made[name]))
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(Canvas, "image")
+    watch(pictures._Counter, "counts")
+    draw_sample(three_events(tmp_path), "user00_a_01", Span(bin_ms=20), 1, tmp_path / "a.gif")
+    assert len(gif(tmp_path / "a.gif")[0]) == 30
+    assert 1 <= alive["image"] <= 3
+    assert 1 <= alive["counts"] <= 3
+
+
+@given(
+    frames=st.lists(st.lists(st.integers(0, 60), min_size=4, max_size=4), max_size=12),
+    hot=st.lists(st.integers(0, 2**31 - 1), max_size=3),
+)
+def test_full_colour_begins_at_the_98th_percentile_of_all_pixels_with_events(
+    frames: list[list[int]], hot: list[int]
+) -> None:
+    counts = [np.array(frame, np.int32) for frame in [*frames, hot]]
+    busy = np.concatenate([frame[frame > 0] for frame in counts])
+    expected = np.percentile(busy, 98) if len(busy) else 1
+    # Whole but for rounding, it may be cut to the whole number below.
+    assert expected * (1 + 1e-9) >= full_count(iter(counts)) > expected * (1 - 1e-9) - 1
+
+
+def test_a_frame_like_the_one_before_and_one_that_changes_in_a_corner_are_shown_as_they_are(tmp_path: Path) -> None:
+    def image(*lit: tuple[int, int]) -> Image.Image:
+        picture = Image.new("P", (9, 7))
+        picture.putpalette(PALETTE)
+        for place in lit:
+            picture.putpixel(place, 80)
+        return picture
+
+    images = [image((4, 3)), image((4, 3)), image((4, 3), (8, 6)), image()]
+    with (tmp_path / "a.gif").open("wb") as file:
+        write_gif(file, zip(images, (20, 655_350, 30, 40), strict=True))
+    assert gif(tmp_path / "a.gif") == ([20, 655_350, 30, 40], 0)
+    for frame, expected in enumerate(images):
+        assert (pixels(tmp_path / "a.gif", frame) == np.asarray(expected.convert("RGB"))).all()
 
 
 def test_a_span_after_the_end_is_refused_with_the_length(tmp_path: Path) -> None:
