@@ -198,7 +198,7 @@ def test_without_training_the_given_weights_are_tested_and_there_is_no_best_epoc
     dataset: Path, tmp_path: Path, protocol: str
 ) -> None:
     trained = quick(evaluation__protocol=protocol, training__epochs=3)
-    _, first = run(dataset, trained, fold=1)
+    epochs, first = run(dataset, trained, fold=1)
     assert first.weights is not None
     (tmp_path / "fold2.pt").write_bytes(first.weights)
     given = quick(
@@ -209,9 +209,16 @@ def test_without_training_the_given_weights_are_tested_and_there_is_no_best_epoc
     assert rows == []
     assert (outcome.status, outcome.weights) == ("done", first.weights)
     assert outcome.metrics["best_epoch"] is None
-    same = first.metrics.keys() - {"best_epoch", "test_accuracy_last"}
-    assert {name: outcome.metrics[name] for name in same} == {name: first.metrics[name] for name in same}
     assert outcome.metrics.keys() == first.metrics.keys()
+    if protocol == "train-val-test":
+        assert outcome.metrics | {"best_epoch": first.metrics["best_epoch"]} == first.metrics
+        return
+    # The weights are those of the lowest loss, and what they give is the lowest, the highest and the last.
+    best = epochs[first.metrics["best_epoch"] - 1]
+    for name in ("test_loss", "test_loss_min", "test_loss_last"):
+        assert outcome.metrics[name] == best["test_loss"] == first.metrics["test_loss_min"]
+    for name in ("test_accuracy", "test_accuracy_max", "test_accuracy_last"):
+        assert outcome.metrics[name] == best["test_accuracy"]
 
 
 @pytest.mark.parametrize("network", ["nmnist-mlp", "nmnist-cnn"])
