@@ -1,6 +1,6 @@
 """Does the demo's search find something better than the demo's settings? Judged by seeds that it has never used.
 
-    python benchmarks/demo_search.py DATA [--seeds 1 2 3] [--search-seed 0]
+    python benchmarks/demo_search.py DATA [--seeds 1 2 3] [--search-seed 0] [--configurations 6] [--epochs 15]
 
 Runs ``demo-search.toml`` on a dataset such as ``sltune demo`` imports, then evaluates its winner and ``demo.toml`` on
 all folds with fresh seeds, and compares the test accuracies in pairs of the same fold and seed. The seeds also draw the
@@ -33,13 +33,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--search-seed", type=int, default=0)
+    parser.add_argument("--configurations", type=int, default=6, help="of the search")
+    parser.add_argument("--epochs", type=int, default=15, help="of every training")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch)
         began = time.monotonic()
         sltune(
-            *("tune", SPACES / "demo-search.toml", "--run", "search", "--set", f"search.seed={arguments.search_seed}"),
-            *("--data", arguments.data, "--results", results),
+            *("tune", SPACES / "demo-search.toml", "--run", "search", "--data", arguments.data, "--results", results),
+            *("--set", f"search.seed={arguments.search_seed}", "--set", f"search.trials={arguments.configurations}"),
+            *("--set", f"training.epochs={arguments.epochs}"),
         )
         seconds = time.monotonic() - began
         search = RunFolder(results / "search")
@@ -48,7 +51,7 @@ def main() -> None:
             f"search: {trained} trainings in {seconds:.0f} s on {os.cpu_count()} cores, best {search.info()['best']}\n"
         )
         print(changes(search))
-        seeds = ["--set", f"evaluation.seeds={arguments.seeds}"]
+        seeds = ["--set", f"evaluation.seeds={arguments.seeds}", "--set", f"training.epochs={arguments.epochs}"]
         found = {}
         for name, space in (("default", SPACES / "demo.toml"), ("found", search.best_toml)):
             sltune("evaluate", space, "--run", name, "--data", arguments.data, "--results", results, *seeds)

@@ -140,7 +140,7 @@ def search_sltune(surrogate: Surrogate, space: Space, repeat: int, **how: str) -
     seen = Seen(space.evaluation.folds)
     values: dict[str, dict[str, Value]] = {}
     with TemporaryDirectory(dir="/dev/shm") as folder:
-        study = SearchStudy(InMemoryStorage(), "run", space, search)
+        study = SearchStudy(InMemoryStorage(), "run", space, search, new=True)
         campaign = SearchCampaign(RunFolder(Path(folder)), DATASET, space, search, study)
         while (trial := campaign.next_trial()) is not None:
             if trial.key.config_id not in values:
