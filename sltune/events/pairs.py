@@ -59,18 +59,22 @@ def find_pairs(place: Path) -> tuple[list[Pair], list[Finding]]:
     if place.is_file() and place.suffix.lower() != ".zip" and not zipfile.is_zipfile(place):
         raise DataError(f"{printable(str(place))}: is {_kind(Member(place))}; {WHAT_IS_NEEDED}")
     members = find_members(place)
-    recordings, tag_files = _by_name(members, RECORDING), _by_name(members, TAGS)
+    by_suffix = defaultdict[str, list[Member]](list)
+    for member in members:
+        by_suffix[member.suffix].append(member)
+    recordings, tag_files = _by_name(by_suffix[RECORDING]), _by_name(by_suffix[TAGS])
+    unopened = [archive for suffix in sorted(PACKED) for archive in by_suffix[suffix] if not _is_unpacked(archive)]
     if problems := _problems(place, recordings, tag_files):
         hidden = len(problems) - MAX_SHOWN
         more = [f"… and {hidden} more"] if hidden > 0 else []
-        raise DataError("\n".join([*problems[:MAX_SHOWN], *more, *_what_there_is(place, members)]))
+        raise DataError("\n".join([*problems[:MAX_SHOWN], *more, *_what_there_is(place, members, unopened)]))
     findings = [
         Finding(str(tag), "has no recording and is left out")
         # Any other table may lie there, too.
         for name, tags in tag_files.items() if name not in recordings and NAME.fullmatch(name) for tag in tags
     ] + [
         Finding(str(member), f"is {_kind(member)} that is not looked into; unpack it if something is missing")
-        for member in _unopened(members)
+        for member in unopened
     ]  # fmt: skip
     return [Pair(name, recordings[name], tag_files[name]) for name in sorted(recordings)], findings
 
@@ -89,16 +93,14 @@ def sha256_of_pair(pair: Pair) -> str:
     return sha256_of(pair.recording, pair.tag_file)
 
 
-def _by_name(members: Iterable[Member], suffix: str) -> dict[str, tuple[Member, ...]]:
-    """Return the files with the suffix by their recordings' names; of each name the plain one first.
+def _by_name(members: Iterable[Member]) -> dict[str, tuple[Member, ...]]:
+    """Return files by their recordings' names; of each name the plain one first.
 
     Raises:
         DataError: a name is not UTF-8.
     """
     found = defaultdict[str, list[Member]](list)
     for member in members:
-        if member.suffix != suffix:
-            continue
         if not is_unicode(f"{member.path}{member.inside}"):
             raise DataError(f"{member}: its name is not UTF-8; rename it")
         found[recording_name(member)].append(member)
@@ -125,7 +127,7 @@ def _problems(
     return problems
 
 
-def _what_there_is(place: Path, members: Sequence[Member]) -> list[str]:
+def _what_there_is(place: Path, members: Sequence[Member], unopened: Sequence[Member]) -> list[str]:
     """Return lines that say what files there are in which folders, and which archives should be unpacked."""
     count = Counter[tuple[str, str]]()
     for member in members:
@@ -135,13 +137,12 @@ def _what_there_is(place: Path, members: Sequence[Member]) -> list[str]:
     hidden = len(lines) - MAX_SHOWN
     more = [f"  … and files in {hidden} more folders"] if hidden > 0 else []
     listed = [f"{printable(str(place))} holds:", *lines[:MAX_SHOWN], *more] if lines else []
-    return [*listed, *(f"{member}: is {_kind(member)}; unpack it" for member in _unopened(members)[:MAX_SHOWN])]
+    return [*listed, *(f"{member}: is {_kind(member)}; unpack it" for member in unopened[:MAX_SHOWN])]
 
 
-def _unopened(members: Iterable[Member]) -> list[Member]:
-    """Return the archives that nobody has looked into; those that lie beside a folder of their name are unpacked."""
-    archives = [member for member in members if member.suffix in PACKED]
-    return [member for member in archives if member.inside or not member.path.with_suffix("").is_dir()]
+def _is_unpacked(archive: Member) -> bool:
+    """Say whether a folder of an archive's name lies beside it, as programs unpack it."""
+    return not archive.inside and (archive.path.parent / archive.stem).is_dir()
 
 
 def _kind(member: Member) -> str:

@@ -86,6 +86,7 @@ def with_all_that_lies_beside(recordings: Path, tags: Path, to: Path) -> None:
     """What macOS, Windows, other loaders and the authors' page leave there; the RAR archive has been unpacked."""
     as_handed_out(recordings, tags, to)
     (to / "allusers_aedat.rar").write_bytes(b"Rar!\x1a\x07\x01\x00")
+    (to / "tags_updated_19_08_2020.tar.gz").write_bytes(gzip.compress(b""))
     (to / "allusers_aedat" / "._user00_indoor.aedat").write_bytes(bytes(4))
     (to / "tags_updated_19_08_2020" / "._user00_indoor.csv").write_bytes(bytes(4))
     (to / "tags_updated_19_08_2020" / "user00_indoor_layer1.csv").write_text("class\n")
