@@ -37,7 +37,13 @@ OPENING = (
 HEADER_BYTES = 1 << 20
 """No header is longer; with the preferences of jAER it has some 10 kB."""
 END_OF_HEADER = b"#End Of ASCII Header"
-BEYOND_HEADER = re.compile(rb"\n[^#]|\n" + END_OF_HEADER + rb".*\n")
+BEYOND_HEADER = re.compile(rb"\n\s*[^#\s]|\n" + END_OF_HEADER + rb".*\n")
+BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)+(?=[#\0])")
+"""Blank lines in a header, or at its end: the first byte of a DVS128's event is 0."""
+SWAPPED = (
+    "programs write such files that leave the numbers of a PC as they are; write them with numpy's type '>u4', or in "
+    "MATLAB with fopen(…, 'w', 'ieee-be')"
+)
 CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
 
 
@@ -165,7 +171,7 @@ def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[st
             break
     if not head:
         raise DataError(f"{member}: cannot be read: the file is empty")
-    first = head[:64].split(b"\n")[0].rstrip(b"\r")
+    first = head[:64].split(b"\n")[0].rstrip()
     if first != f"#{FIRST_LINE}".encode():
         raise DataError(f"{member}: {_what_instead(first)}")
     lines: list[str] = []
@@ -178,6 +184,8 @@ def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[st
         if line.startswith(END_OF_HEADER):
             break
         lines.append(line[1:].decode("latin-1").strip())
+        if blank := BLANK_LINES.match(head, position):
+            position = blank.end()
         chip = re.search(rb"AEChip:\s*(\S*(?:davis|cochlea)\S*)", line, re.IGNORECASE)
         if chip:
             raise DataError(f"{member}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
@@ -193,7 +201,7 @@ def _what_instead(first: bytes) -> str:
 
 
 def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
-    """Refuse addresses beyond 16 bits.
+    """Refuse addresses beyond 16 bits; of a little-endian file nearly all are.
 
     Args:
         words: a row an event: address high and low, time high and low.
@@ -205,6 +213,8 @@ def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int,
     """
     high = words[:, 0] != 0
     if high.any():
+        if _is_little_endian(words):
+            raise DataError(f"{member}: its events are little-endian, while AEDAT-2.0 is big-endian; {SWAPPED}")
         index = int(np.argmax(high))
         address = int(words[index, 0]) << 16 | int(words[index, 1])
         index += first
@@ -212,6 +222,12 @@ def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int,
             f"{member}: event {index} at byte {start + index * EVENT.itemsize} has address {address:#x}, beyond the 15 "
             "bits of a DVS128 (a DAVIS or cochlea recording?); only DVS128 is supported"
         )
+
+
+def _is_little_endian(words: NDArray[np.uint16]) -> bool:
+    """Say whether events with their bytes turned round are those of a DVS128, and closer together in time."""
+    as_read, turned = words.view(">u4"), words.view("<u4")
+    return bool((turned[:, 0] <= 0xFFFF).all() and np.ptp(turned[:, 1]) < np.ptp(as_read[:, 1]))
 
 
 def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:

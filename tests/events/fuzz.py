@@ -95,6 +95,19 @@ def change_times(rng: Random, content: bytes) -> bytes:
     return bytes(changed)
 
 
+def swap_bytes(rng: Random, content: bytes) -> bytes:
+    """Make a recording little-endian, or move its events by a byte or two, as a blank line does."""
+    start = len("".join(line + "\r\n" for line in BARE_HEADER))
+    words = [content[place : place + 4][::-1] for place in range(start, len(content), 4)]
+    moved = rng.choice([b"", b"", b"\n", b"\r\n", b" \r\n"])
+    return content[:start] + moved + (b"".join(words) if rng.random() < 0.5 else content[start:])
+
+
+def change_separators(rng: Random, content: bytes) -> bytes:
+    separator, end = rng.choice([b";", b"\t", b"|", b" ", b".0,", b",,"]), rng.choice([b"\n", b"\r", b"\r\n", b",,\n"])
+    return content.replace(b",", separator).replace(b"\n", end)
+
+
 def change_cells(rng: Random, content: bytes) -> bytes:
     rows = [line.split(",") for line in content.decode("latin-1").split("\n")]
     for _ in range(rng.choice([1, 1, 2, 10])):
@@ -115,8 +128,11 @@ def change_encoding(rng: Random, content: bytes) -> bytes:
 
 
 ANY_DAMAGE: tuple[Damage, ...] = (flip_bits, cut, cut_out, put_in, repeat, replace_all)
-RECORDING_DAMAGE: tuple[Damage, ...] = (*ANY_DAMAGE, change_header, change_times, change_times)
-TAG_DAMAGE: tuple[Damage, ...] = (*ANY_DAMAGE, change_cells, change_cells, change_rows, change_encoding)
+RECORDING_DAMAGE: tuple[Damage, ...] = (*ANY_DAMAGE, change_header, swap_bytes, change_times, change_times)
+TAG_DAMAGE: tuple[Damage, ...] = (
+    *ANY_DAMAGE,
+    *(change_cells, change_cells, change_separators, change_rows, change_encoding),
+)
 
 
 def write_case(rng: Random, folder: Path, recording: bytes, tags: bytes) -> None:

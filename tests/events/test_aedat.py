@@ -32,6 +32,8 @@ same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixtur
         pytest.param((*BARE_HEADER, *PREFERENCES, END), "\r\n", id="86 lines with an end marker"),
         pytest.param((*BARE_HEADER, "#" + 5000 * "x"), "\r\n", id="a line of 5000 characters"),
         pytest.param((*BARE_HEADER, "# AEChip: ch.unizh.ini.jaer.chip.retina.DVS128"), "\r\n", id="names the DVS128"),
+        pytest.param(("#!AER-DAT2.0 ", *BARE_HEADER[1:]), "\r\n", id="a blank after the first line"),
+        pytest.param(("#!AER-DAT2.0\t  ", *BARE_HEADER[1:], END), "\n", id="blanks after the first line"),
     ],
 )
 def test_every_shape_of_header_leads_to_the_same_events(tmp_path: Path, header: tuple[str, ...], end: str) -> None:
@@ -43,6 +45,20 @@ def test_every_shape_of_header_leads_to_the_same_events(tmp_path: Path, header: 
     assert recording.header == tuple(line[1:].strip() for line in header if line != END)
     assert read_header(file) == recording.header
     assert recording.member == Member(file)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t "])
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+@pytest.mark.parametrize("before", [1, 3, 5, 6])
+def test_blank_lines_in_a_header_are_no_events(tmp_path: Path, before: int, end: str, blank: str) -> None:
+    """At the start, in between, at the end of a header without a mark, and before its mark."""
+    header = [*BARE_HEADER, END] if before == 6 else [*BARE_HEADER]
+    header[min(before, 5) : min(before, 5)] = [blank, blank]
+    file = tmp_path / "user00_indoor.aedat"
+    file.write_bytes(aedat_bytes(ADDRESS, TIME_US, header, end))
+    recording = read_aedat(file)
+    assert (recording.address.tolist(), recording.time_us.tolist()) == (ADDRESS, TIME_US)
+    assert recording.header == tuple(line[1:].strip() for line in BARE_HEADER)
 
 
 def test_a_hash_byte_inside_the_first_event_is_no_header_line(tmp_path: Path) -> None:
@@ -161,7 +177,7 @@ DAVIS_ADDRESS = (1 << 31) | (90 << 22) | (120 << 12)
         pytest.param(b"#!AER-DAT4.0\r\n\x00\x00", ["AEDAT-4.0", "jAER"], id="AEDAT-4"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(80), ["not an AEDAT-2.0 file", "PNG"], id="a picture"),
         pytest.param(b"x", ["not an AEDAT-2.0 file", "'x'"], id="one byte"),
-        pytest.param(b"#!AER-DAT2.0" + b" " * 90, ["not an AEDAT-2.0 file", "the line"], id="no end of the first line"),
+        pytest.param(b"#!AER-DAT2.0" + b" " * 90, ["line at byte 0 does not end"], id="no end of the first line"),
         pytest.param(b"#!AER-DAT2.0", ["header line at byte 0", "does not end"], id="the first line only, cut"),
         pytest.param(b"#!AER-DAT2.0\r\n# cut he", ["header line at byte 14", "does not end"], id="a header cut"),
         pytest.param(b"#!AER-DAT2.0\r\n# a\r\n", ["no events", "19 bytes"], id="no events"),
@@ -185,6 +201,44 @@ def test_what_is_no_dvs128_recording_is_refused(tmp_path: Path, content: bytes, 
     file = tmp_path / "user00_indoor.aedat"
     file.write_bytes(content)
     with refused(DataError, file, *parts):
+        read_aedat(file)
+
+
+def little_endian(content: bytes, start: int) -> bytes:
+    """Turn the bytes of every number after the header, which ends at start."""
+    return content[:start] + np.frombuffer(content[start:], ">u4").astype("<u4").tobytes()
+
+
+@pytest.mark.parametrize("first_us", [0, 1_000_000, 2**31 + 5])
+def test_a_little_endian_recording_is_called_that_and_no_davis(tmp_path: Path, first_us: int) -> None:
+    file = tmp_path / "user00_indoor.aedat"
+    address, times = np.random.default_rng(0).integers(256, 2**15, 1000), first_us + np.arange(1000) * 37
+    start = sum(len(line) + 2 for line in BARE_HEADER)
+    # No # comes first, which would look like a line of the header.
+    address[0] = 0x0102
+    for count in (2, 3, 1000):
+        file.write_bytes(little_endian(aedat_bytes(address[:count], times[:count]), start))
+        with pytest.raises(DataError) as caught:
+            read_aedat(file)
+        text = str(caught.value)
+        assert text.startswith(f"{file}: its events are little-endian, while AEDAT-2.0 is big-endian; ")
+        assert "numpy's type '>u4'" in text
+        assert "DAVIS" not in text
+
+
+def test_the_real_recording_turned_round_is_called_little_endian(tmp_path: Path, real_recording: Path) -> None:
+    file = tmp_path / "user00_indoor.aedat"
+    file.write_bytes(little_endian(real_recording.read_bytes(), start=216))
+    with refused(DataError, file, "its events are little-endian"):
+        read_aedat(file)
+
+
+def test_a_davis_recording_is_not_called_little_endian(tmp_path: Path) -> None:
+    file = tmp_path / "user00_indoor.aedat"
+    rng = np.random.default_rng(0)
+    address = rng.integers(0, 180, 1000) << 22 | rng.integers(0, 240, 1000) << 12 | rng.integers(0, 2, 1000) << 11
+    file.write_bytes(aedat_bytes(address, np.arange(1000) * 37))
+    with refused(DataError, file, "beyond the 15 bits of a DVS128 (a DAVIS or cochlea recording?)"):
         read_aedat(file)
 
 

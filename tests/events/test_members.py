@@ -41,9 +41,10 @@ def test_the_content_is_the_same_however_it_is_packed(tmp_path: Path) -> None:
         Member(gzipped(tmp_path / "b.aedat.gz", CONTENT)),
         Member(zipped(tmp_path / "c.zip", {"x/c.aedat": CONTENT}), "x/c.aedat"),
         Member(zipped(tmp_path / "d.zip", {"d.aedat": CONTENT}, zipfile.ZIP_STORED), "d.aedat"),
+        Member(zipped(tmp_path / "e.zip", {"e.aedat.gz": gzip.compress(CONTENT)}), "e.aedat.gz"),
     ]
-    assert [member.content() for member in members] == [CONTENT] * 4
-    assert [(member.name, member.stem) for member in members] == [(f"{name}.aedat", name) for name in "abcd"]
+    assert [member.content() for member in members] == [CONTENT] * 5
+    assert [(member.name, member.stem) for member in members] == [(f"{name}.aedat", name) for name in "abcde"]
     assert len({sha256_of(member) for member in members}) == 1
     assert sha256_of(members[0], members[1]) == hashlib.sha256(2 * CONTENT).hexdigest()
     assert str(members[2]) == f"{tmp_path / 'c.zip'}/x/c.aedat"
