@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -409,7 +409,6 @@ def test_a_manifest_that_cannot_be_withdrawn_is_refused(
 IMPORT = """
 import sys
 from pathlib import Path
-from typing import BinaryIO
 from sltune.errors import SltuneError
 from sltune.events.importing import import_source
 from sltune.events.slanimals import open_slanimals
@@ -473,7 +472,11 @@ def test_a_file_that_cannot_be_replaced_leaves_the_dataset_whole(
     # The same recording with other events.
     tiny_folder(names=("user25_imse",), events=20, seed=1)
 
-    def full_disk(descriptor: int, mode: str) -> BinaryIO:
+    opened = os.fdopen
+
+    def full_disk(descriptor: int, mode: str) -> IO[Any]:
+        if mode == "rb":
+            return opened(descriptor, mode)
         os.close(descriptor)
         return open("/dev/full", "wb")
 
