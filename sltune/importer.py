@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sltune.errors import UsageError
+from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.slanimals import open_slanimals
@@ -32,10 +33,12 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     """Import what lies at a place, or for Tonic below options.root; progress and warnings go to the console.
 
     Raises:
-        UsageError: the options do not go together, or out cannot be used.
+        UsageError: the options do not go together, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read.
     """
     source = open_source(place, options)
+    if not options.replace:
+        refuse_dropping(source, out)
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
     for warning in manifest.warnings[:SHOWN_WARNINGS]:

@@ -24,6 +24,7 @@ class ImportOptions:
     group_by: str | None = None
     strict: bool = False
     skip_bad: bool = False
+    replace: bool = False
     address: str | None = None
     quiet: bool = False
 
@@ -74,6 +75,7 @@ import_options = bundle(
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
     click.option("--strict", is_flag=True, help="Take every warning for an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
+    click.option("--replace", is_flag=True, help="Drop recordings of DATA that SRC does not have any more."),
     click.option(
         "--address", help="A Ray cluster whose nodes all see SRC; without it, all cores that may be used here."
     ),

@@ -18,16 +18,14 @@ import pyarrow as pa
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
-from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile, read_manifest
-from sltune.events.source import Finding, Source, SourceFile
+from sltune.events.existing import prepare, stored_findings
+from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile
+from sltune.events.source import Finding, Source, SourceFile, summarized
 from sltune.events.store import (
     describe_file,
     encode_samples,
-    file_sha256,
     fingerprint,
-    is_sample_file,
     read_table,
-    stored_metadata,
 )
 from sltune.files import whole_file, write_whole
 from sltune.limits import usable_cpus
@@ -129,11 +127,12 @@ def encode_file(task: Task) -> Encoded:
         sha256 = task.file.sha256()
         if sha256 == task.known:
             return Encoded(name, is_known=True)
-        samples, found = task.file.load()
+        samples, all_found = task.file.load()
+        found = summarized(name, all_found)
         if not samples:
             return Encoded(name, findings=(*found, Finding(name, "holds no samples", is_error=True, lost=(name,))))
         metadata = {"source_sha256": sha256, "findings": json.dumps([asdict(finding) for finding in found])}
-        return Encoded(name, encode_samples(samples, task.sensor, metadata), tuple(found))
+        return Encoded(name, encode_samples(samples, task.sensor, metadata), found)
     except DataError as error:
         place, _, text = str(error).partition(": ")
         return Encoded(name, findings=(Finding(place, text, is_error=True, lost=(name,)),))
@@ -164,7 +163,7 @@ def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], 
 
 def _read_files(source: Source, out: Path, done: Callable[[Imported], object], spread: Spread) -> list[Imported]:
     """Read, encode and write a source's files; return what came of each, in the source's order."""
-    known = _prepare(source, out)
+    known = prepare(source, out)
     # The longest first, so that none is left over for one core at the end.
     longest_first = sorted(source.files, key=lambda file: -file.size)
     tasks = [Task(file, source.sensor, known.get(file.name)) for file in longest_first]
@@ -192,83 +191,11 @@ def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, f
     )
 
 
-def _prepare(source: Source, out: Path) -> dict[str, str]:
-    """Make out ready, and return the hash of the source of each sample file in it that can stay.
-
-    Takes damaged files away.
-
-    Raises:
-        UsageError: out is no dataset, or one of another source, or holds files that no import wrote.
-    """
-    if (out / "recordings").is_symlink():
-        raise UsageError(
-            f"{out / 'recordings'}: is a link; only a folder in its place is written to, or --out elsewhere"
-        )
-    try:
-        vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
-        names, known = {file.name for file in source.files}, dict[str, str]()
-        for file in sorted(out.glob("recordings/*.parquet")):
-            expected = vouched.get(file.relative_to(out).as_posix())
-            if expected is None and file.stem not in names and not is_sample_file(file):
-                raise UsageError(f"{out}: holds {file.relative_to(out)}, which is not of sltune; choose another --out")
-            metadata = stored_metadata(file)
-            if metadata.keys() >= {"source_sha256", "findings"} and _is_whole(file, expected):
-                known[file.stem] = metadata["source_sha256"]
-            else:
-                (out / MANIFEST).unlink(missing_ok=True)
-                file.unlink()
-        # What a killed import was writing.
-        for leftover in [
-            *out.glob("recordings/.*.parquet.*"),
-            *out.glob(f".{MANIFEST}.*"),
-            *out.glob(f".{WARNINGS}.*"),
-        ]:
-            leftover.unlink()
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
-    return known
-
-
-def _is_whole(file: Path, sha256: str | None) -> bool:
-    """Say whether a sample file is as it was written: by the manifest, else by the checksums within it."""
-    if sha256 is not None:
-        return file_sha256(file) == sha256
-    try:
-        read_table(file)
-    except DataError:
-        return False
-    return True
-
-
-def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
-    """Return what the manifest lists; nothing where an import was killed, which leaves only sample files.
-
-    Raises:
-        UsageError: it is another source's dataset, or there is no manifest, but something else than sample files.
-    """
-    try:
-        manifest = read_manifest(out)
-    except DataError as error:
-        own = (out / "recordings", out / MANIFEST, out / WARNINGS)
-        for entry in sorted([*out.glob("*"), *out.glob("recordings/*")]):
-            if entry not in own and entry.suffix != ".parquet" and not entry.name.startswith("."):
-                text = f"{out}: exists and is no sltune dataset, it holds {entry.relative_to(out)}"
-                raise UsageError(f"{text}; choose another --out or empty it") from error
-        return ()
-    here, there = ((each.name, each.sensor, each.synthetic) for each in (manifest, source))
-    if here != there:
-        kinds = [f"{'synthetic ' if each.synthetic else ''}{each.name}" for each in (manifest, source)]
-        raise UsageError(f"{out}: holds {kinds[0]}; choose another --out for {kinds[1]}")
-    return manifest.files
-
-
 def _store(out: Path, encoded: Encoded) -> Imported:
     """Write what a task gave; a file that is there already keeps its bytes, and its findings lie in it."""
     target = out / "recordings" / f"{encoded.name}.parquet"
     if encoded.is_known:
-        found = json.loads(stored_metadata(target)["findings"])
-        findings = tuple(Finding(**{**values, "lost": tuple(values["lost"])}) for values in found)
-        return Imported(encoded.name, describe_file(out, target), findings, reused=True)
+        return Imported(encoded.name, describe_file(out, target), stored_findings(target), reused=True)
     if encoded.content is None:
         return Imported(encoded.name, None, encoded.findings, reused=False)
     with whole_file(target, inside=out) as handle:

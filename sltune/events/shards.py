@@ -72,6 +72,7 @@ def pack(items: Sequence[Item], sensor: tuple[int, int], span: Span = ANY) -> tu
             sha256=partial(_sha256, shard, sensor),
             load=partial(_load, shard, sensor, span),
             size=sum(item.size for item in shard),
+            recordings=tuple(item.sample_id for item in shard),
         )
         for number, shard in enumerate(shards)
     )

@@ -29,6 +29,10 @@ TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
 SHOWN_TEXT = 60
 MAX_TAG_BYTES = 1 << 20
 """One of 19 rows has some 300."""
+MAX_TAG_ROWS = 1000
+MAX_COVER = 2
+"""So many times its events the tags of a recording may cut out of it; they overlap by mistake only."""
+SHOWN_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,15 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
     Columns are separated by commas, semicolons or tabs. Their names may be in upper or lower case, and in any order.
 
     Raises:
-        DataError: the file cannot be read, or lacks a column or has it twice.
+        DataError: the file cannot be read, has implausibly many rows, or lacks a column or has it twice.
     """
     member = Member.of(file)
     try:
         header, *rows = _rows(_decode(member.content(max_bytes=MAX_TAG_BYTES))) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
+    if len(rows) > MAX_TAG_ROWS:
+        raise DataError(f"{member}: has {len(rows):,} rows, where {len(GESTURES)} are right and {MAX_TAG_ROWS} allowed")
     names = [name.strip().lower() for name in header]
     for column in TAG_COLUMNS:
         if (count := names.count(column.lower())) > 1:
@@ -139,8 +145,15 @@ def lost_row(file: Member, row: int, text: str) -> Finding:
 
 
 def check_tags(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
-    """Return what is wrong with a recording's tags as a whole."""
+    """Return what is wrong with a recording's tags as a whole.
+
+    Raises:
+        DataError: they cut out much more than there is.
+    """
     kept = first_usable(tags, events)
+    if (covered := sum(tag.end - tag.start for tag in kept)) > MAX_COVER * events:
+        text = f"its rows cut out {covered:,} events of a recording of {events:,}; rows must not overlap"
+        raise DataError(f"{file}: {text}")
     return [*_check_classes(file, tags, kept), *_check_ranges(file, tags, events), *_check_overlaps(file, tags)]
 
 
@@ -160,7 +173,8 @@ def _check_classes(file: Member, tags: Sequence[Tag], kept: Sequence[Tag]) -> li
             chosen = [tag.row for tag in kept if tag.label == label]
             text = f"class {label + 1} ({gesture}) is repeated"
             lost = tuple(sample_name(file, row) for row in rows if row not in chosen)
-            place = f"{file} rows {', '.join(map(str, rows))}"
+            shown = ", ".join(map(str, rows[:SHOWN_ROWS])) + (", …" if len(rows) > SHOWN_ROWS else "")
+            place = f"{file} rows {shown}"
             findings.append(Finding(place, text, is_error=True, lost=lost))
     return findings
 

@@ -1,0 +1,169 @@
+"""What an import finds in its folder: nothing of it is lost by mistake, and nothing of a stranger's is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from sltune.cli import main
+from sltune.errors import UsageError
+from sltune.events.existing import refuse_dropping
+from sltune.events.importing import Imported, import_source
+from sltune.events.manifest import read_manifest
+from sltune.events.shards import pack
+from sltune.events.slanimals import open_slanimals
+from sltune.events.source import Finding, Source, summarized
+from tests.events.conftest import TinyFolder, content, refused
+from tests.events.test_shards import SENSOR, item
+from tests.events.test_verify import set_column, vouch
+
+NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 43))
+
+
+def import_again(source: Path, out: Path, *flags: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["import", str(source), "--out", str(out), "-q", *flags])
+    return result.exit_code, result.stderr
+
+
+def take_away(source: Path, *names: str) -> None:
+    for name in names:
+        (source / "recordings" / f"{name}.aedat").unlink()
+        (source / "tags" / f"{name}.csv").unlink()
+
+
+def test_an_import_of_fewer_recordings_is_refused_with_their_names_unless_it_is_confirmed(
+    tiny_folder: TinyFolder, tmp_path: Path
+) -> None:
+    source, out = tiny_folder(names=NAMES, events=20), tmp_path / "data"
+    assert import_again(source, out)[0] == 0
+    before = content(out)
+    take_away(source, *NAMES[1:])
+    code, said = import_again(source, out)
+    assert code == 2
+    assert f"{out}: holds 8 recordings, of which 7 are not in the source any more: user36_dc, user37_dc, " in said
+    assert "user40_dc and 2 more; nothing was changed. Choose another --out, or drop them" in said
+    assert content(out) == before
+    assert import_again(source, out, "--replace")[0] == 0
+    assert [file.recordings for file in read_manifest(out).files] == [("user35_dc",)]
+    assert len(list(out.glob("recordings/*"))) == 1
+
+
+def test_what_a_killed_import_has_left_is_not_dropped_either(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    source, out = tiny_folder(names=NAMES, events=20), tmp_path / "data"
+    import_source(open_slanimals(source), out)
+    (out / "manifest.json").unlink()
+    take_away(source, "user36_dc")
+    code, said = import_again(source, out)
+    assert code == 2
+    assert "of which 1 are not in the source any more: user36_dc;" in said
+
+
+def test_more_recordings_and_other_content_of_the_same_ones_need_no_confirmation(
+    tiny_folder: TinyFolder, tmp_path: Path
+) -> None:
+    source, out = tiny_folder(names=NAMES[:2], events=20), tmp_path / "data"
+    assert import_again(source, out)[0] == 0
+    tiny_folder(names=NAMES, events=21)
+    assert import_again(source, out)[0] == 0
+    assert read_manifest(out).recordings == 8
+
+
+def test_samples_that_left_a_shard_are_noticed_though_the_number_of_shards_is_the_same(tmp_path: Path) -> None:
+    def of(*names: str) -> Source:
+        items = [item((1, 1, 0, 1), name=name) for name in names]
+        return Source("digits", False, SENSOR, ("cat", "dog"), pack(items, SENSOR))
+
+    import_source(of("a", "b", "c"), tmp_path / "data")
+    refuse_dropping(of("c", "b", "a", "d"), tmp_path / "data")
+    with refused(UsageError, "holds 3 recordings, of which 1 are not in the source any more: b;"):
+        refuse_dropping(of("a", "c"), tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(set_column("label", {1: 200}), id="label beyond classes"),
+        pytest.param(lambda table: table.drop_columns(["events"]), id="no column events"),
+        pytest.param(lambda table: table.set_column(1, "recording", pa.array(range(table.num_rows))), id="other types"),
+        pytest.param(
+            lambda table: table.replace_schema_metadata({"sltune": '{"format": "2", "source_sha256": "0"}'}),
+            id="no findings",
+        ),
+        pytest.param(
+            lambda table: table.replace_schema_metadata(
+                {"sltune": json.dumps({"format": "2", "source_sha256": "0", "findings": '[{"place": 1}]'})}
+            ),
+            id="findings that are none",
+        ),
+        pytest.param(
+            lambda table: table.replace_schema_metadata({"sltune": '{"format": "2", "findings": [1]}'}),
+            id="metadata that are no texts",
+        ),
+        pytest.param(lambda table: table.replace_schema_metadata({"sltune": "[" * 10_000}), id="deep metadata"),
+    ],
+)
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_a_file_that_no_import_can_have_written_is_made_anew(
+    tiny_folder: TinyFolder, tmp_path: Path, change: Callable[[pa.Table], pa.Table], has_manifest: bool
+) -> None:
+    source, out = tiny_folder(names=NAMES[:2], events=20), tmp_path / "data"
+    import_source(open_slanimals(source), out)
+    whole = content(out)
+    name = f"recordings/{NAMES[0]}.parquet"
+    pq.write_table(change(pq.read_table(out / name)), out / name)
+    vouch(out, name)
+    if not has_manifest:
+        (out / "manifest.json").unlink()
+    done = list[Imported]()
+    import_source(open_slanimals(source), out, done=done.append)
+    assert [imported.reused for imported in sorted(done, key=lambda imported: imported.name)] == [False, True]
+    assert content(out) == whole
+
+
+def test_many_findings_of_a_file_become_one_that_keeps_what_is_lost() -> None:
+    found = [Finding(f"row {n}", "odd", is_error=n == 400, lost=(f"s{n}",) if n > 250 else ()) for n in range(401)]
+    first, *others, last = summarized("a.csv", found)
+    assert (first.place, len(others)) == ("row 400", 199)
+    assert (str(last), last.is_error) == ("a.csv: … and 201 more", False)
+    assert last.lost == tuple(f"s{n}" for n in range(251, 400))
+    assert summarized("a.csv", found[:200]) == tuple(found[:200])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        pytest.param(["1,0,10"] * 1001, "has 1,001 rows, where 19 are right and 1000 allowed", id="rows"),
+        pytest.param(["1,0,10"] * 300_000, "may have", id="300,000 rows"),
+        pytest.param([f"{n},0,500" for n in range(1, 20)], "cut out 9,500 events of a recording of 513", id="overlaps"),
+    ],
+)
+def test_tags_that_would_cost_much_are_refused(
+    tiny_folder: TinyFolder, tmp_path: Path, rows: list[str], said: str
+) -> None:
+    """19 signs of 20 events, and 7 before each."""
+    source = tiny_folder(names=NAMES[:1], events=20)
+    (source / "tags" / f"{NAMES[0]}.csv").write_text("\n".join(["class,startTime_ev,endTime_ev", *rows]))
+    code, text = import_again(source, tmp_path / "data")
+    assert code == 3
+    assert f"{NAMES[0]}.csv: " in text
+    assert said in text
+    assert len(text) < 5000
+
+
+def test_a_manifest_grows_no_faster_than_the_tags(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    """1000 rows of one class: each is lost, and each reason names the rows."""
+    source, out = tiny_folder(names=NAMES[:2], events=20), tmp_path / "data"
+    file = source / "tags" / f"{NAMES[0]}.csv"
+    file.write_text("\n".join(["class,startTime_ev,endTime_ev", *["1,0,10"] * 1000]))
+    assert import_again(source, out, "--skip-bad")[0] == 0
+    size = sum(name.stat().st_size for name in (out / "manifest.json", out / "warnings.csv"))
+    assert size < 100 * file.stat().st_size
+    left_out: list[Any] = [left.name for left in read_manifest(out).left_out]
+    assert len(set(left_out)) == 999
