@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ from sltune.limits import usable_bytes, usable_cpus
 from sltune.tuning.signals import own_sigterm, without_signals
 
 STORE_HEADROOM = 256 << 20
+PREFIX = "sltune-"
+"""How the names of private folders begin; eight letters and digits follow."""
+START_S = 60.0
+"""More than lies between making a folder and locking it."""
 MAX_SOCKET_BYTES = 103
 """What macOS allows the path of a socket (man 4 unix); Linux allows 107."""
 SOCKET = "r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
@@ -87,11 +93,37 @@ def private_folder() -> Iterator[Path]:
     """
     folder = _new_folder()
     note_scratch(str(folder))
+    # It ends with this process, and no other one inherits it.
+    lock = _take(folder)
     try:
+        _delete_leftovers(folder.parent)
         yield folder
     finally:
         with without_signals(ending=True):
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _take(folder: Path) -> int:
+    """Lock a folder; return its descriptor, which holds the lock. Raises an OSError if another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _delete_leftovers(place: Path) -> None:
+    """Delete the folders of commands that were killed together with their attendants."""
+    for folder in place.glob(f"{PREFIX}{'[a-z0-9_]' * 8}"):
+        with suppress(OSError):
+            # Of others, and of commands that have not come to take theirs, nothing is touched.
+            if folder.stat().st_uid == os.geteuid() and time.time() - folder.stat().st_mtime > START_S:
+                lock = _take(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 def _new_folder() -> Path:
@@ -129,4 +161,4 @@ def _check(place: Path) -> None:
 
 
 def _max_path_bytes() -> int:
-    return MAX_SOCKET_BYTES - len(f"/sltune-12345678/{SOCKET}")
+    return MAX_SOCKET_BYTES - len(f"/{PREFIX}12345678/{SOCKET}")

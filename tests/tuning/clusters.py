@@ -41,11 +41,24 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
         time.sleep(0.02)
 
 
-def sltune(*arguments: object) -> subprocess.Popen[str]:
-    """Start the command, which listens to Ctrl-C even where these tests run in the background and do not."""
+def sltune(
+    *arguments: object,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    prefix: Sequence[str] = (),
+) -> subprocess.Popen[str]:
+    """Start the command, which listens to Ctrl-C even where these tests run in the background and do not.
+
+    Args:
+        variables: further ones of the environment.
+        folder: the working folder; None for that of the tests. The command there is that of a shell.
+        prefix: a command that runs it.
+    """
+    command = [sys.executable, "-m", "sltune.cli"] if folder is None else [str(SCRIPTS / "sltune")]
     return subprocess.Popen(
-        [sys.executable, "-m", "sltune.cli", *map(str, arguments)],
-        env=environment(),
+        [*prefix, *command, *map(str, arguments)],
+        env={**environment(), **(variables or {})},
+        cwd=folder,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -42,6 +42,20 @@ def test_the_folder_lies_below_tmpdir_is_closed_to_others_and_goes_at_the_end(
     assert not folder.exists()
 
 
+def test_what_killed_commands_have_left_is_deleted_and_what_others_hold_stays(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(place))
+    left, begun, unlike = (place / name for name in ("sltune-abcd_123", "sltune-abcd_456", "sltune-tune-abcd_789"))
+    for folder in (left, begun, unlike):
+        (folder / "r").mkdir(parents=True)
+    with private_folder() as held:
+        for folder in (left, unlike, held):
+            os.utime(folder, (0, 0))
+        with private_folder() as other:
+            assert {*place.iterdir()} == {begun, unlike, held, other}
+
+
 def test_rays_own_variable_counts_before_tmpdir(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(place))
     monkeypatch.setenv("TMPDIR", "/var/tmp")
