@@ -23,6 +23,7 @@ from pathlib import Path
 from scipy import stats
 
 from sltune.record import RunFolder
+from sltune.run_info import read_info
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 Accuracies = Mapping[tuple[int, int], float]
@@ -48,7 +49,7 @@ def main() -> None:
         search = RunFolder(results / "search")
         trained = sum(bool(record.device) for record in search.records())
         print(
-            f"search: {trained} trainings in {seconds:.0f} s on {os.cpu_count()} cores, best {search.info()['best']}\n"
+            f"search: {trained} trainings in {seconds:.0f} s on {os.cpu_count()} cores, best {read_info(search).best}\n"
         )
         print(changes(search))
         seeds = ["--set", f"evaluation.seeds={arguments.seeds}", "--set", f"training.epochs={arguments.epochs}"]

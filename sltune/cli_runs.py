@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sltune.attendant import last_word, note_run
-from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.options import (
     FixedOptions,
     FolderArgument,
@@ -142,27 +142,26 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
     sltune resume results/SEARCH --trials 200
     """
     from sltune.record import RunFolder
+    from sltune.run_info import read_info
     from sltune.space import load_space
 
     folder = RunFolder(run)
-    kind = folder.info().get("kind")
+    info = read_info(folder)
     note_run(folder.resume_command)
     space = load_space(folder.space_toml)
 
     def work() -> None:
-        if kind == "tune":
+        if info.is_search:
             from sltune.tuning.search_run import Continuation, resume_search
 
             how = Continuation(trials, retry_failed)
             resume_search(space, folder, data, options.request(folder), options.display(), how)
         elif trials is not None:
             raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
-        elif kind == "evaluate":
+        else:
             from sltune.tuning.evaluation import resume_evaluation
 
             resume_evaluation(space, folder, data, options.request(folder), options.display(), retry_failed)
-        else:
-            raise DataError(f"{folder.run_json}: kind {kind!r} is not known; update sltune")
 
     try:
         _then_report(work, [run], options)

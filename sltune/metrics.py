@@ -1,4 +1,4 @@
-"""What the metrics of a trial's record may be, so that what reads records can rely on them."""
+"""What the metrics and the device of a trial's record may be, so that what reads records can rely on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Count = Annotated[int, Field(ge=0)]
+LARGEST = 1e18
+"""Of any quantity: with it, sums, squares and means of many trials are still numbers."""
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Quantity = Annotated[float, Field(ge=0, le=LARGEST)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Device(BaseModel):
+    """Where a trial ran; empty for one that was given up before it did."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    name: str = ""
+    host: str = ""
+    num_cpus: Quantity = 0.0
+    num_gpus: Quantity = 0.0
 
 
 class TestedRecording(BaseModel):
@@ -27,16 +41,20 @@ class TestedRecording(BaseModel):
 
 
 class Metrics(BaseModel):
-    """Those that reports read, but for accuracies, which say of themselves where they are wrong."""
+    """Those that reports read."""
 
     model_config = ConfigDict(strict=True, extra="allow")
-    best_epoch: float | None = None
-    val_loss: float | None = None
-    test_loss: float | None = None
-    test_loss_min: float | None = None
-    test_loss_last: float | None = None
-    synaptic_ops: float | None = None
-    spikes: dict[str, float] = Field(default_factory=dict)
+    best_epoch: Quantity | None = None
+    val_loss: Quantity | None = None
+    val_accuracy: Fraction | None = None
+    test_loss: Quantity | None = None
+    test_loss_min: Quantity | None = None
+    test_loss_last: Quantity | None = None
+    test_accuracy: Fraction | None = None
+    test_accuracy_last: Fraction | None = None
+    test_accuracy_max: Fraction | None = None
+    synaptic_ops: Quantity | None = None
+    spikes: dict[str, Quantity] = Field(default_factory=dict)
     confusion: list[list[Count]] = Field(default_factory=list)
     recordings: dict[str, TestedRecording] = Field(default_factory=dict)
 
@@ -54,4 +72,14 @@ def checked_metrics(values: dict[str, Any]) -> dict[str, Any]:
         ValidationError: one is none.
     """
     Metrics.model_validate(values)
+    return values
+
+
+def checked_device(values: dict[str, Any]) -> dict[str, Any]:
+    """Return where a trial ran as it is.
+
+    Raises:
+        ValidationError: it is nowhere.
+    """
+    Device.model_validate(values)
     return values

@@ -95,7 +95,7 @@ class RunOptions:
             self.cpus_per_trial,
             gpus,
             self.max_concurrent,
-            _absolute(self.checkpoints) or (resumed.checkpoint_place() if resumed else None),
+            _absolute(self.checkpoints) or _checkpoint_place(resumed),
             self.checkpoint_minutes,
             self.hang_minutes,
             self.tensorboard_details,
@@ -155,8 +155,10 @@ class FixedOptions:
         """What a run of it is called."""
         if self.space_file is not None:
             return self.space_file.stem
+        from sltune.run_info import run_name as name_of
+
         folder, trial = self._run_and_trial()
-        return f"{folder.name()}-{trial or 'best'}"
+        return f"{name_of(folder)}-{trial or 'best'}"
 
     def _run_and_trial(self) -> tuple[RunFolder, str]:
         from sltune.record import RunFolder
@@ -208,6 +210,14 @@ class RunName:
 def _absolute(place: str | None) -> str | None:
     """Return a place that a run remembers: a folder as it is found from anywhere, a URI as it is."""
     return place if place is None or "://" in place else str(Path(place).absolute())
+
+
+def _checkpoint_place(resumed: RunFolder | None) -> str | None:
+    """Return where the trials of a run that goes on keep their state; None for the run folder."""
+    from sltune.run_info import read_info
+
+    checkpoints = read_info(resumed).checkpoints if resumed else None
+    return checkpoints.place if checkpoints else None
 
 
 Verb = Callable[..., None]

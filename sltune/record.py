@@ -9,25 +9,35 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from sltune.config import Configuration
 from sltune.errors import DataError, UsageError
-from sltune.files import open_folder, remove, write_whole
+from sltune.files import open_folder, parse_json, read_plain, remove, write_whole
 from sltune.locks import LOCK
-from sltune.metrics import checked_metrics
-from sltune.wording import as_argument
+from sltune.metrics import checked_device, checked_metrics
+from sltune.schema import LAST_SEED, MOST_FOLDS
+from sltune.wording import as_argument, printable
 
 SCHEMA = 1
 LATEST_S = 1e11
 """Unix time in the year 5138: no trial ends later."""
+SHOWN_REASONS = 5
+"""Of many things that are wrong in a file the first few say enough."""
+SHOWN_LETTERS = 200
 Status = Literal["done", "pruned", "failed", "diverged"]
+Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+Setting = Switch | Whole | Number | str | list[Whole | Number | str] | None
+"""Of a record's configuration, whose settings may be those of another version."""
 
 
 MAX_NAME_BYTES = 255
@@ -59,10 +69,26 @@ class TrialKey:
         Raises:
             ValueError: the name is not of the form ``c0000-f0-s0``.
         """
-        found = re.fullmatch(r"(c\d{4,})-f(\d+)-s(\d+)", name)
-        if found is None:
-            raise ValueError(name)
-        return cls(config_id=found[1], fold=int(found[2]), seed=int(found[3]))
+        found = re.fullmatch(r"(c[0-9]{4,9})-f([0-9]{1,9})-s([0-9]{1,10})", name)
+        key = cls(_known(found[1]), seed=int(found[3]), fold=int(found[2])) if found else None
+        # Zeros before a number would give one trial several names.
+        if key is None or key.name != name:
+            raise ValueError(f"{name!r} is no name of a trial such as c0000-f0-s0")
+        return key
+
+
+def _known(config_id: str) -> str:
+    """Return the name of a configuration, c0000 or another, as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if re.fullmatch("c[0-9]{4,9}", config_id) is None or f"c{int(config_id[1:]):04d}" != config_id:
+        raise ValueError(f"{config_id!r} is no name of a configuration such as c0000")
+    return config_id
+
+
+ConfigId = Annotated[str, AfterValidator(_known)]
 
 
 class DatasetInfo(BaseModel):
@@ -80,24 +106,43 @@ class DatasetInfo(BaseModel):
         return 100 / len(self.classes)
 
 
+class Judged(BaseModel):
+    """What of a record's configuration says which trials may share a mean."""
+
+    model_config = ConfigDict(frozen=True)
+    protocol: str = ""
+    sessions: tuple[str, ...] = ()
+    split_seed: Whole = -1
+
+
 class Record(BaseModel):
     """The outcome of one trial. Accuracies are fractions, times are Unix seconds, folds count from 0."""
 
     model_config = ConfigDict(frozen=True)
     schema_version: int
     run: str
-    config_id: Annotated[str, Field(pattern=r"^c\d{4,}$")]
-    config: dict[str, Any]
-    fold: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
+    config_id: ConfigId
+    config: dict[str, dict[str, Setting]]
+    fold: Annotated[int, Field(strict=True, ge=0, lt=MOST_FOLDS)]
+    seed: Annotated[int, Field(strict=True, ge=0, le=LAST_SEED)]
     status: Status
     error: str
     splits: dict[str, list[str]]
     metrics: Annotated[dict[str, Any], AfterValidator(checked_metrics)]
-    timings: dict[str, Annotated[float, Field(ge=0, le=LATEST_S)]]
-    device: dict[str, Any]
+    timings: dict[str, Annotated[float, Field(strict=True, ge=0, le=LATEST_S)]]
+    device: Annotated[dict[str, Any], AfterValidator(checked_device)]
     versions: dict[str, str]
     dataset: DatasetInfo
+
+    @model_validator(mode="after")
+    def _is_judged(self) -> Self:
+        _ = self.judged
+        return self
+
+    @cached_property
+    def judged(self) -> Judged:
+        """What it was judged on."""
+        return Judged.model_validate(self.config.get("evaluation", {}))
 
     @property
     def key(self) -> TrialKey:
@@ -218,20 +263,6 @@ class RunFolder:
         """What to type to go on with the run."""
         return shlex.join(["sltune", "resume", as_argument(self.root)])
 
-    def name(self) -> str:
-        """Return what the run is called: as ``run.json`` says, whatever its folder is called by now.
-
-        Raises:
-            DataError: run.json cannot be read, or gives it a name that none can have.
-        """
-        name = self.info().get("name") if self.run_json.exists() else None
-        if name is None:
-            # Of "." and "..", the path does not tell.
-            return self.root.name if self.root.name not in ("", "..") else self.root.resolve().name
-        if not isinstance(name, str) or not is_run_name(name):
-            raise DataError(f"{self.run_json}: 'name' is {str(name)[:60]!r}, which is no name of a folder")
-        return name
-
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 
@@ -267,37 +298,8 @@ class RunFolder:
             text = "holds records of a run whose run.json is missing; restore that, or choose another --run"
             raise UsageError(f"{self.root}: {text}")
 
-    def info(self) -> dict[str, Any]:
-        """Return what ``run.json`` says of the run.
-
-        Raises:
-            DataError: the folder is no run folder, or was written by a newer sltune.
-        """
-        values = _read_json(self.run_json, "is this a run folder?")
-        _check_schema(self.run_json, values)
-        return values
-
-    def checkpoint_place(self) -> str | None:
-        """Return where the run's trials keep their state; None for the run folder."""
-        facts = self.info().get("checkpoints")
-        place = facts.get("place") if isinstance(facts, dict) else None
-        return place if isinstance(place, str) else None
-
-    def planned(self) -> list[TrialKey]:
-        """Return the trials of which the run consists, in the order in which they are handed out.
-
-        Those of a search are all steps of each configuration that has begun.
-        """
-        info = self.info()
-        try:
-            if "steps" in info:
-                steps = [(int(seed), int(fold)) for seed, fold in info["steps"]]
-                return [TrialKey(config_id, *step) for config_id in self._begun() for step in steps]
-            return [TrialKey.parse(name) for name in info["trials"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{self.run_json}: 'trials' is no list of trial names: {error}") from error
-
-    def _begun(self) -> list[str]:
+    def begun(self) -> list[str]:
+        """Return the configurations of which trials have folders, in the order of their numbers."""
         found = set()
         for folder in self.trials.glob("c*-f*-s*"):
             # What is no trial's folder, such as a copy of one, is not ours to judge.
@@ -321,29 +323,53 @@ def read_record(file: Path) -> Record:
     Raises:
         DataError: the file is no record or of a newer schema.
     """
-    values = _read_json(file, "delete the trial's folder to run it again")
-    _check_schema(file, values)
+    values = read_object(file, "delete the trial's folder to run it again")
     try:
         return Record(schema_version=values.pop("schema"), **values)
     except (ValidationError, TypeError) as error:
-        raise DataError(f"{file}: not a trial record: {error}") from error
+        raise DataError(f"{file}: not a trial record: {reasons(error)}") from error
 
 
-def _read_json(file: Path, hint: str) -> dict[str, Any]:
+def read_object(file: Path, hint: str) -> dict[str, Any]:
+    """Return the values of a JSON file that this version of sltune reads; hint: what else to do if it does not.
+
+    Raises:
+        DataError: it cannot be read, is no JSON object, or is of a newer sltune.
+    """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(read_plain(file))
+        # Half a character, which JSON can escape, could be written nowhere.
+        json.dumps(values, ensure_ascii=False).encode()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; {hint}") from error
     except ValueError as error:
         raise DataError(f"{file}: not JSON: {error}; {hint}") from error
     if not isinstance(values, dict):
         raise DataError(f"{file}: holds no JSON object; {hint}")
-    return values
-
-
-def _check_schema(file: Path, values: Mapping[str, Any]) -> None:
     schema = values.get("schema")
-    if not isinstance(schema, int):
+    if type(schema) is not int:
         raise DataError(f"{file}: has no 'schema'; not written by sltune")
     if schema > SCHEMA:
         raise DataError(f"{file}: schema {schema} is newer than this sltune reads ({SCHEMA}); update sltune")
+    return values
+
+
+def reasons(error: Exception) -> str:
+    """Return what a model says against the content of a file, in one line: keys, values, and what is allowed."""
+    if not isinstance(error, ValidationError):
+        return _short(str(error))
+    problems = [
+        f"{'.'.join(map(str, problem['loc']))}{_found(problem)}: {problem['msg']}".lstrip(": ")
+        for problem in error.errors(include_url=False)
+    ]
+    more = [f"… and {len(problems) - SHOWN_REASONS} more"] if len(problems) > SHOWN_REASONS else []
+    return "; ".join([*problems[:SHOWN_REASONS], *more])
+
+
+def _found(problem: ErrorDetails) -> str:
+    """Return the value that is wrong; of what is missing or does not fit together it would be all of the file."""
+    return "" if problem["type"] == "missing" or not problem["loc"] else f" = {_short(repr(problem['input']))}"
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…")

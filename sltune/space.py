@@ -15,6 +15,7 @@ from sltune.domains import Domain, is_idle, parse_domain, parse_setting, problem
 from sltune.errors import ConfigError, UsageError
 from sltune.files import read_plain
 from sltune.record import RunFolder
+from sltune.run_info import read_info
 from sltune.schema import Value, show, suggestion
 from sltune.search import Search, read_search
 
@@ -144,7 +145,7 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
     Raises:
         UsageError: the run has no such configuration yet.
     """
-    folder.info()
+    read_info(folder)
     if not trial:
         file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
         space = load_space(file)

@@ -167,13 +167,15 @@ def test_a_run_folder_that_names_no_dataset_cannot_be_resumed(tmp_path: Path) ->
     (tmp_path / "space.toml").write_text("")
     result = sltune("resume", tmp_path)
     assert result.exit_code == 3
-    assert "run.json: does not name the dataset" in result.stderr
+    assert "run.json: not a description of a run: name: Field required" in result.stderr
 
 
 def test_a_run_stopped_before_it_goes_on_is_told_what_to_paste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "my runs"
     folder.mkdir()
-    (folder / "run.json").write_text('{"schema": 1, "kind": "evaluate", "trials": []}')
+    dataset = {"name": "x", "synthetic": False, "fingerprint": "f", "classes": ["a"]}
+    facts = {"schema": 1, "name": "x", "kind": "evaluate", "trials": [], "dataset": dataset}
+    (folder / "run.json").write_text(json.dumps(facts))
     (folder / "space.toml").write_text("")
 
     def stop(*_: object) -> None:

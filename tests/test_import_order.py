@@ -18,7 +18,7 @@ LEVELS = [
     {"standings"},
     {"space", "convert", "search", "distributions"},
     {"domains", "news"},
-    {"record", "epochs", "confirmation"},
+    {"record", "run_info", "epochs", "confirmation"},
     {"config"},
     {"schema", "augmentations", "files", "locks", "board", "metrics"},
     {"errors", "attendant", "limits", "streams", "wording"},

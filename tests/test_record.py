@@ -56,9 +56,22 @@ def test_a_name_holds_configuration_fold_and_seed() -> None:
     assert TrialKey(config_id="c0007", seed=1, fold=2).name == "c0007-f2-s1"
 
 
-@pytest.mark.parametrize("name", ["", "c7-f2-s1", "c0007-f2", "c0007-s1-f2", "c0007-f2-s1.bak", "c0007-f-1-s1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "c00007-f2-s1",
+        "c0007-f02-s1",
+        "c0007-f٣-s1",
+        "c7-f2-s1",
+        "c0007-f2",
+        "c0007-s1-f2",
+        "c0007-f2-s1.bak",
+        "c0007-f-1-s1",
+    ],
+)
 def test_another_name_is_no_key(name: str) -> None:
-    with pytest.raises(ValueError, match=name or "^$"):
+    with pytest.raises(ValueError, match="is no name of a"):
         TrialKey.parse(name)
 
 
@@ -167,39 +180,6 @@ def test_files_lie_where_the_layout_says(tmp_path: Path) -> None:
     )
     assert (run.run_json, run.space_toml) == (tmp_path / "run.json", tmp_path / "space.toml")
     assert (run.trials, run.report) == (tmp_path / "trials", tmp_path / "report")
-
-
-def test_planned_trials_keep_their_order(tmp_path: Path) -> None:
-    names = ["c0000-f1-s0", "c0000-f0-s0", "c0001-f0-s3"]
-    write(tmp_path / "run.json", {"schema": 1, "trials": names})
-    assert [key.name for key in RunFolder(tmp_path).planned()] == names
-    assert RunFolder(tmp_path).info()["schema"] == 1
-
-
-@pytest.mark.parametrize("trials", [None, 3, "c0000-f0-s0", ["c0000-f0-s0", "fold 1"], [7]])
-def test_planned_trials_that_are_none_are_refused(tmp_path: Path, trials: Any) -> None:
-    file = write(tmp_path / "run.json", {"schema": 1, "trials": trials})
-    with pytest.raises(DataError, match=f"{file}: 'trials' is no list of trial names"):
-        RunFolder(tmp_path).planned()
-
-
-def test_a_run_without_planned_trials_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "run.json", {"schema": 1})
-    with pytest.raises(DataError, match="'trials' is no list of trial names"):
-        RunFolder(tmp_path).planned()
-
-
-def test_another_folder_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"run\.json: cannot be read: No such file or directory; is this a run folder\?"
-    ):
-        RunFolder(tmp_path).info()
-
-
-def test_a_run_of_a_newer_sltune_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "run.json", {"schema": 2})
-    with pytest.raises(DataError, match="schema 2 is newer than this sltune reads \\(1\\); update sltune"):
-        RunFolder(tmp_path).info()
 
 
 def test_a_folder_that_has_lost_its_run_json_is_no_place_for_a_new_run(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sltune.errors import ConfigError, DataError
 from sltune.locks import held_since, is_locked, locked_on, seems_held
 from sltune.news import News, epoch_ended, left_unfinished, trial_ended
 from sltune.record import RunFolder, TrialKey, read_record
+from sltune.run_info import read_info
 from sltune.space import load_space
 from sltune.standings import Plan, Standings, duration, evaluation_plan, search_plan
 
@@ -53,7 +54,7 @@ class Follower:
         self._written = 0
         self._looked = False
         if not self._is_search:
-            for key in folder.planned():
+            for key in read_info(folder).planned(folder):
                 self.standings.add(key.config_id)
         self.look()
 
@@ -72,7 +73,7 @@ class Follower:
             return False
         if not self._is_search or self.standings.begun >= self.standings.plan.configurations:
             return True
-        return not self.alive and "best" in self.folder.info()
+        return not self.alive and read_info(self.folder).best is not None
 
     def look(self) -> list[News]:
         """Read what has changed since the last look, and return what has happened.
@@ -181,21 +182,15 @@ class Follower:
 
 
 def _plan(folder: RunFolder) -> Plan:
-    info = folder.info()
+    info = read_info(folder)
     try:
         space = load_space(folder.space_toml)
+        if info.steps is not None:
+            return search_plan(info.name, space, space.searching(), info.steps)
+        steps = [(key.seed, key.fold) for key in info.planned(folder)]
+        return evaluation_plan(info.name, space.configuration(), steps)
     except ConfigError as error:
         raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error
-    try:
-        title = str(info["name"])
-        if info["kind"] == "tune":
-            return search_plan(
-                title, space, space.searching(), [(int(seed), int(fold)) for seed, fold in info["steps"]]
-            )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder.run_json}: does not describe a run: {error!r}; not written by sltune") from error
-    steps = [(key.seed, key.fold) for key in folder.planned()]
-    return evaluation_plan(title, space.configuration(), steps)
 
 
 def _numbers(row: Mapping[str, str], file: Path) -> dict[str, float]:

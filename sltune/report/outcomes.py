@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from statistics import mean
 from typing import Literal
 
 from sltune.domains import flat
-from sltune.errors import ConfigError, DataError
+from sltune.errors import ConfigError
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
 from sltune.report.runs import Run, names_of
 from sltune.schema import Value
@@ -32,8 +31,7 @@ class Basis:
 
     @classmethod
     def of(cls, record: Record) -> Basis:
-        evaluation = record.config.get("evaluation", {})
-        return cls(record.dataset, evaluation.get("protocol", ""), tuple(sorted(evaluation.get("sessions", ()))))
+        return cls(record.dataset, record.judged.protocol, tuple(sorted(record.judged.sessions)))
 
     @property
     def optimistic(self) -> bool:
@@ -75,12 +73,8 @@ class Outcome:
         return [value for record in self.done if (value := number_of(record, metric)) is not None]
 
     def percents(self, metric: str) -> list[float]:
-        """Return an accuracy of every done trial that has it, in per cent.
-
-        Raises:
-            DataError: one is no fraction.
-        """
-        return [100 * value for record in self.done if (value := fraction_of(record, metric)) is not None]
+        """Return an accuracy of every done trial that has it, in per cent."""
+        return [100 * value for record in self.done if (value := number_of(record, metric)) is not None]
 
     @cached_property
     def validation(self) -> float | None:
@@ -106,7 +100,7 @@ class Series:
 
     @property
     def is_search(self) -> bool:
-        return self.run.info.get("kind") == "tune"
+        return self.run.info.is_search
 
     @property
     def dataset(self) -> DatasetInfo:
@@ -153,20 +147,7 @@ def series_of(runs: Sequence[Run]) -> list[Series]:
 def number_of(record: Record, metric: str) -> float | None:
     """Return a metric of a record; None where it is missing or not a finite number."""
     value = record.metrics.get(metric)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def fraction_of(record: Record, metric: str) -> float | None:
-    """Return an accuracy of a record, None where it has none.
-
-    Raises:
-        DataError: it is no fraction; names the trial.
-    """
-    value = number_of(record, metric)
-    if value is not None and not 0 <= value <= 1:
-        place = f"run {record.run}, trial {record.key.name}"
-        raise DataError(f"{place}: {metric} is {value!r}; allowed is a fraction between 0 and 1")
-    return value
+    return None if value is None else float(value)
 
 
 def short(name: str) -> str:

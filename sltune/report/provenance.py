@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 from sltune.confirmation import confirmation
 from sltune.record import RunFolder
 from sltune.report.runs import Run
+from sltune.run_info import RunInfo
 from sltune.wording import as_argument
 
 Fact = tuple[str, str]
@@ -22,14 +22,13 @@ def facts_of(run: Run) -> list[Fact]:
     info, dataset = run.info, run.dataset
     trials = Counter(str(record.status) for record in run.records)
     trials.update(run.state_of(key) for key in set(run.planned) - {record.key for record in run.records})
-    data = info["dataset"].get("path", "") if isinstance(info.get("dataset"), dict) else ""
     facts = [
         ("Run", f"{run.name}, {_kinds(run)}"),
         ("Trials", ", ".join(f"{count} {state}" for state, count in sorted(trials.items())) or "none"),
-        ("Command", _command(info.get("command"))),
-        ("Dataset", f"{dataset.name}{', SYNTHETIC' * dataset.synthetic}, {len(dataset.classes)} classes; {data}"),
+        ("Command", shlex.join(info.command)),
+        ("Dataset", ", ".join(_dataset(run))),
         ("Fingerprint", dataset.fingerprint),
-        ("Commit", str(info.get("git_commit") or "")),
+        ("Commit", info.git_commit or ""),
         ("Versions", _versions(info)),
         ("Hardware", _hardware(run)),
         *_times(run),
@@ -50,14 +49,10 @@ def configuration_text(run: Run) -> str:
 def reproduction(run: Run) -> list[str]:
     """Return the commands that run it again, and for a search those that confirm its best."""
     folder, info = RunFolder(run.folder), run.info
-    versions = info.get("versions")
-    torch = str(versions.get("torch") or "").partition("+")[0] if isinstance(versions, dict) else ""
-    dataset = info.get("dataset")
-    data = str(dataset.get("path", "DATA")) if isinstance(dataset, dict) else "DATA"
-    verb = "tune" if info.get("kind") == "tune" else "evaluate"
-    again = ["sltune", verb, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
+    torch, data = info.versions.get("torch", "").partition("+")[0], info.dataset.path
+    again = ["sltune", info.kind, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
-        *([shlex.join(["git", "checkout", str(info["git_commit"])])] if _is_commit(info.get("git_commit")) else []),
+        *([shlex.join(["git", "checkout", info.git_commit])] if info.git_commit else []),
         *([shlex.join(["pip", "install", "--constraint", "constraints.txt", f"torch=={torch}", "."])] if torch else []),
         shlex.join(again),
     ]
@@ -75,29 +70,28 @@ def failures_of(run: Run) -> list[Fact]:
     ]
 
 
-def _is_commit(value: object) -> bool:
-    """Say whether a value is a commit's number, and nothing that git takes for an option."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{7,64}", value) is not None
-
-
-def _command(command: object) -> str:
-    return shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
+def _dataset(run: Run) -> Iterator[str]:
+    info = run.info.dataset
+    yield info.name
+    if info.synthetic:
+        yield "SYNTHETIC"
+    yield f"{len(info.classes)} classes"
+    yield Path(info.path).name
 
 
 def _kinds(run: Run) -> str:
-    kind = {"tune": "a search", "evaluate": "an evaluation"}.get(str(run.info.get("kind")), "a run")
+    kind = "a search" if run.info.is_search else "an evaluation"
     return f"{kind}{', still running' * run.alive}"
 
 
-def _versions(info: Any) -> str:
-    versions = info.get("versions")
-    parts = [f"Python {info['python']}"] if info.get("python") else []
-    return ", ".join([*parts, *(f"{k} {v}" for k, v in versions.items())] if isinstance(versions, dict) else parts)
+def _versions(info: RunInfo) -> str:
+    parts = [f"Python {info.python}"] if info.python else []
+    return ", ".join([*parts, *(f"{name} {version}" for name, version in info.versions.items())])
 
 
 def _hardware(run: Run) -> str:
-    devices = Counter(str(record.device["name"]) for record in run.records if record.device.get("name"))
-    hosts = {str(record.device["host"]) for record in run.records if record.device.get("host")}
+    devices = Counter(record.device["name"] for record in run.records if record.device.get("name"))
+    hosts = {record.device["host"] for record in run.records if record.device.get("host")}
     names = ", ".join(f"{name} ({count} trials)" for name, count in devices.most_common())
     return f"{names} on {len(hosts)} host{'s' * (len(hosts) != 1)}" if names else ""
 

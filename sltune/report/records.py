@@ -95,13 +95,12 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _facts(record: Record) -> dict[str, Any]:
-    evaluation = record.config.get("evaluation", {})
     metrics, device = record.metrics, record.device
     return {
         "status": record.status,
         "error": record.error or None,
-        "protocol": evaluation.get("protocol"),
-        "sessions": "+".join(evaluation.get("sessions", ())),
+        "protocol": record.judged.protocol or None,
+        "sessions": "+".join(record.judged.sessions),
         "dataset": record.dataset.name,
         "synthetic": record.dataset.synthetic,
         "fingerprint": record.dataset.fingerprint,

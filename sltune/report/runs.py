@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from sltune.errors import DataError
-from sltune.files import is_unicode
 from sltune.locks import seems_held
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.run_info import RunInfo, read_info
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Run:
 
     name: str
     folder: Path
-    info: Mapping[str, Any]
+    info: RunInfo
     records: tuple[Record, ...]
     planned: tuple[TrialKey, ...]
     begun: frozenset[TrialKey] = frozenset()
@@ -34,8 +31,8 @@ class Run:
     @property
     def best(self) -> str:
         """The configuration that a search has found best; "" where there is none."""
-        best = self.info.get("best")
-        return best if isinstance(best, str) and any(key.config_id == best for key in self.planned) else ""
+        best = self.info.best
+        return best if best is not None and any(key.config_id == best for key in self.planned) else ""
 
     @property
     def configurations(self) -> int:
@@ -53,16 +50,8 @@ class Run:
 
     @property
     def dataset(self) -> DatasetInfo:
-        """The data that the run was started on.
-
-        Raises:
-            DataError: ``run.json`` does not describe them.
-        """
-        try:
-            return DatasetInfo.model_validate(self.info.get("dataset"))
-        except ValidationError as error:
-            file = RunFolder(self.folder).run_json
-            raise DataError(f"{file}: 'dataset' does not describe a dataset: {error}") from error
+        """The data that the run was started on."""
+        return self.info.dataset
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
@@ -84,16 +73,14 @@ def each_once(paths: Sequence[Path]) -> list[Path]:
 
 def _load(path: Path) -> Run:
     folder = RunFolder(path)
-    info = folder.info()
-    if not isinstance(info.get("name"), str) or not is_unicode(info["name"]):
-        raise DataError(f"{folder.run_json}: has no 'name'; not written by sltune evaluate")
+    info = read_info(folder)
     records = folder.records()
     twice = [key.name for key, count in Counter(record.key for record in records).items() if count > 1]
     if twice:
         raise DataError(f"{folder.trials}: several folders hold a record of {twice[0]}; remove the copies")
-    planned, ended = folder.planned(), {record.key for record in records}
+    planned, ended = info.planned(folder), {record.key for record in records}
     begun = frozenset(key for key in planned if key not in ended and folder.trial(key).epochs_csv.exists())
-    return Run(info["name"], path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
+    return Run(info.name, path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:

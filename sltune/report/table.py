@@ -6,7 +6,6 @@ result is counted and named in its row instead of being left out.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +76,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
 
     Raises:
         UsageError: ``ddof`` is neither 0 nor 1, or there is no such baseline.
-        DataError: a record lacks its protocol or holds an accuracy that is no fraction; names the trial.
+        DataError: a record lacks its protocol; names the trial.
     """
     if ddof not in (0, 1):
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
@@ -182,14 +181,12 @@ def _groups_of(run: Run, label: str, remark: str) -> Groups:
 
 
 def _group(record: Record, label: str) -> Group:
-    try:
-        evaluation = record.config["evaluation"]
-        protocol, sessions = str(evaluation["protocol"]), tuple(sorted(map(str, evaluation["sessions"])))
-        same_splits = int(evaluation.get("split_seed", -1)) >= 0
-    except (KeyError, TypeError, ValueError) as error:
+    judged = record.judged
+    if not judged.protocol or not judged.sessions:
         place = f"run {record.run}, trial {record.key.name}"
-        raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions: {error}") from error
-    return Group(label, record.config_id, protocol, sessions, record.dataset, same_splits=same_splits)
+        raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions")
+    sessions, same_splits = tuple(sorted(judged.sessions)), judged.split_seed >= 0
+    return Group(label, record.config_id, judged.protocol, sessions, record.dataset, same_splits=same_splits)
 
 
 def _planned_group(run: Run, label: str, config_id: str) -> Group:
@@ -222,11 +219,8 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Val
     if record.status != "done":
         return Absence(key.fold, key.seed, record.status)
     fraction = record.metrics.get(metric)
-    if fraction is None or (isinstance(fraction, float) and math.isnan(fraction)):
+    if fraction is None:
         return Absence(key.fold, key.seed, "without value")
-    if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
-        place = f"run {record.run}, trial {key.name}"
-        raise DataError(f"{place}: {metric} is {fraction!r}; allowed is a fraction between 0 and 1")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
     return Value(key.fold, key.seed, 100 * fraction, tested, ratio, _loss_of(record, loss))

@@ -5,7 +5,6 @@ Knows no Ray. The records are the only durable truth, so a run that was killed a
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from sltune.config import Configuration, Evaluation
 from sltune.epochs import append_epoch, begin_epochs, seconds_of
 from sltune.errors import DataError
 from sltune.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
+from sltune.run_info import run_name
 from sltune.standings import Plan, Step, evaluation_plan
 
 
@@ -92,7 +92,7 @@ class Campaign:
 
     def __init__(self, folder: RunFolder, dataset: DatasetInfo, steps: Sequence[Step]) -> None:
         self.folder = folder
-        self.name = folder.name()
+        self.name = run_name(folder)
         self.dataset = dataset
         self.steps = tuple(steps)
         self.candidates: dict[str, Candidate] = {}
@@ -290,8 +290,3 @@ def evaluation_campaign(
     candidate = Candidate(planned[0].config_id, configuration, campaign.steps)
     campaign.add(candidate, folder.records(), lambda record: retry_failed and record.status != "done")
     return campaign
-
-
-def write_run_info(folder: RunFolder, facts: Mapping[str, object]) -> None:
-    """Write ``run.json``: what the run consists of and where it came from."""
-    folder.write(folder.run_json, json.dumps({"schema": SCHEMA, **facts}, indent=1))

@@ -14,6 +14,7 @@ from sltune.errors import DataError
 from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
 from sltune.record import DatasetInfo, Record, RunFolder
+from sltune.run_info import DatasetPlace, read_info
 from sltune.schema import show
 from sltune.space import Space, parse_space
 from sltune.standings import Step
@@ -43,17 +44,18 @@ def dataset_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def refuse_other_dataset(data: Path, folder: RunFolder, facts: Mapping[str, Any], manifest: Manifest) -> None:
+def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:
     """Make sure that a dataset is the one of a run; what older versions did not write cannot be compared.
 
     Raises:
         DataError: it is another; names what differs.
     """
+    known = facts.model_dump(mode="json", exclude_unset=True)
     names = {"fingerprint": "fingerprints", "recording_order": "orders of recordings, from which folds are drawn,"}
     differing = [
         names.get(name, name)
         for name, value in dataset_facts(manifest).items()
-        if name in facts and facts[name] != value
+        if name in known and known[name] != value
     ]
     if differing:
         text = f"the {' and '.join(differing)} differ from those of the data that the run began with"
@@ -66,18 +68,18 @@ def refuse_other_space(folder: RunFolder, space: Space) -> None:
     Raises:
         DataError: it does not; names what differs.
     """
-    info = folder.info()
-    if isinstance(info.get("space"), str):
-        found = list(_differences(parse_space(info["space"], str(folder.run_json)), space))
+    info = read_info(folder)
+    if info.space is not None:
+        found = list(_differences(parse_space(info.space, str(folder.run_json)), space))
         if found:
             more = [f"and {len(found) - SHOWN_DIFFERENCES} more"] if len(found) > SHOWN_DIFFERENCES else []
             text = "; ".join([*found[:SHOWN_DIFFERENCES], *more])
             raise DataError(f"{folder.space_toml}: is not what the run began with: {text}; {RESTORE}")
     # Which is all that older versions wrote of it.
     steps = steps_of(space.evaluation)
-    planned = info["steps"] if "steps" in info else [(key.seed, key.fold) for key in folder.planned()]
-    if {tuple(step) for step in planned} != set(steps):
-        text = f"{_extent(steps)}, but the run was planned with {_extent([(seed, fold) for seed, fold in planned])}"
+    planned = info.steps or [(key.seed, key.fold) for key in info.planned(folder)]
+    if set(planned) != set(steps):
+        text = f"{_extent(steps)}, but the run was planned with {_extent(planned)}"
         raise DataError(f"{folder.space_toml}: has {text}; {RESTORE}")
 
 

@@ -8,15 +8,16 @@ from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
 from sltune.locks import locked
 from sltune.record import Record, RunFolder
+from sltune.run_info import read_info, run_name, write_info
 from sltune.space import Space
-from sltune.tuning.campaign import Campaign, evaluation_campaign, plan, write_run_info
+from sltune.tuning.campaign import Campaign, evaluation_campaign, plan
 from sltune.tuning.cluster import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
 from sltune.tuning.preparation import (
     Display,
     dataset_info,
     dataset_of,
-    facts_of,
+    info_of,
     interrupted,
     prepared,
     remember_checkpoints,
@@ -42,12 +43,12 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     planned = plan(configuration)
     folder.refuse_existing()
     steps = [(key.seed, key.fold) for key in planned]
-    with prepared(space, steps, data, folder.name(), request, display) as ready, locked(folder.lock):
+    with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
-        facts = facts_of("evaluate", folder, space, data, manifest, request)
-        write_run_info(folder, {**facts, "trials": [key.name for key in planned]})
+        names = [key.name for key in planned]
+        write_info(folder, info_of(folder, space, data, manifest, request, kind="evaluate", trials=names))
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned)
         run_trials(campaign, ready, display)
     _judge(campaign)
@@ -61,9 +62,10 @@ def resume_evaluation(
     Args:
         data: where the dataset lies now; None for where it lay when the run began.
     """
-    data, manifest = dataset_of(folder, data)
+    info = read_info(folder)
+    data, manifest = dataset_of(folder, info, data)
     configuration = space.configuration()
-    planned = folder.planned()
+    planned = info.planned(folder)
     with locked(folder.lock):
         refuse_other_space(folder, space)
         refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)

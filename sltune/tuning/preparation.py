@@ -27,9 +27,10 @@ from sltune.events.samples import Samples
 from sltune.files import read_plain
 from sltune.news import to_json
 from sltune.record import DatasetInfo, RunFolder, TrialKey
+from sltune.run_info import CheckpointPlace, DatasetPlace, RunInfo, read_info, run_name, write_info
 from sltune.space import Space
 from sltune.standings import Step
-from sltune.tuning.campaign import Campaign, write_run_info
+from sltune.tuning.campaign import Campaign
 from sltune.tuning.cluster import (
     Request,
     check_fraction,
@@ -203,7 +204,7 @@ def dataset_info(manifest: Manifest) -> DatasetInfo:
     )
 
 
-def dataset_of(folder: RunFolder, moved_to: Path | None) -> tuple[Path, Manifest]:
+def dataset_of(folder: RunFolder, info: RunInfo, moved_to: Path | None) -> tuple[Path, Manifest]:
     """Return where the dataset of a run lies, and its manifest.
 
     Args:
@@ -212,40 +213,38 @@ def dataset_of(folder: RunFolder, moved_to: Path | None) -> tuple[Path, Manifest
     Raises:
         DataError: it cannot be read, or is another.
     """
-    try:
-        facts = folder.info()["dataset"]
-        data, _ = moved_to or Path(facts["path"]), facts["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder.run_json}: does not name the dataset ({error}); not written by sltune") from error
+    data = moved_to or Path(info.dataset.path)
     manifest = read_manifest(data)
-    refuse_other_dataset(data, folder, facts, manifest)
+    refuse_other_dataset(data, folder, info.dataset, manifest)
     return data, manifest
 
 
-def facts_of(
-    kind: str, folder: RunFolder, space: Space, data: Path, manifest: Manifest, request: Request
-) -> dict[str, Any]:
-    """Return what ``run.json`` says of where a run came from."""
+def info_of(folder: RunFolder, space: Space, data: Path, manifest: Manifest, request: Request, **parts: Any) -> RunInfo:
+    """Return what ``run.json`` says of a run that begins; parts: its kind, and what it consists of."""
     packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
-    return {
-        "name": folder.name(),
-        "kind": kind,
-        "command": sys.argv,
-        "dataset": {**dataset_facts(manifest), "path": str(data.resolve())},
-        "checkpoints": asdict(request.checkpoints_of(folder.name())),
-        "space": space.to_toml(),
-        "versions": {"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
-        "python": platform.python_version(),
-        "host": platform.node(),
-        "git_commit": _git_commit(),
-    }
+    return RunInfo(
+        name=run_name(folder),
+        command=tuple(sys.argv),
+        dataset=DatasetPlace(**dataset_facts(manifest), path=str(data.resolve())),
+        checkpoints=_checkpoint_place(folder, request),
+        space=space.to_toml(),
+        versions={"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
+        python=platform.python_version(),
+        host=platform.node(),
+        git_commit=_git_commit(),
+        **parts,
+    )
 
 
 def remember_checkpoints(folder: RunFolder, request: Request) -> None:
     """Note where the trials of a run that goes on keep their state, if that has changed; the next time it counts."""
-    info, facts = folder.info(), asdict(request.checkpoints_of(folder.name()))
-    if info.get("checkpoints") != facts:
-        write_run_info(folder, {**info, "checkpoints": facts})
+    info, place = read_info(folder), _checkpoint_place(folder, request)
+    if info.checkpoints != place:
+        write_info(folder, info.model_copy(update={"checkpoints": place}))
+
+
+def _checkpoint_place(folder: RunFolder, request: Request) -> CheckpointPlace:
+    return CheckpointPlace(**asdict(request.checkpoints_of(run_name(folder))))
 
 
 def _git_commit() -> str | None:

@@ -15,8 +15,9 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.locks import locked
 from sltune.record import DatasetInfo, Record, RunFolder
+from sltune.run_info import RunInfo, read_info, run_name, write_info
 from sltune.space import Space
-from sltune.tuning.campaign import Candidate, steps_of, write_run_info
+from sltune.tuning.campaign import Candidate, steps_of
 from sltune.tuning.cluster import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluation import failures
@@ -24,7 +25,7 @@ from sltune.tuning.preparation import (
     Display,
     dataset_info,
     dataset_of,
-    facts_of,
+    info_of,
     interrupted,
     prepared,
     remember_checkpoints,
@@ -72,12 +73,12 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     steps = steps_of(space.evaluation)
     folder.refuse_existing()
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
-    with prepared(space, steps, data, folder.name(), request, display) as ready, locked(folder.lock):
+    with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):
         folder.refuse_existing()
         folder.write(folder.space_toml, space.to_toml())
         # Without run.json there is no run: the journal is what a process left that died right here.
         folder.remove(folder.study_journal)
-        name = folder.name()
+        name = run_name(folder)
         storage = open_storage(folder.study_journal, start.study_storage)
         study = SearchStudy(storage, name, space, search, new=True)
         if study.trials:
@@ -88,9 +89,8 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
             study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
         # Read anew, so that what was learned counts from the start as it does after a restart.
         study = SearchStudy(storage, name, space, search)
-        facts = facts_of("tune", folder, space, data, manifest, request)
-        study_facts = {"storage": start.study_storage, "name": name}
-        write_run_info(folder, {**facts, "study": study_facts, "steps": steps})
+        place = {"storage": start.study_storage, "name": name}
+        write_info(folder, info_of(folder, space, data, manifest, request, kind="tune", study=place, steps=steps))
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
         run_trials(campaign, ready, display)
         _conclude(campaign, data, display.say)
@@ -105,12 +105,13 @@ def resume_search(
         data: where the dataset lies now; None for where it lay when the run began.
     """
     search = space.searching()
-    data, manifest = dataset_of(folder, data)
+    info = read_info(folder)
+    data, manifest = dataset_of(folder, info, data)
     with locked(folder.lock):
         refuse_other_space(folder, space)
         refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
         remember_checkpoints(folder, request)
-        storage, name = _storage_of(folder)
+        storage, name = _storage_of(folder, info)
         study = SearchStudy(storage, name, space, search)
         if how.trials is not None and how.trials != search.trials:
             if how.trials < study.asked:
@@ -126,14 +127,13 @@ def resume_search(
         _conclude(campaign, data, display.say)
 
 
-def _storage_of(folder: RunFolder) -> tuple[BaseStorage, str]:
+def _storage_of(folder: RunFolder, info: RunInfo) -> tuple[BaseStorage, str]:
     """Return where the study of a run lies, and its name there."""
-    facts = folder.info().get("study")
-    if not isinstance(facts, dict) or not isinstance(facts.get("name"), str):
+    if info.study is None:
         raise DataError(f"{folder.run_json}: does not name the study; not written by sltune tune")
-    if facts.get("storage") is None and not folder.study_journal.exists():
+    if info.study.storage is None and not folder.study_journal.exists():
         raise DataError(f"{folder.study_journal}: is missing; restore it, or search in a new run")
-    return open_storage(folder.study_journal, facts.get("storage")), facts["name"]
+    return open_storage(folder.study_journal, info.study.storage), info.study.name
 
 
 def _from_run(
@@ -144,7 +144,7 @@ def _from_run(
     Raises:
         UsageError: there is none.
     """
-    earlier.info()
+    read_info(earlier)
     steps = steps_of(space.evaluation)
     found: dict[str, list[Record]] = {}
     for record in earlier.records():
@@ -161,7 +161,7 @@ def _from_run(
             reasons["not every trial has a result"] += 1
             continue
         used += 1
-        yield f"{earlier.name()}/{config_id}", candidate
+        yield f"{run_name(earlier)}/{config_id}", candidate
     for reason, count in reasons.items():
         say(f"--from {earlier.root}: {count} of {len(found)} configurations left aside: {reason}")
     if not used:

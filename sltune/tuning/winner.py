@@ -8,8 +8,9 @@ from statistics import mean
 
 from optuna.trial import TrialState
 
+from sltune.run_info import read_info, write_info
 from sltune.space import Space
-from sltune.tuning.campaign import Candidate, write_run_info
+from sltune.tuning.campaign import Candidate
 from sltune.tuning.searching import Observed, SearchCampaign, verdict_of
 from sltune.tuning.study import DIRECTIONS
 
@@ -66,4 +67,5 @@ def write_best(campaign: SearchCampaign, best: Complete) -> None:
         "# It was selected for that number, which therefore flatters it; see the test accuracy, and fresh seeds.\n\n"
     )
     campaign.folder.write(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
-    write_run_info(campaign.folder, {**campaign.folder.info(), "best": best.candidate.config_id})
+    info = read_info(campaign.folder)
+    write_info(campaign.folder, info.model_copy(update={"best": best.candidate.config_id}))

@@ -42,7 +42,7 @@ def test_a_configuration_is_complete_only_with_all_its_trials(record: Record, tm
 
 def test_a_missing_value_leaves_a_configuration_without_a_mean(tmp_path: Path) -> None:
     records = search_records(0, {}, [0.5, 0.6])
-    records[1]["metrics"]["val_accuracy"] = float("nan")
+    records[1]["metrics"]["val_accuracy"] = None
     (found,) = series(write_search(tmp_path / "run", SPACE, records))
     assert (found.outcomes[0].validation, found.complete) == (None, [])
 

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sltune.errors import DataError
 from sltune.report.plots.by_group import Share
 from sltune.report.plots.epochs import read_rows
+from tests.report.conftest import DATASET
 from tests.report.plotting import config, dots, drawn, labels, line, write_epochs
 
 Spec = dict[str, Any]
@@ -122,7 +123,7 @@ def test_a_matrix_of_another_size_than_the_classes_is_not_drawn(record: Record, 
 
 def test_classes_are_those_of_the_records_whatever_the_run_says(record: Record, run_folder: WriteRun) -> None:
     trial = record(0, 0.5, confusion=[[1, 0], [0, 1]], dataset=TWO_CLASSES)
-    plot = drawn(run_folder([trial], dataset={"name": "of an older version"}))["confusion-matrix"]
+    plot = drawn(run_folder([trial], dataset={**DATASET, "classes": ["x"]}))["confusion-matrix"]
     assert [tick.get_text() for tick in plot.figure.axes[0].get_yticklabels()] == ["cat", "dog"]
 
 
@@ -276,7 +277,7 @@ def test_one_length_is_no_plot(record: Record, run_folder: WriteRun) -> None:
 
 def test_an_accuracy_that_is_no_fraction_is_refused_by_its_trial(record: Record, run_folder: WriteRun) -> None:
     runs = [run_folder([record(0, value)], name=name) for name, value in (("a", 0.5), ("b", 79.0))]
-    with pytest.raises(DataError, match="trial c0000-f0-s0: val_accuracy is 79"):
+    with pytest.raises(DataError, match=r"c0000-f0-s0/record\.json: not a trial record: metrics\.val_accuracy = 79"):
         drawn(*runs)
 
 

@@ -85,15 +85,6 @@ def test_a_setting_that_is_a_number_in_some_trials_and_a_word_in_others_is_a_tex
     assert list(written["neuron.decay"]) == [1, 0.5, 1]
 
 
-def test_a_metric_of_another_kind_in_one_record_does_not_keep_the_frame_from_its_file(
-    record: Record, run_folder: WriteRun
-) -> None:
-    folder = run_folder([record(0, 0.5, test_accuracy_max=0.5), record(1, 0.5, test_accuracy_max="high")])
-    (run,) = load_runs([folder])
-    first, second = pd.read_parquet(write_records(run))["test_accuracy_max"]
-    assert (first, pd.isna(second)) == (0.5, True)
-
-
 def test_configurations_stand_in_the_order_in_which_they_were_asked_for(record: Record, run_folder: WriteRun) -> None:
     names = ["c0002", "c9999", "c10000"]
     folder = run_folder([record(0, 0.5, config_id=config_id) for config_id in reversed(names)])

@@ -85,11 +85,8 @@ def test_with_several_seeds_the_absent_trials_are_named_with_their_seed(record: 
     assert pick(rows, seed=1).trials == "0 of 2 trials; folds 0, 1 missing"
 
 
-@pytest.mark.parametrize("nothing", [None, float("nan")])
-def test_a_finished_trial_without_the_metric_is_named(
-    nothing: float | None, record: Record, run_folder: WriteRun
-) -> None:
-    folder = run_folder([record(0, 0.5), record(1, 0.5, val_accuracy=nothing)])
+def test_a_finished_trial_without_the_metric_is_named(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(0, 0.5), record(1, 0.5, val_accuracy=None)])
     assert pick(rows_of(folder), "val_accuracy").trials == "1 of 2 trials; fold 1 without value"
     assert pick(rows_of(folder)).complete
 
@@ -247,7 +244,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"schema": 1, "trials": []}', "has no 'name'"),
+        ('{"schema": 1, "trials": []}', "name: Field required"),
         ('{"schema": 99}', "schema 99 is newer"),
         ('{"packages": []}', "has no 'schema'"),
         ("[]", "holds no JSON object"),
@@ -285,7 +282,7 @@ def test_a_copied_trial_folder_is_refused_instead_of_counted_twice(record: Recor
 @pytest.mark.parametrize("accuracy", [79.0, -0.1, "0.5"])
 def test_an_accuracy_that_is_no_fraction_is_refused(accuracy: object, record: Record, run_folder: WriteRun) -> None:
     folder = run_folder([record(3, 0.5, val_accuracy=accuracy)])
-    with pytest.raises(DataError, match="trial c0000-f3-s0: val_accuracy is"):
+    with pytest.raises(DataError, match=r"c0000-f3-s0/record\.json: not a trial record: metrics\.val_accuracy = "):
         rows_of(folder)
 
 
@@ -297,7 +294,7 @@ def test_a_record_without_a_protocol_is_refused(record: Record, run_folder: Writ
 
 def test_a_run_without_records_and_without_a_dataset_is_refused(run_folder: WriteRun) -> None:
     folder = run_folder([], planned=FOLDS, dataset=None)
-    with pytest.raises(DataError, match=r"run\.json: 'dataset' does not describe a dataset"):
+    with pytest.raises(DataError, match=r"run\.json: not a description of a run: dataset"):
         rows_of(folder)
 
 

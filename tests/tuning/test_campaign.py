@@ -10,7 +10,8 @@ import pytest
 from sltune.errors import DataError, UsageError
 from sltune.locks import locked
 from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan, write_run_info
+from sltune.run_info import DatasetPlace, RunInfo, read_info, write_info
+from sltune.tuning.campaign import Campaign, Finished, evaluation_campaign, plan
 from sltune.tuning.scalars import ScalarLog
 from tests.small import quick
 
@@ -126,8 +127,9 @@ def test_epochs_csv_is_never_written_through_a_link(tmp_path: Path) -> None:
 def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     planned = plan(quick(evaluation__seeds=[3], evaluation__folds=3))
-    write_run_info(folder, {"name": "x", "trials": [key.name for key in planned]})
-    assert folder.planned() == [TrialKey("c0000", 3, fold) for fold in range(3)]
+    dataset = DatasetPlace(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
+    write_info(folder, RunInfo(name="x", kind="evaluate", dataset=dataset, trials=[key.name for key in planned]))
+    assert read_info(folder).planned(folder) == [TrialKey("c0000", 3, fold) for fold in range(3)]
 
 
 def _hold(root: Path, ready: multiprocessing.synchronize.Event, release: multiprocessing.synchronize.Event) -> None:

@@ -19,18 +19,19 @@ from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
 from sltune.options import RunOptions
 from sltune.record import RunFolder, TrialKey
+from sltune.run_info import DatasetPlace, RunInfo, run_name, write_info
 from sltune.space import Space, load_space, parse_space
 from sltune.tuning import preparation
-from sltune.tuning.campaign import Finished, evaluation_campaign, plan, write_run_info
+from sltune.tuning.campaign import Finished, evaluation_campaign, plan
 from sltune.tuning.cluster import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluation import resume_evaluation
 from sltune.tuning.job import split_of
-from sltune.tuning.preparation import Display, Ready, dataset_info, facts_of
+from sltune.tuning.preparation import Display, Ready, dataset_info, info_of
 from tests.small import quick
 
 QUIET = Display(Console(stderr=True), "quiet")
-OLD = {"space": None, "sensor": None, "recording_order": None}
+DATASET = DatasetPlace(name="x", synthetic=True, fingerprint="f", classes=("a",))
 SEARCH = "[evaluation]\nfolds = 2\n[neuron]\ndecay = { low = 0.0, high = 1.0 }\n[search]\ntrials = 3\n"
 
 
@@ -38,11 +39,13 @@ def begin(folder: RunFolder, space: Space, data: Path, old: bool = False) -> Non
     """Write what an evaluation has written before its first trial; old: as versions did that wrote less of it."""
     folder.root.mkdir()
     folder.space_toml.write_text(space.to_toml())
-    facts = facts_of("evaluate", folder, space, data, read_manifest(data), Request(device="cpu"))
+    names = [key.name for key in plan(space.configuration())]
+    request = Request(device="cpu")
+    info = info_of(folder, space, data, read_manifest(data), request, kind="evaluate", trials=names)
     if old:
-        facts = {name: value for name, value in facts.items() if name not in OLD}
-        facts["dataset"] = {name: value for name, value in facts["dataset"].items() if name not in OLD}
-    write_run_info(folder, {**facts, "trials": [key.name for key in plan(space.configuration())]})
+        dataset = info.dataset.model_copy(update={"sensor": None, "recording_order": None})
+        info = info.model_copy(update={"dataset": dataset, "space": None})
+    write_info(folder, info)
 
 
 def split(space: Space, data: Path, fold: int) -> Split:
@@ -195,7 +198,8 @@ def test_a_space_that_was_edited_before_the_first_record_is_told_with_what_diffe
 def test_only_budgets_of_a_search_may_be_changed(folder: RunFolder) -> None:
     folder.root.mkdir()
     begun = parse_space(SEARCH, "x")
-    write_run_info(folder, {"name": "run", "kind": "tune", "steps": [[0, 0], [0, 1]], "space": begun.to_toml()})
+    steps = [[0, 0], [0, 1]]
+    write_info(folder, RunInfo(name="run", kind="tune", dataset=DATASET, steps=steps, space=begun.to_toml()))
     refuse_other_space(folder, parse_space(SEARCH, "x", ["search.trials=9", "search.max_hours=2"]))
     refuse_other_space(folder, parse_space(SEARCH, "x", ["search.max_device_hours=2"]))
     for override, said in (
@@ -214,25 +218,27 @@ def test_a_run_keeps_its_name_wherever_its_folder_lies(
     renamed = folder.root.rename(folder.root.parent / "renamed")
     monkeypatch.chdir(renamed)
     for place in (renamed, Path(), Path("..") / "renamed"):
-        assert RunFolder(place).name() == "run"
+        assert run_name(RunFolder(place)) == "run"
     train(RunFolder(Path()), space, dataset)
     assert {record.run for record in RunFolder(renamed).records()} == {"run"}
     campaign = evaluation_campaign(
         RunFolder(Path()), space.configuration(), dataset_info(read_manifest(dataset)), plan(space.configuration())
     )
     assert campaign.plan().title == "run"
-    # Where run.json says none, the folder does.
-    change(renamed / "run.json", name=None)
-    assert (RunFolder(Path()).name(), RunFolder(Path("..")).name()) == ("renamed", renamed.parent.name)
+    # Where there is no run.json, the folder says it.
+    (renamed / "run.json").unlink()
+    assert (run_name(RunFolder(Path())), run_name(RunFolder(Path("..")))) == ("renamed", renamed.parent.name)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../../elsewhere", "a\x1b[2Jb", "x" * 256, 7])
 def test_a_name_that_leads_elsewhere_is_refused(folder: RunFolder, name: object) -> None:
     """Checkpoints lie in a folder of the run's name."""
     folder.root.mkdir()
-    write_run_info(folder, {"name": name})
-    with pytest.raises(DataError, match=r"run\.json: 'name' is .*, which is no name of a folder"):
-        folder.name()
+    dataset = DATASET.model_dump(mode="json")
+    values = {"schema": 1, "kind": "evaluate", "name": name, "trials": [], "dataset": dataset}
+    folder.run_json.write_text(json.dumps(values))
+    with pytest.raises(DataError, match=r"run\.json: ('name' is .*, which is no name of a folder|.* name = 7)"):
+        run_name(folder)
 
 
 def test_commands_take_a_path_that_begins_with_a_hyphen() -> None:

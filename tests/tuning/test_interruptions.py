@@ -70,9 +70,11 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
     folder = RunFolder(tmp_path / "run")
     folder.root.mkdir()
     folder.space_toml.write_bytes(space.read_bytes())
-    facts = {"path": str(dataset), "fingerprint": "of another dataset"}
+    facts = {
+        "name": "x", "synthetic": True, "classes": ["a"], "path": str(dataset), "fingerprint": "of another dataset"
+    }  # fmt: skip
     folder.run_json.write_text(
-        json.dumps({"schema": 1, "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
+        json.dumps({"schema": 1, "name": "x", "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
     )
     assert "the fingerprints differ" in ended(start("resume", folder.root), 3)
 

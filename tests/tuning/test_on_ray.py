@@ -24,6 +24,7 @@ from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.record import Record, RunFolder, TrialKey
+from sltune.run_info import read_info
 from sltune.space import Space, parse_space
 from sltune.tuning import desk, executor, preparation, trial
 from sltune.tuning.campaign import Campaign
@@ -136,8 +137,8 @@ def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) ->
     start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
     # Or the first Ctrl-C after the last trial would be swallowed.
     assert {number: signal.getsignal(number) for number in before} == before
-    assert folder.info()["dataset"]["fingerprint"] == read_manifest(dataset).fingerprint
-    for key in folder.planned():
+    assert read_info(folder).dataset.fingerprint == read_manifest(dataset).fingerprint
+    for key in read_info(folder).planned(folder):
         trial = folder.trial(key)
         assert trial.epochs_csv.read_text().startswith("epoch,train_loss,val_loss,val_accuracy")
         assert len(trial.epochs_csv.read_text().splitlines()) == 1 + 2
@@ -214,7 +215,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
     assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
-    for key in folder.planned():
+    for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
 
 
@@ -351,5 +352,5 @@ def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
     start_evaluation(space(training__epochs=4), dataset, folder, request, QUIET)
     assert len(lost) == 2
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
-    for key in folder.planned():
+    for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 4

@@ -18,6 +18,7 @@ import pytest
 import tomlkit
 
 from sltune.record import Record, RunFolder
+from sltune.run_info import read_info
 from sltune.space import load_space
 from sltune.tuning.study import open_storage
 from tests.small import quick
@@ -48,7 +49,7 @@ def results(folder: RunFolder) -> dict[str, tuple[str, dict[str, Any], str]]:
 
 
 def study_of(folder: RunFolder) -> list[tuple[object, ...]]:
-    name = folder.info()["study"]["name"]
+    name = read_info(folder).study.name
     study = optuna.load_study(study_name=name, storage=open_storage(folder.study_journal))
     return [(t.number, t.state.name, t.params, t.values, t.intermediate_values) for t in study.get_trials()]
 
@@ -193,7 +194,7 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
     assert len(nodes_of(folder)) == 3
     assert {record.device["num_gpus"] for record in records if record.device} == {0.5}
     epochs_are_whole(folder, 60)
-    assert f"best by validation: {folder.info()['best']}" in said
+    assert f"best by validation: {read_info(folder).best}" in said
 
 
 def nodes_of(folder: RunFolder) -> set[str]:
@@ -243,7 +244,7 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(dataset: 
     process = sltune("tune", space, "--data", dataset, "--results", tmp_path, "--run", "run", "--device", "cpu")
     table, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    best = folder.info()["best"]
+    best = read_info(folder).best
     accuracies = {
         config_id: [r.metrics["val_accuracy"] for r in folder.records() if r.config_id == config_id]
         for config_id in {r.config_id for r in folder.records()}

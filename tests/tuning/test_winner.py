@@ -12,14 +12,17 @@ from sltune.config import Configuration
 from sltune.confirmation import confirmation
 from sltune.errors import UsageError
 from sltune.record import RunFolder, TrialKey
+from sltune.run_info import DatasetPlace, RunInfo, read_info, write_info
 from sltune.space import configuration_of, load_space
-from sltune.tuning.campaign import Finished, write_run_info
+from sltune.tuning.campaign import Finished
 from sltune.tuning.searching import SearchCampaign
 from sltune.tuning.winner import complete, pareto_front, winner, write_best
-from tests.tuning.searches import done, run, search, space
+from tests.tuning.searches import DATASET, done, run, search, space
 
 # Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
 OUTCOMES = [(0.5, 100.0), (0.9, 900.0), (0.7, 300.0), (0.7, 200.0), (0.6, 400.0), (0.9, 900.0)]
+
+INFO = RunInfo(name="x", kind="tune", dataset=DatasetPlace(**DATASET.model_dump()), steps=((0, 0), (0, 1)))
 
 
 def confirming(campaign: SearchCampaign, data: str) -> str:
@@ -84,14 +87,14 @@ def test_the_confirmation_has_seeds_that_were_never_used(tmp_path: Path) -> None
 
 def test_the_best_and_any_other_configuration_can_be_taken_from_a_run(tmp_path: Path) -> None:
     campaign = searched(tmp_path, "")
-    write_run_info(campaign.folder, {"name": "x"})
+    write_info(campaign.folder, INFO)
     campaign.folder.space_toml.write_text(space("trials = 6").to_toml())
     with pytest.raises(UsageError, match="its search has no best configuration yet; name one"):
         configuration_of(RunFolder(tmp_path))
     best = winner(complete(campaign), campaign.search.objectives)
     assert best is not None
     write_best(campaign, best)
-    assert campaign.folder.info()["best"] == "c0001"
+    assert read_info(campaign.folder).best == "c0001"
     assert load_space(campaign.folder.best_toml) == configuration_of(RunFolder(tmp_path))
     for trial in ("c0004", "c0004-f1-s0"):
         chosen = configuration_of(RunFolder(tmp_path), trial).configuration()
@@ -108,7 +111,7 @@ def test_fresh_seeds_beside_the_largest_seed(tmp_path: Path) -> None:
 def test_the_best_by_mean_less_deviations_says_its_mean(tmp_path: Path) -> None:
     made = space("trials = 1\naggregate = 'mean-std'\nstd_weight = 2.0", folds=2)
     campaign = search(tmp_path, made, InMemoryStorage())
-    write_run_info(campaign.folder, {"name": "x"})
+    write_info(campaign.folder, INFO)
     run(campaign, lambda _, key: done([0.5, 0.9][key.fold]))
     best = winner(complete(campaign), campaign.search.objectives)
     assert best is not None

@@ -20,11 +20,7 @@ from sltune.report.runs import Run
 
 
 def plots(runs: Sequence[Run]) -> Iterator[Plot]:
-    """Give the plots that the records of some runs allow; one that has nothing to show is left out.
-
-    Raises:
-        DataError: a record holds an accuracy that is no fraction; names the trial.
-    """
+    """Give the plots that the records of some runs allow; one that has nothing to show is left out."""
     series = series_of(runs)
     for draw in _DRAWN:
         # A generator that sleeps must not hold the settings of matplotlib, which are the whole process's.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sltune.record import Record
-from sltune.report.outcomes import Basis, Series, fraction_of
+from sltune.report.outcomes import Basis, Series, number_of
 from sltune.report.plots.look import GREY, legend_above, look, new_figure
 from sltune.report.plots.plot import Plot
 
@@ -47,7 +47,7 @@ def pairs(first: Series, second: Series) -> Pairs:
     for one in first.shown.done:
         other = others.get((one.seed, one.fold))
         if other and _same_test(one, other):
-            accuracies = fraction_of(one, "test_accuracy"), fraction_of(other, "test_accuracy")
+            accuracies = number_of(one, "test_accuracy"), number_of(other, "test_accuracy")
             if accuracies[0] is not None and accuracies[1] is not None:
                 found[one.seed, one.fold] = (100 * accuracies[0], 100 * accuracies[1])
     return found
