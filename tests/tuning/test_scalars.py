@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def test_curves_that_cannot_be_written_leave_no_trace_on_the_terminal(
     with quiet_writers():
         log.epoch(KEY, epoch(1))
         (tmp_path / "run").rename(tmp_path / "trash")
-        log.epoch(KEY, epoch(2))
+        # By chance its thread has met the missing folder already; then this call says so, as it is meant to.
+        with suppress(OSError):
+            log.epoch(KEY, epoch(2))
         log.close()
         assert traces == []
         other = threading.Thread(target=lambda: 1 / 0)
