@@ -96,7 +96,8 @@ def summary(default: Sequence[float], found: Sequence[float], differences: Seque
     mean, deviation = statistics.mean(differences), statistics.stdev(differences)
     # Training sets of different folds overlap: Nadeau & Bengio (2003) widen the variance by test / training size.
     corrected = deviation * math.sqrt(1 / n + 1 / 3)
-    p = float(stats.t.sf(mean / corrected, n - 1))
+    # Where all pairs differ by the same, no test applies.
+    p = float(stats.t.sf(mean / corrected, n - 1)) if corrected else math.nan
     wins = sum(difference > 0 for difference in differences)
     return [
         f"demo.toml {statistics.mean(default):.2f} ± {statistics.stdev(default):.2f} %, found "

@@ -136,7 +136,8 @@ def memory_lines(folder: Path) -> Iterator[str]:
     yield "| recordings | events | in the object store, MB | the worker's own, MB | with shared pages, MB |"
     yield "|--:|--:|--:|--:|--:|"
     names = [file.stem for file in sorted((folder / "large-source" / "recordings").glob("*.aedat"))]
-    for count in (len(names) // 8, len(names) // 8 * 8):
+    eighth = max(1, len(names) // 8)
+    for count in (eighth, min(len(names), 8 * eighth)):
         events, own, resident = measured(worker_memory, folder / "large", count, cores=os.cpu_count() or 1)
         yield f"| {count} | {events:,} | {6 * events / 1e6:.0f} | {own / 1e6:.0f} | {resident / 1e6:.0f} |"
 
