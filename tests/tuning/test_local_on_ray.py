@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 
 TOKEN = re.compile(rb"RAY_AUTH_TOKEN=([0-9a-f]{64})\0")
 GCS = re.compile(rb"--gcs-address=([0-9.]+:\d+)")
+ENDLESS = "training.epochs=100000"
 ASK = """
 import sys
 from ray._raylet import GcsClient
@@ -41,11 +43,21 @@ class Run:
         import_source(source(), self.home / "data")
         (self.home / "space.toml").write_text(tomlkit.dumps(quick().model_dump(mode="json")))
         self.folder = RunFolder(self.home / "results" / "run")
+        self.processes: list[subprocess.Popen[str]] = []
         self.overrides = [flag for override in overrides for flag in ("--set", override)]
 
     def start(self, *prefix: str, **variables: str) -> subprocess.Popen[str]:
         command = ["evaluate", "space.toml", "--data", "data", "--run", "run", "--device", "cpu", *self.overrides]
-        return sltune(*command, variables={"TMPDIR": str(self.tmp), **variables}, folder=self.home, prefix=prefix)
+        # One at a time, since others test at the same time.
+        command += ["--max-concurrent", "1"]
+        variables = {"TMPDIR": str(self.tmp), **variables}
+        self.processes.append(sltune(*command, variables=variables, folder=self.home, prefix=prefix))
+        return self.processes[-1]
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
 
     def private_folders(self) -> list[Path]:
         return list(self.tmp.glob("sltune-" + "?" * 8))
@@ -62,39 +74,37 @@ class Run:
         return list(self.folder.trials.glob("*/epochs.csv"))
 
 
-@pytest.fixture(scope="module")
-def short() -> Iterator[Path]:
-    """A folder whose path is short enough for Ray's sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+@contextmanager
+def placed(*overrides: str) -> Iterator[Run]:
+    """Give a run in a folder that all may enter, whose path is short enough for Ray's sockets; end what it started."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        run = Run(Path(folder), *overrides)
+        try:
+            yield run
+        finally:
+            run.stop()
 
 
 @pytest.fixture
-def run(short: Path, request: pytest.FixtureRequest) -> Run:
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """A run with the overrides of the test's parameter, or with 2 epochs."""
-    folder = Path(tempfile.mkdtemp(dir=short))
-    folder.chmod(0o755)
-    return Run(folder, *getattr(request, "param", ()))
+    with placed(*getattr(request, "param", ())) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
-def running(short: Path) -> Iterator[tuple[Run, int]]:
+def running() -> Iterator[tuple[Run, int]]:
     """A run that trains, where much is in its way, and its process."""
-    run = Run(short, "training.epochs=100000")
-    # Modules of Python's and of a checkout, which workers must not take for those of the command.
-    (run.home / "profile.py").write_text("raise RuntimeError('the file of the user')")
-    (run.home / "sltune").mkdir()
-    (run.home / "sltune" / "__init__.py").write_text("raise RuntimeError('another version')")
-    # Nobody can write there, not even root, and no cluster answers.
-    process = run.start(HOME="/proc/home", RAY_ADDRESS="127.0.0.1:1", RAY_AUTH_MODE="disabled")
-    try:
+    with placed(ENDLESS) as run:
+        # Modules of Python's and of a checkout, which workers must not take for those of the command.
+        (run.home / "profile.py").write_text("raise RuntimeError('the file of the user')")
+        (run.home / "sltune").mkdir()
+        (run.home / "sltune" / "__init__.py").write_text("raise RuntimeError('another version')")
+        # Nobody can write there, not even root, and no cluster answers.
+        process = run.start(HOME="/proc/home", RAY_ADDRESS="127.0.0.1:1", RAY_AUTH_MODE="disabled")
         wait_for(run.trains, process)
         yield run, process.pid
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE_S)
 
 
 def listening(processes: set[int]) -> set[str]:
@@ -165,7 +175,7 @@ def test_another_user_of_the_machine_can_neither_see_nor_replace_the_sockets(run
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system")
-@pytest.mark.parametrize("run", [["training.epochs=100000"]], indirect=True)
+@pytest.mark.parametrize("run", [[ENDLESS]], indirect=True)
 def test_a_killed_command_leaves_neither_a_process_nor_a_folder(run: Run) -> None:
     process = run.start()
     wait_for(lambda: bool(run.private_folders()) and "raylet" in str(below(process.pid).values()), process)
@@ -221,11 +231,8 @@ def test_a_run_works_below_uv_in_a_project_of_the_user(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_do_not_meet(short: Path) -> None:
-    runs = []
-    for name in ("first", "second"):
-        (short / name).mkdir()
-        runs.append(Run(short / name, "training.epochs=100"))
-    for process in [run.start() for run in runs]:
-        ended(process, 0)
-    assert [run.outcome() for run in runs] == [[(fold, "done", 100) for fold in range(4)]] * 2
+def test_two_runs_at_once_do_not_meet() -> None:
+    with placed("training.epochs=100") as first, placed("training.epochs=100") as second:
+        for process in [first.start(), second.start()]:
+            ended(process, 0)
+        assert [run.outcome() for run in (first, second)] == [[(fold, "done", 100) for fold in range(4)]] * 2
