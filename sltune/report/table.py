@@ -25,8 +25,6 @@ NO_COMPARISON = "measured on the real recordings, no comparison with synthetic d
 Trials = Mapping[TrialKey, Record | str]
 """Records of a group's trials; of those without one, how far they are."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
-MAX_LOSS = 1e100
-"""No loss of a training is larger; the squares of such numbers would overflow."""
 _METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
 _DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
 _LOSSES = {"test_accuracy": "test_loss", "val_accuracy": "val_loss"}
@@ -223,9 +221,4 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Val
         return Absence(key.fold, key.seed, "without value")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
-    return Value(key.fold, key.seed, 100 * fraction, tested, ratio, _loss_of(record, loss))
-
-
-def _loss_of(record: Record, name: str) -> float | None:
-    loss = record.metrics.get(name)
-    return float(loss) if isinstance(loss, int | float) and abs(loss) < MAX_LOSS else None
+    return Value(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.get(loss))

@@ -142,10 +142,15 @@ def test_the_loss_of_an_earlier_train_test_record_is_of_another_epoch_and_left_o
     assert (row.losses, row.mean_loss, row.std_loss(1)) == ([0.25], 0.25, None)
 
 
-@pytest.mark.parametrize("loss", [None, float("inf"), float("nan"), 1e200])
-def test_what_is_no_loss_is_left_out(loss: float | None, record: Record, run_folder: WriteRun) -> None:
-    row = pick(rows_of(run_folder([record(0, 0.8, test_loss=loss), record(1, 0.6, test_loss=0.5)])))
+def test_a_record_without_a_loss_leaves_the_others(record: Record, run_folder: WriteRun) -> None:
+    row = pick(rows_of(run_folder([record(0, 0.8, test_loss=None), record(1, 0.6, test_loss=0.5)])))
     assert row.losses == [0.5]
+
+
+@pytest.mark.parametrize("loss", [float("inf"), float("nan"), 1e200])
+def test_a_record_whose_loss_is_no_loss_is_refused(loss: float, record: Record, run_folder: WriteRun) -> None:
+    with pytest.raises(DataError, match=r"record\.json"):
+        rows_of(run_folder([record(0, 0.8, test_loss=loss), record(1, 0.6, test_loss=0.5)]))
 
 
 def test_the_newest_record_of_a_trial_counts(record: Record, run_folder: WriteRun) -> None:
