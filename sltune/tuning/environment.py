@@ -24,6 +24,9 @@ def prepare_environment(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Below `uv run`, Ray would pack the working folder and start each worker in a copy of it.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if not _has_home():
+        # As containers set it for users that their system does not know; Ray cannot be imported without one.
+        os.environ["HOME"] = "/"
     if address is None:
         # Named after the systems on which it is the default; with it, Ray takes the loopback address for its own.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -34,11 +37,19 @@ def prepare_environment(address: str | None) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
+def _has_home() -> bool:
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _has_token() -> bool:
     if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
         return True
     try:
         return (Path.home() / ".ray" / "auth_token").exists()
-    except (OSError, RuntimeError):
-        # No home at all, or one that this user may not enter.
+    except OSError:
+        # A home that this user may not enter.
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -227,6 +228,19 @@ def test_a_cluster_has_its_own_token_and_addresses(environment: dict[str, str]) 
     environment["RAY_AUTH_TOKEN_PATH"] = "/some/file"
     prepare_environment("10.0.0.1:6379")
     assert environment["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_user_whom_the_system_does_not_know_gets_a_home_without_which_ray_cannot_be_imported(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del environment["HOME"]
+
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    prepare_environment(None)
+    assert environment["HOME"] == "/"
 
 
 def test_ray_packs_no_working_folder_below_uv_unless_told_to(environment: dict[str, str]) -> None:

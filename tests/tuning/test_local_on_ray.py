@@ -189,13 +189,13 @@ def test_a_killed_command_leaves_neither_a_process_nor_a_folder(run: Run) -> Non
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 HAS_ADDRESS = "ip addr add {} dev d0 && ip route add default dev d0"
-IN_A_NETWORK = f"ip link set lo up && ip link add d0 type dummy && ip link set d0 up && {HAS_ADDRESS}"
+IN_A_NETWORK = f"ip link set lo up && ip link add d0 type veth && ip link set d0 up && {HAS_ADDRESS}"
 
 
 @needs_root
 @pytest.mark.skipif(not (shutil.which("ip") and shutil.which("nsenter")), reason="needs ip and nsenter")
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [["training.epochs=400"]], indirect=True)
+@pytest.mark.parametrize("run", [["training.epochs=100"]], indirect=True)
 def test_a_run_survives_a_change_of_the_machines_address(run: Run) -> None:
     network = IN_A_NETWORK.format("192.0.2.10/24")
     process = run.start("unshare", "-n", "sh", "-c", f'{network} && exec "$0" "$@"')
@@ -204,7 +204,7 @@ def test_a_run_survives_a_change_of_the_machines_address(run: Run) -> None:
     subprocess.run(["nsenter", "-t", str(process.pid), "-n", "sh", "-c", moved], check=True)
     assert len(run.folder.records()) < 4
     ended(process, 0)
-    assert run.outcome() == [(fold, "done", 400) for fold in range(4)]
+    assert run.outcome() == [(fold, "done", 100) for fold in range(4)]
 
 
 @needs_root
