@@ -51,15 +51,14 @@ def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, man
         DataError: it is another; names what differs.
     """
     known = facts.model_dump(mode="json", exclude_unset=True)
-    names = {"fingerprint": "fingerprints", "recording_order": "orders of recordings, from which folds are drawn,"}
+    names = {"recording_order": "order of recordings (from which folds are drawn)"}
     differing = [
         names.get(name, name)
         for name, value in dataset_facts(manifest).items()
         if name in known and known[name] != value
     ]
     if differing:
-        text = f"the {' and '.join(differing)} differ from those of the data that the run began with"
-        raise DataError(f"{data}: is not the dataset of {folder.root}: {text}")
+        raise DataError(f"{data}: is not the dataset of {folder.root}; these differ: {', '.join(differing)}")
 
 
 def refuse_other_space(folder: RunFolder, space: Space) -> None:

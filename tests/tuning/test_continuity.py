@@ -95,7 +95,7 @@ def test_data_in_another_order_are_other_data(folder: RunFolder, space: Space, d
     begin(folder, space, dataset)
     files = json.loads((dataset / "manifest.json").read_text())["files"]
     change(dataset / "manifest.json", files=files[::-1])
-    with pytest.raises(DataError, match="the orders of recordings, from which folds are drawn, differ from those"):
+    with pytest.raises(DataError, match=r"these differ: order of recordings \(from which folds are drawn\)"):
         resume(folder)
 
 
@@ -107,7 +107,7 @@ def test_data_of_which_frames_or_classes_differ_are_other_data(
 ) -> None:
     begin(folder, space, dataset)
     change(dataset / "manifest.json", **{name: value})
-    with pytest.raises(DataError, match=f"data: is not the dataset of .*run: the {name}s? differ"):
+    with pytest.raises(DataError, match=f"data: is not the dataset of .*run; these differ: {name}$"):
         resume(folder)
 
 

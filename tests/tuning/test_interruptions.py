@@ -76,7 +76,7 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
     folder.run_json.write_text(
         json.dumps({"schema": 1, "name": "x", "kind": "evaluate", "dataset": facts, "trials": ["c0000-f0-s0"]})
     )
-    assert "the fingerprints differ" in ended(start("resume", folder.root), 3)
+    assert "these differ: name, fingerprint, classes" in ended(start("resume", folder.root), 3)
 
 
 @pytest.mark.parametrize("after_s", [1.5, 3.0, 6.0])
