@@ -72,14 +72,19 @@ def test_pickles_in_a_study_are_left_alone_when_its_search_goes_on(
     trial = study.ask({"neuron.decay": optuna.distributions.FloatDistribution(0.0, 1.0)})
     trial.suggest_float("neuron.v_threshold", 0.1, 0.9, step=0.1)
     for key in ("cma:optimizer:0", "sepcma:optimizer:0", "cmawm:optimizer:0", "nsga2:generation", "x"):
-        study._storage.set_trial_system_attr(trial._trial_id, key, bomb)
-        study._storage.set_study_system_attr(study._study_id, key, bomb)
         trial.set_user_attr(key, bomb)
         study.set_user_attr(key, bomb)
+    # Those that Optuna's own sampler has left in searches of earlier versions.
+    study._storage.set_trial_system_attr(trial._trial_id, "cma:optimizer:0", bomb)
+    study._storage.set_study_system_attr(study._study_id, "cma:optimizer:0", bomb)
     study.tell(trial, 0.5, TrialState.COMPLETE)
     longer = space(f"trials = 7\nsampler = '{sampler}'", folds=2)
     run(search(tmp_path, longer, storage()))
-    assert len(optuna.load_study(study_name="hills", storage=storage()).trials) == 7
+    study = optuna.load_study(study_name="hills", storage=storage())
+    assert len(study.trials) == 7
+    study._storage.set_trial_system_attr(study.ask()._trial_id, "nsga2:generation", bomb)
+    with pytest.raises(DataError, match=r"trial 7: the attribute nsga2:generation = .* was not written by"):
+        search(tmp_path, longer, storage())
 
 
 @pytest.mark.parametrize("protocol", [2, 5])

@@ -23,7 +23,8 @@ from sltune.space import Space
 from sltune.standings import Plan, most_epochs, search_plan
 from sltune.tuning.campaign import Campaign, Candidate, Finished, steps_of
 from sltune.tuning.pruning import FOLD_PRUNERS, Curves, Scores
-from sltune.tuning.study import FROM, RETRY_OF, Proposal, SearchStudy, Verdict
+from sltune.tuning.study import Proposal, SearchStudy, Verdict
+from sltune.tuning.study_checks import FROM, RETRY_OF
 
 
 @dataclass(frozen=True)

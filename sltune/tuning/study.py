@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,19 +19,17 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sltune.distributions import as_parameter, distribution_of
-from sltune.domains import Domain, is_idle
+from sltune.domains import Domain
 from sltune.errors import DataError, UsageError
-from sltune.files import write_whole
 from sltune.schema import Value
 from sltune.search import Search
 from sltune.space import Space
 from sltune.tuning.cmaes_sampler import CmaSampler
+from sltune.tuning.journal import mend_journal
 from sltune.tuning.proposals import draw, grid, recall
+from sltune.tuning.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
-
-RETRY_OF, FROM = "retry_of", "from"
-"""User attributes of trials that no sampler proposed: a configuration tried again, or one of an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,12 @@ class SearchStudy:
             new: make it if there is none yet.
 
         Raises:
-            DataError: there is none, or it is of another space.
+            DataError: there is none, or it is of another space, or holds what sltune does not write.
             UsageError: the storage cannot be read or written.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._search = space, search
+        place = _place_of(storage, name)
         directions = [DIRECTIONS[objective] for objective in search.objectives]
         with _writing():
             try:
@@ -89,17 +88,26 @@ class SearchStudy:
                     else optuna.load_study(storage=storage, study_name=name)
                 )
             except KeyError as error:
-                raise DataError(f"the study {name} is missing; restore it, or search in a new run") from error
-            trials = self._study.get_trials(deepcopy=False)
+                raise DataError(f"the study {name} is missing; {RESTORE}") from error
+            trials = self._trials_of(place)
         self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
         """What the storage held when the study was opened."""
-        _check_belongs([direction.name.lower() for direction in self._study.directions], directions, trials, space)
+        stored = [direction.name.lower() for direction in self._study.directions]
+        check_trials(place, stored, directions, trials, space)
         self._own = [trial for trial in self.trials.values() if not trial.user_attrs.keys() & {RETRY_OF, FROM}]
         self.asked = len(self._own)
         """How many configurations have been proposed; copies and those of earlier runs are not counted."""
         self._open: dict[int, Trial] = {}
         self._points = (point for point in grid(space) if point not in space.first)
         self._grid: list[Mapping[str, Value]] = []
+
+    def _trials_of(self, place: str) -> list[FrozenTrial]:
+        try:
+            check_attributes(place, self._study._storage.get_study_system_attrs(self._study._study_id))
+            return self._study.get_trials(deepcopy=False)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+            # Of a database, whose rows only Optuna reads.
+            raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE}") from error
 
     @property
     def exhausted(self) -> bool:
@@ -225,29 +233,6 @@ _SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
 }
 
 
-def _check_belongs(
-    stored: Sequence[str], directions: Sequence[str], trials: Sequence[FrozenTrial], space: Space
-) -> None:
-    """Refuse a study of another space, and trials that others have put into it.
-
-    Raises:
-        DataError: says which.
-    """
-    other = f"{space.source}: is not the space of the study"
-    restore = "restore it, or search in a new run"
-    if list(stored) != list(directions):
-        raise DataError(f"{other}: the objectives differ; {restore}")
-    expected = {key: distribution_of(domain) for key, domain in space.domains.items()}
-    for trial in trials:
-        for key, distribution in trial.distributions.items():
-            if expected.get(key) != distribution:
-                raise DataError(f"{other}: {key} differs; {restore}")
-        known = {**space.settings, **space.active(recall(trial.params, space))}
-        lacks = any(key not in known and not is_idle(domain, known) for key, domain in space.domains.items())
-        if trial.state == TrialState.WAITING or (lacks and trial.state.is_finished()):
-            raise DataError(f"trial {trial.number} of the study was not proposed by sltune; search in a new run")
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Optuna from warning of experimental features, which we use on purpose."""
@@ -261,7 +246,7 @@ def open_storage(journal: Path, url: str | None = None) -> BaseStorage:
 
     Raises:
         UsageError: the storage cannot be opened.
-        DataError: the journal is broken elsewhere than at its end.
+        DataError: the journal is broken elsewhere than at its end; names the line.
     """
     if url is not None:
         try:
@@ -269,32 +254,18 @@ def open_storage(journal: Path, url: str | None = None) -> BaseStorage:
         except Exception as error:
             raise UsageError(f"--study-storage {url}: cannot be opened: {error}") from error
     try:
-        _mend_journal(journal)
+        mend_journal(journal)
         return JournalStorage(JournalFileBackend(str(journal)))
     except OSError as error:
-        raise UsageError(f"{journal}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise DataError(f"{journal}: is broken: {error!r}; restore it, or search in a new run") from error
+        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE}") from error
 
 
-def _mend_journal(journal: Path) -> None:
-    """Cut off a line that was being written when the process died, and drop the lock that it held.
-
-    Optuna would append to such a line, which makes it unreadable for good, and wait for such a lock.
-    """
-    with suppress(FileNotFoundError):
-        Path(f"{journal}.lock").unlink()
-    if journal.is_symlink():
-        raise UsageError(f"{journal}: is a link, which sltune does not make; put the file itself in its place")
-    try:
-        content = journal.read_bytes()
-    except FileNotFoundError:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return
-    whole = content[: content.rfind(b"\n") + 1]
-    # Copies of the run may share the file, as those of cp -al do, and shall stay as they are.
-    if whole != content or journal.stat().st_nlink > 1:
-        write_whole(journal, whole)
+def _place_of(storage: BaseStorage, name: str) -> str:
+    """Return what errors call a study: a journal's file, or the name in a database, whose URL may hold a password."""
+    backend = getattr(storage, "_backend", None)
+    return backend._file_path if isinstance(backend, JournalFileBackend) else f"the study {name}"
 
 
 @contextmanager

@@ -204,3 +204,82 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for write in (asking.ask, lambda: asking.tell(0, verdict(dict(proposal.values)))):
         with pytest.raises(UsageError, match="the study cannot be written: No space left on device"):
             write()
+
+
+PLACED = '"op_code":5,"worker_id":"w","trial_id":0,"param_name":"neuron.decay"'
+DECAY = '"{\\"name\\": \\"FloatDistribution\\", \\"attributes\\": {\\"low\\": 0.0, \\"high\\": 1.0, \\"log\\": false}}"'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"op_code":11,"worker_id":"w"}', "op_code"),
+        ('{"op_code":4,"worker_id":"w","study_id":0}', "datetime_start: Field required"),
+        ('{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":"9999-12-31T23:59:59-12:00"}', "no local time"),
+        (f'{{{PLACED},"param_value_internal":7.0,"distribution":{DECAY}}}', "7.0 is no value of neuron.decay"),
+        (f'{{{PLACED},"param_value_internal":true,"distribution":{DECAY}}}', "param_value_internal = True"),
+        (f'{{{PLACED},"param_value_internal":NaN,"distribution":{DECAY}}}', "NaN is no number of JSON"),
+        (f'{{{PLACED},"param_value_internal":0.5,"distribution":"[]"}}', "is no distribution"),
+        ('{"op_code":9,"worker_id":"w","trial_id":0,"system_attr":{}}', "must be one attribute"),
+        (f'{{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{{"x":{"[" * 900}{"]" * 900}}}}}', "too deep"),
+        ('{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{"x":"\\ud800"}}', "surrogates not allowed"),
+        ("[" * 100_000, "nested too deep"),
+        ("", "not JSON"),
+        ("3", "dictionary"),
+    ],
+)
+def test_a_line_that_optuna_does_not_write_is_named_with_its_number(tmp_path: Path, line: str, reason: str) -> None:
+    study(tmp_path).ask()
+    journal = tmp_path / "study.journal"
+    count = len(journal.read_bytes().splitlines())
+    with journal.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(DataError, match=rf"study\.journal: is broken: line {count + 1}: .*{reason}"):
+        study(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["journal", "database"])
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("fixed_params", {"neuron.decay": 7.0}, "fixed_params = .* was not written by sltune"),
+        ("constraints:max_synaptic_ops", "x", "constraints:max_synaptic_ops = 'x' was not written"),
+        ("cma:generation", "0", "cma:generation = '0' was not written"),
+        ("tpe:relative_params:0", '{"neuron.decay": 7.0}', "value that is not in its domain"),
+        ("tpe:relative_params:0", "[1]", "value that is not in its domain"),
+        ("tpe:relative_params:0", "[" * 2000, "is no JSON: nested too deep"),
+        ("gp:relative_params:0", '{"neuron', "gp:relative_params is no JSON"),
+    ],
+)
+def test_attributes_that_samplers_would_act_on_are_checked(
+    tmp_path: Path, kind: str, key: str, value: object, reason: str
+) -> None:
+    made = space()
+    assert made.search is not None
+    url = f"sqlite:///{tmp_path}/study.db" if kind == "database" else None
+
+    def opened() -> SearchStudy:
+        assert made.search is not None
+        return SearchStudy(open_storage(tmp_path / "study.journal", url), "x", made, made.search, new=True)
+
+    before = opened()
+    assert before.ask() is not None
+    before._study._storage.set_trial_system_attr(before._study.get_trials()[0]._trial_id, key, value)  # type: ignore[arg-type]
+    place = r"study\.journal" if kind == "journal" else "the study x"
+    with pytest.raises(DataError, match=f"{place}: trial 0: .*{reason}"):
+        opened()
+
+
+def test_a_part_of_what_tpe_shares_does_not_stop_a_search(tmp_path: Path) -> None:
+    """It is written in parts, between which a process may be killed."""
+    before = study(tmp_path)
+    proposal = before.ask()
+    trial_id = before._study.get_trials()[0]._trial_id
+    before._study._storage.set_trial_system_attr(trial_id, "tpe:relative_params:0", '{"neuron.dec')
+    assert list(study(tmp_path).adopt()) == [proposal]
+
+
+def test_a_named_pipe_in_place_of_the_journal_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "study.journal")
+    with pytest.raises(UsageError, match=r"study\.journal: cannot be read or written: is a device, pipe or socket"):
+        study(tmp_path)
