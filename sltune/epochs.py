@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from sltune.errors import DataError
-from sltune.files import append_whole, write_whole
+from sltune.files import append_whole, read_plain, write_whole
+from sltune.metrics import LARGEST
+from sltune.wording import printable
+
+AGAIN = "delete the trial's folder to run it again"
 
 
 def append_epoch(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
@@ -46,21 +51,37 @@ def read_epochs(file: Path) -> list[dict[str, str]]:
     """Return the rows of the file, as texts; none where it does not exist. A line that a kill has torn is left out.
 
     Raises:
-        DataError: the file cannot be read, or is none such.
+        DataError: the file cannot be read, is no such table, or has a value that is no metric; names the row.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_plain(file).decode()
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}; {AGAIN}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: cannot be read: {error}; {AGAIN}") from error
     try:
         rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     except csv.Error as error:
-        raise DataError(f"{file}: is no table: {error}; delete the trial's folder to run it again") from error
-    if not all((row.get("epoch") or "").isdigit() and None not in (*row, *row.values()) for row in rows):
-        raise DataError(f"{file}: has a row without an epoch or a value; delete the trial's folder to run it again")
+        raise DataError(f"{file}: is no table: {error}; {AGAIN}") from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values() or not re.fullmatch("[0-9]{1,9}", row.get("epoch", "")):
+            raise DataError(f"{file}: row {number} has no epoch, or not as many values as the header; {AGAIN}")
+        for name, value in row.items():
+            if not _is_metric(value):
+                raise DataError(
+                    f"{file}: row {number}: {printable(name)} = {printable(value)[:60]}: is no metric; {AGAIN}"
+                )
     return rows
+
+
+def _is_metric(text: str) -> bool:
+    """Say whether a text is a number that a metric may be; "" is what a row has where a metric is missing."""
+    try:
+        return not text or abs(float(text)) <= LARGEST
+    except ValueError:
+        return False
 
 
 def seconds_of(file: Path) -> float:

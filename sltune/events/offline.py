@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ def _open(kind: Any, root: Path, option: dict[str, bool]) -> tuple[Any, str]:
     """Return a part of a dataset, None where it has no samples, and the place where it was looked for.
 
     Raises:
-        DataError: Tonic cannot list the samples that are there.
+        DataError: Tonic cannot list the samples that are there, or would open something that is no plain file.
     """
     place = str(root / kind.__name__)
     if not root.is_dir():
         return None, str(root)
+    _refuse_special(place)
     try:
         dataset = _offline(kind)(str(root), **option)
     except FileNotFoundError as error:
@@ -63,6 +65,14 @@ def _open(kind: Any, root: Path, option: dict[str, bool]) -> tuple[Any, str]:
     except (Exception, SystemExit) as error:
         raise DataError(f"{place}: Tonic cannot list the samples: {in_words(error)}; {NO_DOWNLOAD}") from error
     return dataset if len(dataset) else None, str(_folder(dataset))
+
+
+def _refuse_special(folder: str) -> None:
+    """Refuse named pipes, which Tonic would wait at, and devices, which it would read for ever."""
+    for path, _, names in os.walk(folder):
+        for entry in (Path(path, name) for name in names):
+            if not entry.is_file() and entry.exists():
+                raise DataError(f"{entry}: is a device, pipe or socket, not a plain file; remove it")
 
 
 def _offline(kind: Any) -> Any:

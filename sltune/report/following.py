@@ -197,14 +197,11 @@ def _numbers(row: Mapping[str, str], file: Path) -> dict[str, float]:
     """Return a row of epochs.csv; what an older version did not write is left out.
 
     Raises:
-        DataError: it holds something else than numbers, or lacks what every epoch has.
+        DataError: it lacks what every epoch has.
     """
-    try:
-        numbers = {name: float(value) for name, value in row.items() if value}
-        part = "val_accuracy" if "val_accuracy" in numbers else "test_accuracy"
-        missing = {"epoch", "samples_per_second", "seconds", part} - numbers.keys()
-    except ValueError as error:
-        raise DataError(f"{file}: epoch {row['epoch']}: {error}") from error
+    numbers = {name: float(value) for name, value in row.items() if value}
+    part = "val_accuracy" if "val_accuracy" in numbers else "test_accuracy"
+    missing = {"epoch", "samples_per_second", "seconds", part} - numbers.keys()
     if missing:
         raise DataError(f"{file}: epoch {row['epoch']} has no {', '.join(sorted(missing))}; not written by sltune")
     return {**numbers, "epoch": int(numbers["epoch"])}

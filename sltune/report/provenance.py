@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sltune.confirmation import confirmation
+from sltune.files import read_plain
 from sltune.record import RunFolder
 from sltune.report.runs import Run
 from sltune.run_info import RunInfo
+from sltune.space import MAX_SPACE_BYTES
 from sltune.wording import as_argument
 
 Fact = tuple[str, str]
@@ -41,7 +43,7 @@ def configuration_text(run: Run) -> str:
     folder = RunFolder(run.folder)
     file = folder.best_toml if run.best else folder.space_toml
     try:
-        return file.read_text(encoding="utf-8")
+        return read_plain(file, MAX_SPACE_BYTES).decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

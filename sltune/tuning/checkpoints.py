@@ -10,8 +10,9 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sltune.errors import UsageError
-from sltune.files import write_whole
+from sltune.files import read_plain, write_whole
 from sltune.record import TrialKey
+from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 
 MINUTES = 5.0
 """Between two checkpoints of a trial, unless the user says otherwise: the most that a death costs."""
@@ -60,13 +61,16 @@ class Checkpoints:
         """
         system, _, path = self._target(key)
         try:
+            if isinstance(system, fs.LocalFileSystem):
+                return read_plain(Path(path), MAX_CHECKPOINT_BYTES)
             with system.open_input_stream(path) as stream:
                 data: bytes = stream.read()
                 return data
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"--checkpoints {self.place}: {path} cannot be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"--checkpoints {self.place}: {path} cannot be read: {reason}") from error
 
     def delete(self, key: TrialKey) -> None:
         """Drop the checkpoint at the place, if there is one, of a trial that has ended."""

@@ -439,3 +439,12 @@ def test_gestures_are_imported_and_read_back(tmp_path: Path) -> None:
     again = list[bool]()
     import_source(open_tonic("DVSGesture", tmp_path), tmp_path / "data", False, True, lambda f: again.append(f.reused))
     assert again == [True]
+
+
+@pytest.mark.parametrize(("name", "path"), [("DVSGesture", "ibmGestureTrain/user01/0.npy"), ("POKERDVS", "club.npy")])
+def test_a_named_pipe_among_the_files_is_refused_before_tonic_opens_it(tmp_path: Path, name: str, path: str) -> None:
+    pipe = tmp_path / name / path
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with refused(DataError, f"{pipe}: is a device, pipe or socket, not a plain file"):
+        open_tonic(name, tmp_path)

@@ -374,7 +374,7 @@ def test_watching_writes_nothing(run: RunFolder, monkeypatch: pytest.MonkeyPatch
         (lambda run: end(run, 0, schema=99), "newer than this sltune reads"),
         (lambda run: end(run, 0, file="record.7.json", schema="x"), "has no 'schema'"),
         (lambda run: begin(run, NAMES[0], seconds=""), "epochs.csv: epoch 1 has no seconds"),
-        (lambda run: begin(run, NAMES[0], samples_per_second="fast"), "epochs.csv: epoch 1: could not convert"),
+        (lambda run: begin(run, NAMES[0], samples_per_second="fast"), "row 1: samples_per_second = fast: is no"),
         (lambda run: (run.trials / NAMES[0]).mkdir(parents=True) or end(run, 1) or (run.trials / NAMES[1]).rename(
             run.trials / NAMES[0]), "is the record of c0000-f1-s0"),
     ],

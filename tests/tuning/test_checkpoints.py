@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,12 @@ def test_no_link_below_the_place_is_followed(tmp_path: Path, link: str) -> None:
             checkpoints.check()
     assert [file.name for file in mine.iterdir()] == ["c0000-f0-s0.pt"]
     assert (mine / "c0000-f0-s0.pt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_named_pipe_in_place_of_a_checkpoint_is_refused(tmp_path: Path, scheme: str) -> None:
+    place = Checkpoints(0, f"{scheme}{tmp_path}", "run")
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / f"{KEY.name}.pt")
+    with pytest.raises(UsageError, match="cannot be read: is a device, pipe or socket, not a plain file"):
+        place.read(KEY)

@@ -535,7 +535,7 @@ def test_a_torn_row_of_epochs_is_left_aside(tmp_path: Path) -> None:
         again.add_epoch(handed.key, {"epoch": 3, "val_loss": 0.123456 / 3, "val_accuracy": 0.5})
         assert file.read_bytes() == whole
     file.write_text("nonsense\n1\n")
-    with pytest.raises(DataError, match=r"epochs\.csv: has a row without an epoch"):
+    with pytest.raises(DataError, match=r"epochs\.csv: row 1 has no epoch"):
         search(tmp_path, made)
 
 

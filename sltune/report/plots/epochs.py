@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
+
+from sltune.files import read_plain
+from sltune.metrics import LARGEST
 
 Rows = dict[int, dict[str, float]]
 """Metrics by epoch, counted from 1."""
 
 
 def read_rows(file: Path) -> Rows:
-    """Return the whole rows of a file, their finite values only; none where there is no file to read."""
+    """Return the whole rows of a file, only values that metrics may have; none where there is no file."""
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = read_plain(file).decode(errors="replace")
     except OSError:
         return {}
     try:
@@ -23,7 +25,7 @@ def read_rows(file: Path) -> Rows:
     rows = {}
     for line in lines:
         values = _values(header, line)
-        if epoch := int(values.pop("epoch", 0)):
+        if (epoch := int(values.pop("epoch", 0))) > 0:
             rows[epoch] = values
     return rows
 
@@ -36,4 +38,4 @@ def _values(header: list[str], line: list[str]) -> dict[str, float]:
         numbers = [float(text) for text in line]
     except ValueError:
         return {}
-    return {name: number for name, number in zip(header, numbers, strict=True) if math.isfinite(number)}
+    return {name: number for name, number in zip(header, numbers, strict=True) if abs(number) <= LARGEST}
