@@ -62,6 +62,7 @@ class Desk(tune.Callback):
         self._waits = Waits()
         self._awaited: set[TrialKey] = set()
         self._slots, self._looked = placement.slots(), time.monotonic()
+        self._where = json.dumps(placement.selector())
 
     def next_trial(self) -> dict[str, Any] | str | None:
         """Return the Tune configuration of another trial, None for later, or that there are no more."""
@@ -70,8 +71,7 @@ class Desk(tune.Callback):
         if self._awaited:
             # Further trials would take the parts of a GPU that one needs whole.
             return None
-        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
-            self._slots, self._looked = self.placement.slots(), time.monotonic()
+        self._look()
         if self.campaign.running >= self._slots:
             return None
         with self._noting_errors():
@@ -165,8 +165,30 @@ class Desk(tune.Callback):
         for trial, worker in self._watch.silent():
             self._losses.setdefault(_key(trial), Losses()).start()
             ray.kill(worker)
+        self._look()
+        if self._where != (where := json.dumps(self.placement.selector())):
+            self._where = where
+            for trial in self._watch.waiting():
+                if trial.config[WHERE] != where:
+                    self._place_anew(trial)
         if self._waits.is_due():
             self._progress.waits(f"{self._waits.words(self.placement.share)}; {free()}")
+
+    def _look(self) -> None:
+        """See which nodes there are, once a second."""
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._slots, self._looked = self.placement.slots(), time.monotonic()
+
+    def _place_anew(self, trial: Trial) -> None:
+        """Take back a trial that waits for a place, now that it may have one elsewhere.
+
+        It names the nodes that were there when it was handed out, which may be dead or full for good.
+        """
+        key = _key(trial)
+        self._controller.stop_trial(trial)
+        self._awaited.discard(key)
+        with self._noting_errors():
+            self.campaign.hand_back(key, alone=trial.config["alone"])
 
     def watch(self, controller: Any, trial: Trial) -> None:
         """Expect signs of life of one of a Tune controller's trials from now on."""

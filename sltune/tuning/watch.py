@@ -122,6 +122,10 @@ class Watch:
     def forget(self, trial: Trial) -> None:
         self._heard.pop(trial, None)
 
+    def waiting(self) -> list[Trial]:
+        """Return the trials that have no worker yet."""
+        return [trial for trial in self._heard if self._worker_of(trial) is None]
+
     def silent(self) -> list[tuple[Trial, Any]]:
         """Return trials that were silent for too long, and their workers; each once until it is heard of again."""
         now = time.monotonic()
