@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -200,3 +202,34 @@ def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
     at.on_step_end(1, [])
     expected = "1 trials wait for 1 CPUs and 0.25 GPUs each; 0 of 4 CPUs and 2 of 2 GPUs are free\n"
     assert text_of(shown) == expected
+
+
+class Waiting:
+    """As much of Tune's trial as is asked for while it has no worker."""
+
+    temporary_state = SimpleNamespace(ray_actor=None)
+
+    def __init__(self, config: object) -> None:
+        self.config = config
+
+
+def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_another(tmp_path: Path) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    nodes = ["a"]
+    placement = Placement(GPU, lambda: 1, lambda: {"ray.io/node-id": f"in({','.join(nodes)})"}, silence_s=0)
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    config = at.next_trial()
+    waits: Any = Waiting(config)
+    stopped: list[Any] = []
+    actors = SimpleNamespace(_live_actors_to_ray_actors_resources={})
+    controller = SimpleNamespace(_trial_to_actor={}, _actor_manager=actors, stop_trial=stopped.append)
+    at.watch(controller, waits)
+    at.on_step_end(0, [])
+    assert (stopped, campaign.running) == ([], 1)
+    nodes.append("b")
+    at.on_step_end(1, [])
+    assert (stopped, campaign.running) == ([waits], 0)
+    again = at.next_trial()
+    assert isinstance(config, dict)
+    assert again == {**config, desk.WHERE: '{"ray.io/node-id": "in(a,b)"}'}
