@@ -22,7 +22,9 @@ from sltune.options import (
     run_options,
     search_options,
     space_options,
+    study_storage,
 )
+from sltune.places import Database
 from sltune.wording import as_argument, shown
 
 # What --smoke changes: enough to see that all is in place.
@@ -68,10 +70,12 @@ def evaluate(
     """
     if smoke and weights_only:
         raise UsageError("--smoke trains two epochs and --weights-only none; choose one of them")
+    from sltune.run_info import refuse_existing
+
     space = fixed_options.load(*(SMOKE if smoke else ()), *(UNTRAINED if weights_only else ()))
     space.configuration()
     folder = run_name.folder(fixed_options.stem)
-    folder.refuse_existing()
+    refuse_existing(folder)
 
     def work() -> None:
         from sltune.tuning.cluster import begun
@@ -109,11 +113,12 @@ def tune(
     sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
     """
     from sltune.record import RunFolder
+    from sltune.run_info import refuse_existing
 
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
     space.searching()
     folder = run_name.folder(space_options.space_file.stem)
-    folder.refuse_existing()
+    refuse_existing(folder)
     earlier = RunFolder(search_options.earlier) if search_options.earlier else None
 
     def work() -> None:
@@ -133,28 +138,42 @@ def tune(
 @click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
 @click.option("--trials", type=click.IntRange(min=1), help="A search shall have so many configurations in all.")
 @click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
+@study_storage
 @run_options
-def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool, options: RunOptions) -> None:
+def resume(
+    run: Path,
+    data: Path | None,
+    trials: int | None,
+    retry_failed: bool,
+    study_storage: Database | None,
+    options: RunOptions,
+) -> None:
     """Go on with an interrupted run, or add configurations to a search.
+
+    A database or a place of checkpoints outside of the run's folder is named anew: --study-storage, --checkpoints.
 
     \b
     sltune resume results/RUN
     sltune resume results/SEARCH --trials 200
     """
     from sltune.record import RunFolder
-    from sltune.run_info import read_info
+    from sltune.run_info import read_info, resume_command
     from sltune.space import load_space
+    from sltune.tuning.continuity import refuse_unnamed_places
 
     folder = RunFolder(run)
     info = read_info(folder)
-    note_run(folder.resume_command)
+    if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
+        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
+    refuse_unnamed_places(folder, info, study_storage, options.checkpoints)
+    note_run(resume_command(folder))
     space = load_space(folder.space_toml)
 
     def work() -> None:
         if info.is_search:
             from sltune.tuning.search_run import Continuation, resume_search
 
-            how = Continuation(trials, retry_failed)
+            how = Continuation(trials, retry_failed, study_storage)
             resume_search(space, folder, data, options.request(folder), options.display(), how)
         elif trials is not None:
             raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
@@ -167,7 +186,7 @@ def resume(run: Path, data: Path | None, trials: int | None, retry_failed: bool,
         _then_report(work, [run], options)
     except KeyboardInterrupt:
         # While Ray starts, say, long after there is a run.
-        raise Interrupted(last_word("interrupted", folder.resume_command)) from None
+        raise Interrupted(last_word("interrupted", resume_command(folder))) from None
 
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:

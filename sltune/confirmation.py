@@ -13,15 +13,16 @@ from sltune.wording import as_argument
 CONFIRMING_SEEDS = 3
 
 
-def confirmation(best_toml: Path, data: str, run: str, used: Collection[int]) -> str:
+def confirmation(best_toml: Path, data: str, run: str, used: Collection[int], weights: str = "") -> str:
     """Return the command that evaluates the best configuration of a run with as many seeds as it has used, or more.
 
     Args:
-        data: where the dataset lies. run: name of the search. used: its seeds.
+        data: where the dataset lies. run: name of the search. used: its seeds. weights: those that networks start from,
+            where ``best.toml`` does not say where they lie.
     """
     wanted = max(CONFIRMING_SEEDS, len(used))
     fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
-    return shlex.join(
-        ["sltune", "evaluate", as_argument(best_toml), "--data", data, "--set", seeds, "--run", f"{run}-confirmed"]
-    )
+    more = ["--set", f"network.weights={weights}"] if weights else []
+    again = ["sltune", "evaluate", as_argument(best_toml), "--data", data, "--set", seeds]
+    return shlex.join([*again, *more, "--run", f"{run}-confirmed"])

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sltune.attendant import note_form
 from sltune.errors import UsageError
 from sltune.files import is_unicode
+from sltune.places import STUDY_STORAGE, Database, checked_place, database_named, lies_in
 from sltune.tuning.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ class _UnicodePath(click.Path):
         if not is_unicode(str(path)):
             self.fail(f"{str(path)!r} is not UTF-8; rename it", param, ctx)
         return path
+
+
+def _study_storage(ctx: click.Context, param: click.Parameter, value: str | None) -> Database | None:
+    """Return the database that an option or the environment names; raises as database_named does."""
+    from_environment = ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
+    return None if value is None else database_named(value, from_environment)
+
+
+def _checkpoints(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a place for checkpoints; raises as checked_place does."""
+    return None if value is None else checked_place(value)
 
 
 FileArgument = _UnicodePath(path_type=Path)
@@ -75,7 +88,7 @@ class RunOptions:
         """Return what the flags ask of the cluster.
 
         Args:
-            resumed: the run that goes on, with checkpoints where they were unless the flags say otherwise.
+            resumed: the run that goes on; without --checkpoints, they are where they were if that is in its folder.
 
         Raises:
             UsageError: --gpus-per-trial is neither a number nor auto.
@@ -176,7 +189,7 @@ class SearchOptions:
     trials: int | None
     time_budget: float | None
     earlier: Path | None
-    study_storage: str | None
+    study_storage: Database | None
 
     @property
     def overrides(self) -> list[str]:
@@ -213,11 +226,12 @@ def _absolute(place: str | None) -> str | None:
 
 
 def _checkpoint_place(resumed: RunFolder | None) -> str | None:
-    """Return where the trials of a run that goes on keep their state; None for the run folder."""
+    """Return where the trials of a run that goes on keep their state, where that is a folder of its own within it."""
     from sltune.run_info import read_info
 
     checkpoints = read_info(resumed).checkpoints if resumed else None
-    return checkpoints.place if checkpoints else None
+    place = checkpoints.place if checkpoints else None
+    return place if resumed and place and lies_in(place, resumed.root) else None
 
 
 Verb = Callable[..., None]
@@ -251,6 +265,7 @@ run_options = bundle(
     click.option(
         "--checkpoints",
         metavar="DIR|URI",
+        callback=_checkpoints,
         help="Where workers keep the state of trials under way; without it, it goes through the driver to the run.",
     ),
     click.option(
@@ -284,6 +299,14 @@ fixed_options = bundle(
     click.option("--from", "source", metavar="RUN[/TRIAL]", help="Instead: the best of a run, or that of a trial."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
 )
+study_storage = click.option(
+    "--study-storage",
+    metavar="URL|@FILE",
+    callback=_study_storage,
+    envvar=STUDY_STORAGE,
+    show_envvar=True,
+    help="Optuna's study is in this database, not in the run folder; one with a password goes into a file (mode 600).",
+)
 search_options = bundle(
     SearchOptions,
     "search_options",
@@ -295,7 +318,7 @@ search_options = bundle(
         help="Begin no more configurations after so long.",
     ),
     click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
-    click.option("--study-storage", metavar="URL", help="Keep Optuna's study in this database, not in the run folder."),
+    study_storage,
 )
 run_name = bundle(
     RunName,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from sltune.files import open_folder, parse_json, read_plain, remove, write_whol
 from sltune.locks import LOCK
 from sltune.metrics import checked_device, checked_metrics
 from sltune.schema import LAST_SEED, MOST_FOLDS
-from sltune.wording import as_argument, printable
+from sltune.wording import printable
 
 SCHEMA = 1
 LATEST_S = 1e11
@@ -258,11 +257,6 @@ class RunFolder:
     def report(self) -> Path:
         return self.root / "report"
 
-    @property
-    def resume_command(self) -> str:
-        """What to type to go on with the run."""
-        return shlex.join(["sltune", "resume", as_argument(self.root)])
-
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 
@@ -285,18 +279,6 @@ class RunFolder:
                 return folder
         except OSError as error:
             raise UsageError(f"{folder}: cannot be made: {error.strerror or error}") from error
-
-    def refuse_existing(self) -> None:
-        """Make sure that there is no run in the folder yet.
-
-        Raises:
-            UsageError: there is; says how to go on with it.
-        """
-        if self.run_json.exists():
-            raise UsageError(f"{self.root}: this run exists; go on with it by: {self.resume_command}")
-        if next(self.trials.glob("*/record*.json"), None) is not None:
-            text = "holds records of a run whose run.json is missing; restore that, or choose another --run"
-            raise UsageError(f"{self.root}: {text}")
 
     def begun(self) -> list[str]:
         """Return the configurations of which trials have folders, in the order of their numbers."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
+from sltune.places import address_of, lies_in, without_secrets
 from sltune.record import (
     SCHEMA,
     ConfigId,
@@ -19,12 +22,15 @@ from sltune.record import (
     reasons,
 )
 from sltune.schema import LAST_SEED, MOST_FOLDS
+from sltune.wording import as_argument
 
 MAX_TRIALS = 1_000_000
 """More than any machine trains; a short file must not make a long list."""
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=LAST_SEED)]
 Fold = Annotated[int, Field(strict=True, ge=0, lt=MOST_FOLDS)]
+# Earlier versions wrote passwords, which are left out already where the file is read.
+Place = Annotated[str, AfterValidator(without_secrets)]
 
 
 class DatasetPlace(DatasetInfo):
@@ -40,15 +46,20 @@ class CheckpointPlace(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     minutes: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-    place: str | None = None
+    place: Place | None = None
     run: str
 
 
 class StudyPlace(BaseModel):
-    """The study of a search: its name, and the URL of its database; storage: None for the journal in the run folder."""
+    """The study of a search.
+
+    storage: URL of its database, without user, password and parameters; None for the journal in the run folder.
+    named: what --study-storage was; None where the environment named it. name: that of the study.
+    """
 
     model_config = ConfigDict(frozen=True)
-    storage: str | None = None
+    storage: Annotated[str, AfterValidator(address_of)] | None = None
+    named: Place | None = None
     name: str
 
 
@@ -63,7 +74,7 @@ class RunInfo(BaseModel):
     schema_version: Annotated[int, Field(alias="schema")] = SCHEMA
     name: str
     kind: Literal["evaluate", "tune"]
-    command: tuple[str, ...] = ()
+    command: tuple[Place, ...] = ()
     dataset: DatasetPlace
     checkpoints: CheckpointPlace | None = None
     versions: dict[str, str] = Field(default_factory=dict)
@@ -87,6 +98,19 @@ class RunInfo(BaseModel):
     @property
     def is_search(self) -> bool:
         return self.kind == "tune"
+
+    def outer_places(self, folder: RunFolder) -> dict[str, str | None]:
+        """Return the options that name the places outside of the run's folder to which it writes, with their values.
+
+        None for a database that only the environment has named.
+        """
+        places: dict[str, str | None] = {}
+        if self.study is not None and self.study.storage is not None:
+            places["--study-storage"] = self.study.named
+        place = self.checkpoints.place if self.checkpoints is not None else None
+        if place is not None and not lies_in(place, folder.root):
+            places["--checkpoints"] = place
+        return places
 
     def planned(self, folder: RunFolder) -> list[TrialKey]:
         """Return the trials of which the run consists, in the order in which they are handed out.
@@ -115,6 +139,29 @@ def read_info(folder: RunFolder) -> RunInfo:
         return RunInfo.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{folder.run_json}: not a description of a run: {reasons(error)}") from error
+
+
+def resume_command(folder: RunFolder) -> str:
+    """Return what to type to go on with a run: also the places outside of its folder, which have to be named anew."""
+    options: list[str] = []
+    # Without run.json, say while the folder is gone, the command itself asks for them.
+    with suppress(DataError):
+        for option, value in read_info(folder).outer_places(folder).items():
+            options += [] if value is None else [option, value]
+    return shlex.join(["sltune", "resume", as_argument(folder.root), *options])
+
+
+def refuse_existing(folder: RunFolder) -> None:
+    """Make sure that there is no run in a folder yet.
+
+    Raises:
+        UsageError: there is; says how to go on with it.
+    """
+    if folder.run_json.exists():
+        raise UsageError(f"{folder.root}: this run exists; go on with it by: {resume_command(folder)}")
+    if next(folder.trials.glob("*/record*.json"), None) is not None:
+        text = "holds records of a run whose run.json is missing; restore that, or choose another --run"
+        raise UsageError(f"{folder.root}: {text}")
 
 
 def run_name(folder: RunFolder) -> str:

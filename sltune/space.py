@@ -145,7 +145,12 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
     Raises:
         UsageError: the run has no such configuration yet.
     """
-    read_info(folder)
+    best = read_info(folder).best
+    if not trial and best is not None:
+        # best.toml does not say where weights lie.
+        found = next((record for record in folder.records() if record.config_id == best), None)
+        if found is not None:
+            return Space.of(found.configuration())
     if not trial:
         file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
         space = load_space(file)

@@ -20,7 +20,7 @@ LEVELS = [
     {"domains", "news"},
     {"record", "run_info", "epochs", "confirmation"},
     {"config"},
-    {"schema", "augmentations", "files", "locks", "board", "metrics"},
+    {"schema", "augmentations", "files", "locks", "board", "metrics", "places"},
     {"errors", "attendant", "limits", "streams", "wording"},
 ]
 FORBIDDEN = {

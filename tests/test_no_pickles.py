@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
+from sltune.places import Database
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training.checkpoint import learner_from_bytes
@@ -62,7 +63,9 @@ def test_pickles_in_a_study_are_left_alone_when_its_search_goes_on(
     tmp_path: Path, mark: Path, sampler: str, kind: str
 ) -> None:
     def storage() -> BaseStorage:
-        return open_storage(tmp_path / "study.journal", f"sqlite:///{tmp_path}/s.db" if kind == "database" else None)
+        return open_storage(
+            tmp_path / "study.journal", Database(f"sqlite:///{tmp_path}/s.db") if kind == "database" else None
+        )
 
     made = space(f"trials = 3\nsampler = '{sampler}'", folds=2)
     run(search(tmp_path, made, storage()))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sltune.errors import DataError, UsageError
 from sltune.record import Record, RunFolder, TrialFolder, TrialKey, read_record
+from sltune.run_info import refuse_existing
 
 
 def values(**facts: Any) -> dict[str, Any]:
@@ -184,10 +185,10 @@ def test_files_lie_where_the_layout_says(tmp_path: Path) -> None:
 
 def test_a_folder_that_has_lost_its_run_json_is_no_place_for_a_new_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.refuse_existing()
+    refuse_existing(folder)
     trial = folder.trial(TrialKey("c0000", 0, 0))
     trial.path.mkdir(parents=True)
-    folder.refuse_existing()
+    refuse_existing(folder)
     (trial.path / "record.json").write_text("{}")
     with pytest.raises(UsageError, match=r"records of a run whose run\.json is missing"):
-        folder.refuse_existing()
+        refuse_existing(folder)

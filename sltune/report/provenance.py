@@ -27,7 +27,7 @@ def facts_of(run: Run) -> list[Fact]:
     facts = [
         ("Run", f"{run.name}, {_kinds(run)}"),
         ("Trials", ", ".join(f"{count} {state}" for state, count in sorted(trials.items())) or "none"),
-        ("Command", shlex.join(info.command)),
+        ("Command", shlex.join(run.sharing.command(info.command))),
         ("Dataset", ", ".join(_dataset(run))),
         ("Fingerprint", dataset.fingerprint),
         ("Commit", info.git_commit or ""),
@@ -39,19 +39,25 @@ def facts_of(run: Run) -> list[Fact]:
 
 
 def configuration_text(run: Run) -> str:
-    """Return the settings of what the report shows, the best of a search or the run's own; "" where they are lost."""
+    """Return the settings of what the report shows, the best of a search or the run's own; "" where they are lost.
+
+    Of paths only the names are left.
+    """
     folder = RunFolder(run.folder)
     file = folder.best_toml if run.best else folder.space_toml
     try:
-        return read_plain(file, MAX_SPACE_BYTES).decode()
+        return run.sharing.text(read_plain(file, MAX_SPACE_BYTES).decode())
     except (OSError, UnicodeDecodeError):
         return ""
 
 
 def reproduction(run: Run) -> list[str]:
-    """Return the commands that run it again, and for a search those that confirm its best."""
-    folder, info = RunFolder(run.folder), run.info
-    torch, data = info.versions.get("torch", "").partition("+")[0], info.dataset.path
+    """Return the commands that run it again, and for a search those that confirm its best.
+
+    They are typed beside the run's folder and the dataset, wherever these lie by then.
+    """
+    folder, info = RunFolder(Path(run.folder.resolve().name)), run.info
+    torch, data = info.versions.get("torch", "").partition("+")[0], Path(info.dataset.path).name
     again = ["sltune", info.kind, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
         *([shlex.join(["git", "checkout", info.git_commit])] if info.git_commit else []),

@@ -71,15 +71,25 @@ def _make_alike(rows: Sequence[dict[str, Any]], name: str) -> None:
 
 
 def write_records(run: Run) -> Path:
-    """Write the frame of a run into its report folder as records.parquet.
+    """Write the frame of a run into its report folder as records.parquet, with numbers for hosts and no paths.
 
     Raises:
         UsageError: the file cannot be written.
     """
     folder = RunFolder(run.folder)
     file = folder.report / "records.parquet"
-    folder.write(file, frame_of([run]).to_parquet(index=False))
+    folder.write(file, _as_shared(frame_of([run]), run).to_parquet(index=False))
     return file
+
+
+def _as_shared(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    changed = {"folder": pd.Series(run.folder.resolve().name, frame.index, "string")}
+    if "host" in frame:
+        numbers = {host: f"host {number}" for number, host in enumerate(frame["host"].dropna().unique(), 1)}
+        changed["host"] = frame["host"].map(numbers).astype("string")
+    if "network.weights" in frame:
+        changed["network.weights"] = frame["network.weights"].map(run.sharing.text, na_action="ignore")
+    return frame.assign(**changed)
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:

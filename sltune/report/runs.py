@@ -10,6 +10,7 @@ from pathlib import Path
 from sltune.errors import DataError
 from sltune.locks import seems_held
 from sltune.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.report.sharing import Sharing
 from sltune.run_info import RunInfo, read_info
 
 
@@ -27,6 +28,11 @@ class Run:
     planned: tuple[TrialKey, ...]
     begun: frozenset[TrialKey] = frozenset()
     alive: bool = False
+
+    @property
+    def sharing(self) -> Sharing:
+        """What is left out of its texts where they are handed on."""
+        return Sharing.of(self.info, self.records, self.folder)
 
     @property
     def best(self) -> str:
@@ -80,6 +86,9 @@ def _load(path: Path) -> Run:
         raise DataError(f"{folder.trials}: several folders hold a record of {twice[0]}; remove the copies")
     planned, ended = info.planned(folder), {record.key for record in records}
     begun = frozenset(key for key in planned if key not in ended and folder.trial(key).epochs_csv.exists())
+    # Reasons end up in tables and pages that are handed on; error.txt beside each record has all of its text.
+    sharing = Sharing.of(info, records, path)
+    records = [record.model_copy(update={"error": sharing.text(record.error)}) for record in records]
     return Run(info.name, path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 from sltune.config import DEFAULTS
 from sltune.domains import show_domain
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
+from sltune.places import PRIVATE, Database
 from sltune.record import DatasetInfo, Record, RunFolder
-from sltune.run_info import DatasetPlace, read_info
+from sltune.run_info import DatasetPlace, RunInfo, read_info
 from sltune.schema import show
 from sltune.space import Space, parse_space
 from sltune.standings import Step
@@ -59,6 +61,34 @@ def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, man
     ]
     if differing:
         raise DataError(f"{data}: is not the dataset of {folder.root}; these differ: {', '.join(differing)}")
+
+
+def refuse_unnamed_places(folder: RunFolder, info: RunInfo, database: Database | None, checkpoints: str | None) -> None:
+    """Make sure that the user knows of every place outside of a run's folder to which a command would write.
+
+    Whoever hands on a run folder could name any in its ``run.json``.
+
+    Args:
+        database, checkpoints: those that the user has named now.
+
+    Raises:
+        UsageError: there are others; says which, and the options that name them.
+    """
+    unnamed = info.outer_places(folder)
+    if database is not None:
+        unnamed.pop("--study-storage", None)
+    if checkpoints is not None:
+        unnamed.pop("--checkpoints", None)
+    if not unnamed:
+        return
+    words, options = [], []
+    for option, value in unnamed.items():
+        address = info.study.storage if info.study and option == "--study-storage" else value
+        words.append(f"the {'study' if option == '--study-storage' else 'checkpoints'} at {address}")
+        options += [option, value or str(address)]
+    text = f"{folder.run_json}: names what lies outside of the run's folder: {' and '.join(words)}"
+    private = f" (if it takes a password: the whole URL {PRIVATE})" if "--study-storage" in unnamed else ""
+    raise UsageError(f"{text}; to have this command write there, add {shlex.join(options)}{private}")
 
 
 def refuse_other_space(folder: RunFolder, space: Space) -> None:

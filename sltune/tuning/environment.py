@@ -7,6 +7,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from sltune.places import STUDY_STORAGE
+
 TOKEN_BYTES = 32
 
 
@@ -16,6 +18,8 @@ def prepare_environment(address: str | None) -> None:
     A Ray of our own, for which the address is None, talks over the loopback interface alone, and only to who knows a
     token that is drawn for this command and written nowhere. A cluster has its own token.
     """
+    # The command has read it; Ray's processes, which others may look at by its tools, have no use for it.
+    os.environ.pop(STUDY_STORAGE, None)
     if "ray" in sys.modules:
         return
     # Since 2.60, Ray does not hide GPUs from workers that asked for none.

@@ -8,7 +8,7 @@ from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
 from sltune.locks import locked
 from sltune.record import Record, RunFolder
-from sltune.run_info import read_info, run_name, write_info
+from sltune.run_info import read_info, refuse_existing, resume_command, run_name, write_info
 from sltune.space import Space
 from sltune.tuning.campaign import Campaign, evaluation_campaign, plan
 from sltune.tuning.cluster import Request
@@ -20,7 +20,7 @@ from sltune.tuning.preparation import (
     info_of,
     interrupted,
     prepared,
-    remember_checkpoints,
+    remember_places,
     run_trials,
 )
 
@@ -41,11 +41,11 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     configuration = space.configuration()
     manifest = read_manifest(data)
     planned = plan(configuration)
-    folder.refuse_existing()
+    refuse_existing(folder)
     steps = [(key.seed, key.fold) for key in planned]
     with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
-        folder.refuse_existing()
+        refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
         names = [key.name for key in planned]
         write_info(folder, info_of(folder, space, data, manifest, request, kind="evaluate", trials=names))
@@ -69,7 +69,7 @@ def resume_evaluation(
     with locked(folder.lock):
         refuse_other_space(folder, space)
         refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
-        remember_checkpoints(folder, request)
+        remember_places(folder, request)
         campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
         if not campaign.finished:
             with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
@@ -91,5 +91,5 @@ def failures(records: list[Record], folder: RunFolder) -> str:
     lines = [f"{record.key.name}: {record.status}: {record.reason}" for record in records]
     if len(lines) > SHOWN_FAILURES:
         lines[SHOWN_FAILURES:] = [f"… and {len(lines) - SHOWN_FAILURES} more"]
-    lines.append(f"see error.txt in {folder.trials}/…; try again with: {folder.resume_command} --retry-failed")
+    lines.append(f"see error.txt in {folder.trials}/…; try again with: {resume_command(folder)} --retry-failed")
     return "\n".join(lines)

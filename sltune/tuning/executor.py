@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from sltune.attendant import note_scratch
 from sltune.errors import SltuneError, UsageError
 from sltune.record import RunFolder
+from sltune.run_info import resume_command
 from sltune.tuning.campaign import Campaign
 from sltune.tuning.desk import WHERE, Desk, Placement
 from sltune.tuning.progress import Progress
@@ -43,7 +44,7 @@ def execute(campaign: Campaign, shared: SharedData, placement: Placement, progre
         UsageError: the run folder cannot be written any more, or Ray failed.
     """
     _quieten_tune()
-    with in_our_words(f"go on with: {campaign.folder.resume_command}"):
+    with in_our_words(f"go on with: {resume_command(campaign.folder)}"):
         _execute(campaign, shared, placement, progress)
 
 
@@ -74,7 +75,7 @@ def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
         step = "make room, then"
     else:
         step = "go on with" if folder.run_json.exists() else "put the run's folder back, then"
-    return f"{error}; {step}: {folder.resume_command}"
+    return f"{error}; {step}: {resume_command(folder)}"
 
 
 def _run(desk: Desk) -> None:

@@ -26,8 +26,18 @@ from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.files import read_plain
 from sltune.news import to_json
+from sltune.places import Database
 from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.run_info import CheckpointPlace, DatasetPlace, RunInfo, read_info, run_name, write_info
+from sltune.run_info import (
+    CheckpointPlace,
+    DatasetPlace,
+    RunInfo,
+    StudyPlace,
+    read_info,
+    resume_command,
+    run_name,
+    write_info,
+)
 from sltune.space import Space
 from sltune.standings import Step
 from sltune.tuning.campaign import Campaign
@@ -133,7 +143,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
-    note_run(campaign.folder.resume_command)
+    note_run(resume_command(campaign.folder))
     for note in ready.notes:
         display.say(note)
     refuse_other_splits(campaign.records, ready.shared.splits)
@@ -148,7 +158,7 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
 
 def interrupted(campaign: Campaign) -> Interrupted:
     """Return the error that says how to go on."""
-    return Interrupted(last_word(campaign.progress(), campaign.folder.resume_command))
+    return Interrupted(last_word(campaign.progress(), resume_command(campaign.folder)))
 
 
 def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -236,11 +246,25 @@ def info_of(folder: RunFolder, space: Space, data: Path, manifest: Manifest, req
     )
 
 
-def remember_checkpoints(folder: RunFolder, request: Request) -> None:
-    """Note where the trials of a run that goes on keep their state, if that has changed; the next time it counts."""
-    info, place = read_info(folder), _checkpoint_place(folder, request)
-    if info.checkpoints != place:
-        write_info(folder, info.model_copy(update={"checkpoints": place}))
+def remember_places(folder: RunFolder, request: Request, database: Database | None = None) -> None:
+    """Note where a run that goes on keeps the state of its trials and its study, if that is somewhere else by now.
+
+    Passwords that an earlier version has written into ``run.json`` vanish with that.
+    """
+    info = read_info(folder)
+    changes: dict[str, Any] = {"checkpoints": _checkpoint_place(folder, request)}
+    if info.study is not None and info.study.storage is not None:
+        changes["study"] = study_place(info.study.name, database)
+    write_info(folder, info.model_copy(update=changes))
+
+
+def study_place(name: str, database: Database | None) -> StudyPlace:
+    """Return what ``run.json`` says of where the study of a name lies."""
+    return (
+        StudyPlace(name=name)
+        if database is None
+        else StudyPlace(storage=database.address, named=database.named, name=name)
+    )
 
 
 def _checkpoint_place(folder: RunFolder, request: Request) -> CheckpointPlace:

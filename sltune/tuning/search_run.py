@@ -14,8 +14,9 @@ from sltune.confirmation import confirmation
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.locks import locked
+from sltune.places import Database
 from sltune.record import DatasetInfo, Record, RunFolder
-from sltune.run_info import RunInfo, read_info, run_name, write_info
+from sltune.run_info import RunInfo, read_info, refuse_existing, resume_command, run_name, write_info
 from sltune.space import Space
 from sltune.tuning.campaign import Candidate, steps_of
 from sltune.tuning.cluster import Request
@@ -28,8 +29,9 @@ from sltune.tuning.preparation import (
     info_of,
     interrupted,
     prepared,
-    remember_checkpoints,
+    remember_places,
     run_trials,
+    study_place,
 )
 from sltune.tuning.searching import SearchCampaign, verdict_of
 from sltune.tuning.study import SearchStudy, open_storage
@@ -40,12 +42,12 @@ from sltune.tuning.winner import complete, pareto_front, winner, write_best
 class Start:
     """How a search begins.
 
-    earlier: a run whose configurations the sampler knows from the start. study_storage: URL of a database for the
-    study; None for a journal in the run folder.
+    earlier: a run whose configurations the sampler knows from the start. study_storage: a database for the study; None
+    for a journal in the run folder.
     """
 
     earlier: RunFolder | None = None
-    study_storage: str | None = None
+    study_storage: Database | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Continuation:
     """How a search goes on.
 
     trials: how many configurations it shall have from now on; None for as many as before. retry_failed: run
-    configurations again of which a trial failed.
+    configurations again of which a trial failed. study_storage: the database of a study that does not lie in the run
+    folder.
     """
 
     trials: int | None = None
     retry_failed: bool = False
+    study_storage: Database | None = None
 
 
 def start_search(space: Space, data: Path, folder: RunFolder, request: Request, display: Display, start: Start) -> None:
@@ -71,25 +75,26 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     search = space.searching()
     manifest = read_manifest(data)
     steps = steps_of(space.evaluation)
-    folder.refuse_existing()
+    refuse_existing(folder)
     known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
     with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):
-        folder.refuse_existing()
+        refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
         # Without run.json there is no run: the journal is what a process left that died right here.
         folder.remove(folder.study_journal)
         name = run_name(folder)
-        storage = open_storage(folder.study_journal, start.study_storage)
+        database = start.study_storage
+        storage = open_storage(folder.study_journal, database)
         study = SearchStudy(storage, name, space, search, new=True)
-        if study.trials:
-            raise UsageError(f"--study-storage {start.study_storage}: has a study named {name}; choose another --run")
+        if study.trials and database is not None:
+            raise UsageError(f"--study-storage {database.address}: has a study named {name}; choose another --run")
         for source, candidate in known:
             refuse_other_splits(candidate.records.values(), ready.shared.splits)
             values = space.active(candidate.configuration.settings())
             study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
         # Read anew, so that what was learned counts from the start as it does after a restart.
         study = SearchStudy(storage, name, space, search)
-        place = {"storage": start.study_storage, "name": name}
+        place = study_place(name, database)
         write_info(folder, info_of(folder, space, data, manifest, request, kind="tune", study=place, steps=steps))
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
         run_trials(campaign, ready, display)
@@ -110,8 +115,7 @@ def resume_search(
     with locked(folder.lock):
         refuse_other_space(folder, space)
         refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
-        remember_checkpoints(folder, request)
-        storage, name = _storage_of(folder, info)
+        storage, name = _storage_of(folder, info, how.study_storage)
         study = SearchStudy(storage, name, space, search)
         if how.trials is not None and how.trials != search.trials:
             if how.trials < study.asked:
@@ -120,6 +124,7 @@ def resume_search(
             space = replace(space, search=search)
             folder.write(folder.space_toml, space.to_toml())
             study = SearchStudy(storage, name, space, search)
+        remember_places(folder, request, how.study_storage)
         campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
         if not campaign.finished:
             with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
@@ -127,13 +132,17 @@ def resume_search(
         _conclude(campaign, data, display.say)
 
 
-def _storage_of(folder: RunFolder, info: RunInfo) -> tuple[BaseStorage, str]:
+def _storage_of(folder: RunFolder, info: RunInfo, named: Database | None) -> tuple[BaseStorage, str]:
     """Return where the study of a run lies, and its name there."""
     if info.study is None:
         raise DataError(f"{folder.run_json}: does not name the study; not written by sltune tune")
-    if info.study.storage is None and not folder.study_journal.exists():
+    if info.study.storage is not None:
+        if named is None:
+            raise UsageError(f"{folder.root}: the study is in a database, which --study-storage has to name")
+        return open_storage(folder.study_journal, named), info.study.name
+    if not folder.study_journal.exists():
         raise DataError(f"{folder.study_journal}: is missing; restore it, or search in a new run")
-    return open_storage(folder.study_journal, info.study.storage), info.study.name
+    return open_storage(folder.study_journal), info.study.name
 
 
 def _from_run(
@@ -208,7 +217,9 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
         say("Pareto front: " + ", ".join(one.candidate.config_id for one in front))
     say(f"best by validation: {best.candidate.config_id}, written to {folder.best_toml}")
     seeds = {seed for seed, _ in campaign.steps}
-    command = confirmation(campaign.folder.best_toml, str(data), campaign.name, seeds)
+    weights = best.candidate.configuration.network.weights
+    outside = weights if Path(weights).is_absolute() else ""
+    command = confirmation(campaign.folder.best_toml, str(data), campaign.name, seeds, outside)
     say(f"confirm it with fresh seeds: {command}")
     if failed:
         raise SomeTrialsFailed(failures(failed, folder))
@@ -221,7 +232,7 @@ def _summary(campaign: SearchCampaign) -> Iterator[str]:
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
     if campaign.spent:
-        more = f"raise it in {campaign.folder.space_toml}, then: {campaign.folder.resume_command}"
+        more = f"raise it in {campaign.folder.space_toml}, then: {resume_command(campaign.folder)}"
         yield f"ended before search.trials = {campaign.search.trials}, as {campaign.spent} is spent; {more}"
 
 

@@ -17,10 +17,12 @@ from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomS
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sltune.distributions import as_parameter, distribution_of
 from sltune.domains import Domain
 from sltune.errors import DataError, UsageError
+from sltune.places import Database, without_secrets
 from sltune.schema import Value
 from sltune.search import Search
 from sltune.space import Space
@@ -28,6 +30,7 @@ from sltune.tuning.cmaes_sampler import CmaSampler
 from sltune.tuning.journal import mend_journal
 from sltune.tuning.proposals import draw, grid, recall
 from sltune.tuning.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
+from sltune.wording import printable
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
 
@@ -241,18 +244,20 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def open_storage(journal: Path, url: str | None = None) -> BaseStorage:
-    """Return the storage at a URL, or the journal; call it only with the run's lock.
+def open_storage(journal: Path, database: Database | None = None) -> BaseStorage:
+    """Return the storage in a database, or the journal; call it only with the run's lock.
 
     Raises:
         UsageError: the storage cannot be opened.
         DataError: the journal is broken elsewhere than at its end; names the line.
     """
-    if url is not None:
+    if database is not None:
         try:
-            return optuna.storages.RDBStorage(url)
+            return optuna.storages.RDBStorage(database.url)
         except Exception as error:
-            raise UsageError(f"--study-storage {url}: cannot be opened: {error}") from error
+            reason = database.without_password(_reason_of_database(error))
+        # Outside of the block, so that nothing that may hold the URL stays with the error.
+        raise UsageError(f"--study-storage {database.address}: cannot be opened: {reason}")
     try:
         mend_journal(journal)
         return JournalStorage(JournalFileBackend(str(journal)))
@@ -268,6 +273,21 @@ def _place_of(storage: BaseStorage, name: str) -> str:
     return backend._file_path if isinstance(backend, JournalFileBackend) else f"the study {name}"
 
 
+def _reason_of_database(error: Exception) -> str:
+    """Return why a database cannot be used; texts of libraries that may quote parts of its URL are left out."""
+    if isinstance(error, DBAPIError):
+        # Without the statement and its values.
+        return printable(str(error.orig).partition("\n")[0])
+    if isinstance(error, ImportError):
+        return "the Python package of its driver is not installed"
+    if isinstance(error, RuntimeError):
+        # Optuna's tables are of another version.
+        return printable(" ".join(str(error).split()))
+    if isinstance(error, SQLAlchemyError | ValueError):
+        return "it is no URL that SQLAlchemy understands, as sqlite:///study.db or postgresql://HOST/NAME"
+    return type(error).__name__
+
+
 @contextmanager
 def _writing() -> Iterator[None]:
     """Turn a storage that cannot be written into an error of ours.
@@ -277,6 +297,8 @@ def _writing() -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, StorageInternalError) as error:
+    except (OSError, StorageInternalError, SQLAlchemyError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, SQLAlchemyError):
+            reason = without_secrets(_reason_of_database(error))
         raise UsageError(f"the study cannot be written: {reason}") from error

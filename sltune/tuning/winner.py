@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import mean
 
 from optuna.trial import TrialState
@@ -66,6 +67,12 @@ def write_best(campaign: SearchCampaign, best: Complete) -> None:
         f"{accuracy:.2f} %, the best of {len(campaign.candidates)} configurations.\n"
         "# It was selected for that number, which therefore flatters it; see the test accuracy, and fresh seeds.\n\n"
     )
-    campaign.folder.write(campaign.folder.best_toml, head + Space.of(best.candidate.configuration).to_toml())
+    space = Space.of(best.candidate.configuration)
+    weights = best.candidate.configuration.network.weights
+    if Path(weights).is_absolute():
+        # The file is handed on, and where weights lie on this machine says nothing elsewhere.
+        head += "# network.weights is the name of a file, of which the path is left out: --set network.weights=FILE\n\n"
+        space = replace(space, settings={**space.settings, "network.weights": Path(weights).name})
+    campaign.folder.write(campaign.folder.best_toml, head + space.to_toml())
     info = read_info(campaign.folder)
     write_info(campaign.folder, info.model_copy(update={"best": best.candidate.config_id}))

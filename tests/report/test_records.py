@@ -94,7 +94,8 @@ def test_configurations_stand_in_the_order_in_which_they_were_asked_for(record: 
 def test_the_frame_lies_beside_the_tables(half_way: Path) -> None:
     (run,) = load_runs([half_way])
     written = pd.read_parquet(write_records(run))
-    pd.testing.assert_frame_equal(written, sltune.load_records(half_way))
+    frame = sltune.load_records(half_way)
+    pd.testing.assert_frame_equal(written.drop(columns="folder"), frame.drop(columns="folder"))
 
 
 def test_a_run_without_any_record_has_rows_all_the_same(run_folder: WriteRun) -> None:

@@ -19,7 +19,7 @@ from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
 from sltune.options import RunOptions
 from sltune.record import RunFolder, TrialKey
-from sltune.run_info import DatasetPlace, RunInfo, run_name, write_info
+from sltune.run_info import DatasetPlace, RunInfo, resume_command, run_name, write_info
 from sltune.space import Space, load_space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign import Finished, evaluation_campaign, plan
@@ -242,8 +242,8 @@ def test_a_name_that_leads_elsewhere_is_refused(folder: RunFolder, name: object)
 
 
 def test_commands_take_a_path_that_begins_with_a_hyphen() -> None:
-    assert RunFolder(Path("-run")).resume_command == "sltune resume ./-run"
-    assert RunFolder(Path("a $(b)")).resume_command == "sltune resume 'a $(b)'"
+    assert resume_command(RunFolder(Path("-run"))) == "sltune resume ./-run"
+    assert resume_command(RunFolder(Path("a $(b)"))) == "sltune resume 'a $(b)'"
 
 
 @pytest.mark.parametrize(("place", "kept"), [("ck", "{here}/ck"), ("/x/ck", "/x/ck"), ("s3://b/ck", "s3://b/ck")])

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sltune.errors import DataError, UsageError
+from sltune.places import Database
 from sltune.schema import Value
 from sltune.space import parse_space
 from sltune.tuning.study import SearchStudy, Verdict, open_storage
@@ -185,11 +186,14 @@ def test_a_study_can_live_in_a_database(tmp_path: Path) -> None:
     made = space()
     assert made.search is not None
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    proposal = SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search, new=True).ask()
-    assert list(SearchStudy(open_storage(tmp_path / "j", url), "x", made, made.search, new=True).adopt()) == [proposal]
+    database = Database(url)
+    proposal = SearchStudy(open_storage(tmp_path / "j", database), "x", made, made.search, new=True).ask()
+    assert list(SearchStudy(open_storage(tmp_path / "j", database), "x", made, made.search, new=True).adopt()) == [
+        proposal
+    ]
     assert [study.study_name for study in optuna.get_all_study_summaries(url)] == ["x"]
-    with pytest.raises(UsageError, match="--study-storage nonsense: cannot be opened"):
-        open_storage(tmp_path / "j", "nonsense")
+    with pytest.raises(UsageError, match="--study-storage nonsense: cannot be opened: it is no URL"):
+        open_storage(tmp_path / "j", Database("nonsense"))
 
 
 def test_a_full_disk_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,11 +260,11 @@ def test_attributes_that_samplers_would_act_on_are_checked(
 ) -> None:
     made = space()
     assert made.search is not None
-    url = f"sqlite:///{tmp_path}/study.db" if kind == "database" else None
+    database = Database(f"sqlite:///{tmp_path}/study.db") if kind == "database" else None
 
     def opened() -> SearchStudy:
         assert made.search is not None
-        return SearchStudy(open_storage(tmp_path / "study.journal", url), "x", made, made.search, new=True)
+        return SearchStudy(open_storage(tmp_path / "study.journal", database), "x", made, made.search, new=True)
 
     before = opened()
     assert before.ask() is not None

@@ -117,3 +117,16 @@ def test_the_best_by_mean_less_deviations_says_its_mean(tmp_path: Path) -> None:
     assert best is not None
     write_best(campaign, best)
     assert "validation accuracy 70.00 %" in campaign.folder.best_toml.read_text()
+
+
+def test_where_weights_lie_on_this_machine_is_not_in_best_toml_and_confirming_finds_them(tmp_path: Path) -> None:
+    domains = f"[network]\nweights = '{tmp_path}/w.pt'"
+    campaign = search(tmp_path, space("trials = 1", folds=2, domains=domains), InMemoryStorage())
+    run(campaign)
+    write_info(campaign.folder, INFO)
+    write_best(campaign, complete(campaign)[0])
+    assert str(tmp_path) not in campaign.folder.best_toml.read_text()
+    assert load_space(campaign.folder.best_toml).settings["network.weights"] == "w.pt"
+    assert configuration_of(campaign.folder).settings["network.weights"] == f"{tmp_path}/w.pt"
+    command = confirmation(campaign.folder.best_toml, "data", "x", {0}, f"{tmp_path}/w.pt")
+    assert f"network.weights={tmp_path}/w.pt" in shlex.split(command)
