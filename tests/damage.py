@@ -1,4 +1,4 @@
-"""Damages files of ours and reads them as commands do: python -m tests.damage KIND CASES SEED.
+"""Damages files of ours and reads them as commands do: python -m tests.damage KIND,KIND CASES SEED.
 
 Every case must be read, or end in an error of sltune's own that names the file, soon and within the memory that is
 allowed. Prints a case that does not, and how the others ended.
@@ -302,4 +302,5 @@ def run_cases(kind: Kind, cases: int, seed: int) -> Counter[str]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     limit_memory()
-    print(json.dumps(run_cases(KINDS[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3]))))
+    kinds = sys.argv[1].split(",")
+    print(json.dumps({kind: run_cases(KINDS[kind], int(sys.argv[2]), int(sys.argv[3])) for kind in kinds}))
