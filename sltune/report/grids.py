@@ -152,7 +152,7 @@ def _losses(section: Section, ddof: int) -> Grid | None:
             row.group.label,
             _metric(row),
             *["all" if row.seed is None else str(row.seed)] * with_seed,
-            *(NONE if number is None else f"{number:.4g}" for number in (row.mean_loss, row.std_loss(ddof))),
+            *(NONE if number is None else f"{number:.4f}" for number in (row.mean_loss, row.std_loss(ddof))),
             str(len(row.losses)),
         )
         for row in rows

@@ -271,8 +271,8 @@ def with_losses(record: Record, run_folder: WriteRun) -> Path:
 def test_markdown_gives_mean_and_deviation_of_the_losses(with_losses: Path) -> None:
     lines = markdown_tables(text_of(with_losses, ddof=0))[1]
     assert lines == [
-        {"run": "fast/c0000", "loss": "test, optimistic", "mean": "0.4", "± ddof 0": "0.2", "n": "2"},
-        {"run": "fast/c0000", "loss": "test, last epoch", "mean": "0.7", "± ddof 0": "0", "n": "2"},
+        {"run": "fast/c0000", "loss": "test, optimistic", "mean": "0.4000", "± ddof 0": "0.2000", "n": "2"},
+        {"run": "fast/c0000", "loss": "test, last epoch", "mean": "0.7000", "± ddof 0": "0.0000", "n": "2"},
     ]
 
 
