@@ -27,6 +27,9 @@ LEAVE_S = 10.0
 """How long a command may take to end after SIGTERM; batch systems kill after 30 s or so."""
 LATE_S = 0.5
 """How much later than the command's death a signal to all processes may arrive here."""
+CLEAR_S = 10.0
+"""For how long the deletion of a folder is tried; Ray's processes notice the death of their driver within 2 s or so."""
+LOOK_S = 0.1
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 OTHERS = {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF"}
 ENDING = STOPPING | {number for number in signal.Signals if number.name in OTHERS}
@@ -103,11 +106,19 @@ def _end_as(child: int, reader: int) -> NoReturn:
     if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
         sys.exit(notes["exit_code"])
     for folder in notes["scratch"]:
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
     exit_code, reason = _explain(status, stopped or signal.sigtimedwait(STOPPING, LATE_S) is not None)
     text = last_word(reason, notes.get("resume_command", ""))
     _say(error_line(text, exit_code, notes.get("as_json", False)))
     sys.exit(exit_code)
+
+
+def _delete(folder: str) -> None:
+    """Delete a folder in which Ray's processes, which end some seconds after their command, may still write."""
+    deadline = time.monotonic() + CLEAR_S
+    while os.path.exists(folder) and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(LOOK_S)
 
 
 def _explain(status: int, stopped: bool) -> tuple[int, str]:
