@@ -22,8 +22,8 @@ from pathlib import Path
 
 from scipy import stats
 
-from sltune.record import RunFolder
-from sltune.run_info import read_info
+from sltune.runs.info import read_info
+from sltune.runs.record import RunFolder
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 Accuracies = Mapping[tuple[int, int], float]
@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def sltune(*arguments: object) -> None:
-    command = [sys.executable, "-m", "sltune.cli", *map(str, arguments), "--device", "cpu", "--quiet"]
+    command = [sys.executable, "-m", "sltune", *map(str, arguments), "--device", "cpu", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def changes(search: RunFolder) -> str:
     """Return what the winner has otherwise than the default."""
-    from sltune.space import load_space
+    from sltune.settings.space import load_space
 
     default, best = (load_space(file).settings for file in (SPACES / "demo.toml", search.best_toml))
     lines = [f"- {key}: {default[key]} → {best[key]}" for key in default if default[key] != best[key]]

@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sltune.events.aedat import SENSOR_SIZE, read_aedat
 from sltune.events.dataset import open_dataset
+from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source, in_threads
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.slanimals import cut_recording, open_slanimals
+from sltune.events.sources.slanimals import cut_recording, open_slanimals
+from sltune.events.sources.tags import Tag, read_tags
 from sltune.events.store import encode_samples, read_table
-from sltune.events.synthetic import write_dataset
-from sltune.events.tags import Tag, read_tags
+from sltune.events.synthetic.recordings import write_dataset
 from sltune.training.batches import BatchSource
 
 SENSOR = (SENSOR_SIZE, SENSOR_SIZE)

@@ -28,14 +28,14 @@ from pathlib import Path
 import numpy as np
 import tomlkit
 
-from sltune.config import Configuration
 from sltune.events.importing import import_source
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample
-from sltune.record import Record, RunFolder
+from sltune.runs.record import Record, RunFolder
+from sltune.settings.configuration import Configuration
 
 SIGNERS, SENSOR = 8, (16, 16)
-COMMAND = [sys.executable, "-m", "sltune.cli"]
+COMMAND = [sys.executable, "-m", "sltune"]
 ON_CPU = ("--device", "cpu", "--quiet")
 
 

@@ -32,14 +32,14 @@ import numpy as np
 import torch
 from steps import fastest_ms, synthetic_data
 
-from sltune.config import Configuration
 from sltune.events.crop import bins_of
 from sltune.events.dataset import open_dataset
 from sltune.events.frames import FrameFormat, Window, place_events
-from sltune.record import TrialKey
-from sltune.space import load_space
-from sltune.tuning.job import EpochDone, Job, Outcome
-from sltune.tuning.trainer import run_job
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.space import load_space
+from sltune.tuning.trial.job import EpochDone, Job, Outcome
+from sltune.tuning.trial.trainer import run_job
 
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 300.0

@@ -41,14 +41,14 @@ from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
 
-from sltune.domains import FloatDomain
-from sltune.record import DatasetInfo, RunFolder
-from sltune.schema import Value
-from sltune.space import Space, parse_space
-from sltune.tuning.campaign import Finished
-from sltune.tuning.proposals import draw
-from sltune.tuning.searching import SearchCampaign
-from sltune.tuning.study import SearchStudy
+from sltune.runs.record import DatasetInfo, RunFolder
+from sltune.settings.domains import FloatDomain
+from sltune.settings.space import Space, parse_space
+from sltune.settings.types import Value
+from sltune.tuning.campaign.campaign import Finished
+from sltune.tuning.campaign.proposals import draw
+from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.study import SearchStudy
 
 SPACE = """
 sampling.train_crop = "random"

@@ -21,18 +21,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sltune.config import Configuration
-from sltune.events.aedat import SENSOR_SIZE
+from sltune.events.formats.aedat import SENSOR_SIZE
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.slanimals import open_slanimals
+from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.tags import GESTURES
 from sltune.events.store import Sample, encode_samples, read_table
-from sltune.events.synthetic import write_dataset
-from sltune.events.tags import GESTURES
-from sltune.files import write_whole
-from sltune.record import TrialKey
-from sltune.tuning.job import Job, Outcome, split_of
-from sltune.tuning.trainer import run_job
+from sltune.events.synthetic.recordings import write_dataset
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.system.files import write_whole
+from sltune.tuning.trial.job import Job, Outcome, split_of
+from sltune.tuning.trial.trainer import run_job
 
 FOLDS = 4
 WINDOW_STARTS_MS = (0, 500, 1000, 1500)

@@ -17,9 +17,9 @@ from peers import CLASSES, SIDE, Peer, draw_frames, sltune_network
 from torch import Tensor
 from torch.nn import functional
 
-from sltune.snn.connections_cpu import product
+from sltune.snn.cpu.connections import product
+from sltune.system.memory import keep_freed_memory
 from sltune.training.fit import loss_of
-from sltune.training.memory import keep_freed_memory
 from sltune.training.optim import OptimizerOptions, make_optimizer
 
 LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
@@ -192,8 +192,8 @@ def synthetic_data(folder: Path, recordings: int) -> Path:
     """Return a dataset of simulated recordings, which stays below the folder."""
     # Here, since they need pydantic, and a measured process does not.
     from sltune.events.importing import import_source
-    from sltune.events.slanimals import open_slanimals
-    from sltune.events.synthetic import write_dataset
+    from sltune.events.sources.slanimals import open_slanimals
+    from sltune.events.synthetic.recordings import write_dataset
 
     write_dataset(folder / "source", recordings)
     import_source(open_slanimals(folder / "source"), folder / "data")

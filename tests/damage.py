@@ -26,17 +26,17 @@ import pyarrow.parquet as pq
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from sltune.cli import main
-from sltune.epochs import begin_epochs, seconds_of
+from sltune.cli.main import main
 from sltune.errors import SltuneError
 from sltune.events.dataset import open_dataset
 from sltune.events.importing import import_source
 from sltune.events.verify import verify_dataset
-from sltune.record import RunFolder, TrialKey
-from sltune.report.following import Follower
-from sltune.run_info import RunInfo, write_info
-from sltune.tuning.searching import SearchCampaign
-from sltune.tuning.study import SearchStudy, Verdict, open_storage
+from sltune.progress.follow import Follower
+from sltune.runs.epochs import begin_epochs, seconds_of
+from sltune.runs.info import RunInfo, write_info
+from sltune.runs.record import RunFolder, TrialKey
+from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.study import SearchStudy, Verdict, open_storage
 from tests import small
 from tests.events.fuzz import ANY_DAMAGE, SECONDS_A_CASE, change_cells, change_encoding, change_rows, limit_memory
 from tests.events.test_sample_file import read_as_trials_do

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sltune.config import Configuration
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample, encode_samples
-from sltune.files import write_whole
+from sltune.settings.configuration import Configuration
+from sltune.system.files import write_whole
 
 SENSOR = (16, 16)
 CLASSES = ("left", "right")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sltune.events.importing import import_source
-from sltune.events.slanimals import open_slanimals
-from sltune.events.synthetic import write_dataset
+from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.synthetic.recordings import write_dataset
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if "def main(" in file.read_text(encoding="utf-8"))

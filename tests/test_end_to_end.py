@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sltune.cli import main
+from sltune.cli.main import main
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 

@@ -20,13 +20,13 @@ from optuna.trial import TrialState
 import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
-from sltune.places import Database
+from sltune.runs.places import Database
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights
-from sltune.tuning.study import open_storage
+from sltune.tuning.campaign.study import open_storage
 from tests.tuning.searches import run, search, space
 
 LOADERS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sltune.attendant import error_line
+from sltune.system.supervisor import error_line
 from sltune.wording import as_argument, printable, shown, spreadsheet_cell
 
 

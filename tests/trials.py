@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sltune.record import DatasetInfo, Record, Status, TrialKey
+from sltune.runs.record import DatasetInfo, Record, Status, TrialKey
 
 DATASET = DatasetInfo(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
 

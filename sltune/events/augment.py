@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.augmentations import Augmentation
 from sltune.events.frames import POLARITIES
 from sltune.events.samples import Addresses
+from sltune.settings.augmentations import Augmentation
 
 Times = NDArray[np.int64]
 

@@ -27,9 +27,9 @@ from sltune.events.store import (
     fingerprint,
     read_table,
 )
-from sltune.files import whole_file, write_whole
-from sltune.limits import usable_cpus
-from sltune.locks import LOCK, locked
+from sltune.system.files import whole_file, write_whole
+from sltune.system.limits import usable_cpus
+from sltune.system.locks import LOCK, locked
 from sltune.wording import spreadsheet_cell
 
 SHOWN_ERRORS = 20

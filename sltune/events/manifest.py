@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
-from sltune.files import parse_json, read_plain
+from sltune.system.files import parse_json, read_plain
 from sltune.wording import printable
 
 FORMAT = 2

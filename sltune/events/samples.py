@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sltune.events.aedat import WRAP_US
+from sltune.events.formats.aedat import WRAP_US
 
 Addresses = NDArray[np.uint16] | NDArray[np.uint32]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile, most_bytes
-from sltune.files import open_plain, parse_json
+from sltune.system.files import open_plain, parse_json
 from sltune.wording import printable
 
 TIME_TYPE = pa.uint32()

@@ -11,15 +11,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sltune import __version__
-from sltune.report.configurations import configurations_grid
-from sltune.report.grid import Grid, percent
-from sltune.report.grids import facts, grids, heading, headlines, mean_and_std, mixture, no_result, remarks
-from sltune.report.outcomes import series_of
+from sltune.report.analysis.outcomes import series_of
+from sltune.report.analysis.rows import Row
+from sltune.report.analysis.runs import Run, names_of
+from sltune.report.analysis.summary import OPTIMISTIC, Table, incomplete, mixed_folds
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
-from sltune.report.rows import Row
-from sltune.report.runs import Run, names_of
-from sltune.report.table import OPTIMISTIC, Table, incomplete, mixed_folds
+from sltune.report.tables.accuracy import facts, grids, heading, headlines, mean_and_std, mixture, no_result, remarks
+from sltune.report.tables.configurations import configurations_grid
+from sltune.report.tables.grid import Grid, percent
 
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sltune.confirmation import confirmation
-from sltune.files import read_plain
-from sltune.record import RunFolder
-from sltune.report.runs import Run
-from sltune.run_info import RunInfo
-from sltune.space import MAX_SPACE_BYTES
+from sltune.report.analysis.runs import Run
+from sltune.runs.commands import confirmation
+from sltune.runs.info import RunInfo
+from sltune.runs.record import RunFolder
+from sltune.settings.space import MAX_SPACE_BYTES
+from sltune.system.files import read_plain
 from sltune.wording import as_argument
 
 Fact = tuple[str, str]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sltune.record import Record, RunFolder, TrialKey
-from sltune.report.runs import Run, load_runs
+from sltune.report.analysis.runs import Run, load_runs
+from sltune.runs.record import Record, RunFolder, TrialKey
 
 _METRICS = (
     *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),

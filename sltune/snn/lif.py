@@ -17,7 +17,7 @@ from sltune.snn.surrogate import WINDOWS
 
 CHOICE = "SLTUNE_LIF_BACKEND"
 """Environment variable that overrides the choice of a backend by device: auto, reference, numba or triton."""
-MODULES = {"numba": "sltune.snn.lif_cpu", "triton": "sltune.snn.lif_cuda"}
+MODULES = {"numba": "sltune.snn.cpu.layer", "triton": "sltune.snn.cuda.layer"}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import DataError
-from sltune.files import read_plain
 from sltune.snn.network import SpikingNetwork
+from sltune.system.files import read_plain
 from sltune.wording import printable
 
 MAX_WEIGHTS_BYTES = 4 << 30

@@ -9,18 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sltune.config import DEFAULTS
-from sltune.domains import show_domain
 from sltune.errors import DataError, UsageError
 from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
-from sltune.places import PRIVATE, Database
-from sltune.record import DatasetInfo, Record, RunFolder
-from sltune.run_info import DatasetPlace, RunInfo, read_info
-from sltune.schema import show
-from sltune.space import Space, parse_space
-from sltune.standings import Step
-from sltune.tuning.campaign import steps_of
+from sltune.progress.state import Step
+from sltune.runs.info import DatasetPlace, RunInfo, read_info
+from sltune.runs.places import PRIVATE, Database
+from sltune.runs.record import DatasetInfo, Record, RunFolder
+from sltune.settings.configuration import DEFAULTS
+from sltune.settings.domains import show_domain
+from sltune.settings.space import Space, parse_space
+from sltune.settings.types import show
+from sltune.tuning.campaign.campaign import steps_of
 
 BUDGETS = ("trials", "max_hours", "max_device_hours")
 """Settings of a search that may be changed in its space.toml at any time."""

@@ -19,16 +19,13 @@ import ray
 from rich.console import Console
 
 from sltune import __version__
-from sltune.attendant import last_word, note_run
-from sltune.config import Configuration
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.files import read_plain
-from sltune.news import to_json
-from sltune.places import Database
-from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.run_info import (
+from sltune.progress.display import Progress
+from sltune.progress.messages import to_json
+from sltune.progress.state import Step
+from sltune.runs.info import (
     CheckpointPlace,
     DatasetPlace,
     RunInfo,
@@ -38,10 +35,14 @@ from sltune.run_info import (
     run_name,
     write_info,
 )
-from sltune.space import Space
-from sltune.standings import Step
-from sltune.tuning.campaign import Campaign
-from sltune.tuning.cluster import (
+from sltune.runs.places import Database
+from sltune.runs.record import DatasetInfo, RunFolder, TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.space import Space
+from sltune.system.files import read_plain
+from sltune.system.supervisor import last_word, note_run
+from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.cluster.connection import (
     Request,
     check_fraction,
     connected,
@@ -50,14 +51,13 @@ from sltune.tuning.cluster import (
     share_for,
     slots,
 )
+from sltune.tuning.cluster.joining import described
+from sltune.tuning.cluster.nodes import Nodes
 from sltune.tuning.continuity import RESTORE, dataset_facts, refuse_other_dataset, refuse_other_splits
-from sltune.tuning.desk import Placement
-from sltune.tuning.executor import execute
-from sltune.tuning.job import Job, split_of, starting_weights
-from sltune.tuning.joining import described
-from sltune.tuning.nodes import Nodes
-from sltune.tuning.progress import Progress
-from sltune.tuning.trial import SharedData
+from sltune.tuning.execution.callbacks import Placement
+from sltune.tuning.execution.executor import execute
+from sltune.tuning.execution.worker import SharedData
+from sltune.tuning.trial.job import Job, split_of, starting_weights
 from sltune.wording import shown
 
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from sltune.cli import main
+from sltune.cli.main import main
 from sltune.events.dataset import open_dataset
 from tests.events.conftest import BARE_HEADER, aedat_bytes
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.augmentations import Augmentation, parse_augmentation
 from sltune.events.augment import JITTER_REACH, Augmenter
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
+from sltune.settings.augmentations import Augmentation, parse_augmentation
 from sltune.training.batches import BatchSource
 from tests import small
 from tests.small import write_samples

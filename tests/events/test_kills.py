@@ -15,7 +15,7 @@ NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 47))
 
 
 def start_import(source: Path, out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "sltune.cli", "import", str(source), "--out", str(out), "-q"])
+    return subprocess.Popen([sys.executable, "-m", "sltune", "import", str(source), "--out", str(out), "-q"])
 
 
 def finished_files(out: Path) -> int:

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.events.aedat import read_aedat, write_aedat
 from sltune.events.dataset import open_dataset
+from sltune.events.formats.aedat import read_aedat, write_aedat
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.slanimals import open_slanimals
 from sltune.events.source import Source, SourceFile
+from sltune.events.sources.slanimals import open_slanimals
 from sltune.events.store import Sample, encode_samples
 from tests.events.conftest import aedat_bytes
 

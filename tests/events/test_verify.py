@@ -16,7 +16,7 @@ import pytest
 from sltune.errors import DataError
 from sltune.events.store import encode_samples, file_sha256, fingerprint
 from sltune.events.verify import Verified, verify_dataset
-from sltune.files import write_whole
+from sltune.system.files import write_whole
 from tests import small
 
 FIRST = "recordings/user00_indoor.parquet"

@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sltune.config import Configuration
-from sltune.events.aedat import SPECIAL_BIT, write_aedat
+from sltune.events.formats.aedat import SPECIAL_BIT, write_aedat
 from sltune.events.frames import FrameFormat
-from sltune.events.gestures import GESTURES
 from sltune.events.samples import Samples
-from sltune.events.slanimals import load_recording
+from sltune.events.sources.slanimals import load_recording
 from sltune.events.store import Sample, encode_samples
-from sltune.events.synthetic import simulate_recording
-from sltune.record import TrialKey
+from sltune.events.synthetic.gestures import GESTURES
+from sltune.events.synthetic.recordings import simulate_recording
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.space import load_space
 from sltune.snn.network import SpikingNetwork
-from sltune.space import load_space
 from sltune.training.batches import Batch, BatchSource
-from sltune.tuning.job import Job, split_of
-from sltune.tuning.trainer import Trainer
+from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.trainer import Trainer
 from tests import reference_impl as reference
 
 CPU = torch.device("cpu")

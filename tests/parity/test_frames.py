@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.events.aedat import encode_address, read_aedat, write_aedat
 from sltune.events.crop import bins_of
+from sltune.events.formats.aedat import encode_address, read_aedat, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.slanimals import load_recording
+from sltune.events.sources.slanimals import load_recording
+from sltune.events.sources.tonic import read_nmnist
 from sltune.events.store import Sample
-from sltune.events.synthetic import WRAPPING
-from sltune.events.tonic_source import read_nmnist
+from sltune.events.synthetic.recordings import WRAPPING
 from sltune.training.batches import BatchSource
 from tests import reference_impl as reference
 from tests.parity.support import (

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sltune.config import Configuration
+from sltune.settings.configuration import Configuration
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training import fit as fit_module
@@ -19,8 +19,8 @@ from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Evaluation, FitOptions, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
 from sltune.training.weights import load_weights
-from sltune.tuning import trainer as trainer_module
-from sltune.tuning.trainer import Trainer
+from sltune.tuning.trial import trainer as trainer_module
+from sltune.tuning.trial.trainer import Trainer
 from tests import reference_impl as reference
 from tests.parity.support import (
     MODES,

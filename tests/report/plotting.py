@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
-from sltune.config import Configuration
-from sltune.domains import flat
+from sltune.report.analysis.runs import load_runs
 from sltune.report.plots.all import plots
 from sltune.report.plots.plot import Plot
-from sltune.report.runs import load_runs
+from sltune.settings.configuration import Configuration
+from sltune.settings.domains import flat
 from tests.report.conftest import Spec, make_record, trial_name, write_run
 
 Points = list[tuple[float, float]]

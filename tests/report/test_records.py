@@ -11,9 +11,9 @@ import pytest
 
 import sltune
 from sltune.errors import DataError
-from sltune.locks import locked
+from sltune.report.analysis.runs import load_runs
 from sltune.report.records import write_records
-from sltune.report.runs import load_runs
+from sltune.system.locks import locked
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]

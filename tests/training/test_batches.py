@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.events.aedat import encode_address
+from sltune.events.formats.aedat import encode_address
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.samples import Samples
 from sltune.events.store import Sample, read_table

@@ -54,7 +54,7 @@ def sltune(
         folder: the working folder; None for that of the tests. The command there is that of a shell.
         prefix: a command that runs it.
     """
-    command = [sys.executable, "-m", "sltune.cli"] if folder is None else [str(SCRIPTS / "sltune")]
+    command = [sys.executable, "-m", "sltune"] if folder is None else [str(SCRIPTS / "sltune")]
     return subprocess.Popen(
         [*prefix, *command, *map(str, arguments)],
         env={**environment(), **(variables or {})},

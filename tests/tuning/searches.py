@@ -10,12 +10,12 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from sltune.config import Configuration
-from sltune.record import DatasetInfo, RunFolder, TrialKey
-from sltune.space import Space, parse_space
-from sltune.tuning.campaign import Finished
-from sltune.tuning.searching import SearchCampaign
-from sltune.tuning.study import SearchStudy, open_storage
+from sltune.runs.record import DatasetInfo, RunFolder, TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.space import Space, parse_space
+from sltune.tuning.campaign.campaign import Finished
+from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.study import SearchStudy, open_storage
 
 DATASET = DatasetInfo(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
 FOLD_EFFECTS = (0.0, 0.12, -0.15, 0.05, -0.02)

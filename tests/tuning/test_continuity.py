@@ -12,22 +12,22 @@ import click
 import pytest
 from rich.console import Console
 
-from sltune.cli import main
+from sltune.cli.main import main
+from sltune.cli.options import RunOptions
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
 from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
-from sltune.options import RunOptions
-from sltune.record import RunFolder, TrialKey
-from sltune.run_info import DatasetPlace, RunInfo, resume_command, run_name, write_info
-from sltune.space import Space, load_space, parse_space
+from sltune.runs.info import DatasetPlace, RunInfo, resume_command, run_name, write_info
+from sltune.runs.record import RunFolder, TrialKey
+from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
-from sltune.tuning.campaign import Finished, evaluation_campaign, plan
-from sltune.tuning.cluster import Request
+from sltune.tuning.campaign.campaign import Finished, evaluation_campaign, plan
+from sltune.tuning.cluster.connection import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
-from sltune.tuning.evaluation import resume_evaluation
-from sltune.tuning.job import split_of
+from sltune.tuning.evaluate import resume_evaluation
 from sltune.tuning.preparation import Display, Ready, dataset_info, info_of
+from sltune.tuning.trial.job import split_of
 from tests.small import quick
 
 QUIET = Display(Console(stderr=True), "quiet")

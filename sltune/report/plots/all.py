@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sltune.report.importance import importances
-from sltune.report.outcomes import Series, series_of
+from sltune.report.analysis.importance import importances
+from sltune.report.analysis.outcomes import Series, series_of
+from sltune.report.analysis.runs import Run
 from sltune.report.plots.by_group import accuracy_by_session, accuracy_by_signer
 from sltune.report.plots.confusion_matrix import confusion_matrices
 from sltune.report.plots.fold_by_fold import fold_by_fold
@@ -16,7 +17,6 @@ from sltune.report.plots.plot import Plot, settled, style
 from sltune.report.plots.sample_length import accuracy_over_sample_length
 from sltune.report.plots.search_history import search_histories
 from sltune.report.plots.slices import slice_plots
-from sltune.report.runs import Run
 
 
 def plots(runs: Sequence[Run]) -> Iterator[Plot]:

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.report.outcomes import Basis, Outcome, Series
-from sltune.report.plots.look import chance_line, legend_above, look, new_figure
+from sltune.report.analysis.outcomes import Basis, Outcome, Series
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import chance_line, legend_above, look, new_figure
 
 MOST_GROUPS = 100
 """Of more, as where every sample is a subject of its own, nobody learns anything from a row for each."""

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sltune.report.outcomes import Outcome, Series
-from sltune.report.plots.look import names, new_figure, titles
+from sltune.report.analysis.outcomes import Outcome, Series
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import names, new_figure, titles
 
 MOST_RUNS = 4
 MOST_COUNTS = 24

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sltune.files import read_plain
-from sltune.metrics import LARGEST
+from sltune.runs.metrics import LARGEST
+from sltune.system.files import read_plain
 
 Rows = dict[int, dict[str, float]]
 """Metrics by epoch, counted from 1."""

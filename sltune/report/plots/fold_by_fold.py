@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sltune.record import Record
-from sltune.report.outcomes import Basis, Series, number_of
-from sltune.report.plots.look import GREY, legend_above, look, new_figure
+from sltune.report.analysis.outcomes import Basis, Series, number_of
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import GREY, legend_above, look, new_figure
+from sltune.runs.record import Record
 
 Pairs = Mapping[tuple[int, int], tuple[float, float]]
 """Test accuracies in per cent by (seed, fold)."""

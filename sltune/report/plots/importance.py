@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from sltune.report.importance import explained
-from sltune.report.outcomes import Series
-from sltune.report.plots.look import BLUE, names, new_figure, titles
+from sltune.report.analysis.importance import explained
+from sltune.report.analysis.outcomes import Series
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import BLUE, names, new_figure, titles
 
 FEW = 20
 """Of fewer configurations another seed of the method may give another order."""

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.record import RunFolder
-from sltune.report.outcomes import Basis, Series
+from sltune.report.analysis.outcomes import Basis, Series
 from sltune.report.plots.epochs import Rows, read_rows
-from sltune.report.plots.look import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
+from sltune.runs.record import RunFolder
 
 WORDS = {"val": "validation", "test": "test"}
 FEW_TRIALS = 8

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from sltune.report.outcomes import Basis, Outcome, Series, short
-from sltune.report.plots.look import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
+from sltune.report.analysis.outcomes import Basis, Outcome, Series, short
 from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from sltune.files import write_whole
+from sltune.system.files import write_whole
 
 DPI = 150
 # Names of settings are of a type of their own in the stubs of newer versions.

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.transforms import ScaledTranslation
 
-from sltune.report.outcomes import Basis, Outcome, Series
-from sltune.report.plots.look import DENSE, Look, chance_line, legend_above, log_scale, look, new_figure
+from sltune.report.analysis.outcomes import Basis, Outcome, Series
 from sltune.report.plots.plot import Plot
-from sltune.schema import Value
+from sltune.report.plots.style import DENSE, Look, chance_line, legend_above, log_scale, look, new_figure
+from sltune.settings.types import Value
 
 MOST_BARS = 150
 """More error bars would hide one another."""

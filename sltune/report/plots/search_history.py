@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from sltune.report.outcomes import Outcome, Series
-from sltune.report.plots.look import (
+from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.plots.plot import Plot
+from sltune.report.plots.style import (
     BLACK,
     BLUE,
     DENSE,
@@ -23,7 +24,6 @@ from sltune.report.plots.look import (
     titles,
     whole_numbers,
 )  # fmt: skip
-from sltune.report.plots.plot import Plot
 
 STRIP = 0.08
 """Height of the strip in which configurations without a mean are marked, as a share of the whole."""

@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.domains import ChoiceDomain, Domain
-from sltune.report.importance import Point, points
-from sltune.report.outcomes import Series
-from sltune.report.plots.look import BLUE, DENSE, ORANGE, VERMILLION, legend_above, log_scale, names, new_figure, titles
+from sltune.report.analysis.importance import Point, points
+from sltune.report.analysis.outcomes import Series
 from sltune.report.plots.plot import Plot
-from sltune.schema import Value, show
-from sltune.space import Space
+from sltune.report.plots.style import (
+    BLUE,
+    DENSE,
+    ORANGE,
+    VERMILLION,
+    legend_above,
+    log_scale,
+    names,
+    new_figure,
+    titles,
+)
+from sltune.settings.domains import ChoiceDomain, Domain
+from sltune.settings.space import Space
+from sltune.settings.types import Value, show
 
 MOST_SLICES = 9
 COLUMNS = 3

@@ -1,0 +1,5 @@
+"""``python -m sltune``."""
+
+from sltune.cli.main import run
+
+run()

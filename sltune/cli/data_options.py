@@ -1,0 +1,95 @@
+"""Flags of the verbs that read and show data, and what they mean for the modules below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sltune.cli.options import FileArgument, bundle
+from sltune.errors import UsageError
+
+if TYPE_CHECKING:
+    from sltune.events.views.pictures import Span
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What is to be read, and how. kind: "slanimals", "nmnist-folder" or "tonic:NAME"."""
+
+    kind: str
+    root: Path | None = None
+    group_by: str | None = None
+    strict: bool = False
+    skip_bad: bool = False
+    replace: bool = False
+    address: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """Which part of a sample a picture shows, how large, and where it goes."""
+
+    out: Path | None
+    bin_ms: int
+    start_ms: int
+    length_ms: int | None
+    scale: int
+    force: bool
+
+    def span(self) -> Span:
+        """Return the part of a sample that the flags ask for."""
+        from sltune.events.views.pictures import Span
+
+        return Span(self.bin_ms, self.start_ms, self.length_ms)
+
+    def file(self, stem: str, suffixes: tuple[str, ...]) -> Path:
+        """Return the file to write, a PNG of that stem in the current folder unless --out names one.
+
+        Raises:
+            UsageError: it exists already, or has another suffix than those.
+        """
+        file = self.out or Path(f"{stem.replace('/', '_')}.png")
+        if file.suffix.lower() not in suffixes:
+            raise UsageError(f"{file}: must end in {' or '.join(suffixes)}")
+        if file.exists() and not self.force:
+            raise UsageError(f"{file}: exists; choose another --out, or overwrite it with --force")
+        return file
+
+
+import_options = bundle(
+    ImportOptions,
+    "options",
+    click.option(
+        "--source",
+        "kind",
+        default="slanimals",
+        show_default=True,
+        metavar="KIND",
+        help="slanimals, nmnist-folder (digits 0 to 9 of .bin files), or tonic:NAME for a dataset that Tonic reads.",
+    ),
+    click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
+    click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
+    click.option("--strict", is_flag=True, help="Take every warning for an error."),
+    click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
+    click.option("--replace", is_flag=True, help="Drop recordings of DATA that SRC does not have any more."),
+    click.option(
+        "--address", help="A Ray cluster whose nodes all see SRC; without it, all cores that may be used here."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+)
+picture_options = bundle(
+    PictureOptions,
+    "options",
+    click.option("--out", type=FileArgument, metavar="FILE", help="FILE.png or .gif; default: SAMPLE.png"),
+    click.option("--bin-ms", type=click.IntRange(min=1), default=30, show_default=True, help="Length of a frame."),
+    click.option(
+        "--start-ms", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out what is before."
+    ),
+    click.option("--length-ms", type=click.IntRange(min=1), help="Leave out what comes so long after the start."),
+    click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True, help="Width of a sensor's pixel."),
+    click.option("--force", is_flag=True, help="Overwrite the file."),
+)

@@ -1,0 +1,50 @@
+"""The whole way on synthetic recordings: write them, import them, evaluate a small network on four folds, search."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from sltune.errors import UsageError
+from sltune.events.importing import import_source
+from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.synthetic.recordings import write_dataset
+from sltune.runs.record import RunFolder
+from sltune.settings.space import load_space
+from sltune.tuning.cluster.connection import Request
+from sltune.tuning.evaluate import start_evaluation
+from sltune.tuning.preparation import Display
+from sltune.tuning.tune import Start, start_search
+
+RECORDINGS = 12
+
+
+def demo_runs(out: Path) -> list[Path]:
+    """Return the run folders of a demo below out: the evaluation, and the search."""
+    return [out / "results" / "demo", out / "results" / "demo-search"]
+
+
+def run_demo(out: Path, request: Request, display: Display) -> None:
+    """Run the demo below out.
+
+    Raises:
+        UsageError: out is not empty; it is not ours to overwrite.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is not empty; choose another --out or delete it")
+    recordings, data = out / "recordings", out / "data"
+    evaluation, search = map(RunFolder, demo_runs(out))
+    display.say(f"1/4 writing {RECORDINGS} SYNTHETIC recordings of 19 gestures to {recordings}")
+    write_dataset(recordings, RECORDINGS, seed=0)
+    display.say(f"2/4 importing them into {data}")
+    manifest = import_source(open_slanimals(recordings), data)
+    display.say(f"3/4 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")
+    start_evaluation(load_space(shipped_space("demo")), data, evaluation, request, display)
+    display.say("4/4 searching for better settings, on the same folds; a configuration that falls behind is given up")
+    start_search(load_space(shipped_space("demo-search")), data, search, request, display, Start())
+
+
+def shipped_space(name: str) -> Path:
+    """Return a space file as installed with the package or beside it in the source tree."""
+    installed = Path(str(resources.files("sltune"))) / "search_spaces" / f"{name}.toml"
+    return installed if installed.exists() else Path(__file__).parents[2] / "search_spaces" / f"{name}.toml"

@@ -1,0 +1,145 @@
+"""The verb ``import``: find the source, read it here or on a cluster, and show how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from sltune.cli.data_options import ImportOptions
+from sltune.errors import UsageError
+from sltune.events.existing import refuse_dropping
+from sltune.events.importing import Imported, import_source
+from sltune.events.manifest import WARNINGS, Manifest
+from sltune.events.source import Source
+from sltune.events.sources.slanimals import open_slanimals
+from sltune.tuning.cluster.environment import prepare_environment
+from sltune.wording import printable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sltune.events.importing import Spread
+
+TONIC = "tonic:"
+SHOWN_WARNINGS = 10
+
+
+def run_import(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Manifest:
+    """Import what lies at a place, or for Tonic below options.root; progress and warnings go to the console.
+
+    Raises:
+        UsageError: the options do not go together, out cannot be used, or recordings would be dropped from it.
+        DataError: something cannot be read.
+    """
+    source = open_source(place, options)
+    if not options.replace:
+        refuse_dropping(source, out)
+    with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
+        manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
+    for warning in manifest.warnings[:SHOWN_WARNINGS]:
+        console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
+    hidden = len(manifest.warnings) - SHOWN_WARNINGS
+    if hidden > 0:
+        console.print(
+            printable(f"… and {hidden} more warnings, all in {out / WARNINGS}"),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    return manifest
+
+
+def open_source(place: Path | None, options: ImportOptions) -> Source:
+    """Return the source that the options name.
+
+    Raises:
+        UsageError: the options do not go together.
+        DataError: there is no such source at the place.
+    """
+    from sltune.events.sources import tonic as tonic_source
+
+    if options.kind.startswith(TONIC):
+        root = options.root or place
+        if root is None:
+            raise UsageError(f"--source {options.kind} needs --root DIR, the folder below which Tonic finds its data")
+        return tonic_source.open_tonic(options.kind.removeprefix(TONIC), root, options.group_by)
+    for name, value in (("--root", options.root), ("--group-by", options.group_by)):
+        if value is not None:
+            raise UsageError(f"{name} goes with --source tonic:NAME only, not with {options.kind}")
+    if place is None:
+        raise UsageError(f"--source {options.kind} needs SRC, the place of the recordings")
+    if options.kind == "slanimals":
+        return open_slanimals(place)
+    if options.kind == "nmnist-folder":
+        return tonic_source.open_nmnist_folder(place)
+    raise UsageError(f"--source must be slanimals, nmnist-folder or tonic:NAME, but got {options.kind!r}")
+
+
+def summary(out: Path, manifest: Manifest) -> str:
+    """Return what was imported, in three or four lines."""
+    stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
+    lines = [
+        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}",
+        f"{manifest.recordings} recordings, {manifest.samples} samples, {manifest.events:,} events, "
+        f"{stored_bytes / manifest.events:.2f} bytes an event, {len(manifest.warnings)} warnings",
+        f"fingerprint {manifest.fingerprint}",
+    ]
+    if manifest.left_out:
+        names = [left.name for left in manifest.left_out]
+        more = f" and {len(names) - SHOWN_WARNINGS} more" if len(names) > SHOWN_WARNINGS else ""
+        lines.insert(2, f"left out: {', '.join(names[:SHOWN_WARNINGS])}{more}; see {out / WARNINGS}")
+    return "\n".join(lines)
+
+
+def _spread(options: ImportOptions, console: Console) -> AbstractContextManager[Spread | None]:
+    if options.address is None:
+        return nullcontext()
+    prepare_environment(options.address)
+    from sltune.tuning.cluster.connection import import_spread
+
+    def say(text: str) -> None:
+        if not options.quiet:
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return import_spread(options.address, say)
+
+
+@contextmanager
+def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable[[Imported], None]]:
+    """Show a bar on a terminal, and a line a file elsewhere."""
+    if quiet or not console.is_terminal:
+
+        def show_line(done: Imported) -> None:
+            if not quiet:
+                console.print(printable(_line(done)), markup=False, highlight=False, soft_wrap=True)
+
+        yield show_line
+        return
+    sizes = {file.name: max(1, file.size) for file in source.files}
+    columns = (
+        TextColumn("importing {task.fields[files]} of {task.fields[of]}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=sum(sizes.values()), files=0, of=len(sizes))
+
+        def show_bar(done: Imported) -> None:
+            files = progress.tasks[task].fields["files"] + 1
+            progress.update(task, advance=sizes[done.name], files=files)
+
+        yield show_bar
+
+
+def _line(done: Imported) -> str:
+    if done.stored is None:
+        return f"{done.name}: could not be read"
+    state = "unchanged" if done.reused else "imported"
+    return f"{done.name}: {done.stored.samples} samples, {done.stored.events:,} events, {state}"

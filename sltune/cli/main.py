@@ -1,0 +1,197 @@
+"""The command line: parse, call, render. Heavy imports stand inside the verbs, so that --help is instant."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from sltune import __version__
+from sltune.cli.data import import_, inspect, show
+from sltune.cli.options import (
+    FOR_MACHINES,
+    FileArgument,
+    FolderArgument,
+    SpaceOptions,
+    space_options,
+)
+from sltune.cli.train import demo, evaluate, resume, tune
+from sltune.errors import SltuneError, UsageError
+from sltune.system.stdio import drop_errors
+from sltune.system.supervisor import attended, error_line
+
+TRAINING = ("demo", "evaluate", "tune", "resume")
+
+
+class _Group(click.Group):
+    """Shows the errors that sltune raises on purpose as text with their exit code; others are bugs and keep a trace."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # In the order of the work, not of the alphabet.
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SltuneError as error:
+            _end(ctx, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _end(ctx, "interrupted", 130)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        # Here and not in invoke, since --help too may be written to a full disk. Click ends a broken pipe by itself.
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            where = error.filename if error.filename is not None else "output"
+            _say(error_line(f"{where}: {error.strerror or error}", UsageError.exit_code, as_json=False))
+            sys.exit(UsageError.exit_code)
+
+
+def _end(ctx: click.Context, text: str, exit_code: int) -> NoReturn:
+    """End with the reason and the exit code; the reason is a line of JSON where the others were."""
+    _say(error_line(text, exit_code, as_json=bool(ctx.meta.get(FOR_MACHINES))))
+    ctx.exit(exit_code)
+
+
+def _say(line: str) -> None:
+    """Say on stderr why a command ends; where that cannot be written either, its exit code has to do."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sltune")
+def main() -> None:
+    """Cross-validated training of spiking networks on event-camera data, distributed with Ray.
+
+    \b
+    A first look, on synthetic recordings:   sltune demo
+    With recordings of your own:             sltune import SRC --out DATA
+                                             sltune evaluate search_spaces/paper.toml --data DATA
+                                             sltune report results/RUN
+    """
+
+
+main.add_command(demo)
+
+
+@main.command()
+@click.argument("out", type=FolderArgument)
+@click.option("--recordings", default=12, show_default=True, help="How many signers; 59 is the size of the real set.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
+    """Write synthetic recordings and tags."""
+    from sltune.events.synthetic.recordings import write_dataset
+
+    def show(name: str, events: int) -> None:
+        if not quiet:
+            click.echo(f"{name}: {events:,} events", err=True)
+
+    write_dataset(out, recordings, seed, show)
+
+
+for verb in (import_, inspect, show):
+    main.add_command(verb)
+
+
+@main.command()
+@space_options
+@click.option("--data", type=FolderArgument, help="Also say what would run on this dataset.")
+def check(space_options: SpaceOptions, data: Path | None) -> None:
+    """Validate a space file and say what would run."""
+    space = space_options.load()
+    click.echo(space.to_toml(), nl=False)
+    from sltune.tuning.trial.estimate import describe
+
+    for line in describe(space, data):
+        click.echo(line, err=True)
+
+
+for verb in (evaluate, tune, resume):
+    main.add_command(verb)
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FileArgument)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv", "latex", "json", "html"]), default="md", show_default=True
+)
+@click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
+@click.option("--published/--no-published", default=True, help="Published figures beside ours.")
+@click.option("--all", "every", is_flag=True, help="Every configuration of a search, not only its best.")
+@click.option("--baseline", metavar="RUN[/CONFIG]", default="", help="Compare the others with this one alone.")
+@click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
+@click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
+@click.option("--watch", is_flag=True, help="Show how runs go on until they are over; writes nothing.")
+def report(**values: Any) -> None:
+    """Print the mean ± std table of runs, or make a page of tables and plots.
+
+    Tables, plots and page of a single run are also written into its folder report/; those of several runs go where
+    --out says. With --watch, follow runs that other processes train, here or on another machine that sees their
+    folders: a board on a terminal, elsewhere a line for each thing that happens, with --format json in JSON.
+
+    \b
+    sltune report results/RUN
+    sltune report results/RUN --format html
+    sltune report results/FIRST results/SECOND --format html --out comparison.html
+    sltune report results/RUN --watch
+    """
+    from sltune.cli.report import ReportOptions, make_report, watch_runs
+
+    runs, watch, values["ddof"] = values.pop("runs"), values.pop("watch"), int(values["ddof"])
+    options = ReportOptions(**values)
+    if len(runs) > 1:
+        # As with results/*, among which published.toml lies.
+        runs = tuple(run for run in runs if run.is_dir()) or runs
+    (watch_runs if watch else make_report)(runs, options)
+
+
+@main.command()
+@click.argument("network_yaml", type=FileArgument)
+@click.option("--out", type=FileArgument, help="Write the space file here instead of to the terminal.")
+def convert(network_yaml: Path, out: Path | None) -> None:
+    """Turn the predecessor's network.yaml into a space file.
+
+    The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named, and what is filled in.
+    Its file_list is read: of recordings other than those of whole sessions, folds would be others, so it is refused.
+    """
+    from sltune.settings.predecessor import MAX_YAML_BYTES, convert_network_yaml
+    from sltune.system.files import named_by_user, read_plain, write_whole
+
+    if out is not None and out.exists():
+        raise UsageError(f"{out}: exists; choose another --out")
+    try:
+        text = read_plain(network_yaml, MAX_YAML_BYTES).decode()
+    except OSError as error:
+        raise UsageError(f"{network_yaml}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{network_yaml}: cannot be read: {error}") from error
+    space, lost, filled = convert_network_yaml(text, str(network_yaml), network_yaml.parent)
+    if out is None:
+        click.echo(space, nl=False)
+    else:
+        write_whole(named_by_user(out), space)
+    for line in lost:
+        click.echo(f"not carried over: {line}", err=True)
+    if filled:
+        click.echo(f"not in the file, filled in as in the predecessor's own: {', '.join(filled)}", err=True)
+
+
+def run() -> None:
+    """Be the command ``sltune``.
+
+    Verbs that train have an attendant, since Ray may end them without a word. An import over a cluster has none: what
+    goes on with it is the same command again.
+    """
+    # Who has stopped reading, as `head` does, ends no training.
+    drop_errors("stderr")
+    if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
+        drop_errors("stdout", BrokenPipeError)
+        attended(main)
+    else:
+        main()

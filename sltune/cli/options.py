@@ -1,0 +1,328 @@
+"""Flags that several verbs share, and what they mean for the modules below."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from sltune.errors import UsageError
+from sltune.runs.places import STUDY_STORAGE, Database, checked_place, database_named, lies_in
+from sltune.system.files import is_unicode
+from sltune.system.supervisor import note_form
+from sltune.tuning.cluster.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from sltune.report.tables.text import Format
+    from sltune.runs.record import RunFolder
+    from sltune.settings.space import Space
+    from sltune.tuning.cluster.connection import Request
+    from sltune.tuning.preparation import Display
+
+FOR_MACHINES = "sltune.for_machines"
+"""Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
+# A hundred trials on one core help nobody, and Ray takes very small shares for none.
+LEAST_CPUS = 0.01
+
+
+class _UnicodePath(click.Path):
+    """A path of which every name is UTF-8: others can stand in no manifest, and Arrow does not open them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not is_unicode(str(path)):
+            self.fail(f"{str(path)!r} is not UTF-8; rename it", param, ctx)
+        return path
+
+
+def _study_storage(ctx: click.Context, param: click.Parameter, value: str | None) -> Database | None:
+    """Return the database that an option or the environment names; raises as database_named does."""
+    from_environment = ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
+    return None if value is None else database_named(value, from_environment)
+
+
+def _checkpoints(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a place for checkpoints; raises as checked_place does."""
+    return None if value is None else checked_place(value)
+
+
+FileArgument = _UnicodePath(path_type=Path)
+FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where trials run and how their progress is shown."""
+
+    device: str
+    address: str | None
+    gpus_per_trial: str
+    cpus_per_trial: float
+    max_concurrent: int | None
+    checkpoints: str | None
+    checkpoint_minutes: float
+    hang_minutes: float
+    tensorboard_details: bool
+    as_json: bool
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        # Here, since a verb may import Ray before it asks for anything else of the flags.
+        prepare_environment(self.address)
+        click.get_current_context().meta[FOR_MACHINES] = self.as_json
+        note_form(self.as_json)
+
+    @property
+    def table_format(self) -> Format:
+        """The format of the table that is printed at the end."""
+        return "json" if self.as_json else "md"
+
+    def request(self, resumed: RunFolder | None = None) -> Request:
+        """Return what the flags ask of the cluster.
+
+        Args:
+            resumed: the run that goes on; without --checkpoints, they are where they were if that is in its folder.
+
+        Raises:
+            UsageError: --gpus-per-trial is neither a number nor auto.
+        """
+        from sltune.tuning.cluster.connection import Request
+
+        gpus = None
+        if self.gpus_per_trial != "auto":
+            try:
+                gpus = float(self.gpus_per_trial)
+            except ValueError as error:
+                text = f"--gpus-per-trial must be a number or auto, but got {self.gpus_per_trial!r}"
+                raise UsageError(text) from error
+        return Request(
+            self.device,
+            self.address,
+            self.cpus_per_trial,
+            gpus,
+            self.max_concurrent,
+            _absolute(self.checkpoints) or _checkpoint_place(resumed),
+            self.checkpoint_minutes,
+            self.hang_minutes,
+            self.tensorboard_details,
+        )
+
+    def display(self) -> Display:
+        """Return where progress goes: always to stderr, live where that is a terminal."""
+        from rich.console import Console
+
+        from sltune.tuning.preparation import Display
+
+        # Paths such as :cat: are no emoji.
+        console = Console(stderr=True, emoji=False)
+        mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
+        return Display(console, "quiet" if self.quiet else mode)
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """A space file and what is changed in it."""
+
+    space_file: Path
+    overrides: tuple[str, ...]
+
+    def load(self, *more_overrides: str) -> Space:
+        """Read the space; raises as load_space does."""
+        from sltune.settings.space import load_space
+
+        return load_space(self.space_file, [*self.overrides, *more_overrides])
+
+
+@dataclass(frozen=True)
+class FixedOptions:
+    """A configuration: that of a space file, or of an earlier run, and what is changed in it."""
+
+    space_file: Path | None
+    source: str | None
+    overrides: tuple[str, ...]
+
+    def load(self, *more_overrides: str) -> Space:
+        """Return the configuration as a space; raises as load_space does.
+
+        Raises:
+            UsageError: neither a file nor a run is given, or both, or the run has no such configuration.
+        """
+        from sltune.settings.space import configuration_of, load_space, parse_space
+
+        overrides = [*self.overrides, *more_overrides]
+        if (self.space_file is None) == (self.source is None):
+            raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
+        if self.space_file is not None:
+            return load_space(self.space_file, overrides)
+        return parse_space(configuration_of(*self._run_and_trial()).to_toml(), str(self.source), overrides)
+
+    @property
+    def stem(self) -> str:
+        """What a run of it is called."""
+        if self.space_file is not None:
+            return self.space_file.stem
+        from sltune.runs.info import run_name as name_of
+
+        folder, trial = self._run_and_trial()
+        return f"{name_of(folder)}-{trial or 'best'}"
+
+    def _run_and_trial(self) -> tuple[RunFolder, str]:
+        from sltune.runs.record import RunFolder
+
+        source = Path(self.source or "")
+        if RunFolder(source).run_json.exists():
+            return RunFolder(source), ""
+        return RunFolder(source.parent), source.name
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search begins."""
+
+    trials: int | None
+    time_budget: float | None
+    earlier: Path | None
+    study_storage: Database | None
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the flags change in the space."""
+        changes = [] if self.trials is None else [f"search.trials={self.trials}"]
+        return changes if self.time_budget is None else [*changes, f"search.max_hours={self.time_budget}"]
+
+
+@dataclass(frozen=True)
+class RunName:
+    """What a new run is called and where it goes."""
+
+    name: str | None
+    results: Path
+
+    def folder(self, stem: str) -> RunFolder:
+        """Return the run's folder, named after a space and the time unless it has a name.
+
+        Raises:
+            UsageError: the name is none that a folder directly below --results can have.
+        """
+        from sltune.runs.record import MAX_NAME_BYTES, RunFolder, is_run_name
+
+        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
+        if not is_run_name(name):
+            text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
+            raise UsageError(f"--run {text}, but got {name[:60]!r}")
+        return RunFolder(self.results / name)
+
+
+def _absolute(place: str | None) -> str | None:
+    """Return a place that a run remembers: a folder as it is found from anywhere, a URI as it is."""
+    return place if place is None or "://" in place else str(Path(place).absolute())
+
+
+def _checkpoint_place(resumed: RunFolder | None) -> str | None:
+    """Return where the trials of a run that goes on keep their state, where that is a folder of its own within it."""
+    from sltune.runs.info import read_info
+
+    checkpoints = read_info(resumed).checkpoints if resumed else None
+    place = checkpoints.place if checkpoints else None
+    return place if resumed and place and lies_in(place, resumed.root) else None
+
+
+Verb = Callable[..., None]
+
+
+def bundle(kind: type[Any], name: str, *flags: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+    """Return a decorator that adds flags to a verb, which takes their values as one object of the kind."""
+
+    def decorate(verb: Verb) -> Verb:
+        @wraps(verb)
+        def call(**values: Any) -> None:
+            bundled = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            verb(**{name: bundled}, **values)
+
+        result: Verb = call
+        for flag in reversed(flags):
+            result = flag(result)
+        return result
+
+    return decorate
+
+
+run_options = bundle(
+    RunOptions,
+    "options",
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
+    click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
+    click.option("--cpus-per-trial", type=click.FloatRange(min=LEAST_CPUS), default=1, show_default=True),
+    click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
+    click.option(
+        "--checkpoints",
+        metavar="DIR|URI",
+        callback=_checkpoints,
+        help="Where workers keep the state of trials under way; without it, it goes through the driver to the run.",
+    ),
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0),
+        default=5,
+        show_default=True,
+        help="Least time between two checkpoints of a trial; 0 makes one an epoch.",
+    ),
+    click.option(
+        "--hang-minutes",
+        type=click.FloatRange(min=0),
+        default=60,
+        show_default=True,
+        help="Start a trial again that ends no epoch for so long; 0 never does.",
+    ),
+    click.option("--tensorboard-details", is_flag=True, help="Histograms of weights and a picture of spikes, too."),
+    click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+)
+space_options = bundle(
+    SpaceOptions,
+    "space_options",
+    click.argument("space_file", metavar="SPACE", type=FileArgument),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
+)
+fixed_options = bundle(
+    FixedOptions,
+    "fixed_options",
+    click.argument("space_file", metavar="[SPACE]", type=FileArgument, required=False),
+    click.option("--from", "source", metavar="RUN[/TRIAL]", help="Instead: the best of a run, or that of a trial."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
+)
+study_storage = click.option(
+    "--study-storage",
+    metavar="URL|@FILE",
+    callback=_study_storage,
+    envvar=STUDY_STORAGE,
+    show_envvar=True,
+    help="Optuna's study is in this database, not in the run folder; one with a password goes into a file (mode 600).",
+)
+search_options = bundle(
+    SearchOptions,
+    "search_options",
+    click.option("--trials", type=click.IntRange(min=1), help="So many configurations, instead of search.trials."),
+    click.option(
+        "--time-budget",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="HOURS",
+        help="Begin no more configurations after so long.",
+    ),
+    click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
+    study_storage,
+)
+run_name = bundle(
+    RunName,
+    "run_name",
+    click.option("--run", "name", help="Name of the run; without it, the space's name and the time."),
+    click.option("--results", type=FileArgument, default="results", show_default=True),
+)

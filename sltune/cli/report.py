@@ -1,0 +1,171 @@
+"""What the verb report does: a table to the terminal, or a page of tables and plots to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from sltune.errors import UsageError
+from sltune.wording import shown
+
+if TYPE_CHECKING:
+    from sltune.report.analysis.runs import Run
+    from sltune.report.analysis.summary import Table
+    from sltune.report.tables.text import Format
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is shown and where it goes.
+
+    form: md, csv, latex, json or html. every: all configurations of a search. out: a file instead of the terminal.
+    """
+
+    form: Format | Literal["html"]
+    ddof: int = 1
+    published: bool = True
+    every: bool = False
+    baseline: str = ""
+    plots: bool = False
+    out: Path | None = None
+
+
+def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
+    """Print or write what is asked for, and return it; of a single run all is also written into its folder.
+
+    Raises:
+        UsageError: a file cannot be written, or nothing says where to.
+        DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+    """
+    from sltune.report.analysis.runs import load_runs
+    from sltune.report.analysis.summary import table
+
+    for folder in folders:
+        _keep_off(folder, options.out)
+    if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
+        raise UsageError("of several runs, pages and plots need a place: --out FILE")
+    runs = load_runs(folders)
+    result = table(runs, options.ddof, options.published, options.every, options.baseline)
+    if options.form == "html":
+        click.echo(shown(str(_write_page(runs, result, options))))
+    else:
+        _print_table(runs, result, options.form, options.out)
+    if options.plots:
+        from sltune.report.plots.all import plots
+        from sltune.report.plots.plot import write_plots
+
+        file, inside = _target(runs, options.out)
+        files = write_plots(file.parent, plots(runs), inside)
+        number = len({file.stem for file in files})
+        click.echo(f"plots in {shown(str(file.parent))}: {number}, each as PNG and SVG", err=True)
+    if len(runs) == 1:
+        _write_tables(runs[0], result)
+    return result
+
+
+def say_headlines(result: Table) -> None:
+    """Say on stderr what stands far above by now: test accuracies over all folds and seeds."""
+    from sltune.report.tables.accuracy import headlines, mean_and_std
+
+    for row in headlines(result):
+        spread = "" if row.std(result.ddof) is None else f"ddof {result.ddof}, "
+        selected = ", epoch selected on the test set" if row.optimistic else ""
+        text = (
+            f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}n {row.n} of {row.planned}{selected})"
+        )
+        click.echo(shown(text), err=True)
+
+
+def write_page_of(folders: Sequence[Path], file: Path) -> None:
+    """Write a page on some runs and say on stderr where it is; raises as make_report does."""
+    from sltune.report.analysis.runs import load_runs
+    from sltune.report.analysis.summary import table
+
+    runs = load_runs(folders)
+    options = ReportOptions("html", out=file)
+    click.echo(shown(f"all of it with plots: {_write_page(runs, table(runs), options)}"), err=True)
+
+
+def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
+    """Show how runs go on.
+
+    Raises:
+        UsageError: something is asked for that only tables have.
+    """
+    if options.form not in ("md", "json"):
+        raise UsageError(f"--format {options.form}: is for tables; --watch shows a board, or lines of --format json")
+    if options.out or options.plots:
+        raise UsageError("--watch writes nothing: leave out --out and --plots")
+    from rich.console import Console
+
+    from sltune.progress.watch import watch
+
+    console = Console(emoji=False)
+    watch(folders, console, "json" if options.form == "json" else "live" if console.is_terminal else "lines")
+
+
+def _keep_off(folder: Path, out: Path | None) -> None:
+    """Raise a UsageError if a report would go among the files that a run consists of."""
+    from sltune.runs.record import RunFolder
+
+    if out is None:
+        return
+    root, report = folder.resolve(), RunFolder(folder).report.resolve()
+    if out.resolve().is_relative_to(root) and not out.resolve().is_relative_to(report):
+        raise UsageError(f"--out {out}: lies among the files of a run; those of a report go to {report}")
+
+
+def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | None) -> None:
+    from sltune.report.tables.text import render
+
+    text = render(result, form)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        _write(runs, out, text)
+        click.echo(shown(f"written: {out}"), err=True)
+
+
+def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
+    from sltune.report.page import page
+    from sltune.report.plots.all import plots
+
+    return _write(runs, options.out, page(runs, result, plots(runs)))
+
+
+def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
+    """Write a text where the user wants it, and return its file."""
+    from sltune.system.files import named_by_user, write_whole
+
+    file, inside = _target(runs, out)
+    write_whole(named_by_user(file) if inside is None else file, text, inside)
+    return file
+
+
+def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:
+    """Return the file for a page and, if that lies in a run, the run's folder, below which no link is followed."""
+    from sltune.runs.record import RunFolder
+
+    if out is None:
+        folder = RunFolder(runs[0].folder)
+        return folder.report / "report.html", folder.root
+    root = next((run.folder.absolute() for run in runs if out.absolute().is_relative_to(run.folder.absolute())), None)
+    return (out, None) if root is None else (out.absolute(), root)
+
+
+def _write_tables(run: Run, result: Table) -> None:
+    from sltune.report.records import write_records
+    from sltune.report.tables.text import write_report
+
+    writers: list[Callable[[], object]] = [lambda: write_report(run.folder, result), lambda: write_records(run)]
+    for write in writers:
+        try:
+            write()
+        except UsageError as error:
+            # Another's run may be read-only; the table stands on the screen all the same.
+            click.echo(shown(f"warning: {error}"), err=True)
+            return

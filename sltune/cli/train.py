@@ -1,0 +1,209 @@
+"""The verbs that train: demo, evaluate, tune, resume; each prints the table of what it left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from sltune.cli.options import (
+    FixedOptions,
+    FolderArgument,
+    RunName,
+    RunOptions,
+    SearchOptions,
+    SpaceOptions,
+    fixed_options,
+    run_name,
+    run_options,
+    search_options,
+    space_options,
+    study_storage,
+)
+from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.runs.places import Database
+from sltune.system.supervisor import last_word, note_run
+from sltune.wording import as_argument, shown
+
+# What --smoke changes: enough to see that all is in place.
+SMOKE = ("training.epochs=2",)
+# What --weights-only changes.
+UNTRAINED = ("training.epochs=0",)
+
+
+@click.command()
+@click.option("--out", type=FolderArgument, default=Path("demo"), show_default=True, help="An empty or new folder.")
+@run_options
+def demo(out: Path, options: RunOptions) -> None:
+    """Show the whole way on synthetic recordings.
+
+    Writes recordings, imports them, trains and tests a small network on 4 folds, searches for better settings, and
+    prints the tables; a few minutes on two cores.
+    """
+    from sltune.cli.demo import demo_runs, run_demo
+
+    def work() -> None:
+        run_demo(out, options.request(), options.display())
+
+    _then_report(work, demo_runs(out), options, page=out / "report.html")
+
+
+@click.command()
+@fixed_options
+@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@run_name
+@click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
+@click.option("--weights-only", is_flag=True, help="Train nothing: test network.weights (training.epochs=0).")
+@run_options
+def evaluate(
+    fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: bool, weights_only: bool, options: RunOptions
+) -> None:
+    """Train and test a configuration on all folds.
+
+    \b
+    sltune evaluate search_spaces/paper.toml --data DATA
+    sltune evaluate search_spaces/paper.toml --data DATA --set training.epochs=50 --gpus-per-trial 0.25
+    sltune evaluate --from results/SEARCH/c0012 --data DATA --set "evaluation.seeds=[1, 2, 3]"
+    sltune evaluate search_spaces/paper.toml --data DATA --weights-only --set "network.weights=w/fold{fold1}.pt"
+    """
+    if smoke and weights_only:
+        raise UsageError("--smoke trains two epochs and --weights-only none; choose one of them")
+    from sltune.runs.info import refuse_existing
+
+    space = fixed_options.load(*(SMOKE if smoke else ()), *(UNTRAINED if weights_only else ()))
+    space.configuration()
+    folder = run_name.folder(fixed_options.stem)
+    refuse_existing(folder)
+
+    def work() -> None:
+        from sltune.tuning.cluster.connection import begun
+
+        with begun(options.request(), data, importing="sltune.tuning.evaluate"):
+            from sltune.tuning.evaluate import start_evaluation
+
+            start_evaluation(space, data, folder, options.request(), options.display())
+
+    _then_report(work, [folder.root], options)
+
+
+@click.command()
+@space_options
+@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@run_name
+@search_options
+@click.option("--smoke", is_flag=True, help="One configuration and two epochs, to see that all is in place.")
+@run_options
+def tune(
+    space_options: SpaceOptions,
+    data: Path,
+    run_name: RunName,
+    search_options: SearchOptions,
+    smoke: bool,
+    options: RunOptions,
+) -> None:
+    """Search for the best configuration of a space.
+
+    Every configuration is cross-validated on the same folds and seeds, and given up early where it falls behind on
+    them. Only validation accuracy is seen; the table at the end shows the test accuracy of the best.
+
+    \b
+    sltune tune search_spaces/crops.toml --data DATA
+    sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
+    """
+    from sltune.runs.info import refuse_existing
+    from sltune.runs.record import RunFolder
+
+    space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
+    space.searching()
+    folder = run_name.folder(space_options.space_file.stem)
+    refuse_existing(folder)
+    earlier = RunFolder(search_options.earlier) if search_options.earlier else None
+
+    def work() -> None:
+        from sltune.tuning.cluster.connection import begun
+
+        with begun(options.request(), data, importing="sltune.tuning.tune"):
+            from sltune.tuning.tune import Start, start_search
+
+            start = Start(earlier, search_options.study_storage)
+            start_search(space, data, folder, options.request(), options.display(), start)
+
+    _then_report(work, [folder.root], options)
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=FolderArgument)
+@click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
+@click.option("--trials", type=click.IntRange(min=1), help="A search shall have so many configurations in all.")
+@click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
+@study_storage
+@run_options
+def resume(
+    run: Path,
+    data: Path | None,
+    trials: int | None,
+    retry_failed: bool,
+    study_storage: Database | None,
+    options: RunOptions,
+) -> None:
+    """Go on with an interrupted run, or add configurations to a search.
+
+    A database or a place of checkpoints outside of the run's folder is named anew: --study-storage, --checkpoints.
+
+    \b
+    sltune resume results/RUN
+    sltune resume results/SEARCH --trials 200
+    """
+    from sltune.runs.info import read_info, resume_command
+    from sltune.runs.record import RunFolder
+    from sltune.settings.space import load_space
+    from sltune.tuning.continuity import refuse_unnamed_places
+
+    folder = RunFolder(run)
+    info = read_info(folder)
+    if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
+        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
+    refuse_unnamed_places(folder, info, study_storage, options.checkpoints)
+    note_run(resume_command(folder))
+    space = load_space(folder.space_toml)
+
+    def work() -> None:
+        if info.is_search:
+            from sltune.tuning.tune import Continuation, resume_search
+
+            how = Continuation(trials, retry_failed, study_storage)
+            resume_search(space, folder, data, options.request(folder), options.display(), how)
+        elif trials is not None:
+            raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
+        else:
+            from sltune.tuning.evaluate import resume_evaluation
+
+            resume_evaluation(space, folder, data, options.request(folder), options.display(), retry_failed)
+
+    try:
+        _then_report(work, [run], options)
+    except KeyboardInterrupt:
+        # While Ray starts, say, long after there is a run.
+        raise Interrupted(last_word("interrupted", resume_command(folder))) from None
+
+
+def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:
+    """Do the work, and print the table of what it left, also where trials failed; then write a page, or say how."""
+    from sltune.cli.report import ReportOptions, make_report, say_headlines, write_page_of
+
+    table = ReportOptions(options.table_format)
+    try:
+        work()
+    except (SomeTrialsFailed, NothingRan):
+        make_report(runs, table)
+        raise
+    result = make_report(runs, table)
+    if not (options.quiet or options.as_json):
+        say_headlines(result)
+    if page is not None:
+        write_page_of(runs, page)
+    elif not (options.quiet or options.as_json):
+        command = shlex.join(["sltune", "report", *map(as_argument, runs), "--format", "html"])
+        click.echo(shown(f"with plots: {command}"), err=True)

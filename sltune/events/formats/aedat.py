@@ -1,0 +1,250 @@
+"""AEDAT-2.0 recordings of a DVS128, read and written.
+
+The format as jAER writes it: header lines that start with ``#`` and end in CRLF, then eight bytes an
+event, a big-endian 32-bit address and a big-endian *unsigned* 32-bit time in µs, which may wrap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sltune.errors import DataError
+from sltune.events.formats.members import Member
+
+SENSOR_SIZE = 128
+SPECIAL_BIT = 0x8000
+"""Set in the address of events that are no pixel's: synchronisation pulses and the like."""
+
+EVENT = np.dtype([("address", ">u4"), ("time_us", ">u4")])
+WRAP_US = 1 << 32
+FIRST_LINE = "!AER-DAT2.0"
+OPENING = (
+    FIRST_LINE,
+    "This is a raw AE data file - do not edit",
+    "Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event",
+    "Timestamps tick is 1 us",
+)
+"""The comments with which every file of ours begins."""
+HEADER_BYTES = 1 << 20
+"""No header is longer; with the preferences of jAER it has some 10 kB."""
+END_OF_HEADER = b"#End Of ASCII Header"
+BEYOND_HEADER = re.compile(rb"\n\s*[^#\s]|\n" + END_OF_HEADER + rb".*\n")
+BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)+(?=[#\0])")
+"""Blank lines in a header, or at its end: the first byte of a DVS128's event is 0."""
+SWAPPED = (
+    "programs write such files that leave the numbers of a PC as they are; write them with numpy's type '>u4', or in "
+    "MATLAB with fopen(…, 'w', 'ieee-be')"
+)
+CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Every event of a file, in file order, special ones too, because tags count all of them.
+
+    address: uint16 array of shape (events,), the file's low 16 bits: bit 0 polarity (0 = ON), bits 1-7
+    column, bits 8-14 row, bit 15 special. time_us: uint64 array of shape (events,), unwrapped.
+    header: the comment lines, without ``#``. rest_bytes: what is left at the end of a file that was cut short.
+    """
+
+    member: Member
+    header: tuple[str, ...]
+    address: NDArray[np.uint16]
+    time_us: NDArray[np.uint64]
+    rest_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+    @property
+    def duration_us(self) -> int:
+        return int(np.ptp(self.time_us))
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """The header without what ``write_aedat`` writes by itself."""
+        return tuple(line for line in self.header if line not in OPENING)
+
+
+def encode_address(row: ArrayLike, column: ArrayLike, polarity: ArrayLike) -> NDArray[np.uint16]:
+    """Return DVS128 addresses for pixels in 0…127 and raw polarities (0 = ON, 1 = OFF)."""
+    rows, columns, bits = (np.asarray(part, dtype=np.uint16) for part in (row, column, polarity))
+    return (rows * 256 + columns * 2 + bits).astype(np.uint16)
+
+
+def read_aedat(file: Path | Member) -> Recording:
+    """Read a DVS128 recording, plain, gzipped or from a zip archive.
+
+    Raises:
+        DataError: the file is absent, empty, of another version or sensor, or without events.
+    """
+    member = Member.of(file)
+    pieces = member.pieces()
+    header, start, head = _read_header(member, pieces)
+    events = _Events(member, start)
+    for piece in chain([memoryview(head)[start:]], pieces):
+        events.add(piece)
+    if not events.count:
+        raise DataError(f"{member}: no events after the header of {start} bytes")
+    address, time_us = events.address[: events.count], events.time_us[: events.count]
+    return Recording(member, header, address, _unwrap(time_us), len(events.rest))
+
+
+class _Events:
+    """Events of a recording, decoded piece by piece; rest: the bytes of one that is not complete."""
+
+    def __init__(self, member: Member, start: int) -> None:
+        # Exact for a plain file; a packed one grows to two or three times its size.
+        capacity = member.size // EVENT.itemsize + 1
+        self.address: NDArray[np.uint16] = np.empty(capacity, np.uint16)
+        self.time_us: NDArray[np.uint32] = np.empty(capacity, np.uint32)
+        self.count, self.rest = 0, b""
+        self._member, self._start = member, start
+
+    def add(self, piece: memoryview) -> None:
+        """Decode the next bytes.
+
+        Raises:
+            DataError: an address has more than 16 bits.
+        """
+        content: bytes | memoryview = self.rest + piece if self.rest else piece
+        events = len(content) // EVENT.itemsize
+        self.rest = bytes(content[events * EVENT.itemsize :])
+        words = np.frombuffer(content, ">u2", events * 4).reshape(events, 4)
+        _refuse_other_sensors(self._member, words, self._start, self.count)
+        until = self.count + events
+        if until > len(self.address):
+            capacity = max(until, 2 * len(self.address))
+            self.address, self.time_us = _grown(self.address, capacity), _grown(self.time_us, capacity)
+        self.address[self.count : until] = words[:, 1]
+        self.time_us[self.count : until] = words.view(">u4")[:, 1]
+        self.count = until
+
+
+def read_header(file: Path | Member) -> tuple[str, ...]:
+    """Read only the comment lines of a recording, without ``#``.
+
+    Raises:
+        DataError: the file is absent, empty, or of another version or sensor.
+    """
+    member = Member.of(file)
+    return _read_header(member, member.pieces())[0]
+
+
+def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
+    """Write events in jAER's form; times wrap at 2³² µs as the camera's do.
+
+    Raises:
+        ValueError: a comment is more than one line or not in Latin-1.
+    """
+    events = np.empty(len(np.asarray(address)), dtype=EVENT)
+    events["address"] = address
+    events["time_us"] = np.asarray(time_us, dtype=np.uint64) % WRAP_US
+    lines = [f"#{FIRST_LINE}", *(f"# {comment}" for comment in (*OPENING[1:], *comments)), END_OF_HEADER.decode()]
+    if broken := [line for line in lines if "\n" in line or "\r" in line]:
+        raise ValueError(f"a comment must be one line, but got {broken[0]!r}")
+    with open(file, "wb") if isinstance(file, Path) else nullcontext(file) as handle:
+        handle.write("".join(line + "\r\n" for line in lines).encode("latin-1"))
+        handle.write(events.data)
+
+
+def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[str, ...], int, bytes]:
+    """Return the comment lines, the offset of the first event, and what was read from the start to find it.
+
+    Files without an end marker stop at the first line that does not start with ``#``. An event whose
+    first byte equals ``#`` would look like one more line, but its address would then lie beyond 15 bits,
+    so in a file of a DVS128 the first event never starts with ``#``.
+    """
+    head = b""
+    for piece in pieces:
+        head += piece
+        if BEYOND_HEADER.search(head) or len(head) >= HEADER_BYTES:
+            break
+    if not head:
+        raise DataError(f"{member}: cannot be read: the file is empty")
+    first = head[:64].split(b"\n")[0].rstrip()
+    if first != f"#{FIRST_LINE}".encode():
+        raise DataError(f"{member}: {_what_instead(first)}")
+    lines: list[str] = []
+    position = 0
+    while head.startswith(b"#", position):
+        end = head.find(b"\n", position)
+        if end < 0 or end >= HEADER_BYTES:
+            raise DataError(f"{member}: the header line at byte {position} does not end")
+        line, position = head[position:end].rstrip(b"\r"), end + 1
+        if line.startswith(END_OF_HEADER):
+            break
+        lines.append(line[1:].decode("latin-1").strip())
+        if blank := BLANK_LINES.match(head, position):
+            position = blank.end()
+        chip = re.search(rb"AEChip:\s*(\S*(?:davis|cochlea)\S*)", line, re.IGNORECASE)
+        if chip:
+            raise DataError(f"{member}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
+    return tuple(lines), position, head
+
+
+def _what_instead(first: bytes) -> str:
+    version = re.match(rb"#!AER-DAT([\d.]+)", first)
+    if version and version[1] != b"2.0":
+        return f"AEDAT-{version[1].decode()} is not supported, only AEDAT-2.0; {CONVERTERS}"
+    shown = first[:24].decode("ascii", "replace")
+    return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#{FIRST_LINE}'"
+
+
+def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
+    """Refuse addresses beyond 16 bits; of a little-endian file nearly all are.
+
+    Args:
+        words: a row an event: address high and low, time high and low.
+        start: the offset of the file's first event.
+        first: which event of the file the first row is.
+
+    Raises:
+        DataError: there is one; names the first.
+    """
+    high = words[:, 0] != 0
+    if high.any():
+        if _is_little_endian(words):
+            raise DataError(f"{member}: its events are little-endian, while AEDAT-2.0 is big-endian; {SWAPPED}")
+        index = int(np.argmax(high))
+        address = int(words[index, 0]) << 16 | int(words[index, 1])
+        index += first
+        raise DataError(
+            f"{member}: event {index} at byte {start + index * EVENT.itemsize} has address {address:#x}, beyond the 15 "
+            "bits of a DVS128 (a DAVIS or cochlea recording?); only DVS128 is supported"
+        )
+
+
+def _is_little_endian(words: NDArray[np.uint16]) -> bool:
+    """Say whether events with their bytes turned round are those of a DVS128, and closer together in time."""
+    as_read, turned = words.view(">u4"), words.view("<u4")
+    return bool((turned[:, 0] <= 0xFFFF).all() and np.ptp(turned[:, 1]) < np.ptp(as_read[:, 1]))
+
+
+def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:
+    grown = np.empty(capacity, values.dtype)
+    grown[: len(values)] = values
+    return grown
+
+
+def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Continue times over 2³²: a step of more than half the range is a wrap, a smaller one back is kept."""
+    time_us = raw_us.astype(np.uint64)
+    # Nearly all recordings only rise; the general way takes ten times as long.
+    if (raw_us[1:] >= raw_us[:-1]).all() and raw_us[-1] - raw_us[0] <= WRAP_US // 2:
+        return time_us
+    steps = np.diff(raw_us.astype(np.int64))
+    half = WRAP_US // 2
+    wraps = (steps < -half).astype(np.int64) - (steps > half)
+    turns = np.concatenate([[0], np.cumsum(wraps)])
+    time_us += ((turns - turns.min()) * WRAP_US).astype(np.uint64)
+    return time_us

@@ -1,0 +1,96 @@
+"""Which samples of a dataset belong together, so that no fold trains on one and tests on another of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sltune.errors import UsageError
+from sltune.events.sources.tonic_listing import Entry
+from sltune.settings.types import suggestion
+
+FOLDER = "folder"
+PATH = "path:"
+# Of Tonic 1.7's sets only DVSGesture says who is seen in a sample.
+BY_DEFAULT = "users"
+
+
+def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None) -> tuple[list[str], list[int]]:
+    """Return the group of each sample, and the classes that lie in one group only.
+
+    Args:
+        group_by: the name of a field, ``folder``, or ``path:REGEX``, whose first group is taken from the sample's path
+            below the dataset's root. None: by user where the dataset knows users, else each sample by itself.
+
+    Raises:
+        UsageError: there is no such field, a path does not match, or each group is a class.
+    """
+    fields = _offered(entries)
+    if group_by is None:
+        if BY_DEFAULT not in fields:
+            return [entry.sample_id for entry in entries], []
+        group_by = BY_DEFAULT
+    names = _named(entries, fields, group_by)
+    of_class: dict[int, set[str]] = {}
+    of_group: dict[str, set[int]] = {}
+    for label, name in zip(labels, names, strict=True):
+        of_class.setdefault(label, set()).add(name)
+        of_group.setdefault(name, set()).add(label)
+    alone = sorted(label for label, groups in of_class.items() if len(groups) == 1)
+    if len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group) and group_by != BY_DEFAULT:
+        text = f"--group-by {group_by}: each group is one class, which would then be in one fold only"
+        raise UsageError(f"{text}; {_offer(entries, fields)}")
+    return names, alone
+
+
+def _named(entries: Sequence[Entry], fields: Sequence[str], group_by: str) -> list[str]:
+    is_files = all(entry.path for entry in entries)
+    if group_by in fields:
+        return [_name(group_by, entry.fields[group_by]) for entry in entries]
+    if group_by == FOLDER and is_files:
+        return [entry.folder for entry in entries]
+    if group_by.startswith(PATH) and is_files:
+        return _by_path(entries, group_by)
+    if group_by == "targets":
+        text = "targets are the classes, each of which would be in one fold only"
+    elif group_by == FOLDER or group_by.startswith(PATH):
+        text = "the samples lie in no files of their own"
+    else:
+        text = f"there is no such field{suggestion(group_by, [*fields, FOLDER])}"
+    raise UsageError(f"--group-by {group_by}: {text}; {_offer(entries, fields)}")
+
+
+def _by_path(entries: Sequence[Entry], group_by: str) -> list[str]:
+    try:
+        pattern = re.compile(group_by.removeprefix(PATH))
+    except re.error as error:
+        raise UsageError(f"--group-by {group_by}: is no regular expression: {error}") from error
+    if not pattern.groups:
+        text = r"has no group in parentheses, such as path:subject(\d+)"
+        raise UsageError(f"--group-by {group_by}: {text}; the first path is {entries[0].path}")
+    names = []
+    for entry in entries:
+        match = pattern.search(entry.path)
+        if match is None or match[1] is None:
+            raise UsageError(f"--group-by {group_by}: does not match {entry.path}")
+        names.append(match[1])
+    return names
+
+
+def _offered(entries: Sequence[Entry]) -> list[str]:
+    """Return the fields that all samples have."""
+    return [name for name in entries[0].fields if all(name in entry.fields for entry in entries)]
+
+
+def _offer(entries: Sequence[Entry], fields: Sequence[str]) -> str:
+    of_files = [FOLDER, f"{PATH}REGEX"] if all(entry.path for entry in entries) else []
+    offered = [*fields, *of_files]
+    return f"the dataset offers {', '.join(offered)}" if offered else "the dataset offers nothing to group by"
+
+
+def _name(field: str, value: Any) -> str:
+    """Return user03 for the 3 among users."""
+    return f"{field.removesuffix('s')}{value:02d}" if isinstance(value, int | np.integer) else str(value)

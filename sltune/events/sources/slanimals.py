@@ -1,0 +1,161 @@
+"""SL-Animals-DVS: recordings and tag files into labelled samples, with every hazard checked.
+
+Tags count all events of a file, so nothing may be dropped before the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sltune.errors import DataError
+from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
+from sltune.events.formats.members import Member
+from sltune.events.source import Finding, Source, SourceFile
+from sltune.events.sources.full_set import check_durations, check_recordings
+from sltune.events.sources.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
+from sltune.events.sources.plausible import Span, check_duration, check_pixels
+from sltune.events.sources.tags import (
+    GESTURES,
+    Tag,
+    check_tags,
+    first_usable,
+    lost_row,
+    read_tags,
+    recording_name,
+    sample_name,
+)
+from sltune.events.store import Sample
+
+# The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
+FEW_EVENTS = 1000
+SIGN = Span(500_000, 30_000_000, "a sign takes about 4 s")
+"""The published samples last from 0.88 to 9.5 s. Half a second leaves room for quicker signers and tighter tags; a
+clock that was reset on the way gives anything up to 71 minutes."""
+MAX_RECORDING_US = 3_600_000_000
+"""19 signs and the pauses between them take one to three minutes. A camera may have been left on, but for no hour."""
+ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording are damaged or not in µs"
+
+
+def open_slanimals(place: Path) -> Source:
+    """Return the source for a folder or zip archive that holds recordings and tag files, under folders of any names.
+
+    Raises:
+        DataError: there are no recordings or no tag files, a recording has no tags or a name that tells no signer and
+            session; says what there is instead.
+    """
+    pairs, findings = find_pairs(place)
+    synthetic = any(_is_synthetic(pair.recording) for pair in pairs)
+    return Source(
+        name="SL-Animals-DVS",
+        synthetic=synthetic,
+        sensor=(SENSOR_SIZE, SENSOR_SIZE),
+        classes=GESTURES,
+        files=tuple(map(_source_file, pairs)),
+        findings=(*findings, *check_recordings(str(place), [pair.name for pair in pairs])),
+        check=None if synthetic else partial(check_durations, str(place)),
+    )
+
+
+def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[Sample], list[Finding]]:
+    """Read one recording and its tags into samples and everything found wrong or odd in them.
+
+    Raises:
+        DataError: the recording or the tag file cannot be read at all.
+    """
+    name = NAME.fullmatch(recording_name(Member.of(file)))
+    assert name is not None, "find_pairs checked the names"
+    recording, tags_of = read_aedat(file), Member.of(tag_file)
+    tags, findings = read_tags(tags_of)
+    if recording.rest_bytes:
+        text = f"truncated: {recording.rest_bytes} bytes follow the last whole event; copy the file again"
+        findings.append(Finding(str(file), text, is_error=True))
+    findings += check_tags(tags_of, tags, len(recording))
+    usable, endless = _part_endless(recording, first_usable(tags, len(recording)))
+    findings += [lost_row(tags_of, tag.row, ENDLESS) for tag in endless]
+    samples = cut_recording(recording, usable, name[1], SESSIONS[name[2]])
+    findings += _check_recording(recording, len(samples))
+    # Of a recording that is too short for its signs, no sample is long enough; to say it once will do.
+    is_long_enough = recording.duration_us >= SIGN.least_us * len(samples)
+    for sample in samples:
+        findings += _check_sample(f"{file} sample {sample.sample_id}", sample, is_duration_judged=is_long_enough)
+    special = np.count_nonzero(recording.address & SPECIAL_BIT)
+    if special:
+        findings.append(Finding(str(file), f"{special} special events are counted by the tags and then dropped"))
+    lost = {name for finding in findings for name in finding.lost}
+    return [sample for sample in samples if sample.sample_id not in lost], findings
+
+
+def cut_recording(recording: Recording, tags: Iterable[Tag], subject: str, session: str) -> list[Sample]:
+    """Cut a recording into samples along usable tags; special events are dropped after the cut."""
+    samples = []
+    for tag in tags:
+        part = slice(tag.start, tag.end)
+        address, time_us = recording.address[part], recording.time_us[part]
+        special = address & SPECIAL_BIT != 0
+        if special.any():
+            address, time_us = address[~special], time_us[~special]
+        start_us = int(time_us.min()) if len(time_us) else 0
+        samples.append(
+            Sample(
+                sample_id=sample_name(recording.member, tag.row),
+                recording=recording_name(recording.member),
+                subject=subject,
+                session=session,
+                label=tag.label,
+                gesture=GESTURES[tag.label],
+                start_us=start_us,
+                address=address,
+                time_us=(time_us - np.uint64(start_us)).astype(np.uint32),
+            )
+        )
+    return samples
+
+
+def _part_endless(recording: Recording, tags: list[Tag]) -> tuple[list[Tag], list[Tag]]:
+    """Return the tags whose samples have times of 32 bits, and those whose have not."""
+    endless = [tag for tag in tags if np.ptp(recording.time_us[tag.start : tag.end]) >= WRAP_US]
+    return [tag for tag in tags if tag not in endless], endless
+
+
+def _check_recording(recording: Recording, signs: int) -> list[Finding]:
+    """Say what is odd in a recording of so many signs as a whole."""
+    place = str(recording.member)
+    span = Span(SIGN.least_us * signs, MAX_RECORDING_US, f"{signs} signs take about {4 * signs} s")
+    return [
+        *check_duration(place, recording.duration_us, len(recording), span),
+        *check_pixels(place, recording.address, SENSOR_SIZE),
+    ]
+
+
+def _check_sample(place: str, sample: Sample, is_duration_judged: bool) -> list[Finding]:
+    if not sample.events:
+        return [Finding(place, "holds no pixel event", is_error=True, lost=(sample.sample_id,))]
+    findings = []
+    if sample.events < FEW_EVENTS:
+        findings.append(Finding(place, f"holds only {sample.events} events"))
+    if is_duration_judged:
+        findings += check_duration(place, sample.duration_us, sample.events, SIGN)
+    if sample.backward_steps:
+        findings.append(Finding(place, f"time goes backwards {sample.backward_steps} times; sorted when read"))
+    return findings
+
+
+def _is_synthetic(file: Member) -> bool:
+    try:
+        return any("synthetic:" in line for line in read_header(file))
+    except DataError:
+        # The import reports it together with everything else that is wrong.
+        return False
+
+
+def _source_file(pair: Pair) -> SourceFile:
+    return SourceFile(
+        name=pair.name,
+        size=pair.recording.size,
+        sha256=partial(sha256_of_pair, pair),
+        load=partial(load_recording, pair.recording, pair.tag_file),
+    )

@@ -1,0 +1,201 @@
+"""Tag files of SL-Animals-DVS: which events of a recording are which gesture.
+
+Tags are indices into the whole, unfiltered event sequence of the recording, 0-based and half-open. The label
+comes from the ``class`` column, not from the row's position.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sltune.errors import DataError
+from sltune.events.formats.members import Member
+from sltune.events.source import Finding
+from sltune.wording import printable
+
+GESTURES = (
+    *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
+    *("shark", "lion", "monkey", "snake", "spider", "butterfly", "bird", "duck", "zebra"),
+)
+TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
+# A file that is no tag file may hold anything, and an error should stay readable.
+SHOWN_TEXT = 60
+MAX_TAG_BYTES = 1 << 20
+"""One of 19 rows has some 300."""
+MAX_TAG_ROWS = 1000
+MAX_COVER = 2
+"""So many times its events the tags of a recording may cut out of it; they overlap by mistake only."""
+SHOWN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One row of a tag file; row counts from 1, start and end are event indices."""
+
+    row: int
+    label: int
+    start: int
+    end: int
+
+
+def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
+    """Read a tag file; rows that make no sense are left out and reported, empty ones are passed over.
+
+    Columns are separated by commas, semicolons or tabs. Their names may be in upper or lower case, and in any order.
+
+    Raises:
+        DataError: the file cannot be read, has implausibly many rows, or lacks a column or has it twice.
+    """
+    member = Member.of(file)
+    try:
+        header, *rows = _rows(_decode(member.content(max_bytes=MAX_TAG_BYTES))) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
+    if len(rows) > MAX_TAG_ROWS:
+        raise DataError(f"{member}: has {len(rows):,} rows, where {len(GESTURES)} are right and {MAX_TAG_ROWS} allowed")
+    names = [name.strip().lower() for name in header]
+    for column in TAG_COLUMNS:
+        if (count := names.count(column.lower())) > 1:
+            raise DataError(f"{member}: has {count} columns {column!r}")
+        if not count:
+            shown = printable(", ".join(name.strip() for name in header)[:SHOWN_TEXT])
+            raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}")
+    places = [names.index(column.lower()) for column in TAG_COLUMNS]
+    tags, findings = list[Tag](), list[Finding]()
+    for row, values in enumerate(rows, start=1):
+        cells = [values[place] if place < len(values) else "" for place in places]
+        try:
+            label, start, end = map(_whole_number, cells)
+        except ValueError:
+            pairs = zip(TAG_COLUMNS, cells, strict=True)
+            shown = ", ".join(f"{column}={cell[:SHOWN_TEXT]!r}" for column, cell in pairs)
+            findings.append(lost_row(member, row, f"{shown}: three whole numbers are expected"))
+            continue
+        tags.append(Tag(row, label - 1, start, end))
+    return tags, findings
+
+
+def _decode(content: bytes) -> str:
+    """Return a table's text. Besides UTF-8, spreadsheets write UTF-16, and older ones letters of Latin-1 in notes."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Return the cells of all rows that are not wholly empty."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    # Where decimals have a comma, spreadsheets separate columns by semicolons.
+    delimiter = max(",;\t", key=first.count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [row for row in table if any(map(str.strip, row))]
+
+
+def _whole_number(text: str) -> int:
+    """Read digits, and nothing else that Python would take for a number.
+
+    A table of floats writes 3200.0, or 3200,0. Three zeros are not allowed: 3.000 may be three thousand.
+
+    Raises:
+        ValueError: it is something else, or too long to be shown.
+    """
+    number = re.fullmatch(r"\s*([+-]?[0-9]{1,40})([.,](0{1,2}|0{4,40}))?\s*", text)
+    if number is None:
+        raise ValueError(text)
+    return int(number[1])
+
+
+def recording_name(file: Member) -> str:
+    """Return the name of the recording that a file holds or tags, in lower case however the file is written."""
+    return file.stem.lower()
+
+
+def sample_name(file: Member, row: int) -> str:
+    """Return the name of the sample that a row of a tag file cuts out."""
+    return f"{recording_name(file)}_{row:02d}"
+
+
+def is_usable(tag: Tag, events: int) -> bool:
+    """Say whether the tag cuts a gesture out of a recording of so many events."""
+    return 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= events
+
+
+def first_usable(tags: Sequence[Tag], events: int) -> list[Tag]:
+    """Return the first usable tag of each class, in the order of rows."""
+    first: dict[int, Tag] = {}
+    for tag in tags:
+        if is_usable(tag, events):
+            first.setdefault(tag.label, tag)
+    return list(first.values())
+
+
+def lost_row(file: Member, row: int, text: str) -> Finding:
+    """Return the finding that a row's sample cannot be had."""
+    return Finding(f"{file} row {row}", text, is_error=True, lost=(sample_name(file, row),))
+
+
+def check_tags(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
+    """Return what is wrong with a recording's tags as a whole.
+
+    Raises:
+        DataError: they cut out much more than there is.
+    """
+    kept = first_usable(tags, events)
+    if (covered := sum(tag.end - tag.start for tag in kept)) > MAX_COVER * events:
+        text = f"its rows cut out {covered:,} events of a recording of {events:,}; rows must not overlap"
+        raise DataError(f"{file}: {text}")
+    return [*_check_classes(file, tags, kept), *_check_ranges(file, tags, events), *_check_overlaps(file, tags)]
+
+
+def _check_classes(file: Member, tags: Sequence[Tag], kept: Sequence[Tag]) -> list[Finding]:
+    rows_of = defaultdict[int, list[int]](list)
+    findings = []
+    for tag in tags:
+        rows_of[tag.label].append(tag.row)
+        if not 0 <= tag.label < len(GESTURES):
+            text = f"class={tag.label + 1}: only 1…{len(GESTURES)} exist"
+            findings.append(lost_row(file, tag.row, text))
+    for label, gesture in enumerate(GESTURES):
+        rows = rows_of[label]
+        if not rows:
+            findings.append(Finding(str(file), f"class {label + 1} ({gesture}) is missing", is_error=True))
+        elif len(rows) > 1:
+            chosen = [tag.row for tag in kept if tag.label == label]
+            text = f"class {label + 1} ({gesture}) is repeated"
+            lost = tuple(sample_name(file, row) for row in rows if row not in chosen)
+            shown = ", ".join(map(str, rows[:SHOWN_ROWS])) + (", …" if len(rows) > SHOWN_ROWS else "")
+            place = f"{file} rows {shown}"
+            findings.append(Finding(place, text, is_error=True, lost=lost))
+    return findings
+
+
+def _check_ranges(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
+    findings = []
+    for tag in tags:
+        shown = f"startTime_ev={tag.start}, endTime_ev={tag.end}"
+        if tag.start < 0 or tag.end > events:
+            findings.append(lost_row(file, tag.row, f"{shown}: out of range, the recording has {events} events"))
+        elif tag.start >= tag.end:
+            findings.append(lost_row(file, tag.row, f"{shown}: start must lie before end"))
+    return findings
+
+
+def _check_overlaps(file: Member, tags: Sequence[Tag]) -> list[Finding]:
+    findings, longest = list[Finding](), None
+    for tag in sorted(tags, key=lambda tag: tag.start):
+        if longest and tag.start < longest.end:
+            text = f"startTime_ev={tag.start} overlaps row {longest.row}, ending {longest.end}"
+            findings.append(Finding(f"{file} row {tag.row}", text))
+        if longest is None or tag.end > longest.end:
+            longest = tag
+    return findings

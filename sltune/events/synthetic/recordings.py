@@ -1,0 +1,258 @@
+"""A simulator that writes recordings and tags in the form of SL-Animals-DVS.
+
+Names, sessions, rates, durations and formats are those of the dataset (Vasudevan et al. 2021, Fig. 8 for the
+rates); the gestures are those of events/synthetic/gestures.py and mean nothing in any sign language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.errors import UsageError
+from sltune.events.formats.aedat import SENSOR_SIZE, WRAP_US, encode_address, write_aedat
+from sltune.events.sources.full_set import USERS
+from sltune.events.sources.tags import TAG_COLUMNS
+from sltune.events.synthetic.body import STEP_US, Edges, edges_of
+from sltune.events.synthetic.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
+from sltune.system.files import whole_file, write_whole
+
+Keys = NDArray[np.int64]
+"""Events as time_us · 2¹⁶ + address: sorting the numbers sorts by time."""
+
+WRAPPING = "user36_dc"
+"""The recording whose times pass 2³² µs."""
+
+FLICKER_US = 10_000
+"""Neon tubes on 50 Hz mains brighten and darken 100 times a second."""
+SPELL_US = 300_000
+"""They are seen, or not, for so long at a time."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Light and camera of one set: mean events a second, and which parts of them are noise and flicker."""
+
+    suffix: str
+    rate_hz: float
+    noise: float
+    flicker: float = 0.0
+
+    @property
+    def users(self) -> Sequence[int]:
+        return USERS[self.suffix]
+
+
+SESSIONS = (
+    Session("imse", 41_000, noise=0.12),
+    Session("dc", 32_000, noise=0.12),
+    Session("indoor", 83_000, noise=0.12, flicker=0.4),
+    Session("sunlight", 12_000, noise=0.35),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticRecording:
+    """Events in the order of time, and tags of shape (gestures, 3): class from 1, first event, event after the last.
+
+    address: uint16 array of shape (events,). time_us: uint64 array of shape (events,), not wrapped.
+    """
+
+    name: str
+    address: NDArray[np.uint16]
+    time_us: NDArray[np.uint64]
+    tags: NDArray[np.int64]
+
+
+class Sign(NamedTuple):
+    """One performance of a gesture, with the pause after it: edges from start_us on; the sign itself ends at end_us."""
+
+    edges: Edges
+    start_us: int
+    end_us: int
+
+
+def write_dataset(
+    out: Path, recordings: int = 12, seed: int = 0, progress: Callable[[str, int], None] | None = None
+) -> None:
+    """Write out/recordings/*.aedat and out/tags/*.csv; progress hears of each recording's name and events.
+
+    A recording depends on its name and the seed, not on how many there are.
+
+    Raises:
+        UsageError: out holds something already or cannot be written, or recordings or seed are out of range.
+    """
+    names = recording_names(recordings)
+    if seed < 0:
+        raise UsageError(f"the seed must be 0 or more, but got {seed}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not an empty folder; name another one, or remove what is there")
+    for name in names:
+        recording = simulate_recording(name, seed)
+        rows = [",".join(TAG_COLUMNS), *(",".join(map(str, row)) for row in recording.tags.tolist())]
+        write_whole(out / "tags" / f"{name}.csv", "\n".join(rows) + "\n")
+        with whole_file(out / "recordings" / f"{name}.aedat") as handle:
+            write_aedat(handle, recording.address, recording.time_us, [f"synthetic: sltune synth --seed {seed}"])
+        if progress is not None:
+            progress(name, len(recording.address))
+
+
+def recording_names(recordings: int) -> list[str]:
+    """Return names in order of user number: every session from 4 recordings on, in the dataset's proportions.
+
+    Raises:
+        UsageError: there are no so many recordings in the dataset, or none is asked for.
+    """
+    total = sum(len(session.users) for session in SESSIONS)
+    if not 1 <= recordings <= total:
+        raise UsageError(f"recordings must be 1 to {total}, as many as the dataset has, but got {recordings}")
+    taken = dict.fromkeys(SESSIONS, 0)
+    for _ in range(recordings):
+        # Sainte-Laguë's quotients, but nobody gets a second seat before everybody has one.
+        free = [session for session in SESSIONS if taken[session] < len(session.users)]
+        next_one = max(free, key=lambda s: (taken[s] == 0, len(s.users) / (2 * taken[s] + 1)))
+        taken[next_one] += 1
+    return sorted(
+        f"user{user:02d}_{session.suffix}" for session in SESSIONS for user in session.users[: taken[session]]
+    )
+
+
+def simulate_recording(name: str, seed: int, gestures: Sequence[Gesture] = GESTURES) -> SyntheticRecording:
+    """Simulate gestures in sequence, with pauses before, between and after them.
+
+    Args:
+        name: as in recording_names; with the seed it determines everything.
+    """
+    user = int(name.removeprefix("user").partition("_")[0])
+    session = next(session for session in SESSIONS if user in session.users)
+    rng = np.random.default_rng([seed, user])
+    signs = draw_signs(rng, draw_signer(rng), gestures)
+    length_us = signs[-1].start_us + len(signs[-1].edges.x) * STEP_US
+    gain = rng.uniform(0.92, 1.08) * gain_of(session, signs)
+    keys = np.concatenate(
+        [
+            *(signal_keys(rng, sign.edges, gain, sign.start_us) for sign in signs),
+            noise_keys(rng, session, length_us),
+            flicker_keys(rng, session, length_us),
+        ]
+    )
+    keys.sort()
+    bounds = np.searchsorted(keys, np.array([(sign.start_us, sign.end_us) for sign in signs]) << 16)
+    return SyntheticRecording(
+        name=name,
+        address=(keys & 0xFFFF).astype(np.uint16),
+        time_us=(keys >> 16).astype(np.uint64) + np.uint64(_first_us(rng, user, name, length_us)),
+        tags=np.column_stack([np.arange(1, len(signs) + 1), bounds]),
+    )
+
+
+def draw_signs(rng: np.random.Generator, signer: Signer, gestures: Sequence[Gesture]) -> list[Sign]:
+    """Draw one performance of each gesture, one after the other, after a first pause."""
+    signs = []
+    start_us = _draw_pause_us(rng)
+    for gesture in gestures:
+        sign_us = draw_duration_us(rng)
+        pose_us = np.arange(0, sign_us + _draw_pause_us(rng) + STEP_US, STEP_US)
+        hands = hands_of(gesture, signer, draw_take(rng, sign_us), pose_us)
+        signs.append(Sign(edges_of(hands, signer, pose_us), start_us, start_us + sign_us))
+        start_us += int(pose_us[-1])
+    return signs
+
+
+def draw_duration_us(rng: np.random.Generator) -> int:
+    """Draw the length of a sign: normal, cut where the dataset's shortest and longest lie."""
+    while True:
+        duration_ms = rng.normal(4360, 1189)
+        if 888 < duration_ms < 9464:
+            return int(duration_ms * 1000) // STEP_US * STEP_US
+
+
+def gain_of(session: Session, signs: Sequence[Sign]) -> float:
+    """Return how many events a pixel must send when an edge passes for the signs to have the session's rate."""
+    area = sum(_visible_area(sign.edges, (sign.end_us - sign.start_us) // STEP_US) for sign in signs)
+    seconds = sum(sign.end_us - sign.start_us for sign in signs) * 1e-6
+    return session.rate_hz * (1 - session.noise - session.flicker) * seconds / area
+
+
+def signal_keys(rng: np.random.Generator, edges: Edges, gain: float, start_us: int) -> Keys:
+    """Draw the events of moving edges, unsorted: gain for each pixel swept, ON where it turns brighter."""
+    expected = np.abs(edges.swept) * np.float32(gain)
+    counts = (expected + rng.random(expected.shape, dtype=np.float32)).astype(np.int32).ravel()
+    busy = np.flatnonzero(counts)
+    steps = (busy // expected.shape[1]).astype(np.float32)
+    counts = counts[busy]
+    x, y, along_x, along_y, move_x, move_y, swept = (np.repeat(values.ravel()[busy], counts) for values in edges)
+    part, along, blur_x, blur_y = rng.random((4, len(x)), dtype=np.float32)
+    column = np.floor(x + along * along_x + part * move_x + (blur_x - 0.5)).astype(np.int16)
+    row = np.floor(y + along * along_y + part * move_y + (blur_y - 0.5)).astype(np.int16)
+    time_us = start_us + ((np.repeat(steps, counts) + part) * STEP_US).astype(np.int64)
+    in_picture = (column | row) & ~(SENSOR_SIZE - 1) == 0
+    keys: Keys = _keys(time_us, row, column, swept < 0)[in_picture]
+    return keys
+
+
+def noise_keys(rng: np.random.Generator, session: Session, length_us: int) -> Keys:
+    """Draw events without a cause, unsorted: more from some pixels than from others, most from a few hot ones."""
+    pixels = SENSOR_SIZE**2
+    weights = np.exp(rng.normal(0, 0.7, pixels))
+    weights[rng.integers(0, pixels, 12)] *= 60
+    events = int(rng.poisson(session.rate_hz * session.noise * length_us * 1e-6))
+    row, column = _draw_pixels(rng, weights, events)
+    off = rng.random(events, dtype=np.float32) < 0.3
+    return _keys(rng.integers(0, length_us, events), row, column, off)
+
+
+def flicker_keys(rng: np.random.Generator, session: Session, length_us: int) -> Keys:
+    """Draw the events of neon light, unsorted: where the wall is bright, ON and OFF once in each cycle of a spell."""
+    spells = rng.random(length_us // SPELL_US + 1) < 0.5
+    cycles = np.flatnonzero(np.repeat(spells, SPELL_US // FLICKER_US)[: length_us // FLICKER_US])
+    if not (session.flicker and len(cycles)):
+        return np.empty(0, np.int64)
+    events = int(rng.poisson(session.rate_hz * session.flicker * length_us * 1e-6))
+    y, x = np.mgrid[:SENSOR_SIZE, :SENSOR_SIZE]
+    lamps = rng.uniform((0, 40), SENSOR_SIZE, (3, 2))
+    wall = np.sum([np.exp(-((x - lamp[0]) ** 2 + (y - lamp[1]) ** 2) / (2 * 18**2)) for lamp in lamps], axis=0)
+    row, column = _draw_pixels(rng, wall.ravel(), events)
+    off = rng.random(events, dtype=np.float32) < 0.5
+    late_us = np.minimum(600 * rng.standard_exponential(events, dtype=np.float32), FLICKER_US // 2 - 1)
+    start_us = cycles[rng.integers(0, len(cycles), events)] * FLICKER_US + off * (FLICKER_US // 2)
+    return _keys(start_us + late_us.astype(np.int64), row, column, off)
+
+
+def _draw_pause_us(rng: np.random.Generator) -> int:
+    return int(rng.integers(400_000, 1_500_000)) // STEP_US * STEP_US
+
+
+def _visible_area(edges: Edges, steps: int) -> float:
+    """Return the area that edges sweep within the picture in the first steps, in pixels² times contrast."""
+    x, y = ((start + along / 2)[:steps] for start, along in ((edges.x, edges.along_x), (edges.y, edges.along_y)))
+    visible = (x >= 0) & (x < SENSOR_SIZE) & (y >= 0) & (y < SENSOR_SIZE)
+    return float(np.abs(edges.swept[:steps][visible]).sum())
+
+
+def _draw_pixels(rng: np.random.Generator, weights: NDArray[np.float64], events: int) -> tuple[NDArray[np.int16], ...]:
+    """Draw (row, column) in proportion to weights, from a table of 2¹⁸ entries: much faster than a search."""
+    entries = 1 << 18
+    last = np.round(np.cumsum(weights) / weights.sum() * entries).astype(np.int64)
+    table = np.repeat(np.arange(len(weights), dtype=np.int16), np.diff(last, prepend=0))
+    pixel = table[rng.integers(0, entries, events, dtype=np.int32)]
+    return pixel // SENSOR_SIZE, pixel % SENSOR_SIZE
+
+
+def _keys(time_us: NDArray[np.int64], row: NDArray[Any], column: NDArray[Any], off: NDArray[np.bool_]) -> Keys:
+    """Pack events; column counts from the left of the upright picture, which is the address's last column."""
+    keys: Keys = (time_us << 16) | encode_address(row, SENSOR_SIZE - 1 - column, off)
+    return keys
+
+
+def _first_us(rng: np.random.Generator, user: int, name: str, length_us: int) -> int:
+    """Return when a recording starts: even users below 2³¹ µs, odd ones above it, and one shortly before 2³²."""
+    half = WRAP_US // 2
+    if name == WRAPPING:
+        return WRAP_US - length_us // 2
+    return int(rng.integers(0, half - length_us)) + half * (user % 2)

@@ -1,0 +1,252 @@
+"""Pictures of samples: frames side by side, animations, and a contact sheet of all classes, always upright."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sltune.errors import UsageError
+from sltune.events.dataset import Dataset
+from sltune.events.frames import FrameFormat, Window, place_events
+from sltune.events.views.canvas import Canvas, Cell, Counts, Indices, full_count, ink
+from sltune.events.views.gif import write_gif
+from sltune.system.files import named_by_user, whole_file
+from sltune.wording import as_argument
+
+FRAMES = 3
+SHEET_COLUMNS = 5
+GIF_TICK_MS = 10
+SHORTEST_GIF_MS = 20
+"""Browsers slow down what is faster."""
+LONGEST_GIF_MS = 655_350
+"""A GIF counts hundredths of a second in 16 bits."""
+MOST_GIF_FRAMES = 5000
+"""2.5 minutes of frames of 30 ms. One wrong timestamp makes 143,000 of them."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a stored frame becomes the picture. turned: by 180°; on: the polarity of events that turn brighter."""
+
+    turned: bool
+    on: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which part of a sample is shown, in ms from its first event, and how long a frame collects events.
+
+    length_ms: None for the rest of the sample.
+    """
+
+    bin_ms: int = 30
+    start_ms: int = 0
+    length_ms: int | None = None
+
+
+def orientation_of(dataset_name: str) -> Orientation:
+    """Return how the frames of a dataset are to be seen.
+
+    A picture's lines count from the top, its pixels from the left. SL-Animals-DVS is stored with the address bits of
+    the DVS128: by jAER, x from the left is 127 − column and y from the bottom is row, so that the pixel is
+    127 − column and the line 127 − row, a turn by 180°; raw polarity 0 is ON. All other sources come through Tonic or
+    in its form: columns from the left, rows from the top, and polarity 1 is ON.
+    """
+    jaer = dataset_name == "SL-Animals-DVS"
+    return Orientation(turned=jaer, on=0 if jaer else 1)
+
+
+def find_sample(dataset: Dataset, sample_id: str) -> int:
+    """Return the index of a sample.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    return dataset.samples.sample_id.index(_known(dataset, "sample", sample_id, dataset.samples.sample_id))
+
+
+def frames_picture(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Image.Image:
+    """Return three frames of a sample side by side, in the middles of three equal parts of the span.
+
+    Raises:
+        UsageError: there is no such sample, or the span lies after its end.
+    """
+    index = find_sample(dataset, sample_id)
+    first, last = _ends(dataset, index, span)
+    number = min(FRAMES, max(1, (last - first) // span.bin_ms))
+    starts = [_middle(first, last, span.bin_ms, (part + 0.5) / number) for part in range(number)]
+    counter = _Counter(dataset)
+    counts = [counter.counts(index, start, span.bin_ms) for start in starts]
+    full = full_count(counts)
+    labels = [f"{start}-{start + span.bin_ms} ms" for start in starts]
+    cells = [Cell(label, counter.ink(count, full)) for label, count in zip(labels, counts, strict=True)]
+    return Canvas(dataset.manifest.sensor, number, number, _sample_title(dataset, index), scale).image(cells)
+
+
+def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Iterator[tuple[Image.Image, int]]:
+    """Return the frames of a sample one after the other, each with how many ms it is to be seen: real time.
+
+    They are made when they are asked for. An incomplete frame at the end is left out, as in training.
+
+    Raises:
+        UsageError: there is no such sample, the span lies after its end or has too many frames, or a GIF cannot show
+            frames of this length.
+    """
+    if not SHORTEST_GIF_MS <= span.bin_ms <= LONGEST_GIF_MS:
+        limits = f"{SHORTEST_GIF_MS} ms are the least and {LONGEST_GIF_MS} ms the most"
+        raise UsageError(f"a GIF cannot show frames of {span.bin_ms} ms in real time, {limits}; draw a .png instead")
+    index = find_sample(dataset, sample_id)
+    first, last = _ends(dataset, index, span)
+    starts = range(first, max(first + 1, last - span.bin_ms + 1), span.bin_ms)
+    if len(starts) > MOST_GIF_FRAMES:
+        raise UsageError(
+            f"{sample_id} from {first} to {last} ms has {len(starts)} frames of {span.bin_ms} ms, and an animation "
+            f"{MOST_GIF_FRAMES} at most; show a part of it with --start-ms and --length-ms "
+            f"{MOST_GIF_FRAMES * span.bin_ms} or less, or longer frames with --bin-ms"
+        )
+    canvas = Canvas(dataset.manifest.sensor, 1, 1, _sample_title(dataset, index), scale)
+    return _frames(_Counter(dataset), canvas, index, starts, span.bin_ms)
+
+
+def _frames(
+    counter: _Counter, canvas: Canvas, index: int, starts: Sequence[int], bin_ms: int
+) -> Iterator[tuple[Image.Image, int]]:
+    # Counted twice, since the frames of a minute fill more memory than a machine may have.
+    full = full_count(counter.counts(index, start, bin_ms) for start in starts)
+    # A GIF counts in hundredths of a second; what one frame is short of, the next gets.
+    ticks = pairwise(round(number * bin_ms / GIF_TICK_MS) for number in range(len(starts) + 1))
+    for start, (begin, end) in zip(starts, ticks, strict=True):
+        inks = counter.ink(counter.counts(index, start, bin_ms), full)
+        yield canvas.image([Cell(f"{start}-{start + bin_ms} ms", inks)]), GIF_TICK_MS * (end - begin)
+
+
+def contact_sheet(dataset: Dataset, span: Span, scale: int, recording: str | None = None) -> Image.Image:
+    """Return one frame of each class, from the middle of the span of its first sample, labelled with its name.
+
+    recording: None for the first sample of a class in the whole dataset, which is the first recording's where that
+    has all classes. A class without a sample has an empty cell.
+
+    Raises:
+        UsageError: there is no such recording, or the span lies after the end of a sample.
+    """
+    samples, manifest = dataset.samples, dataset.manifest
+    if recording is not None:
+        _known(dataset, "recording", recording, samples.recording)
+    first_of = dict[int, int]()
+    for index, label in enumerate(samples.label.tolist()):
+        if recording in (None, samples.recording[index]):
+            first_of.setdefault(label, index)
+    counter, counts = _Counter(dataset), dict[int, Counts]()
+    for label, index in first_of.items():
+        start = _middle(*_ends(dataset, index, span), span.bin_ms, 0.5)
+        counts[label] = counter.counts(index, start, span.bin_ms)
+    full = full_count(list(counts.values()))
+    cells = [
+        Cell(name, counter.ink(counts[label], full)) if label in counts else Cell(f"{name}: no sample", None)
+        for label, name in enumerate(manifest.classes)
+    ]
+    shown = {samples.recording[index] for index in first_of.values()}
+    where = f", {shown.pop()}" if len(shown) == 1 else ""
+    which = "the middle " if span == Span(span.bin_ms) else ""
+    title = f"{_dataset_title(dataset)}{where}: {which}{span.bin_ms} ms of each sample"
+    columns = min(len(cells), max(SHEET_COLUMNS, math.ceil(math.sqrt(len(cells)))))
+    return Canvas(manifest.sensor, len(cells), columns, title, scale).image(cells)
+
+
+def draw_sample(dataset: Dataset, sample_id: str, span: Span, scale: int, file: Path) -> None:
+    """Write a sample's picture as PNG, or its animation where the file's name ends in .gif.
+
+    Raises:
+        UsageError: as frames_picture and animation, or the file cannot be written.
+    """
+    if file.suffix.lower() != ".gif":
+        _write_png(frames_picture(dataset, sample_id, span, scale), file)
+        return
+    frames = animation(dataset, sample_id, span, scale)
+    with whole_file(named_by_user(file)) as handle:
+        write_gif(handle, frames)
+
+
+def draw_sheet(dataset: Dataset, span: Span, scale: int, file: Path, recording: str | None = None) -> None:
+    """Write a contact sheet as PNG.
+
+    Raises:
+        UsageError: as contact_sheet, or the file cannot be written.
+    """
+    _write_png(contact_sheet(dataset, span, scale, recording), file)
+
+
+def _write_png(image: Image.Image, file: Path) -> None:
+    with whole_file(named_by_user(file)) as handle:
+        image.save(handle, "PNG", optimize=True)
+
+
+class _Counter:
+    """Counts events of any whole milliseconds, and gives them the colours of the upright picture."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._samples = dataset.samples
+        # With bins of 1 ms a frame may start at any millisecond; the bins of one are added up.
+        self._format = FrameFormat(dataset.manifest.sensor, time_bin_ms=1)
+        self._orientation = orientation_of(dataset.manifest.name)
+
+    def counts(self, index: int, start_ms: int, bin_ms: int) -> Counts:
+        """Return the events of each pixel, shape (2, rows, columns), as stored."""
+        window = Window(index, start_ms, self._samples.last_ms(index) + 1)
+        place = place_events(self._samples, [window], self._format, bin_ms) % self._format.values
+        # An animation has hundreds of frames.
+        return np.bincount(place, minlength=self._format.values).astype(np.int32).reshape(2, *self._format.size)
+
+    def ink(self, counts: Counts, full: int) -> Indices:
+        """Return the palette indices of the upright picture; full: the count of full colour."""
+        if self._orientation.turned:
+            counts = counts[:, ::-1, ::-1]
+        return ink(counts[self._orientation.on], counts[1 - self._orientation.on], full)
+
+
+def _ends(dataset: Dataset, index: int, span: Span) -> tuple[int, int]:
+    """Return the first millisecond of the span and the one after its last."""
+    end = dataset.samples.last_ms(index) + 1
+    if span.start_ms >= end:
+        name = dataset.samples.sample_id[index]
+        raise UsageError(f"{name} lasts {end} ms; --start-ms must be less, but is {span.start_ms}")
+    return span.start_ms, end if span.length_ms is None else min(end, span.start_ms + span.length_ms)
+
+
+def _middle(first: int, last: int, bin_ms: int, part: float) -> int:
+    """Return the start of a frame whose middle lies at a part of the span, within the span where it is long enough."""
+    start = round(first + part * (last - first) - bin_ms / 2)
+    return max(first, min(start, last - bin_ms))
+
+
+def _sample_title(dataset: Dataset, index: int) -> str:
+    samples, manifest = dataset.samples, dataset.manifest
+    synthetic = ", synthetic" if manifest.synthetic else ""
+    gesture = manifest.classes[samples.label[index]]
+    return f"{samples.sample_id[index]}: {gesture}, {samples.duration_us(index) / 1e6:.2f} s{synthetic}"
+
+
+def _dataset_title(dataset: Dataset) -> str:
+    return dataset.manifest.name + (" (synthetic)" if dataset.manifest.synthetic else "")
+
+
+def _known(dataset: Dataset, kind: str, name: str, names: Sequence[str]) -> str:
+    """Return a name that exists.
+
+    Raises:
+        UsageError: it does not; names the most similar ones.
+    """
+    if name not in names:
+        close = get_close_matches(name, list(dict.fromkeys(names)), n=3)
+        listing = shlex.join(["sltune", "inspect", as_argument(dataset.root), "--samples"])
+        hint = f"; did you mean {' or '.join(close)}?" if close else "."
+        raise UsageError(f"{dataset.root}: has no {kind} {name!r}{hint} `{listing}` lists all")
+    return name

@@ -1,0 +1,207 @@
+"""A run folder that is read again and again while others write to it: each time only what has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sltune.errors import ConfigError, DataError
+from sltune.progress.messages import News, epoch_ended, left_unfinished, trial_ended
+from sltune.progress.state import Plan, Standings, duration, evaluation_plan, search_plan
+from sltune.runs.epochs import read_epochs
+from sltune.runs.info import read_info
+from sltune.runs.record import RunFolder, TrialKey, read_record
+from sltune.settings.space import load_space
+from sltune.system.locks import held_since, is_locked, locked_on, seems_held
+
+# So many of the trials that ended without a result are looked at each time, since `resume` may train them once more.
+ENDED_LOOKS = 200
+
+Stamp = tuple[int, ...]
+"""What changes with a file: its time, its size, and which file it is; empty where there is none."""
+
+
+@dataclass
+class _Trial:
+    """What is known of a trial's files. record: the name of the one that counts. epoch: the last that was told of."""
+
+    record: str = ""
+    epochs_csv: Stamp = ()
+    epoch: int = 0
+
+
+class Follower:
+    """Follows one run, and writes nothing.
+
+    Raises:
+        DataError: the folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.standings = Standings(_plan(folder))
+        self.alive = False
+        self._steps = set(self.standings.plan.steps)
+        self._trials: dict[TrialKey, _Trial] = {}
+        self._open: dict[TrialKey, None] = {}
+        self._without_result: deque[TrialKey] = deque()
+        self._stamp: Stamp = ()
+        self._written = 0
+        self._looked = False
+        if not self._is_search:
+            for key in read_info(folder).planned(folder):
+                self.standings.add(key.config_id)
+        self.look()
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return self.standings.plan.title
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to wait for: all trials have ended and, in a search, no more of them will come.
+
+        A process that has the run may still train trials once more; that of another machine is not waited for.
+        """
+        if self.standings.left or is_locked(self.folder.lock):
+            return False
+        if not self._is_search or self.standings.begun >= self.standings.plan.configurations:
+            return True
+        return not self.alive and read_info(self.folder).best is not None
+
+    def look(self) -> list[News]:
+        """Read what has changed since the last look, and return what has happened.
+
+        Raises:
+            DataError: as the constructor does.
+        """
+        self.alive = seems_held(self.folder.lock)
+        self._find_trials()
+        again = [self._without_result.popleft() for _ in range(min(ENDED_LOOKS, len(self._without_result)))]
+        news = list[News]()
+        for key in [*self._open, *again]:
+            news += self._look_at(key)
+            if key not in self._open and self.standings.cell(key).state != "done":
+                self._without_result.append(key)
+        self._looked = True
+        return [*news, *self._follow_process()]
+
+    def facts(self) -> Iterator[tuple[str, ...]]:
+        """Give what a board shows below the grid besides the standings."""
+        written = f"last written {duration(max(0.0, time.time() - self._written / 1e9))} ago"
+        if not self.alive:
+            yield ("the run is over",) if self.over else ("no process has the run", written)
+            return
+        with suppress(OSError):
+            times = tuple(self.standings.times(max(0.0, time.time() - held_since(self.folder.lock))))
+            host = locked_on(self.folder.lock)
+            yield times if is_locked(self.folder.lock) else (*times, f"begun on {host}, {written}")
+
+    @property
+    def _is_search(self) -> bool:
+        return not self.standings.plan.shows_test
+
+    def _find_trials(self) -> None:
+        """Note the folders of trials that have come since the last look."""
+        stamp = self._stamp_of(self.folder.trials)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        found = []
+        for name in os.listdir(self.folder.trials) if stamp else ():
+            with suppress(ValueError):
+                key = TrialKey.parse(name)
+                if key not in self._trials and (key.seed, key.fold) in self._steps:
+                    found.append(key)
+        for key in sorted(found):
+            self._trials[key] = _Trial()
+            self._open[key] = None
+
+    def _look_at(self, key: TrialKey) -> Iterator[News]:
+        trial, folder = self._trials[key], self.folder.trial(key)
+        file = folder.record_file()
+        if file is not None and file.name != trial.record:
+            record = read_record(file)
+            if record.key != key:
+                raise DataError(f"{file}: is the record of {record.key.name}; move it to the folder of that name")
+            self._stamp_of(file)
+            stamp = self._stamp_of(folder.epochs_csv)
+            if self._looked and stamp and stamp != trial.epochs_csv:
+                # Its last epochs, which came together with the record since the last look.
+                yield from self._epochs(key, trial, folder.epochs_csv)
+            self.standings.end(record)
+            trial.record, trial.epochs_csv, trial.epoch = file.name, stamp, 0
+            self._open.pop(key, None)
+            yield trial_ended(record, self.standings.plan.shows_test)
+            return
+        stamp = self._stamp_of(folder.epochs_csv)
+        if stamp and stamp != trial.epochs_csv:
+            trial.epochs_csv = stamp
+            yield from self._epochs(key, trial, folder.epochs_csv)
+
+    def _epochs(self, key: TrialKey, trial: _Trial, file: Path) -> Iterator[News]:
+        """Take the epochs that have come; all of them where the trial has begun again."""
+        rows = [_numbers(row, file) for row in read_epochs(file)]
+        if not rows:
+            return
+        if rows[-1]["epoch"] <= trial.epoch:
+            trial.epoch = 0
+        if self.standings.cell(key).state != "running":
+            self.standings.begin(key, self.standings.plan.epochs if self.standings.plan.same_epochs else 0)
+        self._open[key] = None
+        for row in rows:
+            if row["epoch"] > trial.epoch:
+                self.standings.advance(key, row)
+                yield epoch_ended(key, row, self.standings.cell(key).epochs)
+        trial.epoch = int(rows[-1]["epoch"])
+
+    def _follow_process(self) -> Iterator[News]:
+        """Let trials that have begun run while a process has the run, and no longer."""
+        for key in self._open:
+            state = self.standings.cell(key).state
+            if self.alive and state == "unfinished":
+                self.standings.take_up(key)
+            elif not self.alive and state == "running":
+                self.standings.leave(key)
+                yield left_unfinished(key)
+
+    def _stamp_of(self, file: Path) -> Stamp:
+        try:
+            status = file.stat()
+        except OSError:
+            return ()
+        self._written = max(self._written, status.st_mtime_ns)
+        # Folders within a folder count as its links, which tells of new ones within one tick of the clock.
+        return status.st_mtime_ns, status.st_size, status.st_ino, status.st_nlink
+
+
+def _plan(folder: RunFolder) -> Plan:
+    info = read_info(folder)
+    try:
+        space = load_space(folder.space_toml)
+        if info.steps is not None:
+            return search_plan(info.name, space, space.searching(), info.steps)
+        steps = [(key.seed, key.fold) for key in info.planned(folder)]
+        return evaluation_plan(info.name, space.configuration(), steps)
+    except ConfigError as error:
+        raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error
+
+
+def _numbers(row: Mapping[str, str], file: Path) -> dict[str, float]:
+    """Return a row of epochs.csv; what an older version did not write is left out.
+
+    Raises:
+        DataError: it lacks what every epoch has.
+    """
+    numbers = {name: float(value) for name, value in row.items() if value}
+    part = "val_accuracy" if "val_accuracy" in numbers else "test_accuracy"
+    missing = {"epoch", "samples_per_second", "seconds", part} - numbers.keys()
+    if missing:
+        raise DataError(f"{file}: epoch {row['epoch']} has no {', '.join(sorted(missing))}; not written by sltune")
+    return {**numbers, "epoch": int(numbers["epoch"])}

@@ -1,0 +1,83 @@
+"""What happens to a trial, in one line: words for a person, JSON for a machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sltune.runs.record import Record, TrialKey
+
+_PARTS = {"test": "test", "val": "validation"}
+# What a record says of the validation part alone.
+_WITHOUT_TEST = ("best_epoch", "val_loss", "val_accuracy", "spikes", "synaptic_ops")
+
+
+@dataclass(frozen=True)
+class News:
+    """One thing that happened. text follows the trial's name; facts are the rest of the JSON object."""
+
+    key: TrialKey
+    text: str
+    facts: Mapping[str, Any]
+
+    def words(self, run: str = "") -> str:
+        """Return the line for a person; run: its name, where several are told of."""
+        text = f"{run + '/' if run else ''}{self.key.name}  {self.text}"
+        # An error may hold what a terminal takes for commands.
+        return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+    def json(self, run: str = "") -> str:
+        """Return the line for a machine."""
+        return to_json({**({"run": run} if run else {}), "trial": self.key.name, **self.facts})
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Return an object in a line of JSON, in which numbers that JSON does not have are null."""
+    return json.dumps({name: _in_json(value) for name, value in values.items()}, allow_nan=False)
+
+
+def started(key: TrialKey) -> News:
+    """A trial has a worker."""
+    return News(key, "started", {"event": "start"})
+
+
+def goes_again(key: TrialKey, reason: str) -> News:
+    """A trial runs once more."""
+    return News(key, reason, {"event": "again", "reason": reason})
+
+
+def left_unfinished(key: TrialKey) -> News:
+    """A trial's run has ended before the trial has."""
+    return News(key, "unfinished: no process has the run", {"event": "unfinished"})
+
+
+def epoch_ended(key: TrialKey, row: Mapping[str, float], epochs: int) -> News:
+    """A trial has ended one of so many epochs, 0 where that is unknown."""
+    part = "val" if "val_accuracy" in row else "test"
+    accuracy, speed = 100 * row[f"{part}_accuracy"], row["samples_per_second"]
+    text = f"epoch {row['epoch']:g}/{epochs or '?'}  {part} accuracy {accuracy:.1f} %  {speed:.0f} samples/s"
+    return News(key, text, {"event": "epoch", **row})
+
+
+def trial_ended(record: Record, shows_test: bool) -> News:
+    """A trial is over; of a search nothing is told that was measured on the test part."""
+    metrics, text = record.metrics, str(record.status)
+    if not shows_test:
+        metrics = {name: metrics[name] for name in _WITHOUT_TEST if name in metrics}
+    part = "test" if shows_test else "val"
+    if isinstance(metrics.get(f"{part}_accuracy"), int | float):
+        text += f"  {_PARTS[part]} accuracy {100 * metrics[f'{part}_accuracy']:.1f} %"
+    elif record.error:
+        text += f": {record.reason}"
+    return News(record.key, text, {"event": "finish", "status": record.status, "metrics": metrics})
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _in_json(inner) for name, inner in value.items()}
+    return [_in_json(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,260 @@
+"""Where the trials of a run stand, kept up as they report, so that a look at it costs no walk through all of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from sltune.progress.board import Board, Cell, Line
+from sltune.runs.record import Record, TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.search import Search
+from sltune.settings.space import Space
+
+Step = tuple[int, int]
+"""(seed, fold)."""
+
+GIB = 1 << 30
+ENDED = ("done", "pruned", "failed", "diverged")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run shall do.
+
+    steps: (seed, fold) of the trials of each configuration. configurations: how many it shall have at most. epochs:
+    of a trial at most. same_epochs: whether that holds for every configuration. at_most: whether it may end with fewer
+    of any of these. has_val: whether trials have a validation part. shows_test: whether test accuracies may be shown.
+    most_synaptic_ops: the constraint of a search. max_hours, max_device_hours: its budgets, 0 where there is none.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    configurations: int
+    epochs: int
+    same_epochs: bool = True
+    at_most: bool = False
+    has_val: bool = True
+    shows_test: bool = True
+    most_synaptic_ops: float = math.inf
+    max_hours: float = 0.0
+    max_device_hours: float = 0.0
+
+
+def evaluation_plan(title: str, configuration: Configuration, steps: Sequence[Step]) -> Plan:
+    """Return what the evaluation of one configuration shall do."""
+    training = configuration.training
+    has_val = configuration.evaluation.protocol == "train-val-test"
+    return Plan(title, tuple(steps), 1, training.epochs, at_most=bool(training.patience), has_val=has_val)
+
+
+def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step]) -> Plan:
+    """Return what a search shall do."""
+    return Plan(
+        title,
+        tuple(steps),
+        search.trials,
+        most_epochs(space),
+        same_epochs="training.epochs" not in space.domains,
+        at_most=True,
+        shows_test=False,
+        most_synaptic_ops=search.constraints.get("max_synaptic_ops", math.inf),
+        max_hours=search.max_hours,
+        max_device_hours=search.max_device_hours,
+    )
+
+
+def most_epochs(space: Space) -> int:
+    """Return how many epochs a trial of the space has at most."""
+    domain = space.domains.get("training.epochs")
+    if domain is None:
+        return int(space.settings["training.epochs"])  # type: ignore[arg-type]
+    return max(map(int, domain.extremes()))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """What a trial that runs said last."""
+
+    samples_per_second: float
+    memory_bytes: float
+
+
+class Standings:
+    """The trials of one run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._places = {step: place for place, step in enumerate(plan.steps)}
+        self._cells: dict[str, list[Cell]] = {}
+        self._counts: Counter[str] = Counter()
+        self._paces: dict[TrialKey, _Pace] = {}
+        self._costs: dict[TrialKey, float] = {}
+        self._recent: dict[str, None] = {}
+        self._best: tuple[str, float] | None = None
+        self._seconds, self._epochs, self._device_hours = 0.0, 0, 0.0
+
+    def add(self, config_id: str) -> None:
+        """Take a configuration, whose trials wait; nothing if it is known."""
+        if config_id not in self._cells:
+            self._cells[config_id] = [Cell()] * len(self.plan.steps)
+            self._counts["waiting"] += len(self.plan.steps)
+
+    def cell(self, key: TrialKey) -> Cell:
+        """Return where a trial stands."""
+        self.add(key.config_id)
+        return self._cells[key.config_id][self._places[key.seed, key.fold]]
+
+    def wait(self, key: TrialKey) -> None:
+        """Note that a trial is to begin, perhaps again."""
+        self._set(key, Cell())
+
+    def begin(self, key: TrialKey, epochs: int) -> None:
+        """Note that a trial has a worker; epochs: how many it shall have, 0 where that is unknown."""
+        self._set(key, Cell("running", epochs=epochs))
+        self._paces[key] = _Pace(0.0, 0.0)
+
+    def advance(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        """Note the metrics of an epoch of a trial that runs."""
+        accuracy = row[f"{self._part}_accuracy"]
+        self._set(key, Cell("running", int(row["epoch"]), self.cell(key).epochs, accuracy))
+        self._paces[key] = _Pace(row["samples_per_second"], row.get("device_memory_bytes", 0.0))
+        self._seconds, self._epochs = self._seconds + row["seconds"], self._epochs + 1
+
+    def leave(self, key: TrialKey) -> None:
+        """Note that no process works any more on a trial that has begun."""
+        self._set(key, replace(self.cell(key), state="unfinished"))
+
+    def take_up(self, key: TrialKey) -> None:
+        """Note that a trial goes on that was left."""
+        self._set(key, replace(self.cell(key), state="running"))
+        self._paces[key] = _Pace(0.0, 0.0)
+
+    def end(self, record: Record) -> None:
+        """Note how a trial ended."""
+        metrics, key = record.metrics, record.key
+        test = metrics.get("test_accuracy") if self.plan.shows_test else None
+        self._set(key, Cell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
+        self._device_hours += record.device_hours
+        self._costs[key] = float(metrics.get("synaptic_ops") or 0.0)
+        self._compare(key.config_id)
+
+    def prune(self, key: TrialKey) -> None:
+        """Note that a trial is not wanted any more."""
+        self._set(key, Cell("pruned"))
+
+    @property
+    def _part(self) -> str:
+        return "val" if self.plan.has_val else "test"
+
+    @property
+    def running(self) -> list[TrialKey]:
+        """The trials that have a worker."""
+        return list(self._paces)
+
+    @property
+    def left(self) -> int:
+        """How many trials of those that are known have not ended."""
+        return sum(count for state, count in self._counts.items() if state not in ENDED)
+
+    @property
+    def begun(self) -> int:
+        """How many configurations there are."""
+        return len(self._cells)
+
+    @property
+    def best(self) -> tuple[str, float] | None:
+        """The configuration with the highest mean accuracy among those that have all steps, and that mean."""
+        return self._best
+
+    def board(self, lines: int, facts: Sequence[Sequence[str]] = ()) -> Board:
+        """Return a snapshot with at most so many configurations; facts follow what is known here."""
+        shown = [Line(name, tuple(self._cells[name])) for name in islice(self._worth_showing(), lines)]
+        plan = self.plan
+        return Board(
+            title=plan.title,
+            steps=plan.steps,
+            part=self._part,
+            shows_test=plan.shows_test and plan.has_val,
+            lines=tuple(shown),
+            begun=len(self._cells),
+            counts=dict(self._counts),
+            best=self._best[0] if self._best and plan.configurations > 1 else "",
+            facts=(tuple(self._search()), tuple(self._pace()), *map(tuple, facts)),
+        )
+
+    def seconds_left(self) -> float | None:
+        """Return how long the rest takes at the measured pace of all epochs so far; None where nothing is measured."""
+        plan, running = self.plan, [self.cell(key) for key in self._paces]
+        if not self._epochs or not running:
+            return None
+        unasked = len(plan.steps) * max(0, plan.configurations - len(self._cells))
+        waiting = self._counts["waiting"] + self._counts["unfinished"] + unasked
+        open_epochs = [max(0, (cell.epochs or plan.epochs) - cell.epoch) for cell in running]
+        work = sum(open_epochs) + waiting * plan.epochs
+        # The last trials leave places empty: none ends before its own epochs have.
+        longest = max(*open_epochs, plan.epochs if waiting else 0)
+        return self._seconds / self._epochs * max(work / len(running), longest)
+
+    def times(self, elapsed_s: float) -> Iterator[str]:
+        """Say how long it has taken and will take, and what budgets there are."""
+        plan, left = self.plan, self.seconds_left()
+        yield f"{duration(elapsed_s)} elapsed" + (f" of {plan.max_hours:g} h" if plan.max_hours else "")
+        if left is not None:
+            yield f"{'at most ' if plan.at_most else ''}about {duration(left)} left"
+        if plan.max_device_hours:
+            yield f"{self._device_hours:.1f} of {plan.max_device_hours:g} device hours"
+
+    def _set(self, key: TrialKey, cell: Cell) -> None:
+        before = self.cell(key)
+        self._cells[key.config_id][self._places[key.seed, key.fold]] = cell
+        self._counts[before.state] -= 1
+        self._counts[cell.state] += 1
+        if cell.state != "running":
+            self._paces.pop(key, None)
+        self._recent.pop(key.config_id, None)
+        self._recent[key.config_id] = None
+
+    def _compare(self, config_id: str) -> None:
+        """See whether a configuration, of which a trial has ended, is the best so far."""
+        line = Line(config_id, tuple(self._cells[config_id]))
+        if not all(cell.state == "done" for cell in line.cells) or line.mean is None:
+            return
+        costs = [self._costs[TrialKey(config_id, *step)] for step in self.plan.steps]
+        allowed = sum(costs) / len(costs) <= self.plan.most_synaptic_ops
+        if allowed and (self._best is None or line.mean > self._best[1]):
+            self._best = config_id, line.mean
+
+    def _worth_showing(self) -> Iterator[str]:
+        """Give configurations once each: those that run, the best, those that were heard of last, the rest."""
+        first = {key.config_id: None for key in self._paces}
+        best = [self._best[0]] if self._best else []
+        known: set[str] = set()
+        for names in (first, best, reversed(self._recent), self._cells):
+            for name in names:
+                if name not in known:
+                    known.add(name)
+                    yield name
+
+    def _search(self) -> Iterator[str]:
+        if self.plan.configurations > 1:
+            yield f"{len(self._cells):,} of {self.plan.configurations:,} configurations begun"
+            if self._best:
+                yield f"best mean so far {100 * self._best[1]:.1f} %, {self._best[0]}"
+
+    def _pace(self) -> Iterator[str]:
+        paces = list(self._paces.values())
+        speed, peaks = sum(pace.samples_per_second for pace in paces), [pace.memory_bytes for pace in paces]
+        if speed:
+            yield f"{speed:,.0f} samples/s"
+        if any(peaks):
+            yield f"{sum(peaks) / GIB:.1f} GiB of device memory, {max(peaks) / GIB:.1f} at most in a trial"
+
+
+def duration(seconds: float) -> str:
+    """Return hours, minutes and seconds: ``1:02:03``, with as many hours as there are."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

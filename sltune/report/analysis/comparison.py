@@ -1,0 +1,136 @@
+"""Configurations compared on the folds and seeds that they share, and what choosing among them has flattered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sltune.report.analysis.rows import Group, Row, Value, independent, ratio_of
+from sltune.report.analysis.statistics import PairedTest, holm, paired_test
+
+# Of so many configurations every pair is compared; of more, each with the reference.
+MOST_IN_PAIRS = 6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second group against the first.
+
+    test: of the second's accuracies minus the first's, in points; None where the two cannot be compared, which reason
+    then explains. p_holm: its p value, corrected for the number of comparisons in the section.
+    """
+
+    first: Group
+    second: Group
+    metric: str
+    test: PairedTest | None
+    reason: str = ""
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """An accuracy that was selected by looking at it, beside one that was not; means in per cent over n trials."""
+
+    group: Group
+    by: str
+    selected: float
+    unselected: float
+    n: int
+
+    @property
+    def difference(self) -> float:
+        """By how many points the selected one is higher."""
+        return self.selected - self.unselected
+
+
+def headline_metric(protocol: str) -> str:
+    """Return the test metric that no look at the test set has chosen."""
+    return "test_accuracy_last" if protocol == "train-test" else "test_accuracy"
+
+
+def comparisons(rows: Iterable[Row], references: Collection[str] = (), baseline: str = "") -> tuple[Comparison, ...]:
+    """Compare the groups of some rows, each pair on the trials that tested both on the same recordings.
+
+    Args:
+        references: labels, of which the first group that has one is what many others are compared with; else the first.
+        baseline: name of a run, or label of a group, with which alone all others are compared.
+    """
+    found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
+    pairs = _with_baseline(found, baseline) if baseline else _pairs(found, references)
+    compared = [_compare(first, second) for first, second in pairs]
+    p_values = [one.test.p for one in compared if one.test and one.test.p is not None]
+    corrected = iter(holm(p_values))
+    return tuple(
+        replace(one, p_holm=next(corrected)) if one.test and one.test.p is not None else one for one in compared
+    )
+
+
+def optimism(rows: Sequence[Row], bests: Collection[str] = ()) -> tuple[Optimism, ...]:
+    """Return what selection has flattered: a search's best by validation, or the best epoch on the test set.
+
+    Args:
+        bests: labels of the groups that are the best of a search.
+    """
+    over_seeds = {(row.group, row.metric): row for row in rows if row.seed is None}
+    return tuple(_optimism(over_seeds, bests))
+
+
+def _pairs(rows: Sequence[Row], references: Collection[str]) -> Iterator[tuple[Row, Row]]:
+    if len(rows) <= MOST_IN_PAIRS:
+        yield from itertools.combinations(rows, 2)
+        return
+    reference = next((row for row in rows if row.group.label in references), rows[0])
+    yield from ((reference, row) for row in rows if row is not reference)
+
+
+def _with_baseline(rows: Sequence[Row], baseline: str) -> Iterator[tuple[Row, Row]]:
+    chosen = next((row for row in rows if baseline in (row.group.label, row.group.run)), None)
+    if chosen is not None:
+        yield from ((chosen, row) for row in rows if row is not chosen)
+
+
+def _compare(first: Row, second: Row) -> Comparison:
+    one = Comparison(first.group, second.group, second.metric, None)
+    if first.group.protocol != second.group.protocol:
+        return replace(one, reason=f"protocols differ: {first.group.protocol} and {second.group.protocol}")
+    values = {(value.fold, value.seed): value for value in first.values}
+    shared = [(values[value.fold, value.seed], value) for value in second.values if (value.fold, value.seed) in values]
+    if not shared:
+        return replace(one, reason="no fold and seed in common")
+    pairs = [(a, b) for a, b in shared if a.tested_on and a.tested_on == b.tested_on]
+    if not pairs:
+        return replace(one, reason="their folds hold other recordings")
+    ratio = ratio_of([value for pair in pairs for value in pair])
+    if ratio is None:
+        return replace(one, reason="their records do not say what they were trained on")
+    return replace(one, test=paired_test(_differences(pairs, first.group, second.group), ratio))
+
+
+def _differences(pairs: Sequence[tuple[Value, Value]], first: Group, second: Group) -> list[float]:
+    group = first if first.same_splits else second
+    # Per cent of the same fraction may differ in the last digit.
+    return independent([(a.fold, round(b.percent - a.percent, 9)) for a, b in pairs], group)
+
+
+def _optimism(rows: dict[tuple[Group, str], Row], bests: Collection[str]) -> Iterator[Optimism]:
+    for (group, metric), row in rows.items():
+        if metric != "test_accuracy":
+            continue
+        if group.protocol == "train-test":
+            yield from _between(row, rows.get((group, "test_accuracy_last")), "test set, best epoch")
+        elif group.label in bests and (validation := rows.get((group, "val_accuracy"))):
+            yield from _between(validation, row, "validation")
+
+
+def _between(selected: Row, unselected: Row | None, by: str) -> Iterator[Optimism]:
+    if unselected is None:
+        return
+    others = {(value.fold, value.seed): value.percent for value in unselected.values}
+    both = [(v.percent, others[v.fold, v.seed]) for v in selected.values if (v.fold, v.seed) in others]
+    if both:
+        first, second = (float(np.mean(side)) for side in zip(*both, strict=True))
+        yield Optimism(selected.group, by, first, second, len(both))

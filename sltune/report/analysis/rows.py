@@ -1,0 +1,162 @@
+"""What a line of the report says: one metric of the trials that may share a mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from sltune.report.analysis.statistics import Interval, mean_interval
+from sltune.runs.record import DatasetInfo
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a mean may be taken over: only fold and seed differ inside.
+
+    ``protocol`` and ``sessions`` are empty while no trial of the configuration has ended. ``remark`` says how the
+    configuration was chosen, if it was. ``same_splits``: whether all seeds share the folds.
+    """
+
+    run: str
+    config_id: str
+    protocol: str
+    sessions: tuple[str, ...]
+    dataset: DatasetInfo
+    remark: str = ""
+    same_splits: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.run}/{self.config_id}"
+
+
+@dataclass(frozen=True)
+class Value:
+    """The accuracy of one trial in per cent.
+
+    tested_on: recordings of its test part. test_ratio: how many they are, over those of the training part.
+    loss: that stands beside the accuracy; None where the record has none.
+    """
+
+    fold: int
+    seed: int
+    percent: float
+    tested_on: tuple[str, ...] = field(default=(), compare=False)
+    test_ratio: float | None = field(default=None, compare=False)
+    loss: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A trial without a value, and why: failed, pruned, diverged, running, unfinished (begun once), missing, …"""
+
+    fold: int
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one group; over all seeds where ``seed`` is None."""
+
+    group: Group
+    metric: str
+    seed: int | None
+    ddof: int
+    values: tuple[Value, ...]
+    absent: tuple[Absence, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def outcomes(self) -> tuple[Value | Absence, ...]:
+        return (*self.values, *self.absent)
+
+    @property
+    def planned(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def complete(self) -> bool:
+        return not self.absent
+
+    @property
+    def optimistic(self) -> bool:
+        return self.group.protocol == "train-test" and self.metric == "test_accuracy"
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean([value.percent for value in self.values])) if self.values else None
+
+    def std(self, ddof: int) -> float | None:
+        """Return the standard deviation, None where there are too few values for this ddof."""
+        if self.n <= ddof:
+            return None
+        return float(np.std([value.percent for value in self.values], ddof=ddof))
+
+    @property
+    def losses(self) -> list[float]:
+        return [value.loss for value in self.values if value.loss is not None]
+
+    @property
+    def mean_loss(self) -> float | None:
+        return float(np.mean(self.losses)) if self.losses else None
+
+    def std_loss(self, ddof: int) -> float | None:
+        """Return the standard deviation of the losses, None where there are too few for this ddof."""
+        return float(np.std(self.losses, ddof=ddof)) if len(self.losses) > ddof else None
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the mean in per cent; None where the values do not allow one."""
+        ratio = ratio_of(self.values)
+        if ratio is None:
+            return None
+        found = mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
+        if found is None or self.mean is None:
+            return None
+        # Round the mean that stands in the table, which is not that of the folds' means where some lack a seed; and an
+        # accuracy lies between 0 and 100 %, whatever a t distribution says.
+        reach = (found.high - found.low) / 2
+        return Interval(max(0.0, self.mean - reach), min(100.0, self.mean + reach))
+
+    @property
+    def trials(self) -> str:
+        """How many trials count, and which do not: ``3 of 4 trials; fold 2 failed``."""
+        return "; ".join([f"{self.n} of {self.planned} trials", *self._absences()])
+
+    def _absences(self) -> Iterator[str]:
+        folds: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        for absence in self.absent:
+            folds[absence.seed, absence.reason].append(absence.fold)
+        several = len({trial.seed for trial in self.outcomes}) > 1
+        for (seed, reason), numbers in folds.items():
+            word = "fold" if len(numbers) == 1 else "folds"
+            of_seed = f" of seed {seed}" if several else ""
+            yield f"{word} {', '.join(map(str, numbers))}{of_seed} {reason}"
+
+
+def ratio_of(values: Sequence[Value]) -> float | None:
+    """Return the mean size of the test part over that of the training part; None where no record tells."""
+    ratios = [value.test_ratio for value in values if value.test_ratio is not None]
+    return float(np.mean(ratios)) if ratios else None
+
+
+def independent(values: Sequence[tuple[int, float]], group: Group) -> list[float]:
+    """Return what counts as one draw each, of values by fold.
+
+    Seeds that share their folds redraw the weights alone, so a fold's values are averaged first: more of them would
+    narrow an interval without telling more about other signers.
+    """
+    if not group.same_splits:
+        return [value for _, value in values]
+    folds: defaultdict[int, list[float]] = defaultdict(list)
+    for fold, value in values:
+        folds[fold].append(value)
+    return [float(np.mean(of_fold)) for of_fold in folds.values()]

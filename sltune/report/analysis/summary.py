@@ -1,0 +1,224 @@
+"""Rows of the report: trial records in, accuracies over folds and seeds out.
+
+A mean never crosses runs, configurations, protocols, session choices or datasets, and a trial without a
+result is counted and named in its row instead of being left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sltune.errors import ConfigError, DataError, UsageError
+from sltune.report.analysis.comparison import Comparison, Optimism, comparisons, optimism
+from sltune.report.analysis.costs import Cost, cost_of
+from sltune.report.analysis.published import Published, load_published, published_file
+from sltune.report.analysis.rows import Absence, Group, Row, Value
+from sltune.report.analysis.runs import Run, names_of
+from sltune.runs.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.settings.space import load_space
+
+OPTIMISTIC = "optimistic: selects the epoch on the test set"
+SYNTHETIC = "synthetic data"
+NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
+Trials = Mapping[TrialKey, Record | str]
+"""Records of a group's trials; of those without one, how far they are."""
+Groups = dict[Group, dict[TrialKey, Record | str]]
+_METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
+_DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
+_LOSSES = {"test_accuracy": "test_loss", "val_accuracy": "val_loss"}
+_LOSSES_ON_TEST = {"test_accuracy": "test_loss_min", "test_accuracy_last": "test_loss_last"}
+"""With train-test, earlier versions wrote another epoch's loss as test_loss."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one dataset and session choice, what compares them, and the published figures that fit them."""
+
+    dataset: DatasetInfo
+    sessions: tuple[str, ...]
+    rows: tuple[Row, ...]
+    published: tuple[Published, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    optimism: tuple[Optimism, ...] = ()
+    costs: tuple[Cost, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a report says; ``ddof`` is the one asked for."""
+
+    ddof: int
+    sections: tuple[Section, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(row for section in self.sections for row in section.rows)
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        return tuple(dict.fromkeys(figure for section in self.sections for figure in section.published))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for section in self.sections for note in section_notes(section)))
+
+
+def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = "") -> Table:
+    """Return mean and standard deviation of every group of trials, and the published figures that fit.
+
+    Args:
+        every: all configurations of a search; else its best alone, once it has one.
+        baseline: run or configuration (``RUN/c0012``) with which alone the others are compared.
+
+    Raises:
+        UsageError: ``ddof`` is neither 0 nor 1, or there is no such baseline.
+        DataError: a record lacks its protocol; names the trial.
+    """
+    if ddof not in (0, 1):
+        raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
+    figures = load_published(published_file()) if published else []
+    named = list(zip(runs, names_of(runs), strict=True))
+    bests = {f"{name}/{run.best}" for run, name in named if run.best}
+    apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
+    for run, name in named:
+        for group, trials in _groups(run, name, every).items():
+            apart.setdefault((group.dataset, group.sessions), {})[group] = trials
+    _check_baseline(baseline, [group for groups in apart.values() for group in groups])
+    sections = []
+    for (dataset, sessions), groups in apart.items():
+        rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
+        fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
+        costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
+        compared, flattered = comparisons(rows, bests, baseline), optimism(rows, bests)
+        sections.append(Section(dataset, sessions, tuple(rows), fitting, compared, flattered, costs))
+    return Table(ddof, tuple(sections))
+
+
+def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:
+    if baseline and not any(baseline in (group.run, group.label) for group in groups):
+        known = ", ".join(sorted({group.run for group in groups}))
+        raise UsageError(f"--baseline {baseline}: is none of the runs, {known}, and no configuration of theirs")
+
+
+def _records(trials: Trials) -> list[Record]:
+    return [record for record in trials.values() if isinstance(record, Record)]
+
+
+def incomplete(section: Section) -> list[str]:
+    """Return which configurations lack trials, and what has become of these."""
+    return [
+        f"Incomplete: {row.group.label}: {row.trials}"
+        for row in section.rows
+        if not row.complete and row.seed is None and row.metric == "test_accuracy"
+    ]
+
+
+def mixed_folds(section: Section) -> list[str]:
+    """Return which configurations have folds that are none of one split, as they are tested on the same recording."""
+    notes = []
+    for row in section.rows:
+        if row.seed is None and row.metric == "test_accuracy":
+            tested = Counter((value.seed, name) for value in row.values for name in value.tested_on)
+            twice = sorted(place for place, count in tested.items() if count > 1)
+            if twice:
+                (seed, name), label = twice[0], row.group.label
+                notes.append(f"No cross-validation: {label}: {name} was tested on in several folds of seed {seed}")
+    return notes
+
+
+def section_notes(section: Section) -> list[str]:
+    """Return what a reader must know to read the rows of a section rightly."""
+    notes = [*incomplete(section), *mixed_folds(section)]
+    chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
+    notes += [f"{label}: {remark}" for label, remark in chosen.items()]
+    if section.dataset.synthetic:
+        notes.insert(0, f"{SYNTHETIC.capitalize()}: simulated events, not real recordings")
+    if any(row.metric == "val_accuracy" for row in section.rows):
+        notes.append("Validation: at the epoch of the lowest validation loss, whose weights are tested")
+    if any(row.optimistic for row in section.rows):
+        note = f"Protocol train-test is {OPTIMISTIC}, one for the highest accuracy and one for the lowest loss"
+        notes.append(f"{note}; the last epoch stands beside them")
+    if section.published and section.dataset.synthetic:
+        notes.append(f"Published figures: {NO_COMPARISON}")
+    if any(figure.std is not None and figure.ddof is None for figure in section.published):
+        notes.append("Published ddof ?: the source does not say how its standard deviation was computed")
+    return notes
+
+
+def _groups(run: Run, label: str, every: bool) -> Groups:
+    """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
+    if run.best and not every:
+        run, others = run.only(run.best), run.configurations
+        return _groups_of(run, label, _remark(others) + "; --all lists the others")
+    return _groups_of(run, label, _remark(run.configurations))
+
+
+def _remark(configurations: int) -> str:
+    return f"best of {configurations} configurations by validation accuracy, which flatters that number"
+
+
+def _groups_of(run: Run, label: str, remark: str) -> Groups:
+    """Sort all trials of a run; the group of its best configuration gets the remark."""
+    sorted_out: Groups = {}
+    for record in run.records:
+        group = _group(record, label)
+        is_best = record.config_id == run.best
+        sorted_out.setdefault(replace(group, remark=remark) if is_best else group, {})[record.key] = record
+    homes: defaultdict[str, list[Group]] = defaultdict(list)
+    for group in sorted_out:
+        homes[group.config_id].append(group)
+    recorded = {record.key for record in run.records}
+    for key in (key for key in run.planned if key not in recorded):
+        if key.config_id not in homes:
+            homes[key.config_id] = [_planned_group(run, label, key.config_id)]
+        for group in homes[key.config_id]:
+            sorted_out.setdefault(group, {})[key] = run.state_of(key)
+    return sorted_out
+
+
+def _group(record: Record, label: str) -> Group:
+    judged = record.judged
+    if not judged.protocol or not judged.sessions:
+        place = f"run {record.run}, trial {record.key.name}"
+        raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions")
+    sessions, same_splits = tuple(sorted(judged.sessions)), judged.split_seed >= 0
+    return Group(label, record.config_id, judged.protocol, sessions, record.dataset, same_splits=same_splits)
+
+
+def _planned_group(run: Run, label: str, config_id: str) -> Group:
+    """Return the group of trials without any record, as the run's space file plans it, or else with nothing known."""
+    try:
+        evaluation = load_space(RunFolder(run.folder).space_toml).evaluation
+    except ConfigError:
+        return Group(label, config_id, "", (), run.dataset)
+    sessions = tuple(sorted(map(str, evaluation.sessions)))
+    return Group(label, config_id, evaluation.protocol, sessions, run.dataset, same_splits=evaluation.split_seed >= 0)
+
+
+def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:
+    seeds = sorted({key.seed for key in trials})
+    chosen: list[int | None] = [None, *(seeds if len(seeds) > 1 else [])]
+    metrics = _METRICS.get(group.protocol, _DEFAULT_METRICS) if group.protocol else ("test_accuracy",)
+    return [_row(group, trials, metric, seed, ddof) for metric in metrics for seed in chosen]
+
+
+def _row(group: Group, trials: Trials, metric: str, seed: int | None, ddof: int) -> Row:
+    loss = (_LOSSES_ON_TEST if group.protocol == "train-test" else _LOSSES)[metric]
+    outcomes = [_outcome(key, trials[key], metric, loss) for key in sorted(trials) if seed in (None, key.seed)]
+    values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
+    return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
+
+
+def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Value | Absence:
+    if isinstance(record, str):
+        return Absence(key.fold, key.seed, record)
+    if record.status != "done":
+        return Absence(key.fold, key.seed, record.status)
+    fraction = record.metrics.get(metric)
+    if fraction is None:
+        return Absence(key.fold, key.seed, "without value")
+    tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
+    ratio = len(tested) / len(trained) if trained else None
+    return Value(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.get(loss))

@@ -1,0 +1,114 @@
+"""What the plots have in common: colours with the markers and lines that go with them, chance, names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from sltune.report.analysis.outcomes import Series
+
+WIDTH_INCHES = 6.5
+INCHES_PER_CHARACTER = 0.066
+"""Of legends, about."""
+CHANCE = "chance"
+DENSE = 1000
+"""So many points are stored as pixels within an SVG."""
+
+BLACK, GREY = "#000000", "#767676"
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY = "#E69F00", "#56B4E9"
+"""Of Okabe and Ito's palette, which colour-blind people tell apart; its yellow is too light for lines on white."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is told from the others, never by colour alone."""
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]]
+
+
+LOOKS = (
+    Look(BLUE, "o", "-"),
+    Look(VERMILLION, "s", (0, (5, 1.5))),
+    Look(GREEN, "^", (0, (6, 1.5, 1, 1.5))),
+    Look(PURPLE, "D", (0, (1, 1))),
+    Look(ORANGE, "v", (0, (3, 1, 1, 1, 1, 1))),
+    Look(SKY, "P", (0, (8, 3))),
+    Look(BLACK, "X", (0, (2, 2))),
+)
+
+
+def look(number: int) -> Look:
+    """Return how a series looks; colours and markers come round at different places, so that pairs differ for long."""
+    colour, other = LOOKS[number % len(LOOKS)], LOOKS[(number + number // len(LOOKS)) % len(LOOKS)]
+    return Look(colour.colour, other.marker, other.line)
+
+
+def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
+    return Figure(figsize=(width_inches, height_inches))
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """Put the legend of some axes above all of the figure, which grows by its height, so that it covers no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda place: labels[place].startswith(CHANCE))
+    widths = [0.55 + INCHES_PER_CHARACTER * len(labels[place]) for place in order]
+    columns = next((n for n in range(len(order), 1, -1) if _width(widths, n) <= figure.get_figwidth()), 1)
+    rows = -(-len(order) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.18 * rows + 0.05)
+    figure.legend(
+        [handles[place] for place in order], [labels[place] for place in order], loc="outside upper left",
+        ncols=columns, borderaxespad=0.2, handlelength=2.6, columnspacing=1.2, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Put ticks of the x axis at whole numbers only."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def log_scale(axes: Axes) -> None:
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5, or at powers of ten where those are many."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _width(widths: Sequence[float], columns: int) -> float:
+    """Return the width of a legend, whose entries matplotlib sorts into columns of as equal a length as can be."""
+    return float(sum(max(column) for column in np.array_split(widths, columns)))
+
+
+def chance_line(axes: Axes, percents: Iterable[float], vertical: bool = False) -> None:
+    """Draw the accuracy of guessing, in per cent, for every number of classes among the series."""
+    draw = axes.axvline if vertical else axes.axhline
+    for percent in sorted(set(percents)):
+        draw(percent, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), label=f"{CHANCE} ({percent:.1f} %)", zorder=0)
+
+
+def slug(label: str) -> str:
+    """Return a label as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "run"
+
+
+def names(stem: str, shown: Sequence[Series]) -> list[str]:
+    """Return a file's stem for each series: as it is for a single one, else followed by its label, all different."""
+    if len(shown) == 1:
+        return [stem]
+    found = [f"{stem}-{slug(series.label)}" for series in shown]
+    return [name if found.count(name) == 1 else f"{name}-{place}" for place, name in enumerate(found, start=1)]
+
+
+def titles(title: str, shown: Sequence[Series]) -> list[str]:
+    """Return a title for each series: as it is for a single one, else followed by its label."""
+    return [title] if len(shown) == 1 else [f"{title}: {series.label}" for series in shown]

@@ -1,0 +1,210 @@
+"""The tables of a report as cells of text, before Markdown or LaTeX dresses them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from sltune.report.analysis.costs import cost_grid
+from sltune.report.analysis.published import Published, session_set
+from sltune.report.analysis.rows import Row
+from sltune.report.analysis.summary import NO_COMPARISON, SYNTHETIC, Section, Table, section_notes
+from sltune.report.tables.comparison import comparison_grid, comparison_notes, optimism_grid
+from sltune.report.tables.grid import NONE, Grid, bounds, percent
+
+_LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch"}
+
+
+def grids(section: Section, ddof: int) -> list[Grid]:
+    """Return the tables of a section: those of what was measured, then the published figures, if any fit."""
+    return [*measured_grids(section, ddof), *([published_grid(section)] if section.published else [])]
+
+
+def measured_grids(section: Section, ddof: int) -> list[Grid]:
+    """Return means, losses, values per fold and, where there are any, what compares them."""
+    losses = _losses(section, ddof)
+    tables = [_means(section, shown_ddofs(section, ddof)), *([losses] if losses else []), _folds(section)]
+    tables += [comparison_grid(section.comparisons)] if section.comparisons else []
+    tables += [optimism_grid(section.optimism)] if section.optimism else []
+    costs = cost_grid(section.costs)
+    return [*tables, costs] if costs else tables
+
+
+def shown_ddofs(section: Section, ddof: int) -> list[int]:
+    """Return the ddof asked for, and each other one that a published figure beneath has."""
+    others = {figure.ddof for figure in section.published if figure.ddof is not None}
+    return [ddof, *sorted(others - {ddof})]
+
+
+def heading(section: Section) -> str:
+    """Name dataset and session choice: ``SL-Animals-DVS, synthetic data, reduced set (S1, S2, S4)``."""
+    dataset = section.dataset
+    parts = [dataset.name, SYNTHETIC] if dataset.synthetic else [dataset.name]
+    if "SL-Animals" in dataset.name and section.sessions:
+        name = session_set(dataset.name, section.sessions)
+        parts.append(f"{f'{name} set' if name else 'sessions'} ({', '.join(section.sessions)})")
+    return ", ".join(parts)
+
+
+def facts(section: Section) -> str:
+    """Say in one line what the numbers are measured in, against and on."""
+    dataset = section.dataset
+    chance = percent(dataset.chance_percent)
+    protocols = _protocols(section)
+    protocol = f"; protocol {protocols[0]}" if len(protocols) == 1 else ""
+    return (
+        f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}{protocol}."
+    )
+
+
+def remarks(section: Section) -> list[str]:
+    """Return the notes of a section, then what is to be said of single published figures and their sources."""
+    return [*measured_remarks(section), *published_remarks(section)]
+
+
+def measured_remarks(section: Section) -> list[str]:
+    """Return the notes of a section."""
+    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons)]
+
+
+def published_remarks(section: Section) -> list[str]:
+    """Return what is to be said of single published figures, and their sources."""
+    methods: defaultdict[str, list[str]] = defaultdict(list)
+    for figure in section.published:
+        methods[figure.note].append(figure.method)
+    noted = [f"{', '.join(names)}: {note}" for note, names in methods.items() if note]
+    sources = [f"[{number}] {source}" for number, source in enumerate(_sources(section), start=1)]
+    return [*noted, *sources]
+
+
+def no_result(table: Table) -> str | None:
+    """Return the sentence that stands for a table without any result."""
+    return None if any(row.n for row in table.rows) else "No trial has a result."
+
+
+def headlines(table: Table) -> list[Row]:
+    """Return the rows that people look for first: test accuracies over all folds and seeds, of a search its best's."""
+    found = [row for row in table.rows if row.seed is None and row.metric == "test_accuracy" and row.n]
+    decided = {row.group.run for row in found if row.group.remark}
+    return [row for row in found if row.group.remark or row.group.run not in decided]
+
+
+def mean_and_std(row: Row, ddof: int) -> str:
+    """Return ``75.78 ± 2.73 %``, or the mean alone where there is no deviation."""
+    std = row.std(ddof)
+    return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
+
+
+def mixture(table: Table) -> str | None:
+    """Return why there are several tables, where there are: what differs in data or sessions shares no mean."""
+    if len(table.sections) < 2:
+        return None
+    kinds = [f"{heading(section)}, data {section.dataset.fingerprint[:12]}" for section in table.sections]
+    runs = Counter(run for section in table.sections for run in {row.group.run for row in section.rows})
+    mixed = [f"; run {run} itself holds records of {count} kinds" for run, count in runs.items() if count > 1]
+    return f"Never averaged or compared across: {'; '.join(kinds)}{''.join(mixed)}."
+
+
+def _protocols(section: Section) -> list[str]:
+    return list(dict.fromkeys(row.group.protocol or "?" for row in section.rows))
+
+
+def _interval_note(section: Section) -> list[str]:
+    note = (
+        "95 % interval: of the mean over splits, by a t distribution whose variance is corrected for overlapping "
+        "training sets (Nadeau & Bengio 2003)"
+    )
+    shared = any(row.group.same_splits and row.seed is None for row in section.rows)
+    aside = "; seeds that share their folds count as one value a fold" if shared else ""
+    return [note + aside] if any(row.interval for row in section.rows) else []
+
+
+def _means(section: Section, ddofs: list[int]) -> Grid:
+    with_protocol = len(_protocols(section)) > 1
+    with_seed = any(row.seed is not None for row in section.rows)
+    with_interval = any(row.interval for row in section.rows)
+    words = ["run", *["protocol"] * with_protocol, "metric", *["seed"] * with_seed]
+    header = (*words, "mean", *(f"± ddof {k}" for k in ddofs), *["95 % interval"] * with_interval, "n")
+    lines = [
+        (
+            row.group.label,
+            *[row.group.protocol or "?"] * with_protocol,
+            _metric(row),
+            *["all" if row.seed is None else str(row.seed)] * with_seed,
+            percent(row.mean),
+            *(percent(row.std(ddof)) for ddof in ddofs),
+            *[bounds(row.interval)] * with_interval,
+            _count(row),
+        )
+        for row in section.rows
+    ]
+    chance = percent(section.dataset.chance_percent)
+    lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + with_interval), ""))
+    return Grid("Mean ± standard deviation over folds and seeds", header, tuple(lines), len(words))
+
+
+def _losses(section: Section, ddof: int) -> Grid | None:
+    """Return the losses that stand beside accuracies; None where no record has any."""
+    rows = [row for row in section.rows if row.losses]
+    with_seed = any(row.seed is not None for row in rows)
+    words = ("run", "loss", *["seed"] * with_seed)
+    lines = [
+        (
+            row.group.label,
+            _metric(row),
+            *["all" if row.seed is None else str(row.seed)] * with_seed,
+            *(NONE if number is None else f"{number:.4f}" for number in (row.mean_loss, row.std_loss(ddof))),
+            str(len(row.losses)),
+        )
+        for row in rows
+    ]
+    header = (*words, "mean", f"± ddof {ddof}", "n")
+    return Grid("Losses over folds and seeds", header, tuple(lines), len(words)) if rows else None
+
+
+def _metric(row: Row) -> str:
+    return "test, optimistic" if row.optimistic else _LABELS.get(row.metric, "test")
+
+
+def _count(row: Row) -> str:
+    if row.complete:
+        return str(row.n)
+    reasons = {absence.reason for absence in row.absent}
+    why = f"{len(row.absent)} {reasons.pop()}" if len(reasons) == 1 else "incomplete"
+    return f"{row.n} of {row.planned}: {why}"
+
+
+def _folds(section: Section) -> Grid:
+    rows = [row for row in section.rows if row.seed is None]
+    folds = sorted({trial.fold for row in rows for trial in row.outcomes})
+    lines = [
+        (row.group.label, _metric(row), str(seed), *cells)
+        for row in rows
+        for seed, cells in _fold_cells(row, folds).items()
+    ]
+    header = ("run", "metric", "seed", *(f"fold {fold}" for fold in folds))
+    return Grid("Values per fold", header, tuple(lines), 3)
+
+
+def _fold_cells(row: Row, folds: list[int]) -> dict[int, list[str]]:
+    texts = {(value.seed, value.fold): percent(value.percent) for value in row.values}
+    texts |= {(absence.seed, absence.fold): absence.reason for absence in row.absent}
+    return {seed: [texts.get((seed, fold), "") for fold in folds] for seed in sorted({seed for seed, _ in texts})}
+
+
+def published_grid(section: Section) -> Grid:
+    """Return the published figures that fit a section."""
+    sources = _sources(section)
+    header = ("method", "protocol", "mean", "std", "ddof", "n")
+    title = f"Published, {NO_COMPARISON}" if section.dataset.synthetic else "Published"
+    return Grid(title, header, tuple(_published_line(figure, sources) for figure in section.published), 2)
+
+
+def _published_line(figure: Published, sources: list[str]) -> tuple[str, ...]:
+    source = f" [{sources.index(figure.reference) + 1}]" if figure.reference else ""
+    ddof = "?" if figure.ddof is None else str(figure.ddof)
+    numbers = (percent(figure.mean), percent(figure.std), NONE if figure.std is None else ddof)
+    return (figure.method + source, figure.protocol or "?", *numbers, "?" if figure.n is None else str(figure.n))
+
+
+def _sources(section: Section) -> list[str]:
+    return list(dict.fromkeys(figure.reference for figure in section.published if figure.reference))

@@ -1,0 +1,53 @@
+"""Every configuration of a search as a table: what it was, how far it came, what it reached in validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import stdev
+from typing import Any
+
+from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.tables.grid import NONE, Grid, percent
+
+
+def configurations_grid(series: Series) -> Grid | None:
+    """Return a line for each configuration in the order of asking; None where the search has none."""
+    if not series.outcomes:
+        return None
+    keys = list(series.space.domains) if series.space else []
+    best = series.shown.config_id if series.shown else ""
+    header = ("configuration", "state", "validation", *_names(keys), "± ddof 1", "n", "synaptic operations, M")
+    settings = {record.config_id: record.config for record in series.run.records}
+    lines = tuple(
+        _line(one, one.config_id == best, [_shown(settings.get(one.config_id, {}), key) for key in keys])
+        for one in series.outcomes
+    )
+    title = f"{series.name}: validation accuracy of every configuration, in %; unequal n is not comparable"
+    return Grid(title, header, lines, 2)
+
+
+def _names(keys: list[str]) -> list[str]:
+    """Return keys without their tables, where that tells them apart."""
+    short = [key.partition(".")[2] for key in keys]
+    return short if len(set(short)) == len(keys) else keys
+
+
+def _line(one: Outcome, is_best: bool, settings: list[str]) -> tuple[str, ...]:
+    values = one.percents("val_accuracy")
+    return (
+        one.config_id,
+        "best" if is_best else one.state,
+        percent(one.validation),
+        *settings,
+        percent(stdev(values)) if len(values) > 1 else NONE,
+        f"{len(values)} of {one.trials}",
+        NONE if one.synaptic_ops is None else f"{one.synaptic_ops / 1e6:.4g}",
+    )
+
+
+def _shown(config: Mapping[str, Any], key: str) -> str:
+    section, _, name = key.partition(".")
+    value = config.get(section, {}).get(name)
+    if value is None:
+        return NONE
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

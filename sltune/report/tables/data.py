@@ -1,0 +1,197 @@
+"""A report's table for programs: JSON and CSV, at full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sltune.report.analysis.comparison import Comparison, Optimism
+from sltune.report.analysis.costs import Cost
+from sltune.report.analysis.published import Published
+from sltune.report.analysis.rows import Group, Row
+from sltune.report.analysis.statistics import Interval
+from sltune.report.analysis.summary import NO_COMPARISON, OPTIMISTIC, SYNTHETIC, Table
+from sltune.report.tables.accuracy import mixture, no_result
+from sltune.wording import spreadsheet_cell
+
+_TABLE_COLUMNS = (
+    *("kind", "run", "config_id", "seed", "dataset", "synthetic", "fingerprint", "protocol", "sessions", "metric"),
+    *("mean_percent", "std_percent", "ddof", "std_ddof0_percent", "std_ddof1_percent", "ci95_low_percent"),
+    *("ci95_high_percent", "n", "loss", "loss_std", "loss_n", "complete", "trials"),
+    *("chance_percent", "values_percent", "note", "source", "doi"),
+)
+_COMPARISON_COLUMNS = (
+    *("first", "second", "metric", "n", "difference_points", "ci95_low_points", "ci95_high_points", "effect"),
+    *("p", "p_holm", "wilcoxon_p", "reason"),
+)
+
+
+def table_as_json(table: Table) -> str:
+    """Return the table as a JSON object; accuracies in per cent, differences in points, unknown values null."""
+    values = {
+        "unit": "%",
+        "rows": [_row_values(row) for row in table.rows],
+        "comparisons": [_comparison_values(one) for section in table.sections for one in section.comparisons],
+        "optimism": [_optimism_values(one) for section in table.sections for one in section.optimism],
+        "costs": [_cost_values(one) for section in table.sections for one in section.costs],
+        "published": [_known(figure.model_dump()) for figure in table.published],
+        "notes": [note for note in (no_result(table), mixture(table), *table.notes) if note],
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value == "" else value for key, value in values.items()}
+
+
+def _row_values(row: Row) -> dict[str, Any]:
+    group = row.group
+    return {
+        "run": group.run,
+        "config_id": group.config_id,
+        "protocol": group.protocol or None,
+        "sessions": list(group.sessions),
+        "metric": row.metric,
+        "mean": row.mean,
+        "std": row.std(row.ddof),
+        "ddof": row.ddof,
+        "n": row.n,
+        "values": [
+            {"fold": value.fold, "seed": value.seed, "value": value.percent, "loss": value.loss} for value in row.values
+        ],
+        "seed": row.seed,
+        "interval95": _bounds(row.interval),
+        "loss": row.mean_loss,
+        "loss_std": row.std_loss(row.ddof),
+        "loss_n": len(row.losses),
+        "std_by_ddof": {str(ddof): row.std(ddof) for ddof in (0, 1)},
+        "absent": [{"fold": gone.fold, "seed": gone.seed, "reason": gone.reason} for gone in row.absent],
+        "trials": row.trials,
+        "complete": row.complete,
+        "optimistic": row.optimistic,
+        "dataset": group.dataset.name,
+        "synthetic": group.dataset.synthetic,
+        "fingerprint": group.dataset.fingerprint,
+        "chance": group.dataset.chance_percent,
+        "note": _row_note(row),
+    }
+
+
+def _comparison_values(one: Comparison) -> dict[str, Any]:
+    test = one.test
+    return {
+        "first": _name(one.first),
+        "second": _name(one.second),
+        "metric": one.metric,
+        "n": test.n if test else 0,
+        "difference": test.difference if test else None,
+        "interval95": _bounds(test.interval) if test else None,
+        "effect": test.effect if test else None,
+        "p": test.p if test else None,
+        "p_holm": one.p_holm,
+        "wilcoxon_p": test.wilcoxon_p if test else None,
+        "reason": one.reason or None,
+    }
+
+
+def _optimism_values(one: Optimism) -> dict[str, Any]:
+    values = {"by": one.by, "selected": one.selected, "unselected": one.unselected, "difference": one.difference}
+    return {**_name(one.group), **values, "n": one.n}
+
+
+def _cost_values(one: Cost) -> dict[str, Any]:
+    values = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "group"}
+    return {**_name(one.group), **values}
+
+
+def _name(group: Group) -> dict[str, str]:
+    return {"run": group.run, "config_id": group.config_id}
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return [interval.low, interval.high] if interval else None
+
+
+def _row_note(row: Row) -> str:
+    return "; ".join([OPTIMISTIC] * row.optimistic + [SYNTHETIC] * row.group.dataset.synthetic)
+
+
+def table_as_csv(table: Table) -> str:
+    """Return a line for each row and each published figure."""
+    synthetic = {figure for section in table.sections if section.dataset.synthetic for figure in section.published}
+    lines = [_row_line(row) for row in table.rows]
+    lines += [_published_line(figure, figure in synthetic) for figure in table.published]
+    return _csv(_TABLE_COLUMNS, lines)
+
+
+def comparisons_as_csv(table: Table) -> str:
+    """Return a line for each comparison; p values are two-sided."""
+    compared = [one for section in table.sections for one in section.comparisons]
+    return _csv(_COMPARISON_COLUMNS, map(_comparison_line, compared))
+
+
+def _csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: spreadsheet_cell(value) for name, value in line.items()} for line in lines)
+    return text.getvalue()
+
+
+def _comparison_line(one: Comparison) -> dict[str, Any]:
+    values = _comparison_values(one)
+    low, high = values["interval95"] or (None, None)
+    return {
+        **values,
+        "first": one.first.label,
+        "second": one.second.label,
+        "difference_points": values["difference"],
+        "ci95_low_points": low,
+        "ci95_high_points": high,
+    }
+
+
+def _row_line(row: Row) -> dict[str, Any]:
+    """Return a measured line; ``values_percent`` is ``f0-s0:81.25;f1-s0:…``, named as the trials are."""
+    values = _row_values(row)
+    return {key: _csv_cell(values[key]) for key in _TABLE_COLUMNS if key in values} | {
+        "kind": "measured",
+        "protocol": row.group.protocol or "?",
+        "sessions": "+".join(row.group.sessions),
+        "mean_percent": row.mean,
+        "std_percent": row.std(row.ddof),
+        "std_ddof0_percent": row.std(0),
+        "std_ddof1_percent": row.std(1),
+        "ci95_low_percent": row.interval.low if row.interval else None,
+        "ci95_high_percent": row.interval.high if row.interval else None,
+        "chance_percent": row.group.dataset.chance_percent,
+        "values_percent": ";".join(f"f{value.fold}-s{value.seed}:{value.percent}" for value in row.values),
+    }
+
+
+def _published_line(figure: Published, beside_synthetic: bool) -> dict[str, Any]:
+    caution = [NO_COMPARISON] * beside_synthetic
+    return {
+        "kind": "published",
+        "run": figure.method,
+        "dataset": figure.dataset,
+        "synthetic": "false",
+        "protocol": figure.protocol or "?",
+        "sessions": figure.set,
+        "metric": "test_accuracy",
+        "mean_percent": figure.mean,
+        "std_percent": figure.std,
+        "ddof": "?" if figure.std is not None and figure.ddof is None else figure.ddof,
+        "n": "?" if figure.n is None else figure.n,
+        "note": "; ".join([*([figure.note] if figure.note else []), *caution]),
+        "source": figure.source,
+        "doi": figure.doi,
+    }
+
+
+def _csv_cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value

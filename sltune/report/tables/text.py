@@ -1,0 +1,144 @@
+"""A report's table as Markdown, CSV, LaTeX or JSON."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from sltune.errors import UsageError
+from sltune.report.analysis.summary import Table
+from sltune.report.tables.accuracy import (
+    facts,
+    grids,
+    heading,
+    measured_grids,
+    measured_remarks,
+    mixture,
+    no_result,
+    published_grid,
+    published_remarks,
+    remarks,
+)
+from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
+from sltune.report.tables.grid import Grid
+from sltune.runs.record import RunFolder
+from sltune.wording import printable
+
+Format = Literal["md", "csv", "latex", "json"]
+_WIDTH = 80
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{char: f"{{{char}}}" for char in "[]"},
+    "~": r"\textasciitilde{}",
+    # No dash, and after the end of a row no part of it.
+    "--": "-{}-",
+    "*": "{*}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+}
+
+
+def render(table: Table, format: Format) -> str:
+    """Return the table as a text that ends in a newline.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    renderers = {"md": _markdown, "csv": table_as_csv, "latex": _latex, "json": table_as_json}
+    if format not in renderers:
+        raise UsageError(f"format is {format!r}; allowed are {', '.join(renderers)}")
+    return renderers[format](table)
+
+
+def write_report(run_folder: Path, table: Table) -> list[Path]:
+    """Write the table in every format into the run's report folder and return the files.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    suffixes: dict[Format, str] = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}
+    folder, files = RunFolder(run_folder), []
+    for format, suffix in suffixes.items():
+        files.append(folder.report / f"table.{suffix}")
+        folder.write(files[-1], render(table, format))
+    compared = folder.report / "comparisons.csv"
+    if any(section.comparisons for section in table.sections):
+        folder.write(compared, comparisons_as_csv(table))
+        return [*files, compared]
+    # One of an earlier report would stand beside a table that it does not belong to.
+    folder.remove(compared)
+    return files
+
+
+def _markdown(table: Table) -> str:
+    blocks = ["# Accuracy", no_result(table) or "", _filled(mixture(table) or "")]
+    for section in table.sections:
+        blocks += [f"## {_md(heading(section))}", _filled(facts(section))]
+        for grid in grids(section, table.ddof):
+            blocks += [f"{grid.title}:", _md_grid(grid)]
+        blocks.append("\n".join(_bullet(remark) for remark in remarks(section)))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _md_grid(grid: Grid) -> str:
+    lines = [[_md(cell) for cell in line] for line in (grid.header, *grid.rows)]
+    widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width if i < grid.words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    pads = [str.ljust] * grid.words + [str.rjust] * (len(widths) - grid.words)
+    padded = [[pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def _md(text: str) -> str:
+    # In cells, bars separate; elsewhere, names could make code, links or HTML of what follows.
+    return re.sub(r"[|`]|<(?=[A-Za-z/!?])|(?<=\])(?=\()", r"\\\g<0>", printable(" ".join(text.split())))
+
+
+def _bullet(text: str) -> str:
+    return _filled(f"- {text}", "  ")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(_md(text), _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _latex(table: Table) -> str:
+    parts = ["% needs \\usepackage{booktabs}"]
+    parts += [f"% {' '.join(note.split())}" for note in (no_result(table), mixture(table)) if note]
+    for number, section in enumerate(table.sections, start=1):
+        caption = f"{heading(section)}. {facts(section)}"
+        grids_of_ours = measured_grids(section, table.ddof)
+        parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, measured_remarks(section)))
+        if section.published:
+            # A float of its own, as both together are higher than a page.
+            caption, label = f"Published accuracies in %, {heading(section)}.", f"sltune-{number}-published"
+            parts.append(_latex_float(caption, label, [published_grid(section)], published_remarks(section)))
+    return "\n".join(parts) + "\n"
+
+
+def _latex_float(caption: str, label: str, grids: Sequence[Grid], notes: Sequence[str]) -> str:
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(caption)}}}", rf"\label{{tab:{label}}}"]
+    for grid in grids:
+        lines += [rf"\par\medskip {_tex(grid.title)}\par\smallskip", *_tabular(grid)]
+    notes = [rf"{_tex(note)}\par" for note in notes]
+    return "\n".join([*lines, r"\begin{flushleft}\footnotesize", *notes, r"\end{flushleft}", r"\end{table}"])
+
+
+def _tabular(grid: Grid) -> list[str]:
+    columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
+    header, *rows = (" & ".join(map(_tex, line)) + r" \\" for line in (grid.header, *grid.rows))
+    top = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule"]
+    return [*top, *rows, r"\bottomrule", r"\end{tabular}"]
+
+
+def _tex(text: str) -> str:
+    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], printable(" ".join(text.split())))

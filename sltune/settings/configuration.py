@@ -1,0 +1,222 @@
+"""One configuration: how samples are cut, how neurons, network and training are set, and how it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from sltune.settings.types import (
+    AboveZeroToOne,
+    AtLeastOne,
+    Augmentations,
+    BelowOne,
+    BetweenZeroAndOne,
+    CropLength,
+    Crops,
+    Downsample,
+    Folds,
+    Milliseconds,
+    NotNegative,
+    Positive,
+    PositiveOrZero,
+    Section,
+    SeedOrMinusOne,
+    Seeds,
+    Sessions,
+    Switch,
+    Text,
+    Value,
+    ZeroToOne,
+    show,
+)
+
+
+class Sampling(Section):
+    """How a sample becomes frames. A crop has as many time bins as fit wholly into its length."""
+
+    time_bin_ms: Milliseconds = 30
+    train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
+    train_crop_ms: Milliseconds = 510
+    eval_crop_ms: CropLength = 4350
+    eval_crops: Crops = 1
+    binning: Literal["binary", "count", "normalized"] = "binary"
+    downsample: Downsample = 1
+    augment: Augmentations = ()
+
+    @property
+    def train_bins(self) -> int | None:
+        """Time bins of a training crop; None for whole samples."""
+        return None if self.train_crop == "whole" else self.train_crop_ms // self.time_bin_ms
+
+    @property
+    def eval_bins(self) -> int | None:
+        """Time bins of an evaluation crop; None for as many as the longest sample of the split has."""
+        if self.eval_crop_ms == "train":
+            return self.train_bins
+        return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
+
+
+class Neuron(Section):
+    """The LIF neuron and the window that stands in for the derivative of its spike."""
+
+    # Reset is to 0: with a threshold of 0 or less a neuron would fire without any input.
+    v_threshold: Positive = 0.3
+    # Above 1 the potential would grow by itself.
+    decay: ZeroToOne = 0.3
+    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = "rectangular"
+    surrogate_width: Positive = 0.5
+
+
+class Network(Section):
+    """The architecture and its weights at the start."""
+
+    name: Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] = "slanimals"
+    norm: Literal["none", "tdbn"] = "none"
+    # At 1 nothing would be left.
+    dropout: BelowOne = 0.0
+    init: Literal["torch", "stbp"] = "torch"
+    weights: Text = ""
+
+    def weights_for(self, fold: int) -> str:
+        """Return the path of the weights that a fold, counted from 0, starts from; "" for none.
+
+        {fold} in the setting is the fold, {fold1} the fold as the predecessor counts it, from 1.
+        """
+        return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
+
+
+class Training(Section):
+    """How the network learns."""
+
+    # With 0 the weights that network.weights names are tested as they are.
+    epochs: NotNegative = 400
+    batch_size: AtLeastOne = 8
+    eval_batch_size: AtLeastOne = 32
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    optimizer: Literal["adam", "sgd", "adamw"] = "adam"
+    learning_rate: Positive = 1e-3
+    momentum: BelowOne = 0.9
+    weight_decay: PositiveOrZero = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    step_epochs: AtLeastOne = 25
+    step_factor: AboveZeroToOne = 0.1
+    shuffle: Switch = False
+    patience: NotNegative = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Evaluation(Section):
+    """Which splits and seeds a configuration is judged on."""
+
+    protocol: Literal["train-val-test", "train-test"] = "train-val-test"
+    folds: Folds = 4
+    val_fraction: BetweenZeroAndOne = 0.15
+    seeds: Seeds = (0,)
+    split_seed: SeedOrMinusOne = -1
+    sessions: Sessions = ("S1", "S2", "S3", "S4")
+
+    @property
+    def validation_fraction(self) -> float | None:
+        """The share of the training part that validates; None where the protocol has no validation part."""
+        return None if self.protocol == "train-test" else self.val_fraction
+
+    def split_seed_for(self, seed: int) -> int:
+        """Return what draws the folds and the validation part of the trials with this seed."""
+        return seed if self.split_seed < 0 else self.split_seed
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What some settings must fulfil together; holds takes their values in the order of keys."""
+
+    keys: tuple[str, ...]
+    holds: Callable[..., bool]
+    reason: str
+
+    def problem(self, settings: Mapping[str, Value]) -> str | None:
+        """Say how the settings break the rule; None where they do not, or where one of them is missing."""
+        if not all(key in settings for key in self.keys) or self.holds(*(settings[key] for key in self.keys)):
+            return None
+        return f"{', '.join(f'{key} = {show(settings[key])}' for key in self.keys)}: {self.reason}"
+
+
+RULES = (
+    Rule(
+        ("sampling.train_crop_ms", "sampling.time_bin_ms", "sampling.train_crop"),
+        lambda crop_ms, bin_ms, crop: crop == "whole" or crop_ms >= bin_ms,
+        "a crop must be at least one time bin long",
+    ),
+    Rule(
+        ("sampling.eval_crop_ms", "sampling.time_bin_ms"),
+        lambda crop_ms, bin_ms: crop_ms in ("whole", "train") or crop_ms >= bin_ms,
+        "a crop must be at least one time bin long",
+    ),
+    Rule(
+        ("sampling.eval_crop_ms", "sampling.train_crop"),
+        lambda crop_ms, crop: crop_ms != "train" or crop != "whole",
+        'training takes whole samples; say eval_crop_ms = "whole" to evaluate on them',
+    ),
+    Rule(
+        ("sampling.eval_crops", "sampling.eval_crop_ms"),
+        lambda crops, crop_ms: crops == 1 or crop_ms != "whole",
+        "several crops of a whole sample would be the same; set eval_crops = 1",
+    ),
+    Rule(
+        ("network.norm", "network.name"),
+        lambda norm, name: norm == "none" or name not in ("nmnist-mlp", "nmnist-mlp2"),
+        'tdBN normalises convolutions and this network has none; set norm = "none"',
+    ),
+    Rule(
+        ("training.epochs", "network.weights"),
+        lambda epochs, weights: epochs > 0 or weights != "",
+        "without training there must be weights to test; name their file in network.weights, or train at least 1 epoch",
+    ),
+    Rule(
+        ("training.patience", "evaluation.protocol"),
+        lambda patience, protocol: patience == 0 or protocol != "train-test",
+        "this protocol has no validation loss to wait for; set patience = 0",
+    ),
+)
+
+
+class Configuration(BaseModel):
+    """All settings of a training; a setting that is left out has its default.
+
+    Raises:
+        pydantic.ValidationError: a value is not allowed, or two that do not go together (RULES).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sampling: Sampling = Sampling()
+    neuron: Neuron = Neuron()
+    network: Network = Network()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Configuration:
+        settings = self.settings()
+        if problems := [problem for rule in RULES if (problem := rule.problem(settings))]:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def settings(self) -> dict[str, Value]:
+        """Return every setting by its key ``section.name``."""
+        return {f"{section}.{name}": value for section, table in self for name, value in table}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Value]) -> Configuration:
+        """Return the configuration with these settings, by key, and defaults elsewhere."""
+        tables: dict[str, dict[str, Value]] = {}
+        for key, value in settings.items():
+            section, name = key.split(".", 1)
+            tables.setdefault(section, {})[name] = value
+        return cls.model_validate(tables)
+
+
+SECTIONS = {section: cast(type[Section], field.annotation) for section, field in Configuration.model_fields.items()}
+DEFAULTS: Mapping[str, Value] = Configuration().settings()
+"""Every key, ``section.name``, with its default."""

@@ -1,0 +1,26 @@
+"""Search domains as Optuna's distributions: the same values, and how Optuna stores each of them."""
+
+from __future__ import annotations
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from sltune.settings.domains import Domain, FloatDomain, IntDomain
+from sltune.settings.types import Value, show
+
+
+def distribution_of(domain: Domain) -> BaseDistribution:
+    """Return the Optuna distribution over the very values of a domain."""
+    match domain:
+        case IntDomain():
+            high = domain.low + (domain.high - domain.low) // domain.step * domain.step
+            return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
+        case FloatDomain(step=None):
+            return FloatDistribution(domain.low, domain.high, log=domain.log)
+        case FloatDomain():
+            return FloatDistribution(domain.low, domain.stepped(domain.steps), step=domain.step)
+    return CategoricalDistribution([as_parameter(choice) for choice in domain.choices])
+
+
+def as_parameter(value: Value) -> bool | int | float | str:
+    """Return a value as Optuna stores it: lists, which it cannot store, become their TOML text."""
+    return show(value) if isinstance(value, tuple) else value

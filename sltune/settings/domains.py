@@ -1,0 +1,298 @@
+"""Search domains: which values a setting may take in a search, and when it is searched at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from itertools import product
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError
+
+from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule
+from sltune.settings.types import AtLeastOne, Section, Switch, Value, checked, show, suggestion
+
+RANGE = ("low", "high", "step", "log")
+CHOICES = ("choices", "when")
+
+Conditions = dict[str, Value]
+"""Keys and the values that they must have for a setting to be searched; else it has its default."""
+
+
+MOST_STEPS = 10**9
+LARGEST = 2**53
+"""Of a domain's bounds: the samplers compute in floating point, which holds whole numbers up to here."""
+
+
+class IntDomain(Section):
+    """Whole numbers low, low + step, … up to high; on a logarithmic scale if log."""
+
+    low: Annotated[int, Field(description="a whole number")]
+    high: Annotated[int, Field(description="a whole number")]
+    step: AtLeastOne = 1
+    log: Switch = False
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.low, self.high - (self.high - self.low) % self.step
+
+
+class FloatDomain(Section):
+    """Numbers from low to high; only low + k · step where there is a step; on a logarithmic scale if log."""
+
+    low: Annotated[float, Field(description="a number")]
+    high: Annotated[float, Field(description="a number")]
+    step: Annotated[float | None, Field(gt=0, description="a number > 0")] = None
+    log: Switch = False
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        if isinstance(value, str | bool | tuple) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        # A multiple of a step such as 0.1 is hardly ever exact.
+        return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.low, self.high
+
+    def stepped(self, number: int) -> float:
+        """Return low + number · step, in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1; there must be a step."""
+        return float(_decimal(self.low) + number * _decimal(self.step or 0.0))
+
+    @property
+    def steps(self) -> int:
+        """How many steps fit between low and high; there must be a step."""
+        return int((_decimal(self.high) - _decimal(self.low)) / _decimal(self.step or math.inf))
+
+    def nearest(self, value: float) -> float:
+        """Return the value of the domain that is meant by one which is a multiple of the step but for rounding."""
+        return value if self.step is None else self.stepped(round((value - self.low) / self.step))
+
+
+class ChoiceDomain(Section):
+    """One of some values."""
+
+    choices: tuple[Value, ...]
+    when: Conditions = Field(default_factory=dict)
+
+    def contains(self, value: Value) -> bool:
+        return value in self.choices
+
+    def extremes(self) -> tuple[Value, ...]:
+        return self.choices
+
+
+Domain = IntDomain | FloatDomain | ChoiceDomain
+
+
+def is_idle(domain: Domain, settings: Mapping[str, Value]) -> bool:
+    """Say whether the settings rule the domain out by its conditions; those on other keys are open."""
+    return any(key in settings and not _same(settings[key], wanted) for key, wanted in domain.when.items())
+
+
+def points_of(domains: Mapping[str, Domain]) -> int:
+    """Return how many points a grid over some domains has at most; those without a step count as one."""
+    return math.prod(map(_size, domains.values()))
+
+
+def _size(domain: Domain) -> int:
+    match domain:
+        case ChoiceDomain():
+            return len(domain.choices)
+        case IntDomain():
+            return (domain.high - domain.low) // domain.step + 1
+    return domain.steps + 1 if domain.step else 1
+
+
+def _same(value: Value, other: Value) -> bool:
+    """Say whether two values are equal, numbers but for rounding: a step of 0.1 does not give the 0.3 of a file."""
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)
+    return value == other
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(number))
+
+
+def table_of(domain: Domain) -> dict[str, object]:
+    """Return the domain as it stands in a space file."""
+    return domain.model_dump(mode="json", exclude_defaults=True)
+
+
+def show_domain(domain: Domain) -> str:
+    """Return the domain as text."""
+    return show(table_of(domain))
+
+
+def parse_setting(key: str, value: object) -> Value:
+    """Return the value of a setting as its model holds it.
+
+    Raises:
+        ValueError: it is not allowed; says what is.
+    """
+    section, name = key.split(".")
+    return checked(SECTIONS[section], name, value)
+
+
+def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> Domain | None:
+    """Read the inline table of a searched setting; adds what is wrong to problems and then returns None."""
+    found = len(problems)
+    known = CHOICES if "choices" in table else (*RANGE, "when")
+    for name in table:
+        if name not in known:
+            hint = "" if name in (*RANGE, *CHOICES) else suggestion(name, (*RANGE, *CHOICES))
+            problems.append(f"{key} = {show(table)}: unknown {name}, known are {', '.join(known)}{hint}")
+    if key.startswith("evaluation."):
+        problems.append(f"{key} = {show(table)}: cannot be searched, as all are compared on the same folds and seeds")
+    when = _parse_when(key, table.get("when", {}), problems)
+    parse = _parse_choices if "choices" in table else _parse_range
+    domain = parse(key, table, when, problems)
+    return domain if len(problems) == found else None
+
+
+def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Give the items of nested tables with dotted keys."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def problems_between(settings: Mapping[str, Value], domains: Mapping[str, Domain]) -> Iterator[str]:
+    """Say which conditions cannot hold, and which rules some values of the domains would break."""
+    for key, domain in domains.items():
+        for other, wanted in domain.when.items():
+            place = f"{key}.when: {other} = {show(wanted)}"
+            if other in domains and domains[other].when:
+                yield f"{place}: has conditions itself, and conditions do not chain"
+            elif other in domains and not domains[other].contains(wanted):
+                yield f"{place}: never holds, as it is not among the values searched for {other}"
+            elif other in settings and settings[other] != wanted:
+                yield f"{place}: never holds, as {other} = {show(settings[other])}; give {key} one value, too"
+    for rule in RULES:
+        found = (rule.problem(case) for case in _extreme_cases(rule, settings, domains))
+        if problem := next(filter(None, found), None):
+            searched = [key for key in rule.keys if key in domains]
+            yield problem + (f" (values that the search of {' and '.join(searched)} allows)" if searched else "")
+
+
+def _extreme_cases(
+    rule: Rule, settings: Mapping[str, Value], domains: Mapping[str, Domain]
+) -> Iterator[dict[str, Value]]:
+    """Give what a rule's settings can be at the ends of their domains, with every outcome of their conditions."""
+    conditions = [item for key in rule.keys if key in domains for item in domains[key].when.items()]
+    keys = dict.fromkeys([*rule.keys, *(key for key, _ in conditions)])
+    ends = [
+        [*domains[key].extremes(), *(wanted for other, wanted in conditions if other == key)]
+        if key in domains
+        else [settings[key]]
+        for key in keys
+        if key in domains or key in settings
+    ]
+    if len(ends) < len(keys):
+        return
+    for values in product(*ends):
+        case = dict(zip(keys, values, strict=True))
+        for key in rule.keys:
+            if key in domains and is_idle(domains[key], case):
+                case[key] = DEFAULTS[key]
+        yield case
+
+
+def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
+    if not isinstance(table, dict):
+        problems.append(f'{key}.when = {show(table)}: must be a table such as {{ "sampling.train_crop" = "random" }}')
+        return {}
+    when: dict[str, Value] = {}
+    for other, value in flat(table):
+        place = f"{key}.when: {other} = {show(value)}"
+        if other not in DEFAULTS:
+            problems.append(f"{place}: unknown key{suggestion(other, DEFAULTS)}")
+        elif other == key:
+            problems.append(f"{place}: a setting cannot be its own condition")
+        else:
+            try:
+                when[other] = parse_setting(other, value)
+            except ValueError as error:
+                problems.append(f"{place}: {error}")
+    return when
+
+
+def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> ChoiceDomain | None:
+    choices: list[Value] = []
+    seen: set[Value] = set()
+    given = table["choices"]
+    if not isinstance(given, list) or not given:
+        problems.append(f"{key}.choices = {show(given)}: must be a list of at least one value")
+        return None
+    for value in given:
+        try:
+            choice = parse_setting(key, value)
+        except ValueError as error:
+            problems.append(f"{key}.choices: {show(value)} {error}")
+            continue
+        if choice in seen:
+            problems.append(f"{key}.choices = {show(given)}: {show(value)} occurs twice")
+        seen.add(choice)
+        choices.append(choice)
+    return ChoiceDomain(choices=tuple(choices), when=when)
+
+
+def _parse_range(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> Domain | None:
+    model = _range_model(key)
+    if model is None:
+        problems.append(f"{key} = {show(table)}: is not searched between numbers; give choices = […]")
+        return None
+    try:
+        domain = model.model_validate({"when": when, **{name: table[name] for name in RANGE if name in table}})
+    except ValidationError as error:
+        names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+        problems += [
+            f"{key}.{name} = {show(table[name])}: must be {model.model_fields[name].description}"
+            for name in names
+            if name in table
+        ]
+        if not table.keys() >= {"low", "high"}:
+            problems.append(f"{key} = {show(table)}: a search needs low and high, or choices")
+        return None
+    problems += [f"{key} = {show(table)}: {problem}" for problem in _range_problems(key, domain)]
+    return domain
+
+
+def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
+    for name, bound in (("low", domain.low), ("high", domain.high)):
+        try:
+            parse_setting(key, bound)
+        except ValueError as error:
+            yield f"{name} {error}"
+    if isinstance(domain, FloatDomain) and max(abs(domain.low), abs(domain.high)) > LARGEST:
+        yield f"low and high must lie between −{LARGEST:,} and {LARGEST:,}"
+    elif domain.low >= domain.high:
+        yield "low must be less than high; write the value alone to fix it"
+    elif domain.step is not None and _decimal(domain.step) > _decimal(domain.high) - _decimal(domain.low):
+        yield "step must not exceed high − low"
+    elif isinstance(domain, FloatDomain) and domain.step and domain.high - domain.low > MOST_STEPS * domain.step:
+        yield f"step is too small: at most {MOST_STEPS:,} may fit between low and high"
+    if domain.log and domain.low <= 0:
+        yield "low must be > 0 on a logarithmic scale"
+    if domain.log and "step" in domain.model_fields_set:
+        yield "log and step exclude each other"
+
+
+def _range_model(key: str) -> type[IntDomain] | type[FloatDomain] | None:
+    """Return how a setting is searched between numbers; None if it cannot be."""
+    section, name = key.split(".")
+    annotation = SECTIONS[section].model_fields[name].annotation
+    if annotation is float:
+        return FloatDomain
+    in_union = annotation is not None and get_origin(annotation) in (Union, UnionType)
+    parts = get_args(annotation) if in_union else (annotation,)
+    return IntDomain if any(part is int or get_args(part)[:1] == (int,) for part in parts) else None

@@ -1,0 +1,287 @@
+"""Space files: a configuration in which any value may be a search domain."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from sltune.errors import ConfigError, UsageError
+from sltune.runs.info import read_info
+from sltune.runs.record import RunFolder
+from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation
+from sltune.settings.domains import (
+    Domain,
+    is_idle,
+    parse_domain,
+    parse_setting,
+    problems_between,
+    show_domain,
+    table_of,
+)
+from sltune.settings.search import Search, read_search
+from sltune.settings.types import Value, show, suggestion
+from sltune.system.files import read_plain
+
+SHAPING = ("network.name", "network.weights", "sampling.downsample")
+"""What decides whether a network can be made at all."""
+
+MAX_SPACE_BYTES = 1 << 20
+"""A search with a thousand configurations to try first has a fifth of it."""
+
+DEEPEST = 10
+"""How deep tables and lists may be nested; what is meant never needs half of it."""
+
+# Time to read a key grows with the square of its parts.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+
+_NAMES = {key.split(".")[1]: key for key in DEFAULTS}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a space file says, defaults included.
+
+    settings: every setting that is not searched. domains: the others. search: None where the file has no such table.
+    first: configurations to try first, as values of domains.
+    """
+
+    settings: Mapping[str, Value]
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    search: Search | None = None
+    first: tuple[Mapping[str, Value], ...] = ()
+    source: str = field(default="space", compare=False)
+
+    def configuration(self, sampled: Mapping[str, Value] | None = None) -> Configuration:
+        """Return the configuration, in a search with the sampled values; an idle domain gives the default.
+
+        Raises:
+            ConfigError: a value is searched and was not sampled; names all such and their domains.
+        """
+        values = {**self.settings, **(sampled or {})}
+        problems = [
+            f"{key} = {show_domain(domain)}: is searched, but needs one value: --set {key}=VALUE"
+            for key, domain in self.domains.items()
+            if key not in values and not is_idle(domain, values)
+        ]
+        if problems:
+            raise ConfigError(self.source, problems)
+        return Configuration.of({**DEFAULTS, **values})
+
+    def searching(self) -> Search:
+        """Return how the space is to be searched.
+
+        Raises:
+            ConfigError: nothing in it is.
+        """
+        if not self.domains:
+            hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
+            raise ConfigError(self.source, [f"nothing is searched; {hint}"])
+        return self.search or Search()
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What every configuration is judged on, as none of it can be searched."""
+        settings = {key: value for key, value in self.settings.items() if key.startswith("evaluation.")}
+        return Configuration.of(settings).evaluation
+
+    def active(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return those of some values that belong to domains which the others do not rule out."""
+        settings = {**self.settings, **values}
+        return {
+            key: values[key] for key, domain in self.domains.items() if key in values and not is_idle(domain, settings)
+        }
+
+    def probes(self) -> Iterator[Configuration]:
+        """Give configurations with every network and size of frames that the space names; the first to be tried first.
+
+        Of other domains they have a value that is to be tried first, or one end.
+        """
+        values = {key: domain.extremes() for key, domain in self.domains.items()}
+        shaping = [key for key in SHAPING if key in values]
+        start = {**{key: ends[0] for key, ends in values.items()}, **(self.first[0] if self.first else {})}
+        choices = product(*(dict.fromkeys([start[key], *values[key]]) for key in shaping))
+        for choice in choices:
+            yield self.configuration(self.active({**start, **dict(zip(shaping, choice, strict=True))}))
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Space:
+        """Return the space in which nothing is searched."""
+        return cls(configuration.settings())
+
+    def to_toml(self) -> str:
+        """Return the text of a space file that reads back equal to this one; defaults are written out."""
+        tables: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+        for key in DEFAULTS:
+            section, name = key.split(".")
+            tables[section][name] = self.settings[key] if key in self.settings else table_of(self.domains[key])
+        if self.search is not None:
+            first = {"first": [dict(values) for values in self.first]} if self.first else {}
+            tables["search"] = {**self.search.model_dump(mode="json"), **first}
+        blocks = (
+            "\n".join([f"[{section}]", *(f"{name} = {_shown(value)}" for name, value in table.items())])
+            for section, table in tables.items()
+        )
+        return "\n\n".join(blocks) + "\n"
+
+
+def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
+    """Read a space file, and overrides of the form ``section.key=TOML value``, of which a later one wins.
+
+    Raises:
+        ConfigError: the file cannot be read, or anything is wrong in it; names every problem.
+    """
+    try:
+        text = read_plain(path, MAX_SPACE_BYTES).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), ["no such file; those that come with sltune lie in search_spaces/"]) from error
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
+    return parse_space(text, str(path), overrides)
+
+
+def configuration_of(folder: RunFolder, trial: str = "") -> Space:
+    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, else the best.
+
+    Raises:
+        UsageError: the run has no such configuration yet.
+    """
+    best = read_info(folder).best
+    if not trial and best is not None:
+        # best.toml does not say where weights lie.
+        found = next((record for record in folder.records() if record.config_id == best), None)
+        if found is not None:
+            return Space.of(found.configuration())
+    if not trial:
+        file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
+        space = load_space(file)
+        if space.domains:
+            known = next((f"; name one: {folder.root}/{record.config_id}" for record in folder.records()), "")
+            raise UsageError(f"{folder.root}: its search has no best configuration yet{known}")
+        return space
+    for record in folder.records():
+        if trial in (record.config_id, record.key.name):
+            return Space.of(record.configuration())
+    raise UsageError(f"{folder.root}: has no record of {trial}")
+
+
+def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
+    """Read the text of a space file as load_space does; source is what errors call it.
+
+    Raises:
+        ConfigError: anything is wrong in it; names every problem.
+    """
+    source = " ".join([source, *(f"--set {override}" for override in overrides)])
+    try:
+        tables = {} if (is_deep := _LONG_KEY.search(text) is not None) else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(source, [f"is not TOML: {error}"]) from error
+    if is_deep or _depth(tables) > DEEPEST:
+        raise ConfigError(source, [f"tables are nested more than {DEEPEST} deep; settings have the form section.key"])
+    problems: list[str] = []
+    for override in overrides:
+        try:
+            _apply(override, tables)
+        except ValueError as error:
+            problems.append(f"--set {override}: {error}")
+    settings, domains = _read_sections(tables, problems)
+    problems += problems_between(settings, domains)
+    fixed = [override.partition("=")[0].strip() for override in overrides]
+    search, first = read_search(tables.get("search"), settings, domains, problems, fixed)
+    if domains and settings.get("evaluation.protocol") == "train-test":
+        problems.append('evaluation.protocol = "train-test": a search must not see the test set; use "train-val-test"')
+    if problems:
+        raise ConfigError(source, problems)
+    return Space(settings, domains, search, first, source)
+
+
+def _apply(override: str, tables: dict[str, Any]) -> None:
+    """Set one value within the tables of a space file.
+
+    Raises:
+        ValueError: the override has another form than key=value, or its value is broken TOML.
+    """
+    path, equals, text = (part.strip() for part in override.partition("="))
+    *parents, name = path.split(".")
+    if not equals or not 0 < len(parents) < DEEPEST or not all([*parents, name]):
+        raise ValueError(f"must have the form section.key=value{_nearest_key(name)}")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError) as error:
+        # A bare word is a string, so that a shell does not need two kinds of quotes.
+        if text.startswith(('"', "'", "[", "{")):
+            raise ValueError(f"{text} is not a TOML value: {error}") from error
+        parsed = {"value": text}
+    if len(parsed) > 1:
+        raise ValueError("must set one value only")
+    table = tables
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{parent} = {show(table)} is no table")
+    table[name] = parsed["value"]
+
+
+def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[dict[str, Value], dict[str, Domain]]:
+    """Return the settings, with defaults but without those that are wrong, and the domains."""
+    settings = dict(DEFAULTS)
+    domains: dict[str, Domain] = {}
+    for section, table in tables.items():
+        if section != "search" and section not in SECTIONS:
+            hint = _nearest_key(section) if section in _NAMES else suggestion(section, [*SECTIONS, "search"])
+            problems.append(f"{section}: unknown table{hint}")
+        elif not isinstance(table, dict):
+            problems.append(f"{section} = {show(table)}: must be a table, [{section}]")
+        elif section in SECTIONS:
+            for name, value in table.items():
+                _read_setting(f"{section}.{name}", value, settings, domains, problems)
+    # In one order, whatever the file's: a search draws in it, and must draw the same from its copy in a run folder.
+    return settings, {key: domains[key] for key in DEFAULTS if key in domains}
+
+
+def _depth(tables: object) -> int:
+    """Return how deep tables and lists are nested in each other, without recursion, which has an end."""
+    depth, level = 0, [tables]
+    while level and depth <= DEEPEST:
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level, depth = [item for items in inner for item in items], depth + 1
+    return depth
+
+
+def _read_setting(
+    key: str, value: object, settings: dict[str, Value], domains: dict[str, Domain], problems: list[str]
+) -> None:
+    """Move a setting to the domains or give it its value; one that is wrong goes from both."""
+    if settings.pop(key, None) is None:
+        section, name = key.split(".", 1)
+        problems.append(f"{key} = {show(value)}: unknown key{_nearest_key(name, section)}")
+    elif isinstance(value, dict):
+        if domain := parse_domain(key, value, problems):
+            domains[key] = domain
+    else:
+        try:
+            settings[key] = parse_setting(key, value)
+        except ValueError as error:
+            problems.append(f"{key} = {show(value)}: {error}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as show does, but the tables of a list a line each."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "\n    ".join(["[", *(f"{show(table)}," for table in value)]) + "\n]"
+    return show(value)
+
+
+def _nearest_key(name: str, section: str = "") -> str:
+    """Return a hint at the key that was meant: the same name in another section, or a like one, best in its own."""
+    if name in _NAMES:
+        return f'; did you mean "{_NAMES[name]}"?'
+    own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
+    return suggestion(name, own) or suggestion(name, _NAMES)

@@ -1,0 +1,103 @@
+"""Layers of neurons on the CPU: torch's gradients around the compiled loops of kernels_cpu.py.
+
+Nothing but the layer's input is kept for the backward pass, which computes the potentials once more. Work is shared by
+as many threads as torch uses, and the outcome does not depend on how many these are. The state is carried without a
+gradient, as in ``lif_layer``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sltune.snn.cpu import kernels
+from sltune.snn.cpu.arrays import (
+    DTYPES,
+    array,
+    channels_last,
+    fired_of,
+    lines,
+    new_images,
+    numbers,
+    outcome,
+    rows,
+    start,
+    window,
+)
+from sltune.snn.cpu.connections import connect
+from sltune.snn.cpu.stage import is_sparse, stage
+from sltune.snn.cpu.threads import share
+from sltune.snn.lif import LIF, Fired, LIFState
+
+__all__ = ["DTYPES", "connect", "is_sparse", "lif", "lif_pool", "stage"]
+
+
+def lif(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
+    """Run neurons over time; as ``lif_layer`` of lif.py, for current of shape (T, B, ...)."""
+    return fired_of(_Neurons.apply(current.contiguous(), neurons, state))  # type: ignore[no-untyped-call]
+
+
+def lif_pool(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
+    """Run neurons over time and average 2×2 of their spikes, for current of shape (T, B, C, H, W).
+
+    What comes out, and the state, have their channels last in memory.
+    """
+    return fired_of(_Pooled.apply(channels_last(current), neurons, state))  # type: ignore[no-untyped-call]
+
+
+class _Neurons(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(current)
+        ctx.neurons, ctx.state = neurons, state
+        potential, fired, begun = start(current[0], state)
+        spikes = torch.empty_like(current)
+        counts = np.zeros(_blocks(current), np.int64)
+        arrays = (lines(current), lines(spikes), array(potential).reshape(-1), array(fired).reshape(-1), begun)
+        share(kernels.neurons_forward, len(counts), *arrays, numbers(neurons, current), counts)
+        return outcome(ctx, spikes, potential, fired, counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor, *_: Any) -> tuple[Tensor, None, None]:
+        (current,) = ctx.saved_tensors
+        grad = torch.empty_like(current)
+        potential, fired, begun = start(current[0], ctx.state)
+        state = (array(potential).reshape(-1), array(fired).reshape(-1), begun)
+        arrays = (lines(current), lines(grad_spikes.contiguous()), lines(grad), *state)
+        share(kernels.neurons_backward, _blocks(current), *arrays, numbers(ctx.neurons, current), window(ctx.neurons))
+        return grad, None, None
+
+
+class _Pooled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(current)
+        ctx.neurons, ctx.state = neurons, state
+        steps, batch, channels, height, width = current.shape
+        potential, fired, begun = start(current[0], state)
+        pooled = new_images(current, (steps, batch, channels, height // 2, width // 2))
+        counts = np.zeros(batch * ((height + 1) // 2), np.int64)
+        arrays = (rows(current), channels, rows(pooled), rows(potential), rows(fired), begun)
+        share(kernels.pooled_forward, len(counts), *arrays, numbers(neurons, current), counts)
+        return outcome(ctx, pooled, potential, fired, counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor, None, None]:
+        (current,) = ctx.saved_tensors
+        grad = torch.empty_like(current)
+        blocks = current.shape[1] * ((current.shape[3] + 1) // 2)
+        potential, fired, begun = start(current[0], ctx.state)
+        state = (rows(potential), rows(fired), begun)
+        arrays = (rows(current), current.shape[2], rows(channels_last(grad_pooled)), rows(grad), *state)
+        share(kernels.pooled_backward, blocks, *arrays, numbers(ctx.neurons, current), window(ctx.neurons))
+        return grad, None, None
+
+
+def _blocks(current: Tensor) -> int:
+    return -(-current[0].numel() // kernels.BLOCK)

@@ -1,0 +1,158 @@
+"""Stages of convolutional layers on the CPU: torch's gradients around the compiled loops of kernels_cpu_stage.py.
+
+As in lif_cpu.py, no current and no potential is kept for the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from sltune.snn.cpu import kernels_stage as stages
+from sltune.snn.cpu.arrays import (
+    Array,
+    array,
+    channels_last,
+    fired_of,
+    new_images,
+    numbers,
+    outcome,
+    rows,
+    start,
+    window,
+)
+from sltune.snn.cpu.kernels_dense import SIDES, TAPS, spread
+from sltune.snn.cpu.threads import share
+from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
+from sltune.snn.lif import LIF, Fired, LIFState
+
+PARTS = 64
+"""Blocks of a stage are added up in so many parts, whatever the number of threads."""
+
+MOST_NONZERO = 0.35
+"""Where more values than this are not 0, skipping the others takes longer than multiplying all (measured)."""
+
+
+def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
+    """Convolve sparse images with 3×3 kernels, run neurons and average 2×2 of their spikes.
+
+    No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
+    a potential may round to the other side of the threshold. Images must be finite.
+
+    Args:
+        images: shape (T, B, P, H, W), with H and W of at least 4.
+        weight: shape (C, P, 3, 3).
+        bias: shape (C,).
+
+    Returns:
+        spikes of shape (T, B, C, (H − 2) // 2, (W − 2) // 2), and the state of shape (B, C, H − 2, W − 2).
+
+    Raises:
+        ValueError: shapes or types do not fit together.
+    """
+    # The kernels check nothing, and would write to memory that is not theirs.
+    wanted = (len(bias), images.shape[2], TAPS, TAPS)
+    if weight.shape != wanted or bias.dim() != 1 or min(images.shape[3:]) < 4:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (images, weight, bias))
+        raise ValueError(f"images (T, B, P, H, W), weight (C, P, 3, 3) and bias (C,) do not fit together: {shapes}")
+    if not images.dtype == weight.dtype == bias.dtype:
+        types = f"{images.dtype}, {weight.dtype} and {bias.dtype}"
+        raise ValueError(f"images, weight and bias must be of one type, but are of {types}")
+    if not images.is_contiguous():
+        images = channels_last(images)
+    return fired_of(_Stage.apply(images, weight, bias, neurons, state))  # type: ignore[no-untyped-call]
+
+
+def is_sparse(images: Tensor) -> bool:
+    """Say whether so few values of images (T, B, P, H, W) are not 0 that ``stage`` takes less time than a convolution.
+
+    One time step in the middle is looked at.
+    """
+    middle = images[len(images) // 2]
+    return int(torch.count_nonzero(middle)) < MOST_NONZERO * middle.numel()
+
+
+class _Stage(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(images, weight, bias)
+        ctx.neurons, ctx.state = neurons, state
+        steps, batch, _, height, width = images.shape
+        potential, fired, begun = start(new_images(images, (batch, len(bias), height - 2, width - 2)), state)
+        pooled = new_images(images, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
+        counts = np.zeros(batch * ((height - 1) // 2), np.int64)
+        arrays = (*_planes(images), _taps(weight), array(bias), rows(pooled), rows(potential), rows(fired), begun)
+        share(stages.stage_forward, len(counts), *arrays, numbers(neurons, images), counts, _vectors(len(bias)))
+        return outcome(ctx, pooled, potential, fired, counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        images, weight, bias = ctx.saved_tensors
+        steps, batch, _, height, width = images.shape
+        shape = (batch, len(bias), height - 2, width - 2)
+        taps, vectors = _taps(weight), _vectors(len(bias))
+        parts = min(PARTS, batch * ((height - 1) // 2))
+        grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
+        grad_ground = np.zeros((parts, len(stages.ground_of(array(bias), width - 2, vectors))), taps.dtype)
+        grad_current = new_images(images, (steps if ctx.needs_input_grad[0] else 0, *shape))
+        grads = (grad_taps, grad_ground, rows(grad_current))
+        arrays = (*_planes(images), taps, array(bias), rows(channels_last(grad_pooled)), grads)
+        potential, fired, begun = start(new_images(images, shape), ctx.state)
+        neurons = (rows(potential), rows(fired), begun, numbers(ctx.neurons, images), window(ctx.neurons))
+        share(stages.stage_backward, parts, *arrays, *neurons, vectors)
+        inner = slice(stages.MARGIN * len(bias), (stages.MARGIN + width - 2) * len(bias))
+        grad_bias = grad_ground[:, inner].reshape(-1, len(bias)).sum(0)
+        grad_images = _grad_images(images, weight, grad_current) if ctx.needs_input_grad[0] else None
+        return grad_images, _weight(grad_taps.sum(0), weight), torch.from_numpy(grad_bias), None, None
+
+
+def _planes(images: Tensor) -> tuple[Array, int]:
+    """Return images (T, B, P, H, W) as (T, B, planes, H, line), and how many values of a line belong to a pixel."""
+    steps, batch, channels, height, width = images.shape
+    if images.is_contiguous():
+        return array(images), 1
+    return rows(images).reshape(steps, batch, 1, height, width * channels), channels
+
+
+def _vectors(channels: int) -> tuple[int, ...]:
+    """Return a tuple as long as there are vectors in what a value gives to three pixels of so many channels."""
+    return (0,) * -(-TAPS * channels // LANES)
+
+
+def _padded(weights: Tensor, vectors: tuple[int, ...]) -> Array:
+    """Return weights (3, inputs, values of three pixels) as (3, inputs · reach), with zeros up to whole vectors."""
+    return array(functional.pad(weights, (0, len(vectors) * LANES - weights.shape[2])).flatten(1))
+
+
+def _taps(weight: Tensor) -> Array:
+    """Return weights (C, P, 3, 3) as (3, P · reach): columns in reverse, channels last."""
+    return _padded(weight.detach().flip(3).permute(2, 1, 3, 0).flatten(2), _vectors(len(weight)))
+
+
+def _weight(taps: Array, like: Tensor) -> Tensor:
+    """Return what _taps made as weights (C, P, 3, 3) again."""
+    channels, planes, height, width = like.shape
+    values = torch.from_numpy(taps).view(height, planes, -1)[:, :, : width * channels]
+    return values.view(height, planes, width, channels).permute(3, 1, 0, 2).flip(3).contiguous()
+
+
+def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
+    """Return the gradient by images (T, B, P, H, W): a transposed convolution without skips, as few gradients are 0."""
+    channels, planes = weight.shape[:2]
+    folded, vectors = grad_current.flatten(0, 1), _vectors(planes)
+    if not HAS_WIDE_VECTORS:
+        options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
+        dense: Tensor = torch.ops.aten.convolution_backward(folded, images.flatten(0, 1), weight, None, *options)[0]
+        return dense.view(images.shape)
+    taps = _padded(weight.detach().permute(2, 0, 3, 1).flatten(2), vectors)
+    grad = new_images(images, tuple(images.shape))
+    share(spread, len(folded), rows(folded), channels, taps, rows(grad.flatten(0, 1)), SIDES, vectors)
+    return grad

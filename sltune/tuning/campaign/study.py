@@ -1,0 +1,304 @@
+"""The Optuna study of a search: proposes configurations, remembers what came of them, survives any kill."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sltune.errors import DataError, UsageError
+from sltune.runs.places import Database, without_secrets
+from sltune.settings.distributions import as_parameter, distribution_of
+from sltune.settings.domains import Domain
+from sltune.settings.search import Search
+from sltune.settings.space import Space
+from sltune.settings.types import Value
+from sltune.tuning.campaign.cmaes_sampler import CmaSampler
+from sltune.tuning.campaign.journal import mend_journal
+from sltune.tuning.campaign.proposals import draw, grid, recall
+from sltune.tuning.campaign.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
+from sltune.wording import printable
+
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try. number: Optuna's number of the trial. values: what was drawn for the domains."""
+
+    number: int
+    values: Mapping[str, Value]
+
+    @property
+    def config_id(self) -> str:
+        return config_id(self.number)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a configuration.
+
+    scores: validation accuracy by the number of the step. objectives: one value each, only where complete.
+    constraints: values that must not exceed 0.
+    """
+
+    state: TrialState
+    scores: Mapping[int, float]
+    objectives: Sequence[float] = ()
+    constraints: Mapping[str, float] | None = None
+
+
+def config_id(number: int) -> str:
+    """Return what a configuration is called in file names and tables."""
+    return f"c{number:04d}"
+
+
+class SearchStudy:
+    """Asks and tells; every proposal is a function of (search.seed, number of the ask, what was told before)."""
+
+    def __init__(self, storage: BaseStorage, name: str, space: Space, search: Search, new: bool = False) -> None:
+        """Open the study of a name.
+
+        Args:
+            new: make it if there is none yet.
+
+        Raises:
+            DataError: there is none, or it is of another space, or holds what sltune does not write.
+            UsageError: the storage cannot be read or written.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space, self._search = space, search
+        place = _place_of(storage, name)
+        directions = [DIRECTIONS[objective] for objective in search.objectives]
+        with _writing():
+            try:
+                self._study = (
+                    optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+                    if new
+                    else optuna.load_study(storage=storage, study_name=name)
+                )
+            except KeyError as error:
+                raise DataError(f"the study {name} is missing; {RESTORE}") from error
+            trials = self._trials_of(place)
+        self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
+        """What the storage held when the study was opened."""
+        stored = [direction.name.lower() for direction in self._study.directions]
+        check_trials(place, stored, directions, trials, space)
+        self._own = [trial for trial in self.trials.values() if not trial.user_attrs.keys() & {RETRY_OF, FROM}]
+        self.asked = len(self._own)
+        """How many configurations have been proposed; copies and those of earlier runs are not counted."""
+        self._open: dict[int, Trial] = {}
+        self._points = (point for point in grid(space) if point not in space.first)
+        self._grid: list[Mapping[str, Value]] = []
+
+    def _trials_of(self, place: str) -> list[FrozenTrial]:
+        try:
+            check_attributes(place, self._study._storage.get_study_system_attrs(self._study._study_id))
+            return self._study.get_trials(deepcopy=False)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+            # Of a database, whose rows only Optuna reads.
+            raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE}") from error
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a grid has no more points to propose."""
+        return self._search.sampler == "grid" and self._wanted(self.asked) is None
+
+    def told(self) -> Iterator[tuple[Proposal, TrialState]]:
+        """Give the proposals that ended before the study was opened."""
+        for trial in self._own:
+            if trial.state.is_finished():
+                yield Proposal(trial.number, recall(trial.params, self._space)), trial.state
+
+    def adopt(self) -> Iterator[Proposal]:
+        """Give the proposals that a killed process has left open, with the very values that it drew."""
+        for place, trial in enumerate(self._own):
+            if not trial.state.is_finished():
+                self._study.sampler = self._sampler(trial.number, place)
+                with _quiet(), _writing():
+                    adopted = Trial(self._study, trial._trial_id)
+                    self._skip_drawn(adopted, trial)
+                    proposal = self._begin(adopted)
+                yield proposal
+
+    def ask(self) -> Proposal | None:
+        """Return another proposal; None when a grid has no more points."""
+        if self.exhausted:
+            return None
+        with _quiet(), _writing():
+            number = len(self._study.get_trials(deepcopy=False))
+            self._study.sampler = self._sampler(number, self.asked)
+            proposal = self._begin(self._study.ask())
+        self.asked += 1
+        return proposal
+
+    def _skip_drawn(self, adopted: Trial, trial: FrozenTrial) -> None:
+        """Bring the sampler to where it was after the values that a killed process had drawn of an ask."""
+        for name, distribution in trial.distributions.items():
+            if name not in adopted.relative_params and not distribution.single():
+                self._study.sampler.sample_independent(self._study, trial, name, distribution)
+
+    def _begin(self, trial: Trial) -> Proposal:
+        proposal = Proposal(trial.number, draw(trial, self._space))
+        self._open[trial.number] = trial
+        return proposal
+
+    def tell(self, number: int, verdict: Verdict) -> None:
+        """End a proposal. What it has reported is kept with it whatever the state."""
+        with _writing():
+            self._tell(self._open.pop(number), verdict)
+
+    def _tell(self, trial: Trial, verdict: Verdict) -> None:
+        # A process that died within this very function may have left some of it.
+        told = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        if len(self._search.objectives) == 1:
+            for step, score in verdict.scores.items():
+                if step not in told:
+                    trial.report(score, step)
+        for name, value in (verdict.constraints or {}).items():
+            if name not in trial.constraints:
+                trial.set_constraint(name, value)
+        values = list(verdict.objectives) if verdict.state == TrialState.COMPLETE else None
+        with _quiet():
+            self._study.tell(trial, values, verdict.state)
+
+    def tell_again(self, number: int, values: Mapping[str, Value], verdict: Verdict) -> None:
+        """Add a copy of a proposal that was told before and has ended otherwise since."""
+        self._add(values, verdict, {RETRY_OF: config_id(number)})
+
+    def learn(self, source: str, values: Mapping[str, Value], verdict: Verdict) -> None:
+        """Add a configuration of an earlier run; source says of which."""
+        self._add(values, verdict, {FROM: source})
+
+    def _add(self, values: Mapping[str, Value], verdict: Verdict, attributes: Mapping[str, str]) -> None:
+        trial = optuna.trial.create_trial(
+            state=verdict.state,
+            values=list(verdict.objectives) or None,
+            params={key: as_parameter(value) for key, value in values.items()},
+            distributions={key: distribution_of(self._space.domains[key]) for key in values},
+            user_attrs=dict(attributes),
+            intermediate_values=dict(verdict.scores) if len(self._search.objectives) == 1 else {},
+            constraints=dict(verdict.constraints) if verdict.constraints else None,
+        )
+        with _writing():
+            self._study.add_trial(trial)
+
+    def _wanted(self, place: int) -> Mapping[str, Value] | None:
+        """Return the values that the space prescribes for an ask: those to try first, then the points of a grid."""
+        if place < len(self._space.first):
+            return self._space.first[place]
+        if self._search.sampler != "grid":
+            return {}
+        index = place - len(self._space.first)
+        self._grid += islice(self._points, max(0, index + 1 - len(self._grid)))
+        return self._grid[index] if index < len(self._grid) else None
+
+    def _sampler(self, number: int, place: int) -> BaseSampler:
+        """Return the sampler for one ask; a new one each time, as one seed would propose the same after a restart."""
+        seed = int(np.random.SeedSequence([self._search.seed, number]).generate_state(1)[0])
+        wanted = self._wanted(place) or {}
+        with _quiet():
+            sampler = _SAMPLERS[self._search.sampler](seed, self._space.domains)
+            if not wanted:
+                return sampler
+            return PartialFixedSampler({key: as_parameter(value) for key, value in wanted.items()}, sampler)
+
+
+def _tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # Groups let values that are searched under conditions be drawn jointly, too.
+    return TPESampler(seed=seed, group=any(domain.when for domain in domains.values()))
+
+
+def _cmaes(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # What only some trials have is no dimension of one distribution.
+    return CmaSampler(seed, {key: distribution_of(domain) for key, domain in domains.items() if not domain.when})
+
+
+_SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
+    "tpe": _tpe,
+    "random": lambda seed, domains: RandomSampler(seed),
+    "grid": lambda seed, domains: RandomSampler(seed),
+    "cmaes": _cmaes,
+    "gp": lambda seed, domains: GPSampler(seed=seed, warn_independent_sampling=False),
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from warning of experimental features, which we use on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def open_storage(journal: Path, database: Database | None = None) -> BaseStorage:
+    """Return the storage in a database, or the journal; call it only with the run's lock.
+
+    Raises:
+        UsageError: the storage cannot be opened.
+        DataError: the journal is broken elsewhere than at its end; names the line.
+    """
+    if database is not None:
+        try:
+            return optuna.storages.RDBStorage(database.url)
+        except Exception as error:
+            reason = database.without_password(_reason_of_database(error))
+        # Outside of the block, so that nothing that may hold the URL stays with the error.
+        raise UsageError(f"--study-storage {database.address}: cannot be opened: {reason}")
+    try:
+        mend_journal(journal)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except OSError as error:
+        raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE}") from error
+
+
+def _place_of(storage: BaseStorage, name: str) -> str:
+    """Return what errors call a study: a journal's file, or the name in a database, whose URL may hold a password."""
+    backend = getattr(storage, "_backend", None)
+    return backend._file_path if isinstance(backend, JournalFileBackend) else f"the study {name}"
+
+
+def _reason_of_database(error: Exception) -> str:
+    """Return why a database cannot be used; texts of libraries that may quote parts of its URL are left out."""
+    if isinstance(error, DBAPIError):
+        # Without the statement and its values.
+        return printable(str(error.orig).partition("\n")[0])
+    if isinstance(error, ImportError):
+        return "the Python package of its driver is not installed"
+    if isinstance(error, RuntimeError):
+        # Optuna's tables are of another version.
+        return printable(" ".join(str(error).split()))
+    if isinstance(error, SQLAlchemyError | ValueError):
+        return "it is no URL that SQLAlchemy understands, as sqlite:///study.db or postgresql://HOST/NAME"
+    return type(error).__name__
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn a storage that cannot be written into an error of ours.
+
+    Raises:
+        UsageError: the disk is full, say, or the database has gone away.
+    """
+    try:
+        yield
+    except (OSError, StorageInternalError, SQLAlchemyError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, SQLAlchemyError):
+            reason = without_secrets(_reason_of_database(error))
+        raise UsageError(f"the study cannot be written: {reason}") from error

@@ -1,0 +1,255 @@
+"""Where Tune's events meet the campaign and the progress display, trial by trial."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sltune.progress.display import Progress
+from sltune.progress.tensorboard import ScalarLog
+from sltune.runs.record import TrialKey
+from sltune.system.files import read_plain
+from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
+from sltune.training.details import Details
+from sltune.tuning.campaign.campaign import Campaign, Finished
+from sltune.tuning.cluster.connection import Share
+from sltune.tuning.cluster.joining import free
+from sltune.tuning.execution.liveness import (
+    MOST_LOSSES,
+    SECONDS_BETWEEN_LOOKS,
+    START_PATIENCE_S,
+    Losses,
+    Waits,
+    Watch,
+    worker_of,
+)
+from sltune.tuning.execution.worker import JOB, REPORT, Report, SharedData, TrialWorker
+
+WHERE = "where"
+"""Key of a trial's Tune configuration; the value is, in JSON, the labels of the nodes where it may run."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How trials run.
+
+    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. selector: returns the labels
+    of the nodes that may be used. silence_s: a trial that says nothing for so long is started again; 0 waits for ever.
+    """
+
+    share: Share
+    slots: Callable[[], int]
+    selector: Callable[[], dict[str, str]]
+    silence_s: float
+
+
+class Desk(tune.Callback):
+    """Where Tune's events meet the campaign and the progress display.
+
+    error: what kept it from writing, which Tune hides in a text.
+    """
+
+    def __init__(self, campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
+        self.campaign, self.shared, self.placement = campaign, shared, placement
+        self.error: Exception | None = None
+        self._progress = progress
+        self._scalars = ScalarLog(campaign.folder)
+        self._controller: Any = None
+        self._watch = Watch(placement.silence_s, lambda trial: worker_of(self._controller, trial))
+        self._losses: dict[TrialKey, Losses] = {}
+        self._waits = Waits()
+        self._awaited: set[TrialKey] = set()
+        self._slots, self._looked = placement.slots(), time.monotonic()
+        self._where = json.dumps(placement.selector())
+
+    def next_trial(self) -> dict[str, Any] | str | None:
+        """Return the Tune configuration of another trial, None for later, or that there are no more."""
+        if self.campaign.finished:
+            return str(Searcher.FINISHED)
+        if self._awaited:
+            # Further trials would take the parts of a GPU that one needs whole.
+            return None
+        self._look()
+        if self.campaign.running >= self._slots:
+            return None
+        with self._noting_errors():
+            trial = self.campaign.next_trial()
+        if trial is None:
+            # Asking may have been what found a grid, or the hours, to be spent.
+            return str(Searcher.FINISHED) if self.campaign.finished else None
+        if trial.alone:
+            self._awaited.add(trial.key)
+        self._waits.begin(trial.key)
+        described = TrialWorker.describe(trial.key, trial.configuration, trial.alone)
+        return {**described, WHERE: json.dumps(self.placement.selector())}
+
+    def epoch(self, trial: Trial, report: Report) -> bool:
+        """Pass on an epoch; return whether the trial should end now."""
+        key = _key(trial)
+        assert report.row is not None
+        with self._noting_errors():
+            # The row first: an epoch that is done again after a kill replaces its row, but one left out stays so.
+            reason = self.campaign.add_epoch(key, report.row)
+            if report.checkpoint is not None:
+                folder = self.campaign.folder
+                folder.write(folder.trial(key).checkpoint, report.checkpoint)
+            self._losses[key].reach(int(report.row["epoch"]))
+            self._scalars.epoch(key, report.row)
+            self._progress.epoch(key, report.row)
+            if reason:
+                self._finish(key, _finished(report, "pruned", reason))
+        return bool(reason)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Give a trial that was begun earlier its checkpoint; it arrives before Tune asks for the first epoch."""
+        key = _key(trial)
+        self._losses.setdefault(key, Losses()).start()
+        self._awaited.discard(key)
+        self._waits.place(key)
+        file = self.campaign.folder.trial(key).checkpoint
+        with self._noting_errors():
+            checkpoint = _checkpoint(file) if self.shared.checkpoints.place is None else None
+            if checkpoint is not None:
+                worker: Any = trial.temporary_state.ray_actor
+                worker.go_on_from.remote(checkpoint)
+        self._progress.start(key)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._watch.seen(trial)
+        # Taken out, since Tune would keep the weights of every trial in memory.
+        report: Report = result.pop(REPORT)
+        if report.outcome is None:
+            return
+        key = _key(trial)
+        share = self.placement.share.gpus
+        if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
+            with self._noting_errors():
+                self.campaign.hand_back(key, alone=True)
+            self._progress.again(key, "out of memory: tried again with a GPU to itself")
+            return
+        with self._noting_errors():
+            self._finish(key, _finished(report, report.outcome.status, report.outcome.error), report.outcome.details)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._watch.forget(trial)
+        self._waits.end(_key(trial))
+        # Tune keeps every trial to the end of the run; statistics of results that nobody asks for need not stay, too.
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Start a trial again whose process or node has died, but not for ever."""
+        self._watch.forget(trial)
+        key = _key(trial)
+        self._awaited.discard(key)
+        self._waits.end(key)
+        losses = self._losses.setdefault(key, Losses())
+        if losses.lose():
+            self._progress.again(key, "its worker was lost: started again")
+        if not losses.too_many:
+            with self._noting_errors():
+                self.campaign.hand_back(key, alone=trial.config["alone"])
+            return
+        trace = Path(trial.error_file) if trial.error_file else None
+        last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
+        error = f"lost {MOST_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
+        with self._noting_errors():
+            self._finish(key, Finished("failed", error))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Replace workers that hang, which Ray never notices; say what is waited for while nothing else happens."""
+        for trial, worker in self._watch.silent():
+            self._losses.setdefault(_key(trial), Losses()).start()
+            ray.kill(worker)
+        self._look()
+        if self._where != (where := json.dumps(self.placement.selector())):
+            self._where = where
+            for trial in self._watch.waiting():
+                if trial.config[WHERE] != where:
+                    self._place_anew(trial)
+        if self._waits.is_due():
+            self._progress.waits(f"{self._waits.words(self.placement.share)}; {free()}")
+
+    def _look(self) -> None:
+        """See which nodes there are, once a second."""
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._slots, self._looked = self.placement.slots(), time.monotonic()
+
+    def _place_anew(self, trial: Trial) -> None:
+        """Take back a trial that waits for a place, now that it may have one elsewhere.
+
+        It names the nodes that were there when it was handed out, which may be dead or full for good.
+        """
+        key = _key(trial)
+        self._controller.stop_trial(trial)
+        self._awaited.discard(key)
+        with self._noting_errors():
+            self.campaign.hand_back(key, alone=trial.config["alone"])
+
+    def watch(self, controller: Any, trial: Trial) -> None:
+        """Expect signs of life of one of a Tune controller's trials from now on."""
+        self._controller = controller
+        self._watch.add(trial)
+
+    def close(self) -> None:
+        """Close the event files of trials that have not ended."""
+        self._scalars.close()
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _finish(self, key: TrialKey, finished: Finished, details: Details | None = None) -> None:
+        self._losses.pop(key, None)
+        record = self.campaign.finish(key, finished)
+        candidate = self.campaign.candidates[key.config_id]
+        for other in candidate.records if candidate.over else [key]:
+            self.shared.checkpoints.delete(other)
+        self._scalars.finish(record, details)
+        self._progress.finish(record)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks; ours holds open files and needs no copy.
+        return {}
+
+
+def _key(trial: Trial) -> TrialKey:
+    return TrialWorker.key_of(trial.config[JOB])
+
+
+def _checkpoint(file: Path) -> bytes | None:
+    """Return the content of a checkpoint's file; None where there is none, or something that is no such file."""
+    with suppress(OSError):
+        return read_plain(file, MAX_CHECKPOINT_BYTES)
+    return None
+
+
+def _finished(report: Report, status: Any, error: str) -> Finished:
+    outcome = report.outcome
+    split = outcome.split if outcome else None
+    return Finished(
+        status=status,
+        error=error,
+        splits={name: list(part) for name, part in asdict(split).items()} if split else {},
+        metrics=outcome.metrics if outcome else {},
+        weights=outcome.weights if outcome else None,
+        timings=report.timings,
+        device=report.device,
+        versions=report.versions,
+    )

@@ -1,0 +1,234 @@
+"""The Ray trainable: one (configuration, fold, seed) in a worker process.
+
+Events are read where Ray's object store has them; results go back to the driver, which alone writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from sltune import __version__
+from sltune.errors import SltuneError, UsageError
+from sltune.events.folds import Split
+from sltune.events.samples import Samples
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.tuning.trial.checkpoints import Checkpoints
+from sltune.tuning.trial.job import EpochDone, Job, Outcome, describe_lack_of_memory
+from sltune.tuning.trial.trainer import run_job
+
+JOB = "job"
+"""Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
+
+REPORT = "report"
+"""Key of a worker's results; the value is a Report."""
+
+
+@dataclass(frozen=True)
+class SharedData:
+    """What trials read from the object store, and what is the same for all of them.
+
+    tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
+    recordings of each part, by (seed, fold).
+    sensor: (height, width) in pixels. fingerprint: the dataset's. device: "auto", "cpu" or "cuda". details: whether
+    trained networks are looked at.
+    """
+
+    tables: Sequence[Any]
+    weights: Mapping[str, Any]
+    splits: Mapping[tuple[int, int], Split]
+    sensor: tuple[int, int]
+    classes: int
+    fingerprint: str
+    device: str
+    checkpoints: Checkpoints
+    details: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says after an epoch (row), or at the end of a trial (outcome).
+
+    checkpoint: to go on from after the epoch, where one is due and the driver keeps it. timings: Unix seconds.
+    """
+
+    row: Mapping[str, float] | None
+    outcome: Outcome | None
+    checkpoint: bytes | None
+    timings: Mapping[str, float]
+    device: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+class TrialWorker(tune.Trainable):
+    """Trains one job after another: a step is an epoch, the last one also tests."""
+
+    @staticmethod
+    def describe(key: TrialKey, configuration: Configuration, alone: bool) -> dict[str, Any]:
+        """Return a trial's Tune configuration: a single text, since Tune copies every value of it again and again."""
+        job = {"key": asdict(key), "configuration": configuration.model_dump_json()}
+        return {JOB: json.dumps(job), "alone": alone}
+
+    @staticmethod
+    def key_of(job: str) -> TrialKey:
+        """Return which trial a job is."""
+        return TrialKey(**json.loads(job)["key"])
+
+    def setup(self, config: dict[str, Any], shared: SharedData | None = None) -> None:
+        """Take a first job."""
+        assert shared is not None, "tune.with_parameters passes it"
+        self._shared = shared
+        self._samples = Samples(ray.get(list(shared.tables)))
+        self._checkpoint: bytes | None = None
+        self._saved = self._started = 0.0
+        self._unsaved: EpochDone | None = None
+        self._results: Iterator[EpochDone | Outcome] = iter(())
+        self._begin(config[JOB])
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        self._begin(new_config[JOB])
+        return True
+
+    def go_on_from(self, checkpoint: bytes) -> None:
+        """Take a checkpoint of the job; called before its first step."""
+        self._checkpoint = checkpoint
+
+    def step(self) -> dict[str, Any]:
+        """Report an epoch, or the outcome; an error of ours or of the user's becomes a failed outcome.
+
+        Tune would take an exception for a dead process and try again, and again fail.
+        """
+        # Now, as the driver has asked for more only after it had written down the epoch's row.
+        self._write_unsaved()
+        try:
+            result = next(self._results)
+        except SltuneError as error:
+            result = Outcome("failed", str(error), None, {}, None)
+        except Exception as error:
+            lack = self._lack_of_memory(error)
+            result = Outcome("failed", lack or traceback.format_exc(), None, {}, None, lack is not None)
+        if isinstance(result, EpochDone):
+            return {REPORT: self._report(row=result.row, checkpoint=self._save(result))}
+        # A worker waits for its next trial with nothing of this one.
+        self._results = iter(())
+        if torch.cuda.is_available():
+            # Torch keeps what the trial has freed, but others on this GPU may need it.
+            torch.cuda.empty_cache()
+        return {REPORT: self._report(outcome=result), "done": True}
+
+    def _report(
+        self,
+        row: Mapping[str, float] | None = None,
+        outcome: Outcome | None = None,
+        checkpoint: bytes | None = None,
+    ) -> Report:
+        timings = {"started": self._started, "ended": time.time()}
+        return Report(row, outcome, checkpoint, timings, self._hardware(), _versions())
+
+    def _save(self, epoch: EpochDone) -> bytes | None:
+        """Return a checkpoint where one is due and the driver keeps it; others are written before the next epoch."""
+        if not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
+            return None
+        self._saved = time.monotonic()
+        if self._shared.checkpoints.place is None:
+            return epoch.checkpoint()
+        self._unsaved = epoch
+        return None
+
+    def _write_unsaved(self) -> None:
+        epoch, self._unsaved = self._unsaved, None
+        if epoch is not None:
+            # Training is worth more than its checkpoint; the next one may fit again.
+            with suppress(UsageError):
+                self._shared.checkpoints.write(self._key, epoch.checkpoint())
+
+    def _begin(self, job: str) -> None:
+        self._started, self._saved = time.time(), time.monotonic()
+        self._key: TrialKey = self.key_of(job)
+        self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
+        self._checkpoint = None
+        self._unsaved = None
+        self._results = self._run()
+
+    def _run(self) -> Iterator[EpochDone | Outcome]:
+        # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
+        torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
+        device = _torch_device(self._shared.device)
+        weights = self._shared.weights.get(self._configuration.network.weights_for(self._key.fold))
+        work = Job(
+            self._key,
+            self._configuration,
+            self._shared.sensor,
+            self._shared.classes,
+            None if weights is None else ray.get(weights),
+            self._shared.fingerprint,
+        )
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if self._shared.checkpoints.place is not None:
+            checkpoint = self._shared.checkpoints.read(self._key)
+        split = self._shared.splits[self._key.seed, self._key.fold]
+        yield from run_job(work, self._samples, device, checkpoint, split, self._shared.details)
+
+    def _lack_of_memory(self, error: Exception) -> str | None:
+        hardware = self._hardware()
+        share = f"{hardware['num_gpus']:g} of a GPU" if hardware["num_gpus"] else f"{hardware['num_cpus']:g} CPUs"
+        device = f"{hardware['name']} of {hardware['host']}, of which the trial has {share}"
+        return describe_lack_of_memory(error, self._configuration, device)
+
+    def _held(self) -> dict[str, float]:
+        """Return what Ray gave this trial: CPU and GPU."""
+        resources = self.trial_resources
+        return dict(resources.required_resources) if resources else {}
+
+    def _hardware(self) -> dict[str, Any]:
+        held = self._held()
+        on_gpu = self._shared.device != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
+        return {
+            "name": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "host": socket.gethostname(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
+            "num_cpus": held.get("CPU", 0),
+            "num_gpus": held.get("GPU", 0),
+            "gpu_ids": [str(gpu) for gpu in ray.get_gpu_ids()],
+            "threads": torch.get_num_threads(),
+        }
+
+
+def _torch_device(choice: str) -> torch.device:
+    """Return the device of this worker: a trial that was given a GPU must find one, unless told to use the CPU.
+
+    Raises:
+        UsageError: torch sees no GPU here; names the node.
+    """
+    holds_gpu = bool(ray.get_gpu_ids())
+    if choice == "cpu" or (choice == "auto" and not holds_gpu):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"the trial holds GPU {ray.get_gpu_ids()} on node {socket.gethostname()}, but torch {torch.__version__} "
+            "sees none there; install torch for CUDA on that node or run with --device cpu"
+        )
+    return torch.device("cuda")
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "sltune": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ray": ray.__version__,
+    }

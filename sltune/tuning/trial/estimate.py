@@ -1,0 +1,121 @@
+"""What a space would run, in words and numbers, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import chain, count, islice
+from pathlib import Path
+
+import torch
+
+from sltune.events.dataset import Dataset, open_dataset
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.domains import show_domain
+from sltune.settings.search import Search
+from sltune.settings.space import Space
+from sltune.settings.types import show
+from sltune.training.fit import Diverged, train_epoch
+from sltune.tuning.campaign.campaign import plan
+from sltune.tuning.trial.job import Job, describe_lack_of_memory, split_of, starting_weights
+from sltune.tuning.trial.trainer import Trainer
+
+BATCHES_TIMED = 3
+
+
+def describe(space: Space, data: Path | None) -> Iterator[str]:
+    """Give lines on the trials of a space and, where there is a dataset, on their size and time.
+
+    The time is that of a few training batches on this machine, times all there are; of a search, for the first of its
+    configurations.
+
+    Raises:
+        DataError: the dataset cannot be read or does not fit the configuration.
+    """
+    if space.domains:
+        yield from _describe_search(space)
+    configuration = next(space.probes())
+    evaluation, training = configuration.evaluation, configuration.training
+    planned = plan(configuration)
+    kind = "each configuration takes" if space.domains else "would run"
+    length = f"of up to {training.epochs} epochs" if training.epochs else "that test given weights and train nothing"
+    yield (
+        f"{kind} {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) {length}, "
+        f"protocol {evaluation.protocol}"
+    )
+    if data is None:
+        yield "with --data, also how large they are and how long they take"
+        return
+    configurations = (space.search or Search()).trials if space.domains else 1
+    yield from _describe_trial(configuration, open_dataset(data), planned, configurations)
+
+
+def _describe_search(space: Space) -> Iterator[str]:
+    search = space.search or Search()
+    for key, domain in space.domains.items():
+        yield f"searches {key} = {show_domain(domain)}"
+    if space.first:
+        yield f"tries {len(space.first)} given configurations first"
+    pruners = [
+        f"{name} = {show(value)}"
+        for name, value in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner))
+        if value != "none"
+    ]
+    gives_up = f"gives up early by {' and '.join(pruners)}" if pruners else "gives up none early"
+    yield f"up to {search.trials} configurations, sampler {show(search.sampler)}; {gives_up}"
+
+
+def _describe_trial(
+    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], configurations: int
+) -> Iterator[str]:
+    key, manifest, samples = planned[0], dataset.manifest, dataset.samples
+    split = split_of(configuration, samples.recordings(), key.fold, key.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    weights = starting_weights(configuration, key.fold)
+    job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+    if note := job.network_and_note()[1]:
+        yield note
+    trainer = Trainer(job, samples, split, device)
+    sizes = [len(trainer.train), len(trainer.val) if split.val else 0, len(trainer.test)]
+    parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    height, width = trainer.frames.size
+    yield "fold 0 has {} training, {} validation and {} test samples".format(*sizes)
+    yield (
+        f"network {configuration.network.name}: {parameters:,} parameters, frames of 2×{height}×{width}, "
+        f"{trainer.train.crop_bins} time steps in training and {trainer.test.crop_bins} in evaluation"
+    )
+    if not configuration.training.epochs:
+        return
+    try:
+        seconds = _seconds_per_sample(trainer)
+    except Diverged as error:
+        yield f"training diverges within the first {BATCHES_TIMED} batches: {error}"
+        return
+    except Exception as error:
+        lack = describe_lack_of_memory(error, configuration, f"this {device.type}")
+        if lack is None:
+            raise
+        yield lack
+        return
+    hours = seconds * sizes[0] * configuration.training.epochs * len(planned) * configurations / 3600
+    given_up = ", and as if none was given up" if configurations > 1 else ""
+    yield (
+        f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
+        f"about {hours:.2g} hours for all trials one after the other, evaluation not counted{given_up}"
+    )
+
+
+def _seconds_per_sample(trainer: Trainer) -> float:
+    """Train on the first few batches, with one thread as a trial has, and time all but the first.
+
+    On the first one kernels are compiled, or read from the disk.
+    """
+    torch.set_num_threads(1)
+    batches = chain.from_iterable(map(trainer.train_batches, count(1)))
+    train_epoch(trainer.network, trainer.learner.optimizer, islice(batches, 1), trainer.options)
+    started = time.perf_counter()
+    _, samples = train_epoch(
+        trainer.network, trainer.learner.optimizer, islice(batches, BATCHES_TIMED), trainer.options
+    )
+    return (time.perf_counter() - started) / samples

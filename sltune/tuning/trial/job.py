@@ -1,0 +1,139 @@
+"""What one trial is: a configuration, a fold and a seed, on some data; what comes of it, and why it may lack memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sltune.errors import UsageError
+from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.frames import FrameFormat
+from sltune.events.samples import RecordingInfo
+from sltune.runs.record import Status, TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.snn.lif import LIF
+from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.training.details import Details
+from sltune.training.streams import seed_torch
+from sltune.training.weights import load_weights, read_weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on which data.
+
+    sensor: (height, width) in pixels. weights: to start from, None for fresh ones. dataset: its fingerprint.
+    """
+
+    key: TrialKey
+    configuration: Configuration
+    sensor: tuple[int, int]
+    classes: int
+    weights: bytes | None = None
+    dataset: str = ""
+
+    def fingerprint(self) -> str:
+        """Return what tells this job from any other."""
+        weights = hashlib.sha256(self.weights or b"").hexdigest()
+        configuration = self.configuration.model_dump(mode="json")
+        values = [self.key.name, configuration, self.sensor, self.classes, weights, self.dataset]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def frames(self) -> FrameFormat:
+        """How events become frames."""
+        sampling = self.configuration.sampling
+        return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+
+    def network(self) -> SpikingNetwork:
+        """Return the network as training starts with it; raises as network_and_note does."""
+        return self.network_and_note()[0]
+
+    def network_and_note(self) -> tuple[SpikingNetwork, str]:
+        """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
+
+        Raises:
+            UsageError: the frames are too small for it.
+            DataError: the weights do not fit it.
+        """
+        config, neuron = self.configuration.network, self.configuration.neuron
+        lif = LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
+        options = NetworkOptions(config.norm, config.dropout, config.init)
+        seed_torch(self.key.seed, self.key.fold, "weights")
+        try:
+            network = SpikingNetwork(config.name, self.frames.size, self.classes, lif, options)
+        except ValueError as error:
+            raise UsageError(f"network.name = {config.name}: {error}") from error
+        if self.weights is None:
+            return network, ""
+        return network, load_weights(network, self.weights, config.weights_for(self.key.fold))
+
+
+def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
+    """Return the content of the weights file that the configuration names for a fold; None where it names none.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = configuration.network.weights_for(fold)
+    return read_weights(Path(path)) if path else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended. metrics is empty unless status is "done"; weights are those of the best epoch.
+
+    lacked_memory: whether it failed because the device had no memory left. details: where they were asked for.
+    """
+
+    status: Status
+    error: str
+    split: Split | None
+    metrics: dict[str, Any]
+    weights: bytes | None
+    lacked_memory: bool = False
+    details: Details | None = None
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch's row of metrics, and what makes a checkpoint to go on from after it."""
+
+    row: dict[str, float]
+    checkpoint: Callable[[], bytes]
+
+
+def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold: int, seed: int) -> Split:
+    """Return the parts that one trial trains, validates and tests on.
+
+    Raises:
+        DataError: the sessions or folds that the configuration asks for are not to be had from these recordings.
+    """
+    evaluation = configuration.evaluation
+    return split_recordings(
+        select_sessions(recordings, evaluation.sessions),
+        fold,
+        evaluation.folds,
+        evaluation.split_seed_for(seed),
+        evaluation.validation_fraction,
+    )
+
+
+def describe_lack_of_memory(error: Exception, configuration: Configuration, device: str) -> str | None:
+    """Return what to say where an error means that memory was short; None where it means something else."""
+    on_host = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if not (on_host or isinstance(error, torch.cuda.OutOfMemoryError)):
+        return None
+    sampling, training = configuration.sampling, configuration.training
+    crop = "whole samples" if sampling.train_bins is None else f"crops of {sampling.train_bins} time steps"
+    return (
+        f"out of memory on {device}: training.batch_size = {training.batch_size} {crop} "
+        f"(sampling.train_crop_ms = {sampling.train_crop_ms}), training.eval_batch_size = {training.eval_batch_size}; "
+        "lower these, or give a trial more of the device: --gpus-per-trial, --max-concurrent"
+    )

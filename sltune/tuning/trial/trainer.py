@@ -1,0 +1,252 @@
+"""A job done, as a plain generator: train by epochs, keep the best one, test it; go on from any checkpoint.
+
+Knows no Ray, so that it can be run, tested and debugged in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from sltune.errors import DataError
+from sltune.events.augment import Augmenter
+from sltune.events.folds import Split
+from sltune.events.samples import Samples
+from sltune.settings.augmentations import parse_augmentation
+from sltune.settings.configuration import Configuration
+from sltune.system.memory import keep_freed_memory
+from sltune.training.batches import Batch, BatchSource
+from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
+from sltune.training.details import Details, look_at
+from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, Learner, evaluate, fit
+from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.streams import numpy_stream, seed_torch
+from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
+from sltune.tuning.trial.job import EpochDone, Job, Outcome, split_of
+
+
+def run_job(
+    job: Job,
+    samples: Samples,
+    device: torch.device,
+    checkpoint: bytes | None = None,
+    split: Split | None = None,
+    with_details: bool = False,
+) -> Iterator[EpochDone | Outcome]:
+    """Give a row of metrics after every epoch and, last of all, the outcome.
+
+    Args:
+        checkpoint: of the same job, to go on from; one of another job is left aside.
+        split: the parts of the job, where the caller has drawn them already.
+        with_details: look at the trained network, too.
+
+    Raises:
+        SltuneError: the data or saved weights do not fit the configuration.
+    """
+    split = split or split_of(job.configuration, samples.recordings(), job.key.fold, job.key.seed)
+    trainer = Trainer(job, samples, split, device)
+    if checkpoint is not None and not trainer.restore(checkpoint):
+        trainer = Trainer(job, samples, split, device)
+    try:
+        for metrics in trainer.epochs():
+            yield EpochDone(trainer.row(metrics), trainer.checkpoint)
+    except Diverged as error:
+        yield Outcome("diverged", str(error), split, {}, None)
+        return
+    final = trainer.final_metrics()
+    details = trainer.details() if with_details else None
+    yield Outcome("done", "", split, final, trainer.best_weights, details=details)
+
+
+class Trainer:
+    """The state of one trial: its network, its batches, and the best epoch so far."""
+
+    def __init__(self, job: Job, samples: Samples, split: Split, device: torch.device) -> None:
+        self.job = job
+        self.config = job.configuration
+        self.options = _fit_options(self.config)
+        self.device = device
+        if device.type == "cpu":
+            keep_freed_memory()
+        self.selects_on_test = not split.val
+        self._make_batches(samples, split)
+        self.network = job.network().to(device)
+        options = _optimizer_options(self.config)
+        optimizer = make_optimizer(self.network.parameters(), options)
+        schedule = make_schedule(optimizer, options, self.config.training.epochs)
+        self.learner = Learner(self.network, optimizer, schedule)
+        self.best: EpochMetrics | None = None
+        self.best_weights = b""
+        self.most_accurate: EpochMetrics | None = None
+        self.last: EpochMetrics | None = None
+
+    def epochs(self) -> Iterator[EpochMetrics]:
+        """Train, keeping the weights of the epoch with the lowest loss so far, and which one is the most accurate."""
+        batches, validate = self.train_batches, lambda: self._evaluate(self.val)
+        for metrics in fit(self.learner, batches, validate, self.options, self.last):
+            self.last = metrics
+            if self.best is None or metrics.is_best:
+                self.best, self.best_weights = metrics, weights_to_bytes(self.network)
+            highest = self.most_accurate
+            if highest is None or metrics.evaluation.accuracy > highest.evaluation.accuracy:
+                self.most_accurate = metrics
+            yield metrics
+
+    def checkpoint(self) -> bytes:
+        """Return all that another process needs to go on after the last epoch."""
+        # The best weights are bytes, which torch.load takes for a danger, so they travel as a tensor.
+        weights = torch.frombuffer(bytearray(self.best_weights), dtype=torch.uint8)
+        more = {"job": self.job.fingerprint(), "best_weights": weights}
+        metrics = {"best": self.best, "last": self.last, "most_accurate": self.most_accurate}
+        return learner_to_bytes(self.learner, metrics, more)
+
+    def restore(self, checkpoint: bytes) -> bool:
+        """Go on after a checkpoint's epoch; return False if it is none of this job, the trainer then being spoilt."""
+        try:
+            metrics, more = learner_from_bytes(self.learner, checkpoint)
+            self.best, self.last = metrics["best"], metrics["last"]
+            self.best_weights = more["best_weights"].cpu().numpy().tobytes()
+            fitted_weights(self.network, self.best_weights, "the best epoch of a checkpoint")
+        except (ValueError, DataError, LookupError, TypeError, AttributeError, RuntimeError):
+            return False
+        self.most_accurate = metrics.get("most_accurate")
+        # An earlier version kept one epoch alone, in train-test that of the highest accuracy.
+        if self.most_accurate is None and self.selects_on_test:
+            return False
+        return bool(more["job"] == self.job.fingerprint())
+
+    def row(self, metrics: EpochMetrics) -> dict[str, float]:
+        """Return what is logged of an epoch."""
+        part = "test" if self.selects_on_test else "val"
+        evaluation = metrics.evaluation
+        row = {
+            "epoch": metrics.epoch,
+            "train_loss": metrics.train_loss,
+            f"{part}_loss": evaluation.loss,
+            f"{part}_accuracy": evaluation.accuracy,
+            "samples_per_second": metrics.samples_per_second,
+            "seconds": metrics.seconds,
+            "synaptic_ops": evaluation.synaptic_ops,
+            **{f"spikes_{layer}": count for layer, count in evaluation.spikes.items()},
+            **{f"firing_rate_{layer}": rate for layer, rate in evaluation.firing_rates.items()},
+        }
+        if self.device.type == "cuda":
+            row["device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        return row
+
+    def final_metrics(self) -> dict[str, Any]:
+        """Return the record's metrics; tests the weights of the epoch with the lowest validation loss.
+
+        Without a validation part, the lowest loss and the highest accuracy on the test set are reported, as the
+        predecessor does, each of its own epoch; all but the loss is that of the most accurate one. Where nothing is
+        trained, the weights that were given are tested, and there is no best epoch.
+        """
+        best_epoch, lowest, highest, last = self._judged()
+        if self.selects_on_test:
+            chosen = test = highest
+            metrics: dict[str, Any] = {"val_loss": None, "val_accuracy": None}
+            metrics |= {"test_loss": lowest.loss, "test_accuracy": highest.accuracy}
+            metrics |= {"test_loss_min": lowest.loss, "test_accuracy_max": highest.accuracy}
+            metrics |= {"test_loss_last": last.loss, "test_accuracy_last": last.accuracy}
+        else:
+            load_weights(self.network, self.best_weights, "the best epoch")
+            chosen, test = lowest, self._evaluate(self.test)
+            metrics = {"val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
+            metrics |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+        return {
+            "best_epoch": best_epoch,
+            **metrics,
+            "confusion": test.confusion,
+            # Of a best epoch that an earlier version has saved, they are not known.
+            "recordings": by_recording(self.test, test.correct) if test.correct else {},
+            "spikes": chosen.spikes,
+            "synaptic_ops": chosen.synaptic_ops,
+        }
+
+    def _judged(self) -> tuple[int | None, Evaluation, Evaluation, Evaluation]:
+        """Return the best epoch, and what the lowest loss, the highest accuracy and the last epoch gave."""
+        if self.best is None or self.last is None:
+            self.best_weights = weights_to_bytes(self.network)
+            given = self._evaluate(self.val)
+            return None, given, given, given
+        highest = self.most_accurate or self.best
+        return self.best.epoch, self.best.evaluation, highest.evaluation, self.last.evaluation
+
+    def details(self) -> Details:
+        """Look at the network of the best epoch, and at what it does with the first sample that it is judged by."""
+        load_weights(self.network, self.best_weights, "the best epoch")
+        batch = next(self.val.evaluation(1))
+        return look_at(self.network, next(batch.clips), self.options)
+
+    def _make_batches(self, samples: Samples, split: Split) -> None:
+        sampling = self.config.sampling
+        self.frames = self.job.frames
+        self.train = self._part(samples, split.train, sampling.train_bins)
+        self.test = self._part(samples, split.test, sampling.eval_bins, is_repeated=self.selects_on_test)
+        self.val = self.test
+        if not self.selects_on_test:
+            self.val = self._part(samples, split.val, sampling.eval_bins, is_repeated=True)
+
+    def _part(
+        self, samples: Samples, recordings: Sequence[str], crop_bins: int | None, is_repeated: bool = False
+    ) -> BatchSource:
+        return BatchSource(samples, samples.indices_of(recordings), self.frames, crop_bins, self.device, is_repeated)
+
+    def train_batches(self, epoch: int) -> Iterator[Batch]:
+        """Give an epoch's batches; the same ones whenever it is asked for them."""
+        key, training = self.job.key, self.config.training
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        seed_torch(key.seed, key.fold, "dropout", epoch)
+        order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
+        starts = numpy_stream(key.seed, key.fold, "crop", epoch)
+        crop, augment = self.config.sampling.train_crop, self._augmenter(epoch)
+        return self.train.training(training.batch_size, crop, starts, order, augment)
+
+    def _augmenter(self, epoch: int) -> Augmenter | None:
+        texts = self.config.sampling.augment
+        if not texts:
+            return None
+        stream = numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch)
+        return Augmenter([*map(parse_augmentation, texts)], self.job.sensor, stream)
+
+    def _evaluate(self, part: BatchSource) -> Evaluation:
+        batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
+        return evaluate(self.network, batches, self.options)
+
+
+def by_recording(part: BatchSource, correct: Sequence[bool]) -> dict[str, dict[str, Any]]:
+    """Return of each recording of a part its subject, its session, its samples and how many were classed correctly."""
+    recordings = {recording.name: recording for recording in part.samples.recordings()}
+    found: dict[str, list[bool]] = {}
+    for index, is_correct in zip(part.indices, correct, strict=True):
+        found.setdefault(part.samples.recording[index], []).append(is_correct)
+    return {
+        name: {
+            "subject": recordings[name].subject,
+            "session": recordings[name].session,
+            "samples": len(outcomes),
+            "correct": sum(outcomes),
+        }
+        for name, outcomes in found.items()
+    }
+
+
+def _fit_options(config: Configuration) -> FitOptions:
+    training = config.training
+    return FitOptions(training.epochs, training.loss, training.precision, training.patience)
+
+
+def _optimizer_options(config: Configuration) -> OptimizerOptions:
+    training = config.training
+    return OptimizerOptions(
+        training.optimizer,
+        training.learning_rate,
+        training.momentum,
+        training.weight_decay,
+        training.schedule,
+        training.step_epochs,
+        training.step_factor,
+    )

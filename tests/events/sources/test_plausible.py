@@ -1,0 +1,218 @@
+"""Times in another unit and pixels of another sensor are warned of, and what cameras really record is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sltune.errors import DataError
+from sltune.events.formats.aedat import read_aedat, write_aedat
+from sltune.events.importing import import_source
+from sltune.events.source import Source
+from sltune.events.sources.plausible import ANY, Span, check_duration, check_pixels
+from sltune.events.sources.slanimals import MAX_RECORDING_US, SIGN, load_recording, open_slanimals
+from sltune.events.sources.tonic import NMNIST_SPAN, open_nmnist_folder, open_tonic
+from sltune.events.synthetic.recordings import write_dataset
+from tests.events.conftest import TinyFolder, refused
+from tests.events.sources.test_tonic import event, write
+
+NAME = "user00_indoor"
+LENGTHS_S = (4.36, 0.88, 9.466)
+"""Of the signs in turn: the mean, the least and the most of the published set."""
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def write_recording(
+    folder: Path,
+    times: Change = lambda us: us,
+    address: Change = lambda address: address,
+    lengths_s: Sequence[float] = LENGTHS_S,
+) -> tuple[Path, Path]:
+    """Write 19 signs of 1000 events with pauses of a second; all begins after the first half of the clock's range."""
+    rng = np.random.default_rng(0)
+    tags, parts_us, begin_us, count = ["class,startTime_ev,endTime_ev"], [], 2**31 + 7.0, 0
+    for label in range(1, 20):
+        length_us = lengths_s[label % 3] * 1e6
+        pause_us = begin_us + np.arange(100) * 1e4
+        parts_us += [pause_us, begin_us + 1e6 + np.linspace(0, length_us, 1000)]
+        begin_us += 1e6 + length_us + 1000
+        tags.append(f"{label},{count + 100},{count + 1100}")
+        count += 1100
+    time_us = np.rint(times(np.concatenate(parts_us))).astype(np.int64)
+    folder.mkdir(parents=True, exist_ok=True)
+    file, tag_file = folder / f"{NAME}.aedat", folder / f"{NAME}.csv"
+    write_aedat(file, address(rng.integers(0, 2**15, count)), time_us)
+    tag_file.write_text("\n".join(tags) + "\n")
+    return file, tag_file
+
+
+def said(folder: Path, **changes: Any) -> list[str]:
+    """Return what is said of such a recording, without the name of its file."""
+    file, tag_file = write_recording(folder, **changes)
+    findings = load_recording(file, tag_file)[1]
+    assert not any(finding.is_error for finding in findings)
+    return [str(finding).removeprefix(f"{file}") for finding in findings]
+
+
+def test_lengths_of_the_published_set_are_not_warned_of(tmp_path: Path) -> None:
+    assert said(tmp_path) == []
+
+
+# The recording lasts 7 · 0.88 + 6 · (9.466 + 4.36) + 19 · 1.001 - 0.001 = 108.1 s.
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        pytest.param(
+            lambda us: us * 0, ": lasts 0 s, as all of its 20,900 events have the same time; 19 signs take about 76 s"
+        ),
+        pytest.param(
+            lambda us: us / 1e3, ": lasts 108.1 ms; 19 signs take about 76 s; are its times in ms instead of µs?"
+        ),
+        # Rounded to seconds, from 2147 to 2256.
+        pytest.param(
+            lambda us: us / 1e6, ": lasts 109 µs; 19 signs take about 76 s; are its times in s instead of µs?"
+        ),
+        pytest.param(lambda us: us / 300, ": lasts 360.4 ms; 19 signs take about 76 s; are its times in ms"),
+        pytest.param(lambda us: us / 1e5, ": lasts 1.1 ms; 19 signs take about 76 s; are its times in s"),
+    ],
+    ids=["still", "ms", "s", "300 µs", "100 ms"],
+)
+def test_a_recording_that_is_too_short_is_warned_of_once_with_the_unit_that_would_fit(
+    tmp_path: Path, times: Change, expected: str
+) -> None:
+    (text,) = said(tmp_path, times=times)
+    assert text.startswith(expected)
+
+
+def test_times_in_ns_are_warned_of(tmp_path: Path) -> None:
+    """Here of signs of at most 4.2 s, as those of more than 4.3 s do not fit in 32 bits, which is an error."""
+    texts = said(tmp_path, times=lambda us: (us - 2**31) * 1e3, lengths_s=(2.0, 0.88, 4.2))
+    # 6 · (2 + 4.2) + 7 · 0.88 + 19 · 1.001 - 0.001 = 62.4 s.
+    assert texts[0] == ": lasts 17.3 hours; 19 signs take about 76 s; are its times in ns instead of µs?"
+    hint = "; a sign takes about 4 s; are its times in ns instead of µs?"
+    assert texts[1] == f" sample {NAME}_01: lasts 880.0 s{hint}"
+    assert texts[2] == f" sample {NAME}_02: lasts 1.2 hours{hint}"
+    assert len(texts) == 1 + 19
+
+
+def test_a_single_sample_that_stands_still_or_is_short_or_long_is_warned_of(tmp_path: Path) -> None:
+    def change(us: np.ndarray) -> np.ndarray:
+        us[100:1100] = us[100]
+        us[1200:2200] = us[1200] + np.arange(1000) * 10
+        us[2300:] += 40e6 * (np.arange(len(us) - 2300) > 500)
+        return us
+
+    assert said(tmp_path, times=change) == [
+        f" sample {NAME}_01: lasts 0 s, as all of its 1,000 events have the same time; a sign takes about 4 s",
+        f" sample {NAME}_02: lasts 10.0 ms; a sign takes about 4 s; are its times in ms instead of µs?",
+        f" sample {NAME}_03: lasts 44.4 s; a sign takes about 4 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "rows", "columns"),
+    [
+        pytest.param(lambda address: address & 0x03FF, 4, 128, id="a cochlea's 64 channels of 8 kinds"),
+        pytest.param(lambda address: address & 0x7F07, 128, 4, id="few columns"),
+        pytest.param(lambda address: address & 0x0F1F, 16, 16, id="few of both"),
+    ],
+)
+def test_events_of_few_rows_or_columns_are_warned_of(tmp_path: Path, address: Change, rows: int, columns: int) -> None:
+    (text,) = said(tmp_path, address=address)
+    assert text.startswith(f": its events fill {rows} of 128 rows and {columns} of 128 columns; a camera's fill nearly")
+    assert "another sensor" in text
+
+
+def test_events_of_a_quarter_of_the_rows_are_not_warned_of(tmp_path: Path) -> None:
+    assert said(tmp_path, address=lambda address: address & 0x1F7F) == []
+
+
+def test_rows_that_few_events_fill_are_found_in_a_long_recording() -> None:
+    """Of 2²⁰ events every sixteenth is looked at first, all of which lie in one row here."""
+    rows = np.zeros(1 << 20, np.uint16)
+    rows[1::16] = np.arange(1 << 16) % 40
+    columns = np.arange(1 << 20, dtype=np.uint16) % 128
+    assert check_pixels("x", rows * 256 + columns * 2, 128) == []
+    assert len(check_pixels("x", rows % 31 * 256 + columns * 2, 128)) == 1
+
+
+def test_a_recording_without_pixel_events_has_an_error_of_its_own(tmp_path: Path) -> None:
+    file, tag_file = write_recording(tmp_path, address=lambda address: address | 0x8000)
+    texts = [finding.text for finding in load_recording(file, tag_file)[1]]
+    assert texts == [*["holds no pixel event"] * 19, "20900 special events are counted by the tags and then dropped"]
+
+
+def test_strict_makes_an_error_of_it(tmp_path: Path) -> None:
+    write_recording(tmp_path / "src", times=lambda us: us / 1e3)
+    assert len(import_source(open_slanimals(tmp_path / "src"), tmp_path / "data").warnings) == 1
+    with refused(DataError, f"{NAME}.aedat: lasts 108.1 ms"):
+        import_source(open_slanimals(tmp_path / "src"), tmp_path / "data", strict=True)
+
+
+def test_synthetic_recordings_are_not_warned_of(tmp_path: Path) -> None:
+    write_dataset(tmp_path, recordings=1, seed=0)
+    for file in open_slanimals(tmp_path).files:
+        assert file.load()[1] == []
+
+
+def test_samples_of_the_tests_are_not_warned_of(tiny_folder: TinyFolder) -> None:
+    """600 ms each, and 11.5 s for 19 of them."""
+    (file,) = open_slanimals(tiny_folder(names=[NAME])).files
+    assert file.load()[1] == []
+
+
+def test_the_real_recording_is_not_warned_of(real_recording: Path) -> None:
+    """MovingDarkBox lasts 39.8 s; it is no recording of signs, but one of a DVS128."""
+    recording = read_aedat(real_recording)
+    span = Span(19 * SIGN.least_us, MAX_RECORDING_US, "19 signs")
+    assert recording.duration_us == pytest.approx(39.8e6, rel=0.01)
+    assert check_duration("x", recording.duration_us, len(recording), span) == []
+    assert check_pixels("x", recording.address, 128) == []
+
+
+def digits(folder: Path, *us: int) -> list[str]:
+    """Return what is said of a digit with events at these times, as the folder's source and as Tonic's."""
+    write(folder, "NMNIST/Train/7/1.bin", b"".join(event(1, 1, 1, time) for time in us))
+    return [said_of(source) for source in (open_nmnist_folder(folder), open_tonic("NMNIST", folder))]
+
+
+def said_of(source: Source) -> str:
+    return " ".join(finding.text for file in source.files for finding in file.load()[1])
+
+
+@pytest.mark.parametrize(
+    ("us", "expected"),
+    [
+        pytest.param(range(0, 336_000, 1000), "", id="as published"),
+        pytest.param(range(336), "lasts 335 µs; a sample of N-MNIST lasts about 0.3 s; are its times in ms", id="ms"),
+        pytest.param(range(0, 8_000_001, 20_000), "lasts 8.0 s; a sample of N-MNIST lasts about 0.3 s", id="too long"),
+    ],
+)
+def test_of_n_mnist_the_limits_are_its_own_and_of_tonic_there_are_none(
+    tmp_path: Path, us: range, expected: str
+) -> None:
+    folder, tonic = digits(tmp_path, *us)
+    assert folder.startswith(expected)
+    assert (folder == "") == (expected == "")
+    assert tonic == ""
+
+
+def test_times_that_stand_still_are_warned_of_whatever_the_source(tmp_path: Path) -> None:
+    still = "lasts 0 s, as all of its 12 events have the same time; "
+    assert digits(tmp_path, *[5] * 12) == [still + NMNIST_SPAN.usual, still + ANY.usual]
+
+
+def test_the_real_digits_are_not_warned_of(nmnist_folder: Path) -> None:
+    assert said_of(open_nmnist_folder(nmnist_folder)) == ""
+
+
+def test_of_a_few_events_the_duration_tells_nothing() -> None:
+    span = Span(1000, 2000, "it lasts 1.5 ms")
+    assert check_duration("x", 0, 9, span) == []
+    assert len(check_duration("x", 0, 10, span)) == 1
+    assert [check_duration("x", us, 10, span) for us in (1000, 2000)] == [[], []]
+    assert [len(check_duration("x", us, 10, span)) for us in (999, 2001)] == [1, 1]

@@ -1,0 +1,236 @@
+"""Progress as a console shows it, of campaigns without Ray."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sltune.progress.display import Progress
+from sltune.runs.record import RunFolder, TrialKey
+from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign, plan
+from sltune.tuning.cluster.connection import Share
+from sltune.tuning.execution import callbacks as desk
+from sltune.tuning.execution import liveness as watch
+from sltune.tuning.execution.callbacks import Desk, Placement
+from sltune.tuning.execution.worker import SharedData
+from sltune.tuning.preparation import Display
+from sltune.tuning.trial.checkpoints import Checkpoints
+from tests.small import quick
+from tests.trials import DATASET, epoch
+from tests.tuning.searches import done, search, space
+
+GPU = Share(1, 0.25)
+
+
+def evaluation(root: Path) -> Campaign:
+    root.mkdir(exist_ok=True)
+    configuration = quick()
+    return evaluation_campaign(RunFolder(root), configuration, DATASET, plan(configuration))
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def go_through(progress: Progress, campaign: Campaign) -> None:
+    """Begin two trials; the first ends, the second is lost and starts again."""
+    first, second = campaign.next_trial(), campaign.next_trial()
+    assert first is not None
+    assert second is not None
+    progress.start(first.key)
+    progress.start(second.key)
+    row = {**epoch(1, 0.5), "val_loss": 1.0}
+    campaign.add_epoch(first.key, row)
+    progress.epoch(first.key, row)
+    progress.again(second.key, "its worker was lost: started again")
+    progress.start(second.key)
+    progress.finish(campaign.finish(first.key, done(0.75, test_accuracy=0.625)))
+
+
+def test_the_board_follows_the_trials(tmp_path: Path) -> None:
+    campaign = evaluation(tmp_path / "run")
+    progress = Progress(console(), "live", campaign, GPU)
+    go_through(progress, campaign)
+    lines = progress.board(80, 23).plain.split("\n")
+    assert lines[:4] == [
+        "run",
+        "      fold 0         fold 1         fold 2         fold 3           val % test %",
+        "c0000 ✓ 75.0 %       ▸ running      · waiting      · waiting         75.0   62.5",
+        "✓ 1 done   ▸ 1 running   · 2 waiting",
+    ]
+    # One epoch of 2 s is known; 2 + 2 + 2 epochs are left, one at a time.
+    assert lines[4] == "0:00:00 elapsed · about 0:00:12 left · 0.25 GPU a trial"
+    assert lines[5] == "c0000-f1-s0  its worker was lost: started again"
+
+
+def test_what_ended_earlier_is_there_from_the_start(tmp_path: Path) -> None:
+    campaign = evaluation(tmp_path / "run")
+    campaign.finish(TrialKey("c0000", 0, 2), done(0.75))
+    resumed = Progress(console(), "live", evaluation(tmp_path / "run"), Share(1, 0))
+    lines = resumed.board(80, 23).plain.split("\n")
+    assert lines[2].split() == [
+        "c0000",
+        "·",
+        "waiting",
+        "·",
+        "waiting",
+        "✓",
+        "75.0",
+        "%",
+        "·",
+        "waiting",
+        "75.0",
+        "50.0",
+    ]
+    assert lines[4] == "0:00:00 elapsed · 1 CPU a trial"
+
+
+def test_a_live_display_leaves_the_last_state_on_the_screen(tmp_path: Path) -> None:
+    campaign, screen = evaluation(tmp_path / "run"), console()
+    with Progress(screen, "live", campaign, GPU) as progress:
+        go_through(progress, campaign)
+    assert "✓ 1 done   ▸ 1 running   · 2 waiting" in text_of(screen)
+
+
+def test_lines_are_plain_and_long_ones_stay_whole(tmp_path: Path) -> None:
+    campaign, screen = evaluation(tmp_path / "run"), console()
+    with Progress(screen, "lines", campaign, GPU) as progress:
+        go_through(progress, campaign)
+        key = TrialKey("c0000", 0, 2)
+        error = "ValueError: [bold]" + "x" * 90 + " :x: is too long"
+        progress.finish(campaign.finish(key, Finished("failed", error)))
+    assert text_of(screen).splitlines() == [
+        "c0000-f0-s0  started",
+        "c0000-f1-s0  started",
+        "c0000-f0-s0  epoch 1/2  val accuracy 50.0 %  100 samples/s",
+        "c0000-f1-s0  its worker was lost: started again",
+        "c0000-f1-s0  started",
+        "c0000-f0-s0  done  test accuracy 62.5 %",
+        f"c0000-f2-s0  failed: {error}",
+    ]
+
+
+def test_every_line_for_machines_parses(tmp_path: Path) -> None:
+    campaign, screen = evaluation(tmp_path / "run"), console()
+    Display(screen, "json").say("3 of 4 [red] :x:\nand more")
+    with Progress(screen, "json", campaign, GPU) as progress:
+        go_through(progress, campaign)
+    told = [json.loads(line) for line in text_of(screen).splitlines()]
+    assert told[0] == {"event": "message", "text": "3 of 4 [red] :x:\nand more"}
+    assert [line["event"] for line in told[1:]] == ["start", "start", "epoch", "again", "start", "finish"]
+
+
+def test_quiet_is_quiet(tmp_path: Path) -> None:
+    campaign, screen = evaluation(tmp_path / "run"), console()
+    with Progress(screen, "quiet", campaign, GPU) as progress:
+        go_through(progress, campaign)
+    assert text_of(screen) == ""
+
+
+@pytest.mark.parametrize("mode", ["live", "lines", "json"])
+def test_a_search_never_shows_a_test_accuracy(tmp_path: Path, mode: str) -> None:
+    campaign, screen = search(tmp_path / "run", space("trials = 6")), console()
+    with Progress(screen, mode, campaign, GPU) as progress:
+        for _ in range(8):
+            trial = campaign.next_trial()
+            assert trial is not None
+            progress.start(trial.key)
+            progress.finish(campaign.finish(trial.key, done(0.625, test_accuracy=0.4375)))
+    shown = text_of(screen) + progress.board(80, 23).plain
+    assert ("0.625" if mode == "json" else "62.5") in shown
+    assert "43.8" not in shown
+    assert "0.4375" not in shown
+
+
+def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
+    campaign = search(tmp_path / "run", space("trials = 6"))
+    progress = Progress(console(), "live", campaign, GPU)
+    # Four that are good on all folds, then one that falls behind on its first.
+    for number in range(17):
+        trial = campaign.next_trial()
+        assert trial is not None
+        progress.start(trial.key)
+        campaign.add_epoch(trial.key, {**epoch(1), "val_loss": 1.0})
+        bad = trial.key.config_id == "c0004"
+        progress.finish(campaign.finish(trial.key, done(0.1 if bad else 0.5 + number / 100)))
+    board = progress.board(80, 23).plain
+    assert "– pruned" in board
+    assert "configurations begun" in board
+    counts = progress._standings.board(20).counts
+    assert counts["pruned"] == sum(record.status == "pruned" for record in campaign.records) > 0
+    assert progress._standings.best == campaign._scores.best()
+
+
+@pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])
+def test_what_is_waited_for_is_shown_until_a_trial_starts(tmp_path: Path, mode: str) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    progress = Progress(shown, mode, campaign, GPU)
+    progress.waits("4 trials wait for 1 CPUs")
+    said = {"lines": "4 trials wait for 1 CPUs\n", "json": '{"event": "waiting", "text": "4 trials wait for 1 CPUs"}\n'}
+    assert text_of(shown) == said.get(mode, "")
+    assert "4 trials wait for 1 CPUs" in progress.board(80, 23).plain
+    trial = campaign.next_trial()
+    assert trial is not None
+    progress.start(trial.key)
+    assert "wait for" not in progress.board(80, 23).plain
+
+
+def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr(desk, "free", lambda: "0 of 4 CPUs and 2 of 2 GPUs are free")
+    monkeypatch.setattr(watch, "SECONDS_BETWEEN_WORDS", 0.0)
+    placement = Placement(GPU, lambda: 2, lambda: {"ray.io/node-id": "in(a)"}, silence_s=0)
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    at.on_step_end(0, [])
+    assert text_of(shown) == ""
+    config = at.next_trial()
+    assert isinstance(config, dict)
+    assert json.loads(config[desk.WHERE]) == {"ray.io/node-id": "in(a)"}
+    at.on_step_end(1, [])
+    expected = "1 trials wait for 1 CPUs and 0.25 GPUs each; 0 of 4 CPUs and 2 of 2 GPUs are free\n"
+    assert text_of(shown) == expected
+
+
+class Waiting:
+    """As much of Tune's trial as is asked for while it has no worker."""
+
+    temporary_state = SimpleNamespace(ray_actor=None)
+
+    def __init__(self, config: object) -> None:
+        self.config = config
+
+
+def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_another(tmp_path: Path) -> None:
+    campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
+    nodes = ["a"]
+    placement = Placement(GPU, lambda: 1, lambda: {"ray.io/node-id": f"in({','.join(nodes)})"}, silence_s=0)
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    config = at.next_trial()
+    waits: Any = Waiting(config)
+    stopped: list[Any] = []
+    actors = SimpleNamespace(_live_actors_to_ray_actors_resources={})
+    controller = SimpleNamespace(_trial_to_actor={}, _actor_manager=actors, stop_trial=stopped.append)
+    at.watch(controller, waits)
+    at.on_step_end(0, [])
+    assert (stopped, campaign.running) == ([], 1)
+    nodes.append("b")
+    at.on_step_end(1, [])
+    assert (stopped, campaign.running) == ([waits], 0)
+    again = at.next_trial()
+    assert isinstance(config, dict)
+    assert again == {**config, desk.WHERE: '{"ray.io/node-id": "in(a,b)"}'}

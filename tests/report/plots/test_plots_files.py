@@ -1,0 +1,182 @@
+"""Every plot becomes an SVG and a PNG that others read, always the same, without a display."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from sltune.report.analysis.runs import load_runs
+from sltune.report.plots.all import plots
+from sltune.report.plots.plot import DPI, Plot, png, svg, write_plots
+from tests.report.conftest import make_record, write_run
+from tests.report.plotting import config, drawn, search_records, write_epochs, write_search
+
+Spec = dict[str, Any]
+TEXT = "{http://www.w3.org/2000/svg}text"
+SPACE = "[neuron]\ndecay = { low = 0.1, high = 0.9 }\n"
+EVERY = [
+    "learning-curves", "confusion-matrix-search-c0005", "confusion-matrix-ev-al", "accuracy-by-session",
+    "accuracy-by-signer", "accuracy-over-sample-length", "search-history", "parameter-importance", "slices",
+    "pareto-front", "fold-by-fold",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A search and an evaluation that allow every plot; its name has what XML and TeX would stumble over."""
+    folder = tmp_path_factory.mktemp("results")
+    recordings = {
+        f"user{user}": {
+            "subject": f"participant-number-{user:03d}",
+            "session": f"session-{user}",
+            "correct": user,
+            "samples": 4,
+        }
+        for user in range(1, 4)
+    }
+    facts: Spec = {"confusion": (np.eye(19, dtype=int) + 1).tolist(), "recordings": recordings}
+    searched = [
+        one
+        for number in range(6)
+        for one in search_records(number, {"neuron.decay": 0.1 + number / 10}, [number / 10] * 2, **facts)
+    ]
+    search = write_search(folder / "search", SPACE, searched, best="c0005")
+    own = config({"sampling.train_crop_ms": 900})
+    evaluated = [make_record(fold, 0.5, config=own, synaptic_ops=2e6, **facts) for fold in range(2)]
+    evaluation = write_run(folder / "ev<$&>al", evaluated)
+    for run, trial in ((search, searched[-1]), (evaluation, evaluated[0])):
+        write_epochs(run, trial, [(0.5, 1.0, 0.25), (0.4, 0.9, 0.5)])
+    return [search, evaluation]
+
+
+@pytest.fixture(scope="module")
+def found(everything: list[Path]) -> dict[str, Plot]:
+    return drawn(*everything)
+
+
+def test_all_plots_come_in_their_order(found: dict[str, Plot]) -> None:
+    assert list(found) == EVERY
+
+
+def test_every_plot_is_an_svg_with_its_text_and_a_png_of_its_size(found: dict[str, Plot]) -> None:
+    for plot in found.values():
+        root = ElementTree.fromstring(svg(plot))
+        texts = ["".join(element.itertext()) for element in root.iter(TEXT)]
+        for axes in plot.figure.axes:
+            words = {axes.get_xlabel(), axes.get_ylabel(), axes.get_title()} - {""}
+            assert {word.splitlines()[0] for word in words} <= set(texts), plot.name
+        image = Image.open(io.BytesIO(png(plot)))
+        inches = plot.figure.get_size_inches()
+        assert image.size == pytest.approx([DPI * side for side in inches], abs=1)
+        assert len(image.convert("L").getcolors() or []) > 10
+        assert inches[0] <= 7
+
+
+def test_a_name_of_special_characters_is_shown_as_it_is(found: dict[str, Plot]) -> None:
+    root = ElementTree.fromstring(svg(found["learning-curves"]))
+    assert "ev<$&>al (1 of 2 trials)" in ["".join(element.itertext()) for element in root.iter(TEXT)]
+
+
+def test_every_plot_has_words_for_those_who_cannot_see_it(found: dict[str, Plot]) -> None:
+    for plot in found.values():
+        assert plot.alt.endswith(".")
+        assert len(plot.alt) > 40
+        assert plot.title
+        assert not plot.title.endswith(".")
+
+
+def test_nothing_is_cut_off_and_no_two_texts_overlap(found: dict[str, Plot]) -> None:
+    for plot in found.values():
+        plot.figure.draw_without_rendering()
+        boxes = _text_boxes(plot)
+        width, height = plot.figure.bbox.size
+        for name, box in boxes:
+            assert box.x0 >= -1, (plot.name, name)
+            assert box.y0 >= -1, (plot.name, name)
+            assert box.x1 <= width + 1, (plot.name, name)
+            assert box.y1 <= height + 1, (plot.name, name)
+        for place, (name, box) in enumerate(boxes):
+            for other, another in boxes[place + 1 :]:
+                assert not box.padded(-1).overlaps(another.padded(-1)), (plot.name, name, other)
+
+
+def _text_boxes(plot: Plot) -> list[tuple[str, Any]]:
+    """Return where the visible texts of the axes stand, in pixels of the figure."""
+    found = []
+    for axes in plot.figure.axes:
+        x, y = (sorted(limits) for limits in (axes.get_xlim(), axes.get_ylim()))
+        ticks = [
+            tick.label1
+            for axis, (low, high) in ((axes.xaxis, x), (axes.yaxis, y))
+            for tick in axis.get_major_ticks()
+            if low <= tick.get_loc() <= high and tick.label1.get_visible()
+        ]
+        texts = [*ticks, axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts]
+        found += [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    return found
+
+
+def test_what_is_drawn_twice_is_the_same_to_the_byte(everything: list[Path], found: dict[str, Plot]) -> None:
+    for plot, again in zip(found.values(), plots(load_runs(everything)), strict=True):
+        assert (svg(again), png(again)) == (svg(plot), png(plot)), plot.name
+
+
+def test_the_order_in_which_files_are_made_changes_none_of_them(found: dict[str, Plot]) -> None:
+    for plot in found.values():
+        picture, drawing = png(plot), svg(plot)
+        assert (svg(plot), png(plot)) == (drawing, picture), plot.name
+
+
+PROGRAM = """
+import hashlib, sys
+from pathlib import Path
+from sltune.report.plots.all import plots
+from sltune.report.plots.plot import svg
+from sltune.report.analysis.runs import load_runs
+for plot in plots(load_runs([Path(name) for name in sys.argv[1:]])):
+    print(plot.name, hashlib.sha256(svg(plot).encode()).hexdigest())
+print(sorted({"torch", "ray", "matplotlib.pyplot", "sltune.tuning"} & sys.modules.keys()))
+"""
+
+
+def test_another_process_draws_the_same_without_pyplot_torch_and_ray(everything: list[Path]) -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, *map(str, everything)],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path), "HOME": str(everything[0])},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
+    assert outputs[0].endswith("\n[]\n")
+    assert [row.split()[0] for row in outputs[0].splitlines()[:-1]] == EVERY
+
+
+def test_settings_of_matplotlib_change_neither_the_plots_nor_outlast_them(everything: list[Path]) -> None:
+    expected = svg(drawn(everything[1])["learning-curves"])
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        for plot in plots(load_runs(everything[1:])):
+            assert dict(matplotlib.rcParams) == before
+            if plot.name == "learning-curves":
+                assert svg(plot) == expected
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_files_are_written_by_the_name_of_their_plot(found: dict[str, Plot], tmp_path: Path) -> None:
+    slices = found["slices"]
+    files = write_plots(tmp_path / "report" / "plots", [slices, found["fold-by-fold"]])
+    assert [file.name for file in files] == ["slices.png", "slices.svg", "fold-by-fold.png", "fold-by-fold.svg"]
+    assert files[0].read_bytes() == png(slices)
+    assert files[1].read_text(encoding="utf-8") == svg(slices)
+    assert sorted(files[0].parent.iterdir()) == sorted(files)

@@ -1,0 +1,153 @@
+"""The kernels on a real GPU, at the sizes of the SL-Animals network; small shapes are in test_lif_cuda.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sltune.snn.lif import LIF, LIFState, lif_layer, reference_layer, reference_pool_layer
+from sltune.snn.surrogate import WINDOWS
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+pytest.importorskip("triton", reason="Triton is not installed")
+
+GIBIBYTE = 2**30
+LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (19,)}
+BATCHES = [(17, 8), (50, 4), (145, 2)]
+every_layer = pytest.mark.parametrize("layer", list(LAYERS))
+every_batch = pytest.mark.parametrize(("steps", "batch"), BATCHES)
+types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+
+
+def draw_current(shape: tuple[int, ...], channels_last: bool = False) -> Tensor:
+    """Draw a float32 current of shape (T, B, ...) on the GPU."""
+    current = torch.rand(shape, device="cuda", generator=torch.Generator("cuda").manual_seed(0)) * 1.5 - 0.5
+    return current.movedim(2, -1).contiguous().movedim(-1, 2) if channels_last else current
+
+
+def assert_equal(current: Tensor, neurons: LIF, pool: bool = False, state: LIFState | None = None) -> None:
+    """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest."""
+    from sltune.snn.cuda import layer as lif_cuda
+
+    mine = current.detach().requires_grad_()
+    plain = current.detach().float().requires_grad_()
+    fired = (lif_cuda.lif_pool if pool else lif_cuda.lif)(mine, neurons, state)
+    expected = (reference_pool_layer if pool else reference_layer)(plain, neurons, state)
+    assert torch.equal(fired.spikes.float(), expected.spikes)
+    assert torch.equal(fired.state.potential, expected.state.potential)
+    assert fired.spike_count == expected.spike_count
+    weights = torch.randn(expected.spikes.shape, device="cuda").bfloat16()
+    (gradient,) = torch.autograd.grad(fired.spikes, mine, weights.to(fired.spikes.dtype))
+    (expected_gradient,) = torch.autograd.grad(expected.spikes, plain, weights.float())
+    largest = expected_gradient.abs().max().item()
+    own_rounding = 2**-8 if current.dtype == torch.bfloat16 else 0
+    torch.testing.assert_close(gradient.float(), expected_gradient, rtol=own_rounding, atol=1e-5 * largest)
+
+
+@every_layer
+@every_batch
+@types
+def test_layers_of_the_network_equal_the_reference(layer: str, steps: int, batch: int, dtype: torch.dtype) -> None:
+    assert_equal(draw_current((steps, batch, *LAYERS[layer])).to(dtype), LIF())
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels last"])
+@every_batch
+@types
+def test_pooled_layers_of_the_network_equal_the_reference(
+    layer: str, channels_last: bool, steps: int, batch: int, dtype: torch.dtype
+) -> None:
+    assert_equal(draw_current((steps, batch, *LAYERS[layer]), channels_last).to(dtype), LIF(), pool=True)
+
+
+@pytest.mark.parametrize("surrogate", list(WINDOWS))
+@pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
+def test_windows_equal_the_reference(surrogate: str, pool: bool) -> None:
+    assert_equal(draw_current((17, 8, 20, 63, 64), channels_last=True), LIF(0.5, 0.8, surrogate, 1.0), pool)
+
+
+def test_long_samples_in_stretches_equal_one_run() -> None:
+    from sltune.snn.cuda import layer as lif_cuda
+
+    current = draw_current((145, 2, 50, 61, 61))
+    whole = lif_cuda.lif_pool(current, LIF(decay=0.9))
+    parts, state = [], None
+    for part in torch.split(current, 40):
+        fired = lif_cuda.lif_pool(part, LIF(decay=0.9), state)
+        parts.append(fired.spikes)
+        state = fired.state
+    assert torch.equal(torch.cat(parts), whole.spikes)
+
+
+def test_repeated_runs_are_identical() -> None:
+    from sltune.snn.cuda import layer as lif_cuda
+
+    current = draw_current((17, 8, 20, 126, 126)).requires_grad_()
+    runs = []
+    for _ in range(3):
+        fired = lif_cuda.lif_pool(current, LIF())
+        runs.append((fired.spikes, fired.spike_count, torch.autograd.grad(fired.spikes.sum(), current)[0]))
+    assert all(torch.equal(*pair) for other in runs[1:] for pair in zip(runs[0], other, strict=True))
+
+
+def test_nothing_but_the_current_is_kept_for_the_backward_pass() -> None:
+    from sltune.snn.cuda import layer as lif_cuda
+
+    current = draw_current((50, 4, 20, 126, 126)).requires_grad_()
+    before = torch.cuda.memory_allocated()
+    fired = lif_cuda.lif_pool(current, LIF())
+    state = 2 * current[0].numel() * 4
+    assert torch.cuda.memory_allocated() - before < fired.spikes.numel() * 4 + state + 2**20
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    gradient = torch.ones_like(fired.spikes)
+    torch.autograd.grad(fired.spikes, current, gradient)
+    assert torch.cuda.max_memory_allocated() - before < (gradient.numel() + current.numel()) * 4 + 2**20
+
+
+def test_layers_on_a_gpu_take_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sltune.snn.cuda import layer as lif_cuda
+
+    def refuse(*_: Any) -> None:
+        raise NotImplementedError("the kernels were called")
+
+    monkeypatch.delenv("SLTUNE_LIF_BACKEND", raising=False)
+    monkeypatch.setattr(lif_cuda, "lif", refuse)
+    with pytest.raises(NotImplementedError, match="the kernels were called"):
+        lif_layer(draw_current((2, 2, 5)), LIF())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second GPU")
+def test_tensors_may_lie_on_another_gpu_than_the_current_one() -> None:
+    from sltune.snn.cuda import layer as lif_cuda
+
+    current = draw_current((5, 2, 100))
+    expected = lif_cuda.lif(current, LIF())
+    fired = lif_cuda.lif(current.to("cuda:1"), LIF())
+    assert torch.equal(fired.spikes.cpu(), expected.spikes.cpu())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
+def test_offsets_beyond_32_bits_reach_the_right_neurons(pool: bool) -> None:
+    """About 2.4·10⁹ values: what comes last must equal what it is when run from the state before it."""
+    from sltune.snn.cuda import layer as lif_cuda
+
+    if torch.cuda.mem_get_info()[0] < 48 * GIBIBYTE:
+        pytest.skip("48 GiB of free device memory are needed")
+    run = lif_cuda.lif_pool if pool else lif_cuda.lif
+    current = torch.empty(120, 64, 20, 126, 126, device="cuda").uniform_(-0.5, 1).requires_grad_()
+    fired = run(current, LIF(decay=0.9))
+    middle = run(current[:110].detach(), LIF(decay=0.9)).state
+    tail = current[110:].detach().requires_grad_()
+    late = run(tail, LIF(decay=0.9), middle)
+    assert torch.equal(fired.spikes[110:], late.spikes)
+    output = torch.zeros_like(fired.spikes)
+    output[110:] = torch.rand_like(late.spikes)
+    gradient = torch.autograd.grad(fired.spikes, current, output)[0][110:]
+    (late_gradient,) = torch.autograd.grad(late.spikes, tail, output[110:])
+    assert torch.equal(gradient, late_gradient)

@@ -1,0 +1,359 @@
+"""Ray for real: fractions of emulated GPUs, the object store, dying workers, and what a user sees of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.exceptions import ObjectLostError
+from rich.console import Console
+
+from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
+from sltune.events.importing import import_source
+from sltune.events.manifest import read_manifest
+from sltune.events.samples import Samples
+from sltune.progress.display import Progress
+from sltune.runs.info import read_info
+from sltune.runs.record import Record, RunFolder, TrialKey
+from sltune.settings.space import Space, parse_space
+from sltune.tuning import preparation
+from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.cluster.connection import Request
+from sltune.tuning.evaluate import resume_evaluation, start_evaluation
+from sltune.tuning.execution import callbacks as desk
+from sltune.tuning.execution import executor
+from sltune.tuning.execution import worker as trial
+from sltune.tuning.execution.worker import SharedData
+from sltune.tuning.preparation import Display
+from sltune.tuning.trial.checkpoints import Checkpoints
+from sltune.tuning.trial.job import EpochDone, Job, Outcome
+from tests.small import CLASSES, SENSOR, quick, source, table_of
+from tests.tuning.clusters import workers_below
+
+QUIET = Display(Console(stderr=True), "quiet")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Four logical CPUs and two GPUs that exist only in Ray's books."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=2,
+        object_store_memory=600 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+    )
+    yield
+    ray.shutdown()
+
+
+def space(**settings: object) -> Space:
+    import tomlkit
+
+    return parse_space(tomlkit.dumps(quick(**settings).model_dump(mode="json")), "test")
+
+
+def records(folder: RunFolder) -> list[Record]:
+    return folder.records()
+
+
+def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> None:
+    import_source(source(samples=12, events=2000), tmp_path / "data")
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0.5)
+    start_evaluation(space(network__name="slanimals", training__epochs=30), tmp_path / "data", folder, request, QUIET)
+    done = records(folder)
+    assert [record.fold for record in done] == [0, 1, 2, 3]
+    assert {record.device["num_gpus"] for record in done} == {0.5}
+    gpus = sorted(gpu for record in done for gpu in record.device["gpu_ids"])
+    assert gpus == ["0", "0", "1", "1"]
+    assert max(record.timings["started"] for record in done) < min(record.timings["ended"] for record in done)
+
+
+def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(NothingRan, match=r"holds GPU .* on node .* but torch .* sees none"):
+        start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5), QUIET)
+    assert {record.status for record in records(folder)} == {"failed"}
+
+
+def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = preparation.execute
+
+    def execute_without_data(campaign: Campaign, *rest: object) -> None:
+        shutil.rmtree(dataset)
+        execute(campaign, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(preparation, "execute", execute_without_data)
+    folder = RunFolder(tmp_path / "run")
+    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    assert [record.status for record in records(folder)] == ["done"] * 4
+
+
+def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_changed_of_them(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the predecessor leaves them: a file a fold, counted from 1, with other names."""
+    for fold in range(4):
+        made = Job(TrialKey("c0000", fold, fold), quick(), SENSOR, len(CLASSES)).network().state_dict()
+        theirs = {name.replace(".", "_s.layer."): value for name, value in made.items()}
+        torch.save({**theirs, "spike.ksi": torch.tensor([0.36])}, tmp_path / f"model_weights_fold{fold + 1}.pt")
+    folder = RunFolder(tmp_path / "run")
+    given = space(training__epochs=0, network__weights=str(tmp_path / "model_weights_fold{fold1}.pt"))
+    start_evaluation(given, dataset, folder, Request(device="cpu"), Display(Console(file=sys.stdout), "lines"))
+    found = records(folder)
+    assert [record.status for record in found] == ["done"] * 4
+    assert all(record.metrics["best_epoch"] is None and record.timings["epochs"] == 0 for record in found)
+    assert all(record.metrics["test_accuracy"] is not None for record in found)
+    first = folder.trial(found[0].key)
+    assert not first.epochs_csv.exists()
+    assert first.best_weights.exists()
+    shown = capsys.readouterr().out
+    assert shown.count('"fc1_s.layer.weight" is taken for fc1.weight, and 3 others likewise') == 1
+    assert f"{tmp_path}/model_weights_fold1.pt: " in shown
+    (file,) = first.path.glob("events.out.tfevents.*")
+    assert b"final/test_accuracy" in file.read_bytes()
+    assert b"loss/train" not in file.read_bytes()
+    resume_evaluation(given, folder, None, Request(device="cpu"), QUIET)
+    assert [record.timings for record in records(folder)] == [record.timings for record in found]
+
+
+def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    # Or the first Ctrl-C after the last trial would be swallowed.
+    assert {number: signal.getsignal(number) for number in before} == before
+    assert read_info(folder).dataset.fingerprint == read_manifest(dataset).fingerprint
+    for key in read_info(folder).planned(folder):
+        trial = folder.trial(key)
+        assert trial.epochs_csv.read_text().startswith("epoch,train_loss,val_loss,val_accuracy")
+        assert len(trial.epochs_csv.read_text().splitlines()) == 1 + 2
+        assert trial.best_weights.stat().st_size > 0
+        assert len(list(trial.path.glob("events.out.tfevents.*"))) == 1
+    train = (folder.splits / "seed0" / "trainlist1.txt").read_text().split()
+    test = (folder.splits / "seed0" / "testlist1.txt").read_text().split()
+    val = (folder.splits / "seed0" / "vallist1.txt").read_text().split()
+    first = records(folder)[0]
+    assert sorted([*first.splits["train"], *first.splits["val"]]) == train
+    assert (first.splits["test"], first.splits["val"]) == (test, val)
+
+
+def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = RunFolder.write
+
+    def write_until_full(self: RunFolder, file: Path, content: str | bytes) -> None:
+        if file.name == "best.pt":
+            raise UsageError(f"{file}: cannot be written: No space left on device") from OSError(errno.ENOSPC, "full")
+        write(self, file, content)
+
+    monkeypatch.setattr(RunFolder, "write", write_until_full)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(
+        UsageError, match=rf"best\.pt: cannot be written: No space .*; make room, then: sltune resume {folder.root}"
+    ):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert records(folder) == []
+
+    monkeypatch.undo()
+    resume_evaluation(space(), folder, None, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert [record.status for record in records(folder)] == ["done"] * 4
+
+
+def test_a_run_whose_folder_is_deleted_stops_and_says_so(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    class Deletes(Progress):
+        def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+            folder.root.rename(tmp_path / "trash")
+
+    monkeypatch.setattr(preparation, "Progress", Deletes)
+    gone = rf"run: is gone; .*; put the run's folder back, then: sltune resume {folder.root}"
+    with pytest.raises(UsageError, match=gone):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+    assert not folder.root.exists()
+
+
+class _KillsOnce(Progress):
+    """Kills the worker that reports first, as a crash would."""
+
+    killed: int | None = None
+
+    def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        if _KillsOnce.killed is None:
+            _KillsOnce.killed = workers_below(os.getpid())[0]
+            os.kill(_KillsOnce.killed, signal.SIGKILL)
+        super().epoch(key, row)
+
+
+def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "Progress", _KillsOnce)
+    folder = RunFolder(tmp_path / "run")
+    start_evaluation(
+        space(training__epochs=40), dataset, folder, Request(device="cpu", gpus_per_trial=0, max_concurrent=1), QUIET
+    )
+    assert _KillsOnce.killed is not None
+    assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
+    assert len(list(folder.trials.glob("*/record*.json"))) == 4
+    assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
+    for key in read_info(folder).planned(folder):
+        assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_in_its_first_set_up_is_replaced(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "hung"
+
+    # Defined here, so that Ray sends the class itself to the workers and not its name.
+    class HangsOnce(trial.TrialWorker):
+        def setup(self, config: dict[str, Any], shared: SharedData | None = None) -> None:
+            if not marker.exists():
+                marker.touch()
+                time.sleep(3600)
+            super().setup(config, shared)
+
+    monkeypatch.setattr(executor, "TrialWorker", HangsOnce)
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=0.25)
+    start_evaluation(space(evaluation__folds=2), dataset, folder, request, QUIET)
+    assert marker.exists()
+    assert [record.status for record in records(folder)] == ["done"] * 2
+
+
+@ray.remote(num_cpus=1)
+def _touch_all(references: list[object]) -> dict[str, object]:
+    """Read every event through Samples and say what it cost in memory of this process."""
+    Samples([table_of(10)]).events(0)
+    before = _anonymous_bytes()
+    samples = Samples(ray.get(references))
+    total, writable = 0, False
+    for index in range(len(samples)):
+        address, time_us = samples.events(index)
+        total += int(address[::64].sum(dtype=np.int64)) + int(time_us.max())
+        writable |= bool(address.flags.writeable or time_us.flags.writeable)
+    try:
+        address[0] = 1
+        refused = False
+    except ValueError:
+        refused = True
+    return {"grown": _anonymous_bytes() - before, "writable": writable, "refused": refused, "events": total}
+
+
+def _anonymous_bytes() -> int:
+    """Return this process's memory that no other process could share."""
+    with open("/proc/self/smaps_rollup") as rollup:
+        fields = dict(line.split(":") for line in list(rollup)[1:])
+    return int(fields["Anonymous"].split()[0]) * 1024
+
+
+def test_a_worker_shares_the_events_and_cannot_write_them() -> None:
+    table = table_of(40_000_000)
+    reference = ray.put(table)
+    seen = ray.get(_touch_all.remote([reference]))
+    assert seen["refused"]
+    assert not seen["writable"]
+    assert seen["grown"] < 0.1 * table.nbytes
+
+
+def test_trials_that_need_more_memory_than_there_is_fail_and_say_what_to_lower(dataset: Path, tmp_path: Path) -> None:
+    """A crop of 71 minutes in bins of a millisecond: 70 TB of frames, which no machine gives."""
+    folder = RunFolder(tmp_path / "run")
+    settings = {"sampling__time_bin_ms": 1, "sampling__train_crop_ms": 4_294_967, "sampling__eval_crop_ms": 20}
+    with pytest.raises(NothingRan, match=r"out of memory on cpu of .*training.batch_size = 8 crops of 4294967 time"):
+        start_evaluation(space(**settings), dataset, folder, Request(device="cpu", cpus_per_trial=2), QUIET)
+    for record in records(folder):
+        assert record.status == "failed"
+        assert "of which the trial has 2 CPUs: training.batch_size = 8" in record.error
+        assert "Traceback" not in record.error
+
+
+def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_the_next() -> None:
+    import sltune.tuning.execution.worker as trial_module
+
+    worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    worker._shared, worker._started, worker._unsaved, worker._configuration = shared, 0.0, None, quick()
+    worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
+
+    def no_room() -> Iterator[Outcome]:
+        yield from ()
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 5.25 GiB.")
+
+    def enough() -> Iterator[Outcome]:
+        yield Outcome("done", "", None, {"test_accuracy": 1.0}, None)
+
+    worker._results = no_room()
+    failed = worker.step()[trial_module.REPORT].outcome
+    worker._results = enough()
+    done = worker.step()[trial_module.REPORT].outcome
+    assert (failed.status, failed.lacked_memory, done.status) == ("failed", True, "done")
+    assert "of which the trial has 0.25 of a GPU: training.batch_size = 8 crops of 10 time steps" in failed.error
+    assert "--gpus-per-trial" in failed.error
+
+
+def test_a_trial_that_lacked_memory_on_a_shared_gpu_is_tried_once_more_with_a_gpu_to_itself(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Defined here, so that Ray sends the class itself to the workers and not its name.
+    class LacksRoom(trial.TrialWorker):
+        """Stands in for training: fold 0 needs more than half of a GPU, fold 1 more than there is."""
+
+        def _run(self) -> Iterator[EpochDone | Outcome]:
+            yield from ()
+            if self._key.fold == 1 or (self._key.fold == 0 and self._held()["GPU"] < 1):
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            yield Outcome("done", "", None, {"test_accuracy": 1.0, "val_accuracy": 1.0}, None)
+
+    monkeypatch.setattr(executor, "TrialWorker", LacksRoom)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(SomeTrialsFailed, match="c0000-f1-s0: failed: out of memory"):
+        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
+    found = {record.fold: (record.status, record.device["num_gpus"]) for record in records(folder)}
+    assert found == {0: ("done", 1.0), 1: ("failed", 1.0), 2: ("done", 0.5), 3: ("done", 0.5)}
+
+
+def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune ends the whole experiment over it; the campaign goes on under another Tuner."""
+    start, lost = desk.Desk.on_trial_start, dict[int, ObjectLostError]()
+
+    def loses(at: desk.Desk, *arguments: Any, **more: Any) -> None:
+        start(at, *arguments, **more)
+        # Once under each of two Tuners.
+        if id(at) not in lost and len(lost) < 2:
+            lost[id(at)] = ObjectLostError("0" * 56, None, "made by a node that died")
+            raise RuntimeError("Caught unexpected exception") from lost[id(at)]
+
+    monkeypatch.setattr(desk.Desk, "on_trial_start", loses)
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1)
+    start_evaluation(space(training__epochs=4), dataset, folder, request, QUIET)
+    assert len(lost) == 2
+    assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
+    for key in read_info(folder).planned(folder):
+        assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 4
