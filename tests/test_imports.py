@@ -121,3 +121,12 @@ def test_only_files_of_weights_are_unpickled_and_only_by_torch_under_guard() -> 
     ]
     assert [name for name, _ in calls] == ["weights.py"]
     assert all("weights_only=True" in call for _, call in calls)
+
+
+def test_every_folder_is_described_where_one_looks_for_it() -> None:
+    documentation = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    for folder in FOLDERS:
+        file = PACKAGE / folder.replace(".", "/") / "__init__.py"
+        if file.exists():
+            line = ast.literal_eval(file.read_text().strip())
+            assert f"| `{folder.replace('.', '/')}/` | {line} |" in documentation

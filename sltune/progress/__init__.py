@@ -1,0 +1,1 @@
+"""What people and machines see while a run goes on."""

@@ -1,0 +1,1 @@
+"""Spiking layers and networks in plain torch, the reference of every faster backend."""

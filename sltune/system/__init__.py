@@ -1,0 +1,1 @@
+"""Files, locks, memory and processes of the operating system."""

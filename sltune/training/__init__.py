@@ -1,0 +1,1 @@
+"""How a network learns: batches, loss, optimizer, weights, checkpoints."""

@@ -1,0 +1,1 @@
+"""Files of recordings, as they are, gzipped or in zip archives."""

@@ -1,0 +1,1 @@
+"""Where labelled samples come from: SL-Animals-DVS, Tonic's datasets, N-MNIST."""

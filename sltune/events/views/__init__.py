@@ -1,0 +1,1 @@
+"""What `inspect` and `show` print and draw of a dataset."""

@@ -1,0 +1,1 @@
+"""Numbers as cells, and cells as Markdown, LaTeX, CSV and JSON."""

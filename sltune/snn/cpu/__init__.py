@@ -1,0 +1,1 @@
+"""The same layers as compiled kernels on the CPU (numba)."""

@@ -1,0 +1,1 @@
+"""The same layers as kernels on NVIDIA GPUs (Triton)."""
