@@ -1,9 +1,10 @@
-"""Settings of hypothesis, and real event data from outside the repository; without these, tests are skipped."""
+"""Settings of hypothesis, run folders written by hand, and real event data from outside the repository; without these, tests are skipped."""
 
 from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 from sltune.events.importing import import_source
 from tests import small
+from tests.written_runs import Spec, make_record, write_run
 
 VARIABLE = "SLTUNE_TEST_DATA"
 
@@ -47,6 +49,21 @@ def dataset(tmp_path: Path) -> Path:
     """The folder of a small imported dataset: 8 signers with 6 samples of 2 classes each."""
     import_source(small.source(), tmp_path / "data")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def record() -> Callable[..., Spec]:
+    return make_record
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write records as the run ``name`` below the test's own folder, or below ``parent``."""
+
+    def write(records: Iterable[Spec], name: str = "paper", parent: str = "results", **info: Any) -> Path:
+        return write_run(tmp_path / parent / name, records, **info)
+
+    return write
 
 
 def _present(file: Path) -> Path:

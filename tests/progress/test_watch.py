@@ -29,10 +29,10 @@ from sltune.runs.epochs import append_epoch, begin_epochs
 from sltune.runs.record import RunFolder, TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.system.locks import locked
-from tests.report.conftest import make_record, trial_name, write_run
 from tests.small import quick
 from tests.trials import epoch
 from tests.tuning.clusters import sltune
+from tests.written_runs import make_record, trial_name, write_run
 
 NAMES = [f"c0000-f{fold}-s0" for fold in range(4)]
 SEARCH = "[evaluation]\nfolds = 2\n[neuron]\ndecay = { low = 0.0, high = 1.0 }\n[search]\ntrials = 3\n"

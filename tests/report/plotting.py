@@ -15,7 +15,7 @@ from sltune.report.plots.all import plots
 from sltune.report.plots.plot import Plot
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import flat
-from tests.report.conftest import Spec, make_record, trial_name, write_run
+from tests.written_runs import Spec, make_record, trial_name, write_run
 
 Points = list[tuple[float, float]]
 

@@ -14,8 +14,8 @@ from scipy.stats import binomtest
 from sltune.errors import DataError
 from sltune.report.plots.by_group import Share
 from sltune.report.plots.epochs import read_rows
-from tests.report.conftest import DATASET
 from tests.report.plotting import config, dots, drawn, labels, line, write_epochs
+from tests.written_runs import DATASET
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]

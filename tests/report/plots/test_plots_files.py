@@ -17,8 +17,8 @@ from PIL import Image
 from sltune.report.analysis.runs import load_runs
 from sltune.report.plots.all import plots
 from sltune.report.plots.plot import DPI, Plot, png, svg, write_plots
-from tests.report.conftest import make_record, write_run
 from tests.report.plotting import config, drawn, search_records, write_epochs, write_search
+from tests.written_runs import make_record, write_run
 
 Spec = dict[str, Any]
 TEXT = "{http://www.w3.org/2000/svg}text"

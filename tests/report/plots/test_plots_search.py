@@ -12,8 +12,8 @@ from matplotlib.collections import PathCollection
 from sltune.report.analysis import importance
 from sltune.report.plots import slices as slices_module
 from sltune.report.plots.plot import svg
-from tests.report.conftest import make_record, write_run
 from tests.report.plotting import config, dots, drawn, labels, line, search_records, write_search
+from tests.written_runs import make_record, write_run
 
 Spec = dict[str, Any]
 SPACE = """

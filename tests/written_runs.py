@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 Spec = dict[str, Any]
 RECORDINGS = {"train": ["user00_indoor"], "val": ["user25_imse"], "test": ["user18_sunlight"]}
@@ -63,18 +61,3 @@ def write_run(folder: Path, records: Iterable[Spec], planned: Iterable[str] | No
         trial.mkdir(parents=True, exist_ok=True)
         (trial / "record.json").write_text(json.dumps(record))
     return folder
-
-
-@pytest.fixture
-def record() -> Callable[..., Spec]:
-    return make_record
-
-
-@pytest.fixture
-def run_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write records as the run ``name`` below the test's own folder, or below ``parent``."""
-
-    def write(records: Iterable[Spec], name: str = "paper", parent: str = "results", **info: Any) -> Path:
-        return write_run(tmp_path / parent / name, records, **info)
-
-    return write
