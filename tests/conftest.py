@@ -1,4 +1,4 @@
-"""Settings of hypothesis, run folders written by hand, and real event data from outside the repository; without these, tests are skipped."""
+"""Settings of hypothesis, written runs, and real event data from outside, without which tests are skipped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
