@@ -22,8 +22,8 @@ from pathlib import Path
 
 from scipy import stats
 
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
-from sltune.runs.record import RunFolder
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 Accuracies = Mapping[tuple[int, int], float]

@@ -31,7 +31,8 @@ import tomlkit
 from sltune.events.importing import import_source
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample
-from sltune.runs.record import Record, RunFolder
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import Record
 from sltune.settings.configuration import Configuration
 
 SIGNERS, SENSOR = 8, (16, 16)

@@ -41,7 +41,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
 
-from sltune.runs.record import DatasetInfo, RunFolder
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import DatasetInfo
 from sltune.settings.domains import FloatDomain
 from sltune.settings.space import Space, parse_space
 from sltune.settings.types import Value

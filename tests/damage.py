@@ -33,8 +33,9 @@ from sltune.events.importing import import_source
 from sltune.events.verify import verify_dataset
 from sltune.progress.follow import Follower
 from sltune.runs.epochs import begin_epochs, seconds_of
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, write_info
-from sltune.runs.record import RunFolder, TrialKey
+from sltune.runs.record import TrialKey
 from sltune.tuning.campaign.search import SearchCampaign
 from sltune.tuning.campaign.study import SearchStudy, Verdict, open_storage
 from tests import small

@@ -9,7 +9,7 @@ from sltune.errors import UsageError
 from sltune.events.importing import import_source
 from sltune.events.sources.slanimals import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from sltune.settings.space import load_space
 from sltune.tuning.cluster.connection import Request
 from sltune.tuning.evaluate import start_evaluation

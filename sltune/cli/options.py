@@ -21,7 +21,7 @@ from sltune.tuning.cluster.environment import prepare_environment
 
 if TYPE_CHECKING:
     from sltune.report.tables.text import Format
-    from sltune.runs.record import RunFolder
+    from sltune.runs.folder import RunFolder
     from sltune.settings.space import Space
     from sltune.tuning.cluster.connection import Request
     from sltune.tuning.preparation import Display
@@ -174,7 +174,7 @@ class FixedOptions:
         return f"{name_of(folder)}-{trial or 'best'}"
 
     def _run_and_trial(self) -> tuple[RunFolder, str]:
-        from sltune.runs.record import RunFolder
+        from sltune.runs.folder import RunFolder
 
         source = Path(self.source or "")
         if RunFolder(source).run_json.exists():
@@ -211,7 +211,7 @@ class RunName:
         Raises:
             UsageError: the name is none that a folder directly below --results can have.
         """
-        from sltune.runs.record import MAX_NAME_BYTES, RunFolder, is_run_name
+        from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
 
         name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
         if not is_run_name(name):

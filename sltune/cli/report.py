@@ -110,7 +110,7 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
 
 def _keep_off(folder: Path, out: Path | None) -> None:
     """Raise a UsageError if a report would go among the files that a run consists of."""
-    from sltune.runs.record import RunFolder
+    from sltune.runs.folder import RunFolder
 
     if out is None:
         return
@@ -148,7 +148,7 @@ def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
 
 def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:
     """Return the file for a page and, if that lies in a run, the run's folder, below which no link is followed."""
-    from sltune.runs.record import RunFolder
+    from sltune.runs.folder import RunFolder
 
     if out is None:
         folder = RunFolder(runs[0].folder)

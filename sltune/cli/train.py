@@ -112,8 +112,8 @@ def tune(
     sltune tune search_spaces/crops.toml --data DATA
     sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
     """
+    from sltune.runs.folder import RunFolder
     from sltune.runs.info import refuse_existing
-    from sltune.runs.record import RunFolder
 
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
     space.searching()
@@ -156,8 +156,8 @@ def resume(
     sltune resume results/RUN
     sltune resume results/SEARCH --trials 200
     """
+    from sltune.runs.folder import RunFolder
     from sltune.runs.info import read_info, resume_command
-    from sltune.runs.record import RunFolder
     from sltune.settings.space import load_space
     from sltune.tuning.continuity import refuse_unnamed_places
 

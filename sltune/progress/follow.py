@@ -12,10 +12,12 @@ from pathlib import Path
 
 from sltune.errors import ConfigError, DataError
 from sltune.progress.messages import News, epoch_ended, left_unfinished, trial_ended
-from sltune.progress.state import Plan, Standings, duration, evaluation_plan, search_plan
+from sltune.progress.state import Standings, duration
 from sltune.runs.epochs import read_epochs
+from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.info import read_info
-from sltune.runs.record import RunFolder, TrialKey, read_record
+from sltune.runs.plan import Plan, evaluation_plan, search_plan
+from sltune.runs.record import TrialKey
 from sltune.settings.space import load_space
 from sltune.system.locks import held_since, is_locked, locked_on, seems_held
 

@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from sltune.progress.board import Board, Cell, Line
+from sltune.runs.plan import Plan
 from sltune.runs.record import Record, TrialKey
-from sltune.settings.configuration import Configuration
-from sltune.settings.search import Search
-from sltune.settings.space import Space
-
-Step = tuple[int, int]
-"""(seed, fold)."""
 
 GIB = 1 << 30
 ENDED = ("done", "pruned", "failed", "diverged")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run shall do.
-
-    steps: (seed, fold) of the trials of each configuration. configurations: how many it shall have at most. epochs:
-    of a trial at most. same_epochs: whether that holds for every configuration. at_most: whether it may end with fewer
-    of any of these. has_val: whether trials have a validation part. shows_test: whether test accuracies may be shown.
-    most_synaptic_ops: the constraint of a search. max_hours, max_device_hours: its budgets, 0 where there is none.
-    """
-
-    title: str
-    steps: tuple[Step, ...]
-    configurations: int
-    epochs: int
-    same_epochs: bool = True
-    at_most: bool = False
-    has_val: bool = True
-    shows_test: bool = True
-    most_synaptic_ops: float = math.inf
-    max_hours: float = 0.0
-    max_device_hours: float = 0.0
-
-
-def evaluation_plan(title: str, configuration: Configuration, steps: Sequence[Step]) -> Plan:
-    """Return what the evaluation of one configuration shall do."""
-    training = configuration.training
-    has_val = configuration.evaluation.protocol == "train-val-test"
-    return Plan(title, tuple(steps), 1, training.epochs, at_most=bool(training.patience), has_val=has_val)
-
-
-def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step]) -> Plan:
-    """Return what a search shall do."""
-    return Plan(
-        title,
-        tuple(steps),
-        search.trials,
-        most_epochs(space),
-        same_epochs="training.epochs" not in space.domains,
-        at_most=True,
-        shows_test=False,
-        most_synaptic_ops=search.constraints.get("max_synaptic_ops", math.inf),
-        max_hours=search.max_hours,
-        max_device_hours=search.max_device_hours,
-    )
-
-
-def most_epochs(space: Space) -> int:
-    """Return how many epochs a trial of the space has at most."""
-    domain = space.domains.get("training.epochs")
-    if domain is None:
-        return int(space.settings["training.epochs"])  # type: ignore[arg-type]
-    return max(map(int, domain.extremes()))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from sltune.runs.record import Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import Record, TrialKey
 from sltune.training.details import Details
 
 TAGS = {

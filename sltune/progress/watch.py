@@ -14,7 +14,7 @@ from sltune.progress.board import STATES, render
 from sltune.progress.follow import Follower
 from sltune.progress.messages import News, to_json
 from sltune.report.analysis.runs import each_once
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from sltune.wording import printable
 
 SECONDS_BETWEEN_LOOKS = 1.0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sltune.report.analysis.runs import Run
 from sltune.runs.commands import confirmation
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo
-from sltune.runs.record import RunFolder
 from sltune.settings.space import MAX_SPACE_BYTES
 from sltune.system.files import read_plain
 from sltune.wording import as_argument

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from sltune.report.analysis.runs import Run, load_runs
-from sltune.runs.record import Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import Record, TrialKey
 
 _METRICS = (
     *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),

@@ -9,18 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sltune.errors import DataError, UsageError
+from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
 from sltune.runs.places import address_of, lies_in, without_secrets
-from sltune.runs.record import (
-    SCHEMA,
-    ConfigId,
-    DatasetInfo,
-    RunFolder,
-    TrialKey,
-    Whole,
-    is_run_name,
-    read_object,
-    reasons,
-)
+from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import LAST_SEED, MOST_FOLDS
 from sltune.wording import as_argument
 

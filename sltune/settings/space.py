@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sltune.errors import ConfigError, UsageError
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
-from sltune.runs.record import RunFolder
 from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation
 from sltune.settings.domains import (
     Domain,

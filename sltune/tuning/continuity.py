@@ -12,15 +12,15 @@ from typing import Any
 from sltune.errors import DataError, UsageError
 from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
-from sltune.progress.state import Step
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info
 from sltune.runs.places import PRIVATE, Database
-from sltune.runs.record import DatasetInfo, Record, RunFolder
+from sltune.runs.plan import Step, steps_of
+from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import DEFAULTS
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space, parse_space
 from sltune.settings.types import show
-from sltune.tuning.campaign.campaign import steps_of
 
 BUDGETS = ("trials", "max_hours", "max_device_hours")
 """Settings of a search that may be changed in its space.toml at any time."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info, refuse_existing, resume_command, run_name, write_info
-from sltune.runs.record import Record, RunFolder
+from sltune.runs.plan import trials_of
+from sltune.runs.record import Record
 from sltune.settings.space import Space
 from sltune.system.locks import locked
-from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign, plan
+from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.cluster.connection import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
 from sltune.tuning.preparation import (
@@ -40,7 +42,7 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
     """
     configuration = space.configuration()
     manifest = read_manifest(data)
-    planned = plan(configuration)
+    planned = trials_of(configuration)
     refuse_existing(folder)
     steps = [(key.seed, key.fold) for key in planned]
     with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):

@@ -24,7 +24,7 @@ from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.progress.display import Progress
 from sltune.progress.messages import to_json
-from sltune.progress.state import Step
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
     CheckpointPlace,
     DatasetPlace,
@@ -36,7 +36,8 @@ from sltune.runs.info import (
     write_info,
 )
 from sltune.runs.places import Database
-from sltune.runs.record import DatasetInfo, RunFolder, TrialKey
+from sltune.runs.plan import Step
+from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.system.files import read_plain

@@ -13,12 +13,14 @@ from optuna.trial import TrialState
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.runs.commands import confirmation
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, refuse_existing, resume_command, run_name, write_info
 from sltune.runs.places import Database
-from sltune.runs.record import DatasetInfo, Record, RunFolder
+from sltune.runs.plan import steps_of
+from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
 from sltune.system.locks import locked
-from sltune.tuning.campaign.campaign import Candidate, steps_of
+from sltune.tuning.campaign.campaign import Candidate
 from sltune.tuning.campaign.search import SearchCampaign, verdict_of
 from sltune.tuning.campaign.study import SearchStudy, open_storage
 from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_best

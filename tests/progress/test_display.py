@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from sltune.progress.display import Progress
-from sltune.runs.record import RunFolder, TrialKey
-from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign, plan
+from sltune.runs.folder import RunFolder
+from sltune.runs.plan import trials_of
+from sltune.runs.record import TrialKey
+from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign
 from sltune.tuning.cluster.connection import Share
 from sltune.tuning.execution import callbacks as desk
 from sltune.tuning.execution import liveness as watch
@@ -31,7 +33,7 @@ GPU = Share(1, 0.25)
 def evaluation(root: Path) -> Campaign:
     root.mkdir(exist_ok=True)
     configuration = quick()
-    return evaluation_campaign(RunFolder(root), configuration, DATASET, plan(configuration))
+    return evaluation_campaign(RunFolder(root), configuration, DATASET, trials_of(configuration))
 
 
 def console() -> Console:

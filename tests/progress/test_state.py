@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sltune.progress.state import Plan, Standings, duration, evaluation_plan, search_plan
+from sltune.progress.state import Standings, duration
+from sltune.runs.plan import Plan, evaluation_plan, search_plan
 from sltune.runs.record import TrialKey
 from sltune.settings.space import parse_space
 from tests.small import quick

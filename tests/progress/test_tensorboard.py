@@ -19,7 +19,8 @@ from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
 from sltune.progress.tensorboard import ScalarLog, quiet_writers, settings_of
-from sltune.runs.record import Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import Record, TrialKey
 from sltune.training.details import Details, histogram
 from sltune.tuning.trial.job import EpochDone, Job, Outcome
 from sltune.tuning.trial.trainer import run_job

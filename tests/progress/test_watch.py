@@ -26,7 +26,8 @@ from sltune.progress import watch as watching
 from sltune.progress.follow import Follower
 from sltune.progress.watch import watch
 from sltune.runs.epochs import append_epoch, begin_epochs
-from sltune.runs.record import RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.system.locks import locked
 from tests.small import quick

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sltune.errors import DataError
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, write_info
-from sltune.runs.record import RunFolder, TrialKey
+from sltune.runs.record import TrialKey
 
 EVALUATION: dict[str, Any] = {
     "schema": 1,
@@ -70,7 +71,7 @@ def test_it_is_written_as_it_was_read_with_what_later_versions_say(tmp_path: Pat
         ({"trials": None}, "'trials'"),
         ({"trials": 3}, "trials = 3"),
         ({"trials": "c0000-f0-s0"}, "trials = "),
-        ({"trials": ["c0000-f0-s0", "fold 1"]}, "'fold 1' is no name of a trial"),
+        ({"trials": ["c0000-f0-s0", "fold 1"]}, "'fold 1' is not the name of a trial"),
         ({"trials": [7]}, "trials.0 = 7"),
         ({"trials": None, "steps": [[0, 1.5]]}, "steps.0.1 = 1.5"),
         ({"trials": None, "steps": [[0, -1]]}, "steps.0.1 = -1"),

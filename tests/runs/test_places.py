@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from sltune.cli.main import main
 from sltune.errors import UsageError
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info, resume_command
 from sltune.runs.places import STUDY_STORAGE, Database, address_of, checked_place, database_named, without_secrets
-from sltune.runs.record import RunFolder
 from sltune.tuning import evaluate as evaluation
 from sltune.tuning import tune as search_run
 from sltune.tuning.campaign.study import open_storage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from tests.small import quick
 
 SLTUNE = [sys.executable, "-m", "sltune"]

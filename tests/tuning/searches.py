@@ -10,7 +10,8 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from sltune.runs.record import DatasetInfo, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.campaign.campaign import Finished

@@ -18,11 +18,13 @@ from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
 from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, resume_command, run_name, write_info
-from sltune.runs.record import RunFolder, TrialKey
+from sltune.runs.plan import trials_of
+from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
-from sltune.tuning.campaign.campaign import Finished, evaluation_campaign, plan
+from sltune.tuning.campaign.campaign import Finished, evaluation_campaign
 from sltune.tuning.cluster.connection import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import resume_evaluation
@@ -39,7 +41,7 @@ def begin(folder: RunFolder, space: Space, data: Path, old: bool = False) -> Non
     """Write what an evaluation has written before its first trial; old: as versions did that wrote less of it."""
     folder.root.mkdir()
     folder.space_toml.write_text(space.to_toml())
-    names = [key.name for key in plan(space.configuration())]
+    names = [key.name for key in trials_of(space.configuration())]
     request = Request(device="cpu")
     info = info_of(folder, space, data, read_manifest(data), request, kind="evaluate", trials=names)
     if old:
@@ -54,7 +56,7 @@ def split(space: Space, data: Path, fold: int) -> Split:
 
 def train(folder: RunFolder, space: Space, data: Path, tested: dict[int, tuple[str, ...]] | None = None) -> None:
     """Write the record of every trial, with the parts of its fold or others to be tested on."""
-    planned = plan(space.configuration())
+    planned = trials_of(space.configuration())
     campaign = evaluation_campaign(folder, space.configuration(), dataset_info(read_manifest(data)), planned)
     for key in planned:
         parts = split(space, data, key.fold)
@@ -222,7 +224,7 @@ def test_a_run_keeps_its_name_wherever_its_folder_lies(
     train(RunFolder(Path()), space, dataset)
     assert {record.run for record in RunFolder(renamed).records()} == {"run"}
     campaign = evaluation_campaign(
-        RunFolder(Path()), space.configuration(), dataset_info(read_manifest(dataset)), plan(space.configuration())
+        RunFolder(Path()), space.configuration(), dataset_info(read_manifest(dataset)), trials_of(space.configuration())
     )
     assert campaign.plan().title == "run"
     # Where there is no run.json, the folder says it.

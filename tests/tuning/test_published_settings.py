@@ -14,7 +14,7 @@ from sltune.cli.main import main
 from sltune.events.importing import import_source
 from sltune.events.sources.slanimals import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 # 10 recordings: folds of 2 or 3 signers, and 6 are left without S3.

@@ -11,7 +11,8 @@ from typing import Literal
 
 from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run, names_of
-from sltune.runs.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
 from sltune.settings.types import Value

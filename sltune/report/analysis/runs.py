@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sltune.errors import DataError
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info
-from sltune.runs.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.runs.sharing import Sharing
 from sltune.system.locks import seems_held
 

@@ -16,7 +16,8 @@ from sltune.report.analysis.costs import Cost, cost_of
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, Value
 from sltune.report.analysis.runs import Run, names_of
-from sltune.runs.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.space import load_space
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"

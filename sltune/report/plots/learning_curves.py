@@ -13,7 +13,7 @@ from sltune.report.analysis.outcomes import Basis, Series
 from sltune.report.plots.epochs import Rows, read_rows
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 
 WORDS = {"val": "validation", "test": "test"}
 FEW_TRIALS = 8

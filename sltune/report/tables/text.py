@@ -24,7 +24,7 @@ from sltune.report.tables.accuracy import (
 )
 from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
 from sltune.report.tables.grid import Grid
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from sltune.wording import printable
 
 Format = Literal["md", "csv", "latex", "json"]

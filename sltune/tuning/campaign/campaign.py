@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sltune.errors import DataError
-from sltune.progress.state import Plan, Step, evaluation_plan
 from sltune.runs.epochs import append_epoch, begin_epochs, seconds_of
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import run_name
-from sltune.runs.record import SCHEMA, DatasetInfo, Record, RunFolder, Status, TrialKey
-from sltune.settings.configuration import Configuration, Evaluation
+from sltune.runs.plan import Plan, Step, evaluation_plan
+from sltune.runs.record import SCHEMA, DatasetInfo, Record, Status, TrialKey
+from sltune.settings.configuration import Configuration
 
 
 @dataclass(frozen=True)
@@ -258,16 +259,6 @@ class Campaign:
 
 def _breadth_first(candidate: Candidate) -> tuple[int, str]:
     return len(candidate.records) + len(candidate.running), candidate.config_id
-
-
-def steps_of(evaluation: Evaluation) -> list[Step]:
-    """Return the trials of every configuration: all folds with the first seed, then all with the next."""
-    return [(seed, fold) for seed in evaluation.seeds for fold in range(evaluation.folds)]
-
-
-def plan(configuration: Configuration, config_id: str = "c0000") -> list[TrialKey]:
-    """Return the trials of a configuration in their order."""
-    return [TrialKey(config_id, *step) for step in steps_of(configuration.evaluation)]
 
 
 def evaluation_campaign(

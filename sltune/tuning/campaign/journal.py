@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from sltune.errors import DataError, UsageError
-from sltune.runs.record import Number, reasons
+from sltune.runs.folder import reasons
+from sltune.runs.record import Number
 from sltune.system.files import parse_json, read_plain, write_whole
 from sltune.tuning.campaign.study_checks import RESTORE, fits
 

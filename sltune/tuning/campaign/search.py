@@ -16,12 +16,13 @@ from typing import Any
 from optuna.trial import TrialState
 
 from sltune.errors import DataError
-from sltune.progress.state import Plan, most_epochs, search_plan
 from sltune.runs.epochs import read_epochs
-from sltune.runs.record import DatasetInfo, Record, RunFolder, TrialKey
+from sltune.runs.folder import RunFolder
+from sltune.runs.plan import Plan, most_epochs, search_plan, steps_of
+from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.search import Search
 from sltune.settings.space import Space
-from sltune.tuning.campaign.campaign import Campaign, Candidate, Finished, steps_of
+from sltune.tuning.campaign.campaign import Campaign, Candidate, Finished
 from sltune.tuning.campaign.pruning import FOLD_PRUNERS, Curves, Scores
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
 from sltune.tuning.campaign.study_checks import FROM, RETRY_OF

@@ -22,8 +22,8 @@ from ray.tune.search import Searcher
 from sltune.errors import SltuneError, UsageError
 from sltune.progress.display import Progress
 from sltune.progress.tensorboard import quiet_writers
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import resume_command
-from sltune.runs.record import RunFolder
 from sltune.system.supervisor import note_scratch
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words

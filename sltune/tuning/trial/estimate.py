@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sltune.events.dataset import Dataset, open_dataset
+from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import show_domain
@@ -17,7 +18,6 @@ from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.settings.types import show
 from sltune.training.fit import Diverged, train_epoch
-from sltune.tuning.campaign.campaign import plan
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, split_of, starting_weights
 from sltune.tuning.trial.trainer import Trainer
 
@@ -37,7 +37,7 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
         yield from _describe_search(space)
     configuration = next(space.probes())
     evaluation, training = configuration.evaluation, configuration.training
-    planned = plan(configuration)
+    planned = trials_of(configuration)
     kind = "each configuration takes" if space.domains else "would run"
     length = f"of up to {training.epochs} epochs" if training.epochs else "that test given weights and train nothing"
     yield (

@@ -9,10 +9,12 @@ import pytest
 
 from sltune.errors import DataError, UsageError
 from sltune.progress.tensorboard import ScalarLog
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
-from sltune.runs.record import DatasetInfo, RunFolder, TrialKey
+from sltune.runs.plan import trials_of
+from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.system.locks import locked
-from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign, plan
+from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign
 from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
@@ -27,7 +29,7 @@ def finished(status: str = "done", accuracy: float = 0.5) -> Finished:
 
 def campaign(root: Path, retry_failed: bool = False) -> Campaign:
     configuration = quick(evaluation__seeds=[0, 5], evaluation__folds=2)
-    return evaluation_campaign(RunFolder(root), configuration, DATASET, plan(configuration), retry_failed)
+    return evaluation_campaign(RunFolder(root), configuration, DATASET, trials_of(configuration), retry_failed)
 
 
 def hand_out(campaign: Campaign) -> list[str]:
@@ -72,7 +74,7 @@ def test_records_of_another_configuration_are_never_mixed_in(tmp_path: Path) -> 
     campaign(tmp_path).finish(TrialKey("c0000", 0, 0), finished())
     other = quick(evaluation__seeds=[0, 5], evaluation__folds=2, neuron__decay=0.5)
     with pytest.raises(DataError, match=r"space\.toml: is not the configuration of the record of c0000-f0-s0"):
-        evaluation_campaign(RunFolder(tmp_path), other, DATASET, plan(other))
+        evaluation_campaign(RunFolder(tmp_path), other, DATASET, trials_of(other))
 
 
 def test_a_result_that_comes_twice_leaves_the_first_record(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_epochs_csv_is_never_written_through_a_link(tmp_path: Path) -> None:
 
 def test_run_json_names_the_trials_it_plans(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    planned = plan(quick(evaluation__seeds=[3], evaluation__folds=3))
+    planned = trials_of(quick(evaluation__seeds=[3], evaluation__folds=3))
     dataset = DatasetPlace(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
     write_info(folder, RunInfo(name="x", kind="evaluate", dataset=dataset, trials=[key.name for key in planned]))
     assert read_info(folder).planned(folder) == [TrialKey("c0000", 3, fold) for fold in range(3)]

@@ -19,7 +19,8 @@ from optuna.storages import InMemoryStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sltune.errors import DataError
-from sltune.runs.record import Record, RunFolder, TrialKey, read_record
+from sltune.runs.folder import RunFolder, read_record
+from sltune.runs.record import Record, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.campaign.campaign import Finished

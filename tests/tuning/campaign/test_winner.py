@@ -10,8 +10,9 @@ from optuna.storages import InMemoryStorage
 
 from sltune.errors import UsageError
 from sltune.runs.commands import confirmation
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
-from sltune.runs.record import RunFolder, TrialKey
+from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import configuration_of, load_space
 from sltune.tuning.campaign.campaign import Finished

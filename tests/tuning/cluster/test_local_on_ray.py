@@ -18,7 +18,7 @@ import pytest
 import tomlkit
 
 from sltune.events.importing import import_source
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from tests.small import quick, source
 from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 

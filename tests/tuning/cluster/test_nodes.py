@@ -13,7 +13,7 @@ import pytest
 import tomlkit
 
 import sltune
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from sltune.tuning.cluster.nodes import difference, own_versions
 from tests.small import quick
 from tests.tuning.clusters import SCRIPTS, Node, environment

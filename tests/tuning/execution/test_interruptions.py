@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tomlkit
 
-from sltune.runs.record import RunFolder
+from sltune.runs.folder import RunFolder
 from tests.small import quick
 from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 

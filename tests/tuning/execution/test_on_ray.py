@@ -24,8 +24,9 @@ from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.progress.display import Progress
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
-from sltune.runs.record import Record, RunFolder, TrialKey
+from sltune.runs.record import Record, TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Campaign

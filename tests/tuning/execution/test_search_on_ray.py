@@ -17,8 +17,9 @@ import optuna
 import pytest
 import tomlkit
 
+from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
-from sltune.runs.record import Record, RunFolder
+from sltune.runs.record import Record
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.study import open_storage
 from tests.small import quick
