@@ -37,7 +37,8 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, write_info
 from sltune.runs.record import TrialKey
 from sltune.tuning.campaign.search import SearchCampaign
-from sltune.tuning.campaign.study import SearchStudy, Verdict, open_storage
+from sltune.tuning.campaign.storage import open_storage
+from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests import small
 from tests.events.fuzz import ANY_DAMAGE, SECONDS_A_CASE, change_cells, change_encoding, change_rows, limit_memory
 from tests.events.test_sample_file import read_as_trials_do

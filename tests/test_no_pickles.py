@@ -26,7 +26,7 @@ from sltune.snn.network import SpikingNetwork
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights
-from sltune.tuning.campaign.study import open_storage
+from sltune.tuning.campaign.storage import open_storage
 from tests.tuning.searches import run, search, space
 
 LOADERS = (

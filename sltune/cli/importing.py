@@ -100,7 +100,7 @@ def _spread(options: ImportOptions, console: Console) -> AbstractContextManager[
     if options.address is None:
         return nullcontext()
     prepare_environment(options.address)
-    from sltune.tuning.cluster.connection import import_spread
+    from sltune.tuning.cluster.importing import import_spread
 
     def say(text: str) -> None:
         if not options.quiet:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sltune.report.tables.text import Format
     from sltune.runs.folder import RunFolder
     from sltune.settings.space import Space
-    from sltune.tuning.cluster.connection import Request
+    from sltune.tuning.cluster.resources import Request
     from sltune.tuning.preparation import Display
 
 FOR_MACHINES = "sltune.for_machines"
@@ -93,7 +93,7 @@ class RunOptions:
         Raises:
             UsageError: --gpus-per-trial is neither a number nor auto.
         """
-        from sltune.tuning.cluster.connection import Request
+        from sltune.tuning.cluster.resources import Request
 
         gpus = None
         if self.gpus_per_trial != "auto":

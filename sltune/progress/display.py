@@ -16,7 +16,7 @@ from sltune.progress.messages import News, epoch_ended, goes_again, started, to_
 from sltune.progress.state import Standings
 from sltune.runs.record import Record, TrialKey
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.cluster.connection import Share
+from sltune.tuning.cluster.resources import Share
 
 REFRESHES_PER_SECOND = 2
 

@@ -13,7 +13,7 @@ from sltune.runs.record import Record
 from sltune.settings.space import Space
 from sltune.system.locks import locked
 from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
-from sltune.tuning.cluster.connection import Request
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
 from sltune.tuning.preparation import (
     Display,

@@ -43,17 +43,11 @@ from sltune.settings.space import Space
 from sltune.system.files import read_plain
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.cluster.connection import (
-    Request,
-    check_fraction,
-    connected,
-    data_bytes,
-    put_dataset,
-    share_for,
-    slots,
-)
+from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.nodes import Nodes
+from sltune.tuning.cluster.objects import data_bytes, put_dataset
+from sltune.tuning.cluster.resources import Request, check_fraction, share_for, slots
 from sltune.tuning.continuity import RESTORE, dataset_facts, refuse_other_dataset, refuse_other_splits
 from sltune.tuning.execution.callbacks import Placement
 from sltune.tuning.execution.executor import execute
@@ -110,7 +104,7 @@ def prepared(
     checkpoints = request.checkpoints_of(run)
     checkpoints.check()
     manifest = read_manifest(data)
-    with connected(request, data_bytes(manifest)):
+    with connected(request.address, data_bytes(manifest)):
         if request.address:
             display.inform(described())
         nodes = Nodes(display.say)

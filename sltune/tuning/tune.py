@@ -22,9 +22,10 @@ from sltune.settings.space import Space
 from sltune.system.locks import locked
 from sltune.tuning.campaign.campaign import Candidate
 from sltune.tuning.campaign.search import SearchCampaign, verdict_of
-from sltune.tuning.campaign.study import SearchStudy, open_storage
+from sltune.tuning.campaign.storage import open_storage
+from sltune.tuning.campaign.study import SearchStudy
 from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_best
-from sltune.tuning.cluster.connection import Request
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import failures
 from sltune.tuning.preparation import (

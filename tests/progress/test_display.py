@@ -16,7 +16,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
 from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign
-from sltune.tuning.cluster.connection import Share
+from sltune.tuning.cluster.resources import Share
 from sltune.tuning.execution import callbacks as desk
 from sltune.tuning.execution import liveness as watch
 from sltune.tuning.execution.callbacks import Desk, Placement

@@ -22,7 +22,7 @@ from sltune.runs.info import read_info, resume_command
 from sltune.runs.places import STUDY_STORAGE, Database, address_of, checked_place, database_named, without_secrets
 from sltune.tuning import evaluate as evaluation
 from sltune.tuning import tune as search_run
-from sltune.tuning.campaign.study import open_storage
+from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.cluster import connection as cluster
 from tests.tuning import searches
 

@@ -16,7 +16,8 @@ from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.campaign.campaign import Finished
 from sltune.tuning.campaign.search import SearchCampaign
-from sltune.tuning.campaign.study import SearchStudy, open_storage
+from sltune.tuning.campaign.storage import open_storage
+from sltune.tuning.campaign.study import SearchStudy
 
 DATASET = DatasetInfo(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
 FOLD_EFFECTS = (0.0, 0.12, -0.15, 0.05, -0.02)

@@ -25,7 +25,7 @@ from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Finished, evaluation_campaign
-from sltune.tuning.cluster.connection import Request
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import resume_evaluation
 from sltune.tuning.preparation import Display, Ready, dataset_info, info_of

@@ -7,30 +7,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from sltune.errors import DataError, UsageError
-from sltune.runs.places import Database, without_secrets
+from sltune.errors import DataError
 from sltune.settings.distributions import as_parameter, distribution_of
 from sltune.settings.domains import Domain
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.settings.types import Value
 from sltune.tuning.campaign.cmaes_sampler import CmaSampler
-from sltune.tuning.campaign.journal import mend_journal
 from sltune.tuning.campaign.proposals import draw, grid, recall
+from sltune.tuning.campaign.storage import place_of, writing
 from sltune.tuning.campaign.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
-from sltune.wording import printable
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
 
@@ -81,9 +75,9 @@ class SearchStudy:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._search = space, search
-        place = _place_of(storage, name)
+        place = place_of(storage, name)
         directions = [DIRECTIONS[objective] for objective in search.objectives]
-        with _writing():
+        with writing():
             try:
                 self._study = (
                     optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
@@ -128,7 +122,7 @@ class SearchStudy:
         for place, trial in enumerate(self._own):
             if not trial.state.is_finished():
                 self._study.sampler = self._sampler(trial.number, place)
-                with _quiet(), _writing():
+                with _quiet(), writing():
                     adopted = Trial(self._study, trial._trial_id)
                     self._skip_drawn(adopted, trial)
                     proposal = self._begin(adopted)
@@ -138,7 +132,7 @@ class SearchStudy:
         """Return another proposal; None when a grid has no more points."""
         if self.exhausted:
             return None
-        with _quiet(), _writing():
+        with _quiet(), writing():
             number = len(self._study.get_trials(deepcopy=False))
             self._study.sampler = self._sampler(number, self.asked)
             proposal = self._begin(self._study.ask())
@@ -158,7 +152,7 @@ class SearchStudy:
 
     def tell(self, number: int, verdict: Verdict) -> None:
         """End a proposal. What it has reported is kept with it whatever the state."""
-        with _writing():
+        with writing():
             self._tell(self._open.pop(number), verdict)
 
     def _tell(self, trial: Trial, verdict: Verdict) -> None:
@@ -193,7 +187,7 @@ class SearchStudy:
             intermediate_values=dict(verdict.scores) if len(self._search.objectives) == 1 else {},
             constraints=dict(verdict.constraints) if verdict.constraints else None,
         )
-        with _writing():
+        with writing():
             self._study.add_trial(trial)
 
     def _wanted(self, place: int) -> Mapping[str, Value] | None:
@@ -242,63 +236,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def open_storage(journal: Path, database: Database | None = None) -> BaseStorage:
-    """Return the storage in a database, or the journal; call it only with the run's lock.
-
-    Raises:
-        UsageError: the storage cannot be opened.
-        DataError: the journal is broken elsewhere than at its end; names the line.
-    """
-    if database is not None:
-        try:
-            return optuna.storages.RDBStorage(database.url)
-        except Exception as error:
-            reason = database.without_password(_reason_of_database(error))
-        # Outside of the block, so that nothing that may hold the URL stays with the error.
-        raise UsageError(f"--study-storage {database.address}: cannot be opened: {reason}")
-    try:
-        mend_journal(journal)
-        return JournalStorage(JournalFileBackend(str(journal)))
-    except OSError as error:
-        raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE}") from error
-
-
-def _place_of(storage: BaseStorage, name: str) -> str:
-    """Return what errors call a study: a journal's file, or the name in a database, whose URL may hold a password."""
-    backend = getattr(storage, "_backend", None)
-    return backend._file_path if isinstance(backend, JournalFileBackend) else f"the study {name}"
-
-
-def _reason_of_database(error: Exception) -> str:
-    """Return why a database cannot be used; texts of libraries that may quote parts of its URL are left out."""
-    if isinstance(error, DBAPIError):
-        # Without the statement and its values.
-        return printable(str(error.orig).partition("\n")[0])
-    if isinstance(error, ImportError):
-        return "the Python package of its driver is not installed"
-    if isinstance(error, RuntimeError):
-        # Optuna's tables are of another version.
-        return printable(" ".join(str(error).split()))
-    if isinstance(error, SQLAlchemyError | ValueError):
-        return "it is no URL that SQLAlchemy understands, as sqlite:///study.db or postgresql://HOST/NAME"
-    return type(error).__name__
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turn a storage that cannot be written into an error of ours.
-
-    Raises:
-        UsageError: the disk is full, say, or the database has gone away.
-    """
-    try:
-        yield
-    except (OSError, StorageInternalError, SQLAlchemyError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, SQLAlchemyError):
-            reason = without_secrets(_reason_of_database(error))
-        raise UsageError(f"the study cannot be written: {reason}") from error

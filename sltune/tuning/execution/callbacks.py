@@ -22,8 +22,8 @@ from sltune.system.files import read_plain
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.training.details import Details
 from sltune.tuning.campaign.campaign import Campaign, Finished
-from sltune.tuning.cluster.connection import Share
 from sltune.tuning.cluster.joining import free
+from sltune.tuning.cluster.resources import Share
 from sltune.tuning.execution.liveness import (
     MOST_LOSSES,
     SECONDS_BETWEEN_LOOKS,

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 
 from sltune.runs.record import TrialKey
-from sltune.tuning.cluster.connection import Share
+from sltune.tuning.cluster.resources import Share
 
 # A trial that has lost so many workers without getting further is failed: it may be what kills them.
 MOST_LOSSES = 3

@@ -14,7 +14,8 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.places import Database
 from sltune.settings.space import parse_space
 from sltune.settings.types import Value
-from sltune.tuning.campaign.study import SearchStudy, Verdict, open_storage
+from sltune.tuning.campaign.storage import open_storage
+from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests.tuning.searches import space
 
 SAMPLERS = ["tpe", "random", "cmaes", "gp"]

@@ -15,7 +15,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Task, import_source
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.sources.slanimals import open_slanimals
-from sltune.tuning.cluster.connection import import_spread
+from sltune.tuning.cluster.importing import import_spread
 from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample
 from tests.tuning.clusters import Node, sltune

@@ -18,7 +18,7 @@ import pytest
 from sltune.errors import SltuneError, UsageError
 from sltune.tuning.cluster import connection as cluster
 from sltune.tuning.cluster import local
-from sltune.tuning.cluster.connection import Request, connected
+from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.tuning.cluster.local import private_folder
 
@@ -144,7 +144,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_ray_gets_the_cpus_that_this_process_may_use(started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "usable_cpus", lambda: 3)
-    with connected(Request(), 0):
+    with connected(None, 0):
         pass
     assert started["num_cpus"] == 3
 
@@ -154,7 +154,7 @@ def test_data_for_which_a_container_has_no_memory_are_refused(
 ) -> None:
     monkeypatch.setattr(local, "usable_bytes", lambda: 4_000_000_000)
     with pytest.raises(UsageError, match="the data need 9268 MB of memory, but this job may use 4000 MB"):
-        connected(Request(), 9_000_000_000).__enter__()
+        connected(None, 9_000_000_000).__enter__()
     assert not started
 
 
@@ -168,7 +168,7 @@ def test_ray_that_does_not_come_up_is_one_sentence_and_leaves_no_folder(
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster.ray, "init", time_out)
     with pytest.raises(SltuneError) as caught:
-        connected(Request(), 0).__enter__()
+        connected(None, 0).__enter__()
     assert caught.value.exit_code == 1
     expected = "Ray did not start on this machine: The current node timed out during startup. This could happen because"
     assert str(caught.value) == f"{expected} of load."
@@ -181,7 +181,7 @@ def test_workers_get_neither_the_working_folder_nor_that_of_the_script(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [first, *sys.path])
-    with connected(Request(), 0):
+    with connected(None, 0):
         pass
     assert started["job_config"]._py_driver_sys_path == []
     # What Ray asks before it adds folders of its own.
@@ -194,7 +194,7 @@ def test_workers_find_the_package_in_the_checkout_in_which_the_command_found_it(
     """As under `python -m sltune` there."""
     checkout = Path(cluster.__file__).parents[3]
     monkeypatch.setattr(sys, "path", [str(checkout), *sys.path])
-    with connected(Request(), 0):
+    with connected(None, 0):
         pass
     assert started["job_config"]._py_driver_sys_path == [str(checkout)]
 

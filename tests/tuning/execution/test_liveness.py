@@ -10,7 +10,7 @@ import pytest
 from ray.tune.experiment import Trial
 
 from sltune.runs.record import TrialKey
-from sltune.tuning.cluster.connection import Share
+from sltune.tuning.cluster.resources import Share
 from sltune.tuning.execution.liveness import START_PATIENCE_S, Losses, Waits, Watch, worker_of
 
 

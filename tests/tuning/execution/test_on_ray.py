@@ -30,7 +30,7 @@ from sltune.runs.record import Record, TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.cluster.connection import Request
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.evaluate import resume_evaluation, start_evaluation
 from sltune.tuning.execution import callbacks as desk
 from sltune.tuning.execution import executor

@@ -21,7 +21,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import Record
 from sltune.settings.space import load_space
-from sltune.tuning.campaign.study import open_storage
+from sltune.tuning.campaign.storage import open_storage
 from tests.small import quick
 from tests.tuning.clusters import cluster, ended, sltune, wait_for, workers_below
 

@@ -9,7 +9,7 @@ import pytest
 
 from sltune.errors import UsageError
 from sltune.runs.record import TrialKey
-from sltune.tuning.cluster.connection import Request
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.trial.checkpoints import Checkpoints
 
 KEY = TrialKey("c0003", 0, 1)

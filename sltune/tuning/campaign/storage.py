@@ -1,0 +1,79 @@
+"""Where a study is kept: in the journal of the run folder, or in a database that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sltune.errors import DataError, UsageError
+from sltune.runs.places import Database, without_secrets
+from sltune.tuning.campaign.journal import mend_journal
+from sltune.tuning.campaign.study_checks import RESTORE
+from sltune.wording import printable
+
+
+def open_storage(journal: Path, database: Database | None = None) -> BaseStorage:
+    """Return the storage in a database, or the journal; call it only with the run's lock.
+
+    Raises:
+        UsageError: the storage cannot be opened.
+        DataError: the journal is broken elsewhere than at its end; names the line.
+    """
+    if database is not None:
+        try:
+            return optuna.storages.RDBStorage(database.url)
+        except Exception as error:
+            reason = database.without_password(_reason_of_database(error))
+        # Outside of the block, so that nothing that may hold the URL stays with the error.
+        raise UsageError(f"--study-storage {database.address}: cannot be opened: {reason}")
+    try:
+        mend_journal(journal)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except OSError as error:
+        raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE}") from error
+
+
+def place_of(storage: BaseStorage, name: str) -> str:
+    """Return what errors call a study: a journal's file, or the name in a database, whose URL may hold a password."""
+    backend = getattr(storage, "_backend", None)
+    return backend._file_path if isinstance(backend, JournalFileBackend) else f"the study {name}"
+
+
+def _reason_of_database(error: Exception) -> str:
+    """Return why a database cannot be used; texts of libraries that may quote parts of its URL are left out."""
+    if isinstance(error, DBAPIError):
+        # Without the statement and its values.
+        return printable(str(error.orig).partition("\n")[0])
+    if isinstance(error, ImportError):
+        return "the Python package of its driver is not installed"
+    if isinstance(error, RuntimeError):
+        # Optuna's tables are of another version.
+        return printable(" ".join(str(error).split()))
+    if isinstance(error, SQLAlchemyError | ValueError):
+        return "it is no URL that SQLAlchemy understands, as sqlite:///study.db or postgresql://HOST/NAME"
+    return type(error).__name__
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turn a storage that cannot be written into an error of ours.
+
+    Raises:
+        UsageError: the disk is full, say, or the database has gone away.
+    """
+    try:
+        yield
+    except (OSError, StorageInternalError, SQLAlchemyError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, SQLAlchemyError):
+            reason = without_secrets(_reason_of_database(error))
+        raise UsageError(f"the study cannot be written: {reason}") from error
