@@ -2,8 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# For two cores: tests that wait for Ray or another process leave theirs to a third worker.
+WORKERS ?= 3
+# A file's tests share its Ray.
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
+# Where it is set, every process of a test compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test slow lint
+.PHONY: demo test quick slow lint
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -11,10 +17,13 @@ demo: $(VENV)/installed
 	$(BIN)/sltune demo --out demo
 
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(PYTEST)
+
+quick: $(VENV)/installed
+	$(PYTEST) -m 'not slow and not processes'
 
 slow: $(VENV)/installed
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations 20
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

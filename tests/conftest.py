@@ -22,6 +22,12 @@ settings.register_profile("sltune", deadline=None)
 settings.load_profile("sltune")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker has it left when the others are at their end."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real files: $SLTUNE_TEST_DATA, or shared/data beside the repository."""

@@ -49,6 +49,7 @@ def test_every_benchmark_has_a_smallest_size() -> None:
     assert sorted(SMALLEST) == SCRIPTS
 
 
+@pytest.mark.processes
 def test_every_benchmark_reads_its_flags() -> None:
     """In one process, as each imports torch."""
     script = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); folder = {str(FOLDER)!r}\n{READ_FLAGS}"
@@ -56,6 +57,7 @@ def test_every_benchmark_reads_its_flags() -> None:
     assert [line for line in lines if line.startswith("ended:")] == [f"ended: {name} 0" for name in SCRIPTS]
 
 
+@pytest.mark.processes
 def test_the_cost_of_a_search_is_measured_at_its_smallest_size() -> None:
     assert "Measured in" in python(FOLDER / "search_cost.py", *SMALLEST["search_cost"][0])
 
@@ -68,6 +70,7 @@ def eight_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "data"
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"), [(name, sizes) for name, commands in SMALLEST.items() for sizes in commands]

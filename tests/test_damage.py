@@ -15,6 +15,7 @@ from tests.damage import KINDS
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("kinds", "cases", "seed"),
     [

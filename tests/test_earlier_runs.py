@@ -59,6 +59,7 @@ def test_a_run_is_followed(run: str, ended: dict[str, int], earlier: Path) -> No
     assert json.loads(last) == {"event": "end", "run": run, "trials": ended}
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_runs_are_gone_on_with_and_come_to_the_same_results(earlier: Path) -> None:
     evaluation, search = earlier / "evaluation", earlier / "stopped" / "search"

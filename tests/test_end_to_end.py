@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from sltune.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 SPACES = Path(__file__).parent.parent / "search_spaces"
 
 

@@ -134,6 +134,7 @@ def test_a_searched_value_cannot_be_evaluated_and_is_named(tmp_path: Path) -> No
     assert "neuron.decay" in result.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("cases", "seed"), [(400, 1), pytest.param(20_000, 2, marks=pytest.mark.slow)], ids=["400", "20000"]
 )

@@ -8,7 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.events.conftest import TinyFolder, content
+
+pytestmark = pytest.mark.processes
 
 KILLS = 20
 NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 47))

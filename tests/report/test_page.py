@@ -167,6 +167,7 @@ def column(html: str, table_label: str, number: int) -> list[str]:
     return [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)[number] for row in rows]
 
 
+@pytest.mark.processes
 @needs_chromium
 def test_a_click_on_a_header_sorts_numbers_as_numbers_and_another_turns_the_order(
     record: Record, run_folder: WriteRun, tmp_path: Path
@@ -192,6 +193,7 @@ def test_a_click_on_a_header_sorts_numbers_as_numbers_and_another_turns_the_orde
     assert clicked(2, "mean") == ["5.26", "9.50", "9.50", "10.50", "10.50", "80.50", "80.50"]
 
 
+@pytest.mark.processes
 @needs_chromium
 def test_names_that_begin_with_digits_are_sorted_as_names(record: Record, run_folder: WriteRun, tmp_path: Path) -> None:
     label = "Values per fold"
@@ -215,6 +217,7 @@ def test_many_configurations_without_a_best_leave_the_top_of_the_page_readable(
     assert sum(attributes.get("class") == "result" for attributes in found.all("div")) == 8
 
 
+@pytest.mark.processes
 @needs_chromium
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_but_tables_and_code_is_wider_than_the_window(search: Path, tmp_path: Path, width: int) -> None:

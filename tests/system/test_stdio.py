@@ -64,6 +64,7 @@ def test_a_verb_that_reports_to_a_broken_pipe_does_its_work(tmp_path: Path) -> N
     assert len(list((tmp_path / "out").rglob("*.aedat"))) == 2
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_a_training_of_which_nobody_reads_the_progress_goes_on_to_its_end(dataset: Path, tmp_path: Path) -> None:
     """As `sltune evaluate … 2>&1 | head -1`."""

@@ -17,7 +17,10 @@ import pytest
 
 from tests.tuning.clusters import wait_for
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system"),
+]
 
 SCRIPT = """
 import os, signal, sys, time

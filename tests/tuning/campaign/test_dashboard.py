@@ -16,6 +16,8 @@ import pytest
 from tests.tuning.clusters import SCRIPTS, free_port, wait_for
 from tests.tuning.searches import run, search, space, trials
 
+pytestmark = pytest.mark.processes
+
 Ask = Callable[[str], Any]
 
 

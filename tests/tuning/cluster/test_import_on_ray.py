@@ -20,6 +20,8 @@ from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample
 from tests.tuning.clusters import Node, sltune
 
+pytestmark = pytest.mark.processes
+
 NODES = 3
 
 

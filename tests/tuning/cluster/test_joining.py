@@ -146,6 +146,7 @@ def test_nodes_on_this_machine_are_found_with_their_cluster_and_user() -> None:
     assert not LAB.is_private
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("verb", ["evaluate", "import"])
 def test_without_any_network_a_command_ends_at_once_with_the_reason(dataset: Path, tmp_path: Path, verb: str) -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
@@ -170,6 +171,7 @@ def test_without_any_network_a_command_ends_at_once_with_the_reason(dataset: Pat
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_the_ray_of_another_command_is_no_cluster_for_this_one(dataset: Path, tmp_path: Path) -> None:
     import tomlkit

@@ -22,6 +22,8 @@ from sltune.runs.folder import RunFolder
 from tests.small import quick, source
 from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 
+pytestmark = pytest.mark.processes
+
 TOKEN = re.compile(rb"RAY_AUTH_TOKEN=([0-9a-f]{64})\0")
 GCS = re.compile(rb"--gcs-address=([0-9.]+:\d+)")
 ENDLESS = "training.epochs=100000"

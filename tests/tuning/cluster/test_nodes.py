@@ -94,6 +94,7 @@ def evaluate(
     )
 
 
+@pytest.mark.processes
 def test_trials_run_only_where_the_code_is_the_drivers(
     nodes: tuple[Node, Node], variables: dict[str, str], dataset: Path, other: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_trials_run_only_where_the_code_is_the_drivers(
     assert len({record.device["node"] for record in records}) == 1
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_a_cluster_without_a_node_of_the_drivers_code_is_refused(
     nodes: tuple[Node, Node], variables: dict[str, str], dataset: Path, tmp_path: Path
@@ -131,6 +133,7 @@ def test_a_cluster_without_a_node_of_the_drivers_code_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.processes
 def test_the_token_is_spoken_of_where_it_is_wrong(
     nodes: tuple[Node, Node], variables: dict[str, str], dataset: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from sltune.events.samples import Samples
 from sltune.tuning.execution.worker import SharedData
 from tests.small import table_of
 
+pytestmark = pytest.mark.processes
+
 NODES, READERS, EVENTS = 3, 4, 8_000_000
 
 

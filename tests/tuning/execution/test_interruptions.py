@@ -18,6 +18,8 @@ from sltune.runs.folder import RunFolder
 from tests.small import quick
 from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
 
+pytestmark = pytest.mark.processes
+
 EPOCHS = "training.epochs=3000"
 
 

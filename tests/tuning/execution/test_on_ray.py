@@ -42,6 +42,8 @@ from sltune.tuning.trial.job import EpochDone, Job, Outcome
 from tests.small import CLASSES, SENSOR, quick, source, table_of
 from tests.tuning.clusters import workers_below
 
+pytestmark = pytest.mark.processes
+
 QUIET = Display(Console(stderr=True), "quiet")
 
 

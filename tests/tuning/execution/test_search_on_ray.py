@@ -25,6 +25,8 @@ from sltune.tuning.campaign.storage import open_storage
 from tests.small import quick
 from tests.tuning.clusters import cluster, ended, sltune, wait_for, workers_below
 
+pytestmark = pytest.mark.processes
+
 ONE_AT_A_TIME = ("--device", "cpu", "--max-concurrent", "1", "--checkpoint-minutes", "0")
 CONFIGURATIONS = 5
 
