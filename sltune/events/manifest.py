@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from contextlib import suppress
@@ -84,6 +85,12 @@ class Manifest:
     @property
     def recordings(self) -> int:
         return sum(len(file.recordings) for file in self.files)
+
+    @property
+    def recording_order(self) -> str:
+        """A hash of the order of the recordings, from which folds are drawn; the fingerprint does not depend on it."""
+        names = [name for file in self.files for name in file.recordings]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
     def to_json(self) -> str:
         layout = "address = (row * width + column) * 2 + polarity; time_us since start_us"

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sltune import __version__
 from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
-from sltune.runs.places import address_of, lies_in, without_secrets
+from sltune.runs.places import Database, address_of, lies_in, without_secrets
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import LAST_SEED, MOST_FOLDS
 from sltune.wording import as_argument
 
 MAX_TRIALS = 1_000_000
 """More than any machine trains; a short file must not make a long list."""
+PACKAGES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
+"""Libraries whose versions may change results."""
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=LAST_SEED)]
 Fold = Annotated[int, Field(strict=True, ge=0, lt=MOST_FOLDS)]
@@ -25,17 +36,31 @@ Place = Annotated[str, AfterValidator(without_secrets)]
 
 
 class DatasetPlace(DatasetInfo):
-    """The data of a run, and where they lay when it began."""
+    """The data of a run, and where they lay when it began; what older versions did not write is None.
+
+    sensor: (height, width) in pixels. recording_order: decides folds together with the fingerprint.
+    """
 
     path: str = ""
     sensor: tuple[Whole, Whole] | None = None
     recording_order: str | None = None
 
+    @classmethod
+    def at(cls, data: Path, manifest: object) -> DatasetPlace:
+        """Return what is said of the dataset in a folder, which has this manifest."""
+        return cls.of(manifest).model_copy(update={"path": str(data.resolve())})
+
+    def differences(self, manifest: object) -> list[str]:
+        """Return which facts that decide folds and frames are others in a manifest, as far as they are known here."""
+        found = DatasetPlace.of(manifest)
+        known = [name for name in DatasetPlace.model_fields if name in self.model_fields_set - {"path"}]
+        return [name for name in known if getattr(self, name) != getattr(found, name)]
+
 
 class CheckpointPlace(BaseModel):
     """How often the trials of a run save their state, and where; place: None for the run folder."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
     minutes: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
     place: Place | None = None
     run: str
@@ -52,6 +77,13 @@ class StudyPlace(BaseModel):
     storage: Annotated[str, AfterValidator(address_of)] | None = None
     named: Place | None = None
     name: str
+
+    @classmethod
+    def of(cls, name: str, database: Database | None) -> StudyPlace:
+        """Return where the study of a name lies: in a database, or in the run folder."""
+        if database is None:
+            return cls(name=name)
+        return cls(storage=database.address, named=database.named, name=name)
 
 
 class RunInfo(BaseModel):
@@ -130,6 +162,69 @@ def read_info(folder: RunFolder) -> RunInfo:
         return RunInfo.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{folder.run_json}: not a description of a run: {reasons(error)}") from error
+
+
+def new_info(
+    folder: RunFolder,
+    space: str,
+    dataset: DatasetPlace,
+    checkpoints: object,
+    steps: Sequence[tuple[int, int]],
+    study: StudyPlace | None = None,
+) -> RunInfo:
+    """Return what ``run.json`` says of a run that begins now, on this machine.
+
+    Args:
+        space: the text of its space file.
+        checkpoints: has the attributes of a CheckpointPlace.
+        steps: (seed, fold) of the trials of each configuration.
+        study: that of a search; None for an evaluation of one configuration.
+    """
+    return RunInfo(
+        name=run_name(folder),
+        kind="evaluate" if study is None else "tune",
+        command=tuple(sys.argv),
+        dataset=dataset,
+        checkpoints=CheckpointPlace.model_validate(checkpoints),
+        versions={"sltune": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        python=platform.python_version(),
+        host=platform.node(),
+        git_commit=_git_commit(),
+        space=space,
+        trials=tuple(TrialKey("c0000", *step).name for step in steps) if study is None else None,
+        steps=tuple(steps) if study is not None else None,
+        study=study,
+    )
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the source tree that sltune runs from; None where it is installed."""
+    root = Path(__file__).parents[2]
+    if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
+        return None
+    # Of another repository, in which somebody works while this command runs, say from a hook.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    top, _, commit = result.stdout.strip().partition("\n")
+    # A copy of the sources may lie in a repository of something else.
+    return commit if result.returncode == 0 and Path(top) == root.resolve() else None
+
+
+def remember_places(folder: RunFolder, checkpoints: object, database: Database | None = None) -> None:
+    """Note where a run that goes on keeps the state of its trials and its study, if that is somewhere else by now.
+
+    Passwords that an earlier version has written into ``run.json`` vanish with that.
+
+    Args:
+        checkpoints: has the attributes of a CheckpointPlace.
+    """
+    info = read_info(folder)
+    study = info.study
+    if study is not None and study.storage is not None:
+        study = StudyPlace.of(study.name, database)
+    places = {"checkpoints": CheckpointPlace.model_validate(checkpoints), "study": study}
+    write_info(folder, info.model_copy(update=places))
 
 
 def resume_command(folder: RunFolder) -> str:

@@ -70,11 +70,16 @@ ConfigId = Annotated[str, AfterValidator(_known)]
 class DatasetInfo(BaseModel):
     """What a record says of its data: enough to never mix two datasets in one mean."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
     name: str
     synthetic: bool
     fingerprint: str
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @classmethod
+    def of(cls, manifest: object) -> Self:
+        """Return what is said of the dataset that has this manifest."""
+        return cls.model_validate(manifest)
 
     @property
     def chance_percent(self) -> float:

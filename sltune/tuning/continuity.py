@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sltune.errors import DataError, UsageError
 from sltune.events.folds import Split
@@ -29,36 +27,14 @@ SHOWN_DIFFERENCES = 5
 RESTORE = "restore it, or run the new one in a run of its own"
 
 
-def dataset_facts(manifest: Manifest) -> dict[str, Any]:
-    """Return what decides folds and frames of a dataset, and which its fingerprint does not tell of.
-
-    The fingerprint is that of the events, in whatever order of files; folds are drawn from that order.
-    """
-    recordings = [name for file in manifest.files for name in file.recordings]
-    order = hashlib.sha256("\n".join(recordings).encode()).hexdigest()
-    return {
-        "name": manifest.name,
-        "synthetic": manifest.synthetic,
-        "fingerprint": manifest.fingerprint,
-        "classes": list(manifest.classes),
-        "sensor": list(manifest.sensor),
-        "recording_order": order,
-    }
-
-
 def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:
     """Make sure that a dataset is the one of a run; what older versions did not write cannot be compared.
 
     Raises:
         DataError: it is another; names what differs.
     """
-    known = facts.model_dump(mode="json", exclude_unset=True)
     names = {"recording_order": "order of recordings (from which folds are drawn)"}
-    differing = [
-        names.get(name, name)
-        for name, value in dataset_facts(manifest).items()
-        if name in known and known[name] != value
-    ]
+    differing = [names.get(name, name) for name in facts.differences(manifest)]
     if differing:
         raise DataError(f"{data}: is not the dataset of {folder.root}; these differ: {', '.join(differing)}")
 

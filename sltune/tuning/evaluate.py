@@ -7,24 +7,24 @@ from pathlib import Path
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import read_info, refuse_existing, resume_command, run_name, write_info
+from sltune.runs.info import (
+    DatasetPlace,
+    new_info,
+    read_info,
+    refuse_existing,
+    remember_places,
+    resume_command,
+    run_name,
+    write_info,
+)
 from sltune.runs.plan import trials_of
-from sltune.runs.record import Record
+from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
 from sltune.system.locks import locked
 from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
-from sltune.tuning.preparation import (
-    Display,
-    dataset_info,
-    dataset_of,
-    info_of,
-    interrupted,
-    prepared,
-    remember_places,
-    run_trials,
-)
+from sltune.tuning.preparation import Display, dataset_of, interrupted, prepared, run_trials
 
 # Of many failures alike the first few say enough.
 SHOWN_FAILURES = 10
@@ -49,9 +49,10 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
-        names = [key.name for key in planned]
-        write_info(folder, info_of(folder, space, data, manifest, request, kind="evaluate", trials=names))
-        campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned)
+        dataset = DatasetPlace.at(data, manifest)
+        checkpoints = request.checkpoints_of(run_name(folder))
+        write_info(folder, new_info(folder, space.to_toml(), dataset, checkpoints, steps))
+        campaign = evaluation_campaign(folder, configuration, DatasetInfo.of(manifest), planned)
         run_trials(campaign, ready, display)
     _judge(campaign)
 
@@ -70,9 +71,9 @@ def resume_evaluation(
     planned = info.planned(folder)
     with locked(folder.lock):
         refuse_other_space(folder, space)
-        refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
-        remember_places(folder, request)
-        campaign = evaluation_campaign(folder, configuration, dataset_info(manifest), planned, retry_failed)
+        refuse_foreign_records(folder, DatasetInfo.of(manifest), space.evaluation.folds)
+        remember_places(folder, request.checkpoints_of(run_name(folder)))
+        campaign = evaluation_campaign(folder, configuration, DatasetInfo.of(manifest), planned, retry_failed)
         if not campaign.finished:
             with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
                 run_trials(campaign, ready, display)

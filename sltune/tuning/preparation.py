@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,26 +12,15 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from sltune import __version__
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
 from sltune.progress.display import Progress
 from sltune.progress.messages import to_json
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import (
-    CheckpointPlace,
-    DatasetPlace,
-    RunInfo,
-    StudyPlace,
-    read_info,
-    resume_command,
-    run_name,
-    write_info,
-)
-from sltune.runs.places import Database
+from sltune.runs.info import RunInfo, resume_command
 from sltune.runs.plan import Step
-from sltune.runs.record import DatasetInfo, TrialKey
+from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.system.files import read_plain
@@ -48,7 +31,7 @@ from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.nodes import Nodes
 from sltune.tuning.cluster.objects import data_bytes, put_dataset
 from sltune.tuning.cluster.resources import Request, check_fraction, share_for, slots
-from sltune.tuning.continuity import RESTORE, dataset_facts, refuse_other_dataset, refuse_other_splits
+from sltune.tuning.continuity import RESTORE, refuse_other_dataset, refuse_other_splits
 from sltune.tuning.execution.callbacks import Placement
 from sltune.tuning.execution.executor import execute
 from sltune.tuning.execution.worker import SharedData
@@ -202,13 +185,6 @@ def _read_list(file: Path) -> str | None:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def dataset_info(manifest: Manifest) -> DatasetInfo:
-    """Return what records say of a dataset."""
-    return DatasetInfo(
-        name=manifest.name, synthetic=manifest.synthetic, fingerprint=manifest.fingerprint, classes=manifest.classes
-    )
-
-
 def dataset_of(folder: RunFolder, info: RunInfo, moved_to: Path | None) -> tuple[Path, Manifest]:
     """Return where the dataset of a run lies, and its manifest.
 
@@ -222,59 +198,3 @@ def dataset_of(folder: RunFolder, info: RunInfo, moved_to: Path | None) -> tuple
     manifest = read_manifest(data)
     refuse_other_dataset(data, folder, info.dataset, manifest)
     return data, manifest
-
-
-def info_of(folder: RunFolder, space: Space, data: Path, manifest: Manifest, request: Request, **parts: Any) -> RunInfo:
-    """Return what ``run.json`` says of a run that begins; parts: its kind, and what it consists of."""
-    packages = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
-    return RunInfo(
-        name=run_name(folder),
-        command=tuple(sys.argv),
-        dataset=DatasetPlace(**dataset_facts(manifest), path=str(data.resolve())),
-        checkpoints=_checkpoint_place(folder, request),
-        space=space.to_toml(),
-        versions={"sltune": __version__, **{name: importlib.metadata.version(name) for name in packages}},
-        python=platform.python_version(),
-        host=platform.node(),
-        git_commit=_git_commit(),
-        **parts,
-    )
-
-
-def remember_places(folder: RunFolder, request: Request, database: Database | None = None) -> None:
-    """Note where a run that goes on keeps the state of its trials and its study, if that is somewhere else by now.
-
-    Passwords that an earlier version has written into ``run.json`` vanish with that.
-    """
-    info = read_info(folder)
-    changes: dict[str, Any] = {"checkpoints": _checkpoint_place(folder, request)}
-    if info.study is not None and info.study.storage is not None:
-        changes["study"] = study_place(info.study.name, database)
-    write_info(folder, info.model_copy(update=changes))
-
-
-def study_place(name: str, database: Database | None) -> StudyPlace:
-    """Return what ``run.json`` says of where the study of a name lies."""
-    return (
-        StudyPlace(name=name)
-        if database is None
-        else StudyPlace(storage=database.address, named=database.named, name=name)
-    )
-
-
-def _checkpoint_place(folder: RunFolder, request: Request) -> CheckpointPlace:
-    return CheckpointPlace(**asdict(request.checkpoints_of(run_name(folder))))
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the source tree that sltune runs from; None where it is installed."""
-    root = Path(__file__).parents[2]
-    if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
-        return None
-    # Of another repository, in which somebody works while this command runs, say from a hook.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    top, _, commit = result.stdout.strip().partition("\n")
-    # A copy of the sources may lie in a repository of something else.
-    return commit if result.returncode == 0 and Path(top) == root.resolve() else None

@@ -14,7 +14,18 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.runs.commands import confirmation
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, read_info, refuse_existing, resume_command, run_name, write_info
+from sltune.runs.info import (
+    DatasetPlace,
+    RunInfo,
+    StudyPlace,
+    new_info,
+    read_info,
+    refuse_existing,
+    remember_places,
+    resume_command,
+    run_name,
+    write_info,
+)
 from sltune.runs.places import Database
 from sltune.runs.plan import steps_of
 from sltune.runs.record import DatasetInfo, Record
@@ -28,17 +39,7 @@ from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import failures
-from sltune.tuning.preparation import (
-    Display,
-    dataset_info,
-    dataset_of,
-    info_of,
-    interrupted,
-    prepared,
-    remember_places,
-    run_trials,
-    study_place,
-)
+from sltune.tuning.preparation import Display, dataset_of, interrupted, prepared, run_trials
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
     manifest = read_manifest(data)
     steps = steps_of(space.evaluation)
     refuse_existing(folder)
-    known = list(_from_run(start.earlier, space, dataset_info(manifest), display.say)) if start.earlier else []
+    known = list(_from_run(start.earlier, space, DatasetInfo.of(manifest), display.say)) if start.earlier else []
     with prepared(space, steps, data, run_name(folder), request, display) as ready, locked(folder.lock):
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
@@ -97,9 +98,11 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
             study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
         # Read anew, so that what was learned counts from the start as it does after a restart.
         study = SearchStudy(storage, name, space, search)
-        place = study_place(name, database)
-        write_info(folder, info_of(folder, space, data, manifest, request, kind="tune", study=place, steps=steps))
-        campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study)
+        checkpoints, place = request.checkpoints_of(name), StudyPlace.of(name, database)
+        write_info(
+            folder, new_info(folder, space.to_toml(), DatasetPlace.at(data, manifest), checkpoints, steps, place)
+        )
+        campaign = SearchCampaign(folder, DatasetInfo.of(manifest), space, search, study)
         run_trials(campaign, ready, display)
         _conclude(campaign, data, display.say)
 
@@ -117,7 +120,7 @@ def resume_search(
     data, manifest = dataset_of(folder, info, data)
     with locked(folder.lock):
         refuse_other_space(folder, space)
-        refuse_foreign_records(folder, dataset_info(manifest), space.evaluation.folds)
+        refuse_foreign_records(folder, DatasetInfo.of(manifest), space.evaluation.folds)
         storage, name = _storage_of(folder, info, how.study_storage)
         study = SearchStudy(storage, name, space, search)
         if how.trials is not None and how.trials != search.trials:
@@ -127,8 +130,8 @@ def resume_search(
             space = replace(space, search=search)
             folder.write(folder.space_toml, space.to_toml())
             study = SearchStudy(storage, name, space, search)
-        remember_places(folder, request, how.study_storage)
-        campaign = SearchCampaign(folder, dataset_info(manifest), space, search, study, how.retry_failed)
+        remember_places(folder, request.checkpoints_of(run_name(folder)), how.study_storage)
+        campaign = SearchCampaign(folder, DatasetInfo.of(manifest), space, search, study, how.retry_failed)
         if not campaign.finished:
             with prepared(space, campaign.steps, data, campaign.name, request, display) as ready:
                 run_trials(campaign, ready, display)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sltune.errors import DataError
+from sltune.runs import info
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, write_info
 from sltune.runs.record import TrialKey
@@ -137,3 +139,23 @@ def test_a_short_file_makes_no_long_list(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_name_says_which_run_it_is() -> None:
     assert RunInfo.model_validate(SEARCH).is_search
     assert not RunInfo.model_validate(EVALUATION).is_search
+
+
+def test_the_commit_is_that_of_the_sources_whatever_repository_a_command_is_run_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hook of git tells commands its repository by variables."""
+    own = info._git_commit()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert info._git_commit() == own
+    # A copy of the sources in a repository of something else.
+    (tmp_path / "copy" / "sltune" / "runs").mkdir(parents=True)
+    (tmp_path / "copy" / "pyproject.toml").touch()
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_WORK_TREE")
+    monkeypatch.setattr(info, "__file__", str(tmp_path / "copy" / "sltune" / "runs" / "info.py"))
+    assert info._git_commit() is None

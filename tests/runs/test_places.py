@@ -152,7 +152,7 @@ def command(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setattr(evaluation, "prepared", prepared)
     monkeypatch.setattr(search_run, "prepared", prepared)
     monkeypatch.setattr(search_run, "run_trials", run_trials)
-    monkeypatch.setattr("sltune.tuning.preparation.platform.node", lambda: HOST)
+    monkeypatch.setattr("sltune.runs.info.platform.node", lambda: HOST)
     (tmp_path / "hills.toml").write_text(searches.space("trials = 2", folds=2).to_toml())
 
     def run(*arguments: str, storage: str | None = None) -> Result:

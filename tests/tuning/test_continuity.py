@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,16 +18,16 @@ from sltune.events.dataset import open_dataset
 from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import DatasetPlace, RunInfo, resume_command, run_name, write_info
-from sltune.runs.plan import trials_of
-from sltune.runs.record import TrialKey
+from sltune.runs.info import DatasetPlace, RunInfo, new_info, resume_command, run_name, write_info
+from sltune.runs.plan import steps_of, trials_of
+from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Finished, evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import resume_evaluation
-from sltune.tuning.preparation import Display, Ready, dataset_info, info_of
+from sltune.tuning.preparation import Display, Ready
 from sltune.tuning.trial.job import split_of
 from tests.small import quick
 
@@ -41,9 +40,9 @@ def begin(folder: RunFolder, space: Space, data: Path, old: bool = False) -> Non
     """Write what an evaluation has written before its first trial; old: as versions did that wrote less of it."""
     folder.root.mkdir()
     folder.space_toml.write_text(space.to_toml())
-    names = [key.name for key in trials_of(space.configuration())]
-    request = Request(device="cpu")
-    info = info_of(folder, space, data, read_manifest(data), request, kind="evaluate", trials=names)
+    dataset = DatasetPlace.at(data, read_manifest(data))
+    checkpoints = Request(device="cpu").checkpoints_of("run")
+    info = new_info(folder, space.to_toml(), dataset, checkpoints, steps_of(space.evaluation))
     if old:
         dataset = info.dataset.model_copy(update={"sensor": None, "recording_order": None})
         info = info.model_copy(update={"dataset": dataset, "space": None})
@@ -57,7 +56,7 @@ def split(space: Space, data: Path, fold: int) -> Split:
 def train(folder: RunFolder, space: Space, data: Path, tested: dict[int, tuple[str, ...]] | None = None) -> None:
     """Write the record of every trial, with the parts of its fold or others to be tested on."""
     planned = trials_of(space.configuration())
-    campaign = evaluation_campaign(folder, space.configuration(), dataset_info(read_manifest(data)), planned)
+    campaign = evaluation_campaign(folder, space.configuration(), DatasetInfo.of(read_manifest(data)), planned)
     for key in planned:
         parts = split(space, data, key.fold)
         test = (tested or {}).get(key.fold, parts.test)
@@ -224,7 +223,10 @@ def test_a_run_keeps_its_name_wherever_its_folder_lies(
     train(RunFolder(Path()), space, dataset)
     assert {record.run for record in RunFolder(renamed).records()} == {"run"}
     campaign = evaluation_campaign(
-        RunFolder(Path()), space.configuration(), dataset_info(read_manifest(dataset)), trials_of(space.configuration())
+        RunFolder(Path()),
+        space.configuration(),
+        DatasetInfo.of(read_manifest(dataset)),
+        trials_of(space.configuration()),
     )
     assert campaign.plan().title == "run"
     # Where there is no run.json, the folder says it.
@@ -256,23 +258,3 @@ def test_a_place_of_checkpoints_is_found_again_from_another_folder(
     with click.Context(main):
         options = RunOptions("cpu", None, "auto", 1, None, place, 5, 60, False, False, False)
     assert options.request().checkpoints == kept.format(here=tmp_path)
-
-
-def test_the_commit_is_that_of_the_sources_whatever_repository_a_command_is_run_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A hook of git tells commands its repository by variables."""
-    own = preparation._git_commit()
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
-    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
-    assert preparation._git_commit() == own
-    # A copy of the sources in a repository of something else.
-    (tmp_path / "copy" / "sltune" / "tuning").mkdir(parents=True)
-    (tmp_path / "copy" / "pyproject.toml").touch()
-    monkeypatch.delenv("GIT_DIR")
-    monkeypatch.delenv("GIT_WORK_TREE")
-    monkeypatch.setattr(preparation, "__file__", str(tmp_path / "copy" / "sltune" / "tuning" / "preparation.py"))
-    assert preparation._git_commit() is None
