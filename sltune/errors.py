@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sltune.wording import first_of, shortened
+
 
 class SltuneError(Exception):
     """Base of every error that a user can meet; its text is all that the user sees."""
@@ -17,8 +19,9 @@ class UsageError(SltuneError):
     exit_code = 2
 
 
-SHOWN_PROBLEMS, SHOWN_CHARACTERS = 100, 1000
-"""Of a ConfigError, and of each: a value that is wrong may be a list of a megabyte."""
+MAX_PROBLEMS = 100
+MAX_PROBLEM_LENGTH = 1000
+"""A value that is wrong may be a list of a megabyte."""
 
 
 class ConfigError(UsageError):
@@ -26,18 +29,10 @@ class ConfigError(UsageError):
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
-        self.problems = tuple(map(_shortened, problems))
+        self.problems = tuple(shortened(problem, MAX_PROBLEM_LENGTH) for problem in problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = [f"  - {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
-        if len(self.problems) > SHOWN_PROBLEMS:
-            lines.append(f"  - and {len(self.problems) - SHOWN_PROBLEMS} more")
+        lines = (f"  - {problem}" for problem in first_of(self.problems, MAX_PROBLEMS))
         super().__init__("\n".join([f"{source}: {count}", *lines]))
-
-
-def _shortened(text: str) -> str:
-    """Return a text without its middle where it is too long: what is wrong stands at the end."""
-    half = SHOWN_CHARACTERS // 2
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:half]} … {text[-half:]}"
 
 
 class DataError(SltuneError):

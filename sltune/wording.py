@@ -1,37 +1,92 @@
-"""How values of users and of strangers' files are shown in messages."""
+"""How messages show values: those of users, and those of files that may come from a stranger."""
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories that move the cursor, change colours or the order of what is read; lines end by them, too.
+"""Unicode categories that move the cursor, change colours, reorder what is read or end a line.
 
-Cs: bytes of a file's name that are not UTF-8, which cannot be written."""
+Cs stands for bytes of a file's name that are not UTF-8, which cannot be written."""
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With these, some of them as wide as Chinese letters, spreadsheets begin formulas, or leave them out before one."""
+"""Spreadsheets take a cell for a formula if it begins with one of these; the last four are as wide as Chinese letters.
+
+Some spreadsheets drop a tab or a line end before they look."""
+
+MAX_TYPO_LENGTH = 100
+"""A longer word is not a slip of the hand, and the time to compare words grows with their length."""
+
+MAX_DECIMAL_BITS = 4096
+"""Python refuses to write much larger whole numbers in decimal."""
 
 
 def printable(text: str) -> str:
-    """Return a text of one line as a terminal may show it: control characters as their escapes, the rest as it is."""
+    """Return a line as a terminal may show it: control characters become escapes."""
     return "".join(char if unicodedata.category(char) not in CONTROL else ascii(char)[1:-1] for char in text)
 
 
-def shown(text: str) -> str:
-    """Return a text of several lines as a terminal may show it; see printable."""
+def printable_lines(text: str) -> str:
+    """Return a text of several lines as a terminal may show it; see ``printable``."""
     return "\n".join(map(printable, text.split("\n")))
 
 
+def shortened(text: str, max_length: int) -> str:
+    """Return a text of at most ``max_length`` characters. A longer one loses its middle: names differ at their ends."""
+    tail = (max_length - 1) // 2
+    return text if len(text) <= max_length else f"{text[: max_length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def first_of(texts: Sequence[str], count: int, others: str = "more") -> list[str]:
+    """Return the first ``count`` texts and, where some are left out, how many: ``… and 3 more``."""
+    hidden = len(texts) - count
+    return [*texts[:count], *([f"… and {hidden} {others}"] if hidden > 0 else [])]
+
+
+def suggestion(word: str, known: Iterable[object], count: int = 1) -> str:
+    """Return ``; did you mean "x"?`` with the known words that are most like this one, or nothing."""
+    if len(word) > MAX_TYPO_LENGTH:
+        return ""
+    words = {name.lower(): name for name in known if isinstance(name, str)}
+    near = difflib.get_close_matches(word.lower(), words, n=count)
+    return f"; did you mean {' or '.join(as_toml(words[name]) for name in near)}?" if near else ""
+
+
+def as_toml(value: object) -> str:
+    """Return a value as a TOML file would write it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            # JSON writes strings as TOML does, but for this character.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() if value.bit_length() > MAX_DECIMAL_BITS:
+            return hex(value)
+        case list() | tuple():
+            return f"[{', '.join(map(as_toml, value))}]"
+        case dict():
+            items = ", ".join(f"{_toml_key(key)} = {as_toml(item)}" for key, item in value.items())
+            return f"{{ {items} }}" if items else "{}"
+    return str(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
+
+
 def spreadsheet_cell(value: Any) -> Any:
-    """Return a value as a cell of a CSV file; a text that begins like a formula, which spreadsheets run, is quoted."""
+    """Return a value as a cell of a CSV file; a text that a spreadsheet would run as a formula is quoted."""
     if not isinstance(value, str):
         return value
     return printable(f"'{value}" if value.startswith(FORMULAS) else value)
 
 
 def as_argument(path: Path) -> str:
-    """Return a path as a command takes it: what begins with a hyphen would be a flag."""
+    """Return a path as a command takes it: one that begins with a hyphen would be taken for a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)

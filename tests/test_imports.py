@@ -34,8 +34,8 @@ FOLDERS = [
     "snn.cpu",
     "snn.cuda",
     "snn",
-    "wording",
     "errors",
+    "wording",
 ]
 # Neither of two may import the other, wherever they stand above.
 APART = [("report", "tuning"), ("report", "training"), ("snn", "events"), ("snn.cpu", "snn.cuda")]

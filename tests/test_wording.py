@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sltune.system.supervisor import error_line
-from sltune.wording import as_argument, printable, shown, spreadsheet_cell
+from sltune.wording import (
+    as_argument,
+    as_toml,
+    first_of,
+    printable,
+    printable_lines,
+    shortened,
+    spreadsheet_cell,
+    suggestion,
+)
 
 
 def test_control_characters_are_shown_as_escapes() -> None:
@@ -21,7 +34,7 @@ def test_letters_of_any_alphabet_stay() -> None:
 
 
 def test_a_text_keeps_its_lines_and_nothing_else_that_moves_the_cursor() -> None:
-    assert shown("a\x1b[2J\nb\r\n") == "a\\x1b[2J\nb\\r\n"
+    assert printable_lines("a\x1b[2J\nb\r\n") == "a\\x1b[2J\nb\\r\n"
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"])
@@ -46,3 +59,35 @@ def test_an_error_cannot_move_the_cursor() -> None:
 
 def test_a_path_is_no_flag() -> None:
     assert [as_argument(Path(path)) for path in ("-x", "a/-x", "/-x")] == ["./-x", "a/-x", "/-x"]
+
+
+@pytest.mark.parametrize(("length", "expected"), [(8, "abcdefgh"), (7, "abc…fgh"), (6, "abc…gh"), (2, "a…"), (1, "…")])
+def test_a_text_that_is_too_long_loses_its_middle(length: int, expected: str) -> None:
+    assert shortened("abcdefgh", length) == expected
+
+
+def test_of_many_texts_the_first_are_shown_and_the_others_counted() -> None:
+    assert first_of(["a", "b"], 2) == ["a", "b"]
+    assert first_of(["a", "b", "c", "d"], 2) == ["a", "b", "… and 2 more"]
+    assert first_of(["a", "b", "c"], 2, "more files") == ["a", "b", "… and 1 more files"]
+
+
+def test_a_suggestion_is_made_only_for_a_like_word() -> None:
+    assert suggestion("epoch", ["epochs", "patience"]) == '; did you mean "epochs"?'
+    assert suggestion("x", ["epochs", "patience"]) == ""
+    assert suggestion("a_3", ["A_1", "a_2", "other"], 2) == '; did you mean "a_2" or "A_1"?'
+    assert suggestion("x" * 101, ["x" * 101]) == ""
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.booleans()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.floats(allow_nan=False)
+        | st.text(st.characters(exclude_categories=["Cs"])),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("ab.é-_", min_size=1), inner),
+    )
+)
+def test_values_are_shown_as_toml(value: Any) -> None:
+    assert tomllib.loads(f"value = {as_toml(value)}")["value"] == value

@@ -11,7 +11,7 @@ import click
 from sltune.cli.data_options import ImportOptions, PictureOptions, import_options, picture_options
 from sltune.cli.options import FileArgument, FolderArgument
 from sltune.errors import UsageError
-from sltune.wording import shown
+from sltune.wording import printable_lines
 
 
 @click.command(name="import")
@@ -36,7 +36,7 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
 
     from sltune.cli.importing import run_import, summary
 
-    click.echo(shown(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
+    click.echo(printable_lines(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
 
 
 @click.command()
@@ -61,13 +61,13 @@ def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
     dataset = open_dataset(data)
     if as_list:
         listed = list_samples(dataset, as_json)
-        click.echo(listed if as_json else shown(listed), nl=False)
+        click.echo(listed if as_json else printable_lines(listed), nl=False)
         return
     summary = summarize(dataset, verified)
     # Without a terminal, lines may be as long as they are; a closed stdout is None.
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else 1000
-    click.echo(summary.to_json() if as_json else shown(summary.to_text(width)), nl=False)
+    click.echo(summary.to_json() if as_json else printable_lines(summary.to_text(width)), nl=False)
 
 
 @click.command()
@@ -98,4 +98,4 @@ def show(data: Path, sample: str | None, all_classes: bool, recording: str | Non
         draw_sheet(dataset, options.span(), options.scale, file, recording)
     else:
         draw_sample(dataset, sample, options.span(), options.scale, file)
-    click.echo(shown(str(file)))
+    click.echo(printable_lines(str(file)))

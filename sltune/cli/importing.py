@@ -18,7 +18,7 @@ from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.source import Source
 from sltune.events.sources.slanimals import open_slanimals
 from sltune.tuning.cluster.environment import prepare_environment
-from sltune.wording import printable
+from sltune.wording import first_of, printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,16 +41,9 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
         refuse_dropping(source, out)
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
-    for warning in manifest.warnings[:SHOWN_WARNINGS]:
-        console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
-    hidden = len(manifest.warnings) - SHOWN_WARNINGS
-    if hidden > 0:
-        console.print(
-            printable(f"… and {hidden} more warnings, all in {out / WARNINGS}"),
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    warnings = [f"warning: {warning}" for warning in manifest.warnings]
+    for line in first_of(warnings, SHOWN_WARNINGS, f"more warnings, all in {out / WARNINGS}"):
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     return manifest
 
 
@@ -90,9 +83,8 @@ def summary(out: Path, manifest: Manifest) -> str:
         f"fingerprint {manifest.fingerprint}",
     ]
     if manifest.left_out:
-        names = [left.name for left in manifest.left_out]
-        more = f" and {len(names) - SHOWN_WARNINGS} more" if len(names) > SHOWN_WARNINGS else ""
-        lines.insert(2, f"left out: {', '.join(names[:SHOWN_WARNINGS])}{more}; see {out / WARNINGS}")
+        names = first_of([left.name for left in manifest.left_out], SHOWN_WARNINGS)
+        lines.insert(2, f"left out: {', '.join(names)}; see {out / WARNINGS}")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from sltune.errors import UsageError
-from sltune.wording import shown
+from sltune.wording import printable_lines
 
 if TYPE_CHECKING:
     from sltune.report.analysis.runs import Run
@@ -51,7 +51,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     runs = load_runs(folders)
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
-        click.echo(shown(str(_write_page(runs, result, options))))
+        click.echo(printable_lines(str(_write_page(runs, result, options))))
     else:
         _print_table(runs, result, options.form, options.out)
     if options.plots:
@@ -61,7 +61,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
         file, inside = _target(runs, options.out)
         files = write_plots(file.parent, plots(runs), inside)
         number = len({file.stem for file in files})
-        click.echo(f"plots in {shown(str(file.parent))}: {number}, each as PNG and SVG", err=True)
+        click.echo(f"plots in {printable_lines(str(file.parent))}: {number}, each as PNG and SVG", err=True)
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
@@ -77,7 +77,7 @@ def say_headlines(result: Table) -> None:
         text = (
             f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}n {row.n} of {row.planned}{selected})"
         )
-        click.echo(shown(text), err=True)
+        click.echo(printable_lines(text), err=True)
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
@@ -87,7 +87,7 @@ def write_page_of(folders: Sequence[Path], file: Path) -> None:
 
     runs = load_runs(folders)
     options = ReportOptions("html", out=file)
-    click.echo(shown(f"all of it with plots: {_write_page(runs, table(runs), options)}"), err=True)
+    click.echo(printable_lines(f"all of it with plots: {_write_page(runs, table(runs), options)}"), err=True)
 
 
 def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
@@ -127,7 +127,7 @@ def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | N
         click.echo(text, nl=False)
     else:
         _write(runs, out, text)
-        click.echo(shown(f"written: {out}"), err=True)
+        click.echo(printable_lines(f"written: {out}"), err=True)
 
 
 def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
@@ -167,5 +167,5 @@ def _write_tables(run: Run, result: Table) -> None:
             write()
         except UsageError as error:
             # Another's run may be read-only; the table stands on the screen all the same.
-            click.echo(shown(f"warning: {error}"), err=True)
+            click.echo(printable_lines(f"warning: {error}"), err=True)
             return

@@ -25,7 +25,7 @@ from sltune.cli.options import (
 from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.runs.places import Database
 from sltune.system.supervisor import last_word, note_run
-from sltune.wording import as_argument, shown
+from sltune.wording import as_argument, printable_lines
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
@@ -206,4 +206,4 @@ def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOpt
         write_page_of(runs, page)
     elif not (options.quiet or options.as_json):
         command = shlex.join(["sltune", "report", *map(as_argument, runs), "--format", "html"])
-        click.echo(shown(f"with plots: {command}"), err=True)
+        click.echo(printable_lines(f"with plots: {command}"), err=True)

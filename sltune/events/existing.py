@@ -11,6 +11,7 @@ from sltune.events.manifest import MANIFEST, WARNINGS, Manifest, StoredFile, rea
 from sltune.events.sample_file import event_problems, short_problems
 from sltune.events.source import Finding, Source
 from sltune.events.store import SHORT_COLUMNS, file_sha256, is_sample_file, read_table, stored_metadata
+from sltune.wording import first_of
 
 SHOWN_NAMES = 5
 
@@ -29,10 +30,9 @@ def refuse_dropping(source: Source, out: Path) -> None:
     except DataError:
         held = [file.stem for file in sorted(out.glob("recordings/*.parquet")) if stored_metadata(file)]
     if gone := [name for name in held if name not in here]:
-        more = f" and {len(gone) - SHOWN_NAMES} more" if len(gone) > SHOWN_NAMES else ""
         raise UsageError(
             f"{out}: holds {len(held)} recordings, of which {len(gone)} are not in the source any more: "
-            f"{', '.join(gone[:SHOWN_NAMES])}{more}; nothing was changed. Choose another --out, "
+            f"{', '.join(first_of(gone, SHOWN_NAMES))}; nothing was changed. Choose another --out, "
             "or drop them from the dataset with --replace"
         )
 

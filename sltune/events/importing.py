@@ -30,7 +30,7 @@ from sltune.events.store import (
 from sltune.system.files import whole_file, write_whole
 from sltune.system.limits import usable_cpus
 from sltune.system.locks import LOCK, locked
-from sltune.wording import spreadsheet_cell
+from sltune.wording import first_of, spreadsheet_cell
 
 SHOWN_ERRORS = 20
 
@@ -145,7 +145,7 @@ def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], 
     findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
     if not stored:
         errors = [str(finding) for finding in findings if finding.is_error]
-        raise DataError(_list_errors(["nothing could be imported", *errors]))
+        raise DataError("\n".join(first_of(["nothing could be imported", *errors], SHOWN_ERRORS)))
     columns = pa.concat_tables(
         read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
     )
@@ -210,7 +210,7 @@ def _judge(findings: Sequence[Finding], strict: bool, skip_bad: bool) -> None:
     """Raise a DataError for what was found, unless it may pass."""
     errors = [str(finding) for finding in findings if finding.is_error or strict]
     if errors and (strict or not skip_bad):
-        raise DataError(_list_errors(errors))
+        raise DataError("\n".join(first_of(errors, SHOWN_ERRORS)))
 
 
 def _warnings_csv(findings: Sequence[Finding]) -> str:
@@ -222,8 +222,3 @@ def _warnings_csv(findings: Sequence[Finding]) -> str:
         cells = (severity, finding.place, finding.text, " ".join(finding.lost))
         writer.writerow(map(spreadsheet_cell, cells))
     return text.getvalue()
-
-
-def _list_errors(errors: Sequence[str]) -> str:
-    hidden = len(errors) - SHOWN_ERRORS
-    return "\n".join([*errors[:SHOWN_ERRORS], *([f"… and {hidden} more"] if hidden > 0 else [])])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile
 from sltune.events.store import LONG_COLUMNS, SHORT_COLUMNS, address_type, read_table
-from sltune.wording import printable
+from sltune.wording import first_of, printable, shortened
 
 SHOWN_PROBLEMS = 3
 """Of one file; damage seldom hits one sample alone."""
@@ -72,8 +72,7 @@ def refuse(file: Path, problems: Iterable[str]) -> None:
 
 def shorten(problems: Sequence[str]) -> str:
     """Return the first problems of a file in a line."""
-    more = len(problems) - SHOWN_PROBLEMS
-    return "; ".join([*problems[:SHOWN_PROBLEMS], *([f"… and {more} more"] if more > 0 else [])])
+    return "; ".join(first_of(problems, SHOWN_PROBLEMS))
 
 
 def short_problems(table: pa.Table, classes: Sequence[str], file: StoredFile | None = None) -> Iterator[str]:
@@ -165,4 +164,4 @@ def _name(table: pa.Table, row: int) -> str:
 
 def _show(value: object) -> str:
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return printable(text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…")
+    return printable(shortened(text, SHOWN_TEXT))

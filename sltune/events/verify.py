@@ -12,6 +12,7 @@ from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.sample_file import event_problems, short_problems, shorten
 from sltune.events.store import LONG_COLUMNS, Sample, fingerprint, read_table
+from sltune.wording import first_of
 
 SHOWN_FILES = 20
 SAMPLE_COLUMNS = ("sample_id", "recording", "subject", "session", "label", "gesture", "start_us")
@@ -49,8 +50,7 @@ def verify_dataset(root: Path, done: Callable[[StoredFile], object] = lambda _: 
     if not bad and fingerprint(list(digests.values())) != manifest.fingerprint:
         bad.append(f"{root / MANIFEST}: fingerprint {manifest.fingerprint} is not that of the samples; {HINT}")
     if bad:
-        more = len(bad) - SHOWN_FILES
-        raise DataError("\n".join([*bad[:SHOWN_FILES], *([f"… and {more} more files"] if more > 0 else [])]))
+        raise DataError("\n".join(first_of(bad, SHOWN_FILES, "more files")))
     return Verified(len(manifest.files), manifest.samples)
 
 

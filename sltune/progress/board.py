@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rich.text import Text
 
-from sltune.wording import printable
+from sltune.wording import printable, shortened
 
 STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
 """Of a trial; "unfinished" has begun, but no process has the run any more."""
@@ -111,7 +111,7 @@ def render(board: Board, width: int, height: int, ascii_only: bool = False) -> T
     lines = list(board.lines[: max(1, room // _rows_a_line(board, layout))])
     lines.sort(key=lambda line: int(line.config_id[1:]))
     rows = [row for line in lines for row in _rows(board, layout, line)][:room]
-    title = Text(_shortened(printable(board.title), width), "bold")
+    title = Text(shortened(printable(board.title), width), "bold")
     remarks = [Text(line, "dim") for line in _pack(_remarks(board, layout, board.begun - len(lines)), width)][:1]
     return Text("\n").join([title, *_header(board, layout), *rows, *remarks, *below])
 
@@ -219,17 +219,9 @@ def _pack(texts: Iterable[str], width: int) -> Iterator[str]:
         if line and len(longer) > width:
             yield line
             longer = text
-        line = _shortened(longer, width)
+        line = shortened(longer, width)
     if line:
         yield line
-
-
-def _shortened(text: str, width: int) -> str:
-    """Return a text without its middle where it is too long: names of runs often differ at their ends."""
-    if len(text) <= width:
-        return text
-    kept = width - 1
-    return text[: kept - kept // 2] + "…" + text[len(text) - kept // 2 :]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

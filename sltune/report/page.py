@@ -20,6 +20,7 @@ from sltune.report.provenance import configuration_text, facts_of, failures_of, 
 from sltune.report.tables.accuracy import facts, grids, heading, headlines, mean_and_std, mixture, no_result, remarks
 from sltune.report.tables.configurations import configurations_grid
 from sltune.report.tables.grid import Grid, percent
+from sltune.wording import first_of
 
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.
@@ -48,7 +49,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "version": __version__,
         "title": " · ".join(names),
         "alive": any(run.alive for run in runs),
-        "warnings": _first(list(_warnings(table)), MOST_WARNINGS),
+        "warnings": first_of(list(_warnings(table)), MOST_WARNINGS, "more, see the tables"),
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": no_result(table),
         "results": list(_results(table))[:MOST_RESULTS],
@@ -73,11 +74,6 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(TEMPLATE).render(values)
-
-
-def _first(texts: list[str], most: int) -> list[str]:
-    """Return some texts, and how many others there are."""
-    return texts if len(texts) <= most else [*texts[: most - 1], f"… and {len(texts) - most + 1} more, see the tables"]
 
 
 def _warnings(table: Table) -> Iterator[str]:

@@ -20,7 +20,7 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.record import SCHEMA, Record, TrialKey
 from sltune.system.files import open_folder, parse_json, read_plain, remove, write_whole
 from sltune.system.locks import LOCK
-from sltune.wording import printable
+from sltune.wording import first_of, printable, shortened
 
 MAX_NAME_BYTES = 255
 """What all usual file systems allow."""
@@ -201,8 +201,7 @@ def reasons(error: Exception) -> str:
         f"{'.'.join(map(str, problem['loc']))}{_found(problem)}: {problem['msg']}".lstrip(": ")
         for problem in error.errors(include_url=False)
     ]
-    more = [f"… and {len(problems) - MAX_SHOWN_REASONS} more"] if len(problems) > MAX_SHOWN_REASONS else []
-    return "; ".join([*problems[:MAX_SHOWN_REASONS], *more])
+    return "; ".join(first_of(problems, MAX_SHOWN_REASONS))
 
 
 def _found(problem: ErrorDetails) -> str:
@@ -211,4 +210,4 @@ def _found(problem: ErrorDetails) -> str:
 
 
 def _short(text: str) -> str:
-    return printable(text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…")
+    return printable(shortened(text, MAX_SHOWN_CHARACTERS))

@@ -30,8 +30,8 @@ from sltune.settings.types import (
     Text,
     Value,
     ZeroToOne,
-    show,
 )
+from sltune.wording import as_toml
 
 
 class Sampling(Section):
@@ -140,7 +140,7 @@ class Rule:
         """Say how the settings break the rule; None where they do not, or where one of them is missing."""
         if not all(key in settings for key in self.keys) or self.holds(*(settings[key] for key in self.keys)):
             return None
-        return f"{', '.join(f'{key} = {show(settings[key])}' for key in self.keys)}: {self.reason}"
+        return f"{', '.join(f'{key} = {as_toml(settings[key])}' for key in self.keys)}: {self.reason}"
 
 
 RULES = (

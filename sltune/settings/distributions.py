@@ -5,7 +5,8 @@ from __future__ import annotations
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sltune.settings.domains import Domain, FloatDomain, IntDomain
-from sltune.settings.types import Value, show
+from sltune.settings.types import Value
+from sltune.wording import as_toml
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:
@@ -23,4 +24,4 @@ def distribution_of(domain: Domain) -> BaseDistribution:
 
 def as_parameter(value: Value) -> bool | int | float | str:
     """Return a value as Optuna stores it: lists, which it cannot store, become their TOML text."""
-    return show(value) if isinstance(value, tuple) else value
+    return as_toml(value) if isinstance(value, tuple) else value

@@ -12,7 +12,8 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 
 from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule
-from sltune.settings.types import AtLeastOne, Section, Switch, Value, checked, show, suggestion
+from sltune.settings.types import AtLeastOne, Section, Switch, Value, checked
+from sltune.wording import as_toml, suggestion
 
 RANGE = ("low", "high", "step", "log")
 CHOICES = ("choices", "when")
@@ -128,7 +129,7 @@ def table_of(domain: Domain) -> dict[str, object]:
 
 def show_domain(domain: Domain) -> str:
     """Return the domain as text."""
-    return show(table_of(domain))
+    return as_toml(table_of(domain))
 
 
 def parse_setting(key: str, value: object) -> Value:
@@ -148,9 +149,11 @@ def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> 
     for name in table:
         if name not in known:
             hint = "" if name in (*RANGE, *CHOICES) else suggestion(name, (*RANGE, *CHOICES))
-            problems.append(f"{key} = {show(table)}: unknown {name}, known are {', '.join(known)}{hint}")
+            problems.append(f"{key} = {as_toml(table)}: unknown {name}, known are {', '.join(known)}{hint}")
     if key.startswith("evaluation."):
-        problems.append(f"{key} = {show(table)}: cannot be searched, as all are compared on the same folds and seeds")
+        problems.append(
+            f"{key} = {as_toml(table)}: cannot be searched, as all are compared on the same folds and seeds"
+        )
     when = _parse_when(key, table.get("when", {}), problems)
     parse = _parse_choices if "choices" in table else _parse_range
     domain = parse(key, table, when, problems)
@@ -170,13 +173,13 @@ def problems_between(settings: Mapping[str, Value], domains: Mapping[str, Domain
     """Say which conditions cannot hold, and which rules some values of the domains would break."""
     for key, domain in domains.items():
         for other, wanted in domain.when.items():
-            place = f"{key}.when: {other} = {show(wanted)}"
+            place = f"{key}.when: {other} = {as_toml(wanted)}"
             if other in domains and domains[other].when:
                 yield f"{place}: has conditions itself, and conditions do not chain"
             elif other in domains and not domains[other].contains(wanted):
                 yield f"{place}: never holds, as it is not among the values searched for {other}"
             elif other in settings and settings[other] != wanted:
-                yield f"{place}: never holds, as {other} = {show(settings[other])}; give {key} one value, too"
+                yield f"{place}: never holds, as {other} = {as_toml(settings[other])}; give {key} one value, too"
     for rule in RULES:
         found = (rule.problem(case) for case in _extreme_cases(rule, settings, domains))
         if problem := next(filter(None, found), None):
@@ -209,11 +212,13 @@ def _extreme_cases(
 
 def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
     if not isinstance(table, dict):
-        problems.append(f'{key}.when = {show(table)}: must be a table such as {{ "sampling.train_crop" = "random" }}')
+        problems.append(
+            f'{key}.when = {as_toml(table)}: must be a table such as {{ "sampling.train_crop" = "random" }}'
+        )
         return {}
     when: dict[str, Value] = {}
     for other, value in flat(table):
-        place = f"{key}.when: {other} = {show(value)}"
+        place = f"{key}.when: {other} = {as_toml(value)}"
         if other not in DEFAULTS:
             problems.append(f"{place}: unknown key{suggestion(other, DEFAULTS)}")
         elif other == key:
@@ -231,16 +236,16 @@ def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, prob
     seen: set[Value] = set()
     given = table["choices"]
     if not isinstance(given, list) or not given:
-        problems.append(f"{key}.choices = {show(given)}: must be a list of at least one value")
+        problems.append(f"{key}.choices = {as_toml(given)}: must be a list of at least one value")
         return None
     for value in given:
         try:
             choice = parse_setting(key, value)
         except ValueError as error:
-            problems.append(f"{key}.choices: {show(value)} {error}")
+            problems.append(f"{key}.choices: {as_toml(value)} {error}")
             continue
         if choice in seen:
-            problems.append(f"{key}.choices = {show(given)}: {show(value)} occurs twice")
+            problems.append(f"{key}.choices = {as_toml(given)}: {as_toml(value)} occurs twice")
         seen.add(choice)
         choices.append(choice)
     return ChoiceDomain(choices=tuple(choices), when=when)
@@ -249,21 +254,21 @@ def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, prob
 def _parse_range(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> Domain | None:
     model = _range_model(key)
     if model is None:
-        problems.append(f"{key} = {show(table)}: is not searched between numbers; give choices = […]")
+        problems.append(f"{key} = {as_toml(table)}: is not searched between numbers; give choices = […]")
         return None
     try:
         domain = model.model_validate({"when": when, **{name: table[name] for name in RANGE if name in table}})
     except ValidationError as error:
         names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         problems += [
-            f"{key}.{name} = {show(table[name])}: must be {model.model_fields[name].description}"
+            f"{key}.{name} = {as_toml(table[name])}: must be {model.model_fields[name].description}"
             for name in names
             if name in table
         ]
         if not table.keys() >= {"low", "high"}:
-            problems.append(f"{key} = {show(table)}: a search needs low and high, or choices")
+            problems.append(f"{key} = {as_toml(table)}: a search needs low and high, or choices")
         return None
-    problems += [f"{key} = {show(table)}: {problem}" for problem in _range_problems(key, domain)]
+    problems += [f"{key} = {as_toml(table)}: {problem}" for problem in _range_problems(key, domain)]
     return domain
 
 

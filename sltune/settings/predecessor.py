@@ -27,10 +27,9 @@ from sltune.settings.types import (
     Value,
     ZeroToOne,
     checked,
-    show,
-    suggestion,
 )
 from sltune.system.files import read_plain
+from sltune.wording import as_toml, suggestion
 
 MAX_YAML_BYTES = 1 << 16
 """The predecessor's own file has 2 kB."""
@@ -153,13 +152,13 @@ def convert_network_yaml(
             try:
                 values[section][name] = checked(SECTIONS[section], name, value)
             except ValueError as error:
-                problems.append(f"{key} = {show(value)}: {error}")
+                problems.append(f"{key} = {as_toml(value)}: {error}")
     sessions: Sequence[str] = ()
     path = Path.model_validate(values["Path"])
     try:
         sessions = _sessions_of(path.file_list, folder)
     except ValueError as error:
-        problems.append(f"Path.file_list = {show(path.file_list)}: {error}")
+        problems.append(f"Path.file_list = {as_toml(path.file_list)}: {error}")
     if problems:
         raise ConfigError(source, problems)
     network = _NetworkYaml(
@@ -239,7 +238,7 @@ def _items(document: Mapping[object, object], problems: list[str]) -> Iterator[t
         elif section not in SECTIONS:
             yield str(section), table
         elif table is not None:
-            problems.append(f"{section} = {show(table)}: must be a section with keys")
+            problems.append(f"{section} = {as_toml(table)}: must be a section with keys")
 
 
 def _settings(network: _NetworkYaml) -> dict[str, Value]:
@@ -269,7 +268,7 @@ def _settings(network: _NetworkYaml) -> dict[str, Value]:
 
 def _not_carried_over(network: _NetworkYaml) -> Iterator[str]:
     for key, value in network.given.items():
-        item = f"{key} = {show(value)}"
+        item = f"{key} = {as_toml(value)}"
         if key not in KEYS:
             section, _, name = key.partition(".")
             known = SECTIONS[section].model_fields if section in SECTIONS else SECTIONS
@@ -281,7 +280,7 @@ def _not_carried_over(network: _NetworkYaml) -> Iterator[str]:
     if network.training.load_model:
         yield (
             "Training.load_model = true: name the weights in network.weights, "
-            f"such as {show(network.path.weights + 'model_weights_fold{fold1}.pt')}"
+            f"such as {as_toml(network.path.weights + 'model_weights_fold{fold1}.pt')}"
         )
     if "Testing.steps" in network.given and not network.training.random_crop:
         yield f"Testing.steps = {network.testing.steps}: counts only where random_crop is true, and it is false"
@@ -296,15 +295,15 @@ def _filled_in(network: _NetworkYaml) -> Iterator[str]:
             key = f"{section}.{name}"
             counts = key not in ELSEWHERE and (key != "Testing.steps" or network.training.random_crop)
             if counts and key not in network.given:
-                yield f"{key} = {show(value)}"
+                yield f"{key} = {as_toml(value)}"
 
 
 def _render(settings: Mapping[str, Value], source: str) -> str:
-    lines = [f"# Converted from {show(PurePath(source).name)}."]
+    lines = [f"# Converted from {as_toml(PurePath(source).name)}."]
     for key, value in settings.items():
         section, name = key.split(".")
         if f"[{section}]" not in lines:
             lines += ["", f"[{section}]"]
         comment = f"  # {COMMENTS[key, value]}" if (key, value) in COMMENTS else ""
-        lines.append(f"{name} = {show(value)}{comment}")
+        lines.append(f"{name} = {as_toml(value)}{comment}")
     return "\n".join(lines) + "\n"

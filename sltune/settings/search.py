@@ -18,9 +18,8 @@ from sltune.settings.types import (
     SeedNumber,
     Value,
     checked,
-    show,
-    suggestion,
 )
+from sltune.wording import as_toml, suggestion
 
 MOST_POINTS = 10**6
 """Of a grid."""
@@ -66,10 +65,10 @@ def read_search(
             try:
                 values[name] = checked(Search, name, value)
             except ValueError as error:
-                problems.append(f"search.{name} = {show(value)}: {error}")
+                problems.append(f"search.{name} = {as_toml(value)}: {error}")
         elif name != "first":
             hint = suggestion(name, [*Search.model_fields, "first"])
-            problems.append(f"search.{name} = {show(value)}: unknown key{hint}")
+            problems.append(f"search.{name} = {as_toml(value)}: unknown key{hint}")
     search = Search.model_validate(values)
     if (len(search.objectives) > 1 or search.aggregate != "mean") and "fold_pruner" not in table:
         search = search.model_copy(update={"fold_pruner": "none"})
@@ -106,9 +105,9 @@ def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]
     if len(search.objectives) > 1 or search.aggregate != "mean":
         for name, pruner in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner)):
             if pruner != "none":
-                yield f'search.{name} = {show(pruner)}: compares means of one objective only; set "none"'
+                yield f'search.{name} = {as_toml(pruner)}: compares means of one objective only; set "none"'
     if len(search.objectives) > 1 and search.aggregate != "mean":
-        yield f"search.aggregate = {show(search.aggregate)}: is for one objective; with several it is the mean"
+        yield f"search.aggregate = {as_toml(search.aggregate)}: is for one objective; with several it is the mean"
 
 
 def _read_first(
@@ -119,20 +118,20 @@ def _read_first(
     fixed: Collection[str],
 ) -> Iterator[dict[str, Value]]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        problems.append(f"search.first = {show(tables)}: must be a list of tables, [[search.first]]")
+        problems.append(f"search.first = {as_toml(tables)}: must be a list of tables, [[search.first]]")
         return
     for number, table in enumerate(tables, start=1):
         values: dict[str, Value] = {}
         for key, value in flat(table):
             if key in fixed and key not in domains:
                 continue
-            place = f"search.first, table {number}: {key} = {show(value)}"
+            place = f"search.first, table {number}: {key} = {as_toml(value)}"
             try:
                 values[key] = _first_value(key, value, settings, domains)
             except ValueError as error:
                 problems.append(f"{place}: {error}")
         problems += [
-            f"search.first, table {number}: {key} is searched only when {show(domains[key].when)}; drop it here"
+            f"search.first, table {number}: {key} is searched only when {as_toml(domains[key].when)}; drop it here"
             for key in values
             if key in domains and is_idle(domains[key], values)
         ]

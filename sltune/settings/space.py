@@ -24,8 +24,9 @@ from sltune.settings.domains import (
     table_of,
 )
 from sltune.settings.search import Search, read_search
-from sltune.settings.types import Value, show, suggestion
+from sltune.settings.types import Value
 from sltune.system.files import read_plain
+from sltune.wording import as_toml, suggestion
 
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
 """What decides whether a network can be made at all."""
@@ -225,7 +226,7 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise ValueError(f"{parent} = {show(table)} is no table")
+            raise ValueError(f"{parent} = {as_toml(table)} is no table")
     table[name] = parsed["value"]
 
 
@@ -238,7 +239,7 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
             hint = _nearest_key(section) if section in _NAMES else suggestion(section, [*SECTIONS, "search"])
             problems.append(f"{section}: unknown table{hint}")
         elif not isinstance(table, dict):
-            problems.append(f"{section} = {show(table)}: must be a table, [{section}]")
+            problems.append(f"{section} = {as_toml(table)}: must be a table, [{section}]")
         elif section in SECTIONS:
             for name, value in table.items():
                 _read_setting(f"{section}.{name}", value, settings, domains, problems)
@@ -261,7 +262,7 @@ def _read_setting(
     """Move a setting to the domains or give it its value; one that is wrong goes from both."""
     if settings.pop(key, None) is None:
         section, name = key.split(".", 1)
-        problems.append(f"{key} = {show(value)}: unknown key{_nearest_key(name, section)}")
+        problems.append(f"{key} = {as_toml(value)}: unknown key{_nearest_key(name, section)}")
     elif isinstance(value, dict):
         if domain := parse_domain(key, value, problems):
             domains[key] = domain
@@ -269,14 +270,14 @@ def _read_setting(
         try:
             settings[key] = parse_setting(key, value)
         except ValueError as error:
-            problems.append(f"{key} = {show(value)}: {error}")
+            problems.append(f"{key} = {as_toml(value)}: {error}")
 
 
 def _shown(value: object) -> str:
     """Return a value as show does, but the tables of a list a line each."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "\n    ".join(["[", *(f"{show(table)}," for table in value)]) + "\n]"
-    return show(value)
+        return "\n    ".join(["[", *(f"{as_toml(table)}," for table in value)]) + "\n]"
+    return as_toml(value)
 
 
 def _nearest_key(name: str, section: str = "") -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from sltune.settings.augmentations import AUGMENTATIONS, parse_augmentation
+from sltune.wording import as_toml, suggestion
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 """A setting. TOML's lists become tuples."""
@@ -43,7 +40,7 @@ def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError as error:
             name = text.partition("(")[0].strip()
             hint = "" if name in AUGMENTATIONS else suggestion(name, AUGMENTATIONS)
-            problems.append(f"{show(text)}: {error}{hint}")
+            problems.append(f"{as_toml(text)}: {error}{hint}")
     problems += [f"{name} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if problems:
         raise PydanticCustomError(EXPLAINED, "{problems}", {"problems": "; ".join(problems)})
@@ -138,54 +135,11 @@ def checked(model: type[Section], name: str, value: object) -> Value:
     except ValidationError as error:
         annotation, description = model.model_fields[name].annotation, model.model_fields[name].description
         choices = _choices(annotation)
-        allowed = description or "one of " + ", ".join(map(show, choices))
+        allowed = description or "one of " + ", ".join(map(as_toml, choices))
         words = value if isinstance(value, list) else [value]
         hints = (suggestion(word, choices) for word in words if isinstance(word, str) and word not in choices)
         reasons = [f"; {detail['msg']}" for detail in error.errors() if detail["type"] == EXPLAINED]
         raise ValueError(f"must be {allowed}{''.join(reasons) or next(hints, '')}") from error
-
-
-# Longer ones are no slip of the hand, and to compare them takes time that grows with their length.
-LONGEST_TYPO = 100
-
-
-def suggestion(word: str, known: Iterable[object]) -> str:
-    """Return '; did you mean "x"?' for the known word that is most like this one, or nothing."""
-    words = {name.lower(): name for name in known if isinstance(name, str)}
-    if len(word) > LONGEST_TYPO:
-        return ""
-    near = difflib.get_close_matches(word.lower(), words, n=1)
-    return f"; did you mean {show(words[near[0]])}?" if near else ""
-
-
-MOST_DIGITS_BITS = 4096
-"""Of whole numbers that are shown in decimal."""
-
-
-def show(value: object) -> str:
-    """Return the value as it would stand in a TOML file."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            # JSON's one difference to TOML.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case int() if value.bit_length() > MOST_DIGITS_BITS:
-            # Python refuses to write it in decimal.
-            return hex(value)
-        case list() | tuple():
-            return f"[{', '.join(map(show, value))}]"
-        case dict():
-            return (
-                "{}"
-                if not value
-                else "{ " + ", ".join(f"{_show_key(key)} = {show(item)}" for key, item in value.items()) + " }"
-            )
-    return str(value)
-
-
-def _show_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else show(key)
 
 
 def _choices(annotation: object) -> list[object]:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from sltune.errors import Interrupted
-from sltune.wording import shown
+from sltune.wording import printable_lines
 
 LEAVE_S = 10.0
 """How long a command may take to end after SIGTERM; batch systems kill after 30 s or so."""
@@ -67,7 +67,9 @@ def last_word(reason: str, resume_command: str) -> str:
 
 def error_line(text: str, exit_code: int, as_json: bool) -> str:
     """Return the line on stderr that says why a command ends."""
-    return json.dumps({"event": "error", "text": text, "exit_code": exit_code}) if as_json else f"sltune: {shown(text)}"
+    if as_json:
+        return json.dumps({"event": "error", "text": text, "exit_code": exit_code})
+    return f"sltune: {printable_lines(text)}"
 
 
 def attended(command: Callable[[], Any]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sltune.errors import DataError
 from sltune.snn.network import SpikingNetwork
 from sltune.system.files import read_plain
-from sltune.wording import printable
+from sltune.wording import first_of, printable
 
 MAX_WEIGHTS_BYTES = 4 << 30
 """The largest network on frames of a megapixel has some 2.5 GB of weights."""
@@ -219,5 +219,4 @@ def _quoted(name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(_quoted, names[:3])) + more
+    return ", ".join(first_of(list(map(_quoted, names)), 3))

@@ -18,7 +18,7 @@ from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import DEFAULTS
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space, parse_space
-from sltune.settings.types import show
+from sltune.wording import as_toml, first_of
 
 BUDGETS = ("trials", "max_hours", "max_device_hours")
 """Settings of a search that may be changed in its space.toml at any time."""
@@ -77,8 +77,7 @@ def refuse_other_space(folder: RunFolder, space: Space) -> None:
     if info.space is not None:
         found = list(_differences(parse_space(info.space, str(folder.run_json)), space))
         if found:
-            more = [f"and {len(found) - SHOWN_DIFFERENCES} more"] if len(found) > SHOWN_DIFFERENCES else []
-            text = "; ".join([*found[:SHOWN_DIFFERENCES], *more])
+            text = "; ".join(first_of(found, SHOWN_DIFFERENCES))
             raise DataError(f"{folder.space_toml}: is not what the run began with: {text}; {RESTORE}")
     # Which is all that older versions wrote of it.
     steps = steps_of(space.evaluation)
@@ -97,13 +96,13 @@ def _differences(before: Space, after: Space) -> Iterator[str]:
         first, second = before.searching().model_dump(), after.searching().model_dump()
         for name in first:
             if name not in BUDGETS and first[name] != second[name]:
-                yield f"search.{name} = {show(second[name])} instead of {show(first[name])}"
+                yield f"search.{name} = {as_toml(second[name])} instead of {as_toml(first[name])}"
         if before.first != after.first:
             yield "other configurations in search.first"
 
 
 def _value(space: Space, key: str) -> str:
-    return show(space.settings[key]) if key in space.settings else show_domain(space.domains[key])
+    return as_toml(space.settings[key]) if key in space.settings else show_domain(space.domains[key])
 
 
 def _extent(steps: Sequence[Step]) -> str:

@@ -25,6 +25,7 @@ from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
 from sltune.tuning.preparation import Display, dataset_of, interrupted, prepared, run_trials
+from sltune.wording import first_of
 
 # Of many failures alike the first few say enough.
 SHOWN_FAILURES = 10
@@ -91,8 +92,6 @@ def _judge(campaign: Campaign) -> None:
 
 def failures(records: list[Record], folder: RunFolder) -> str:
     """Say which trials failed and why, and how to try them again."""
-    lines = [f"{record.key.name}: {record.status}: {record.reason}" for record in records]
-    if len(lines) > SHOWN_FAILURES:
-        lines[SHOWN_FAILURES:] = [f"… and {len(lines) - SHOWN_FAILURES} more"]
+    lines = first_of([f"{record.key.name}: {record.status}: {record.reason}" for record in records], SHOWN_FAILURES)
     lines.append(f"see error.txt in {folder.trials}/…; try again with: {resume_command(folder)} --retry-failed")
     return "\n".join(lines)

@@ -36,7 +36,7 @@ from sltune.tuning.execution.callbacks import Placement
 from sltune.tuning.execution.executor import execute
 from sltune.tuning.execution.worker import SharedData
 from sltune.tuning.trial.job import Job, split_of, starting_weights
-from sltune.wording import shown
+from sltune.wording import printable_lines
 
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
@@ -51,7 +51,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Say what a user should know in every mode."""
-        line = to_json({"event": "message", "text": text}) if self.mode == "json" else shown(text)
+        line = to_json({"event": "message", "text": text}) if self.mode == "json" else printable_lines(text)
         self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def inform(self, text: str) -> None:

@@ -48,7 +48,7 @@ def test_an_import_of_fewer_recordings_is_refused_with_their_names_unless_it_is_
     code, said = import_again(source, out)
     assert code == 2
     assert f"{out}: holds 8 recordings, of which 7 are not in the source any more: user36_dc, user37_dc, " in said
-    assert "user40_dc and 2 more; nothing was changed. Choose another --out, or drop them" in said
+    assert "user40_dc, … and 2 more; nothing was changed. Choose another --out, or drop them" in said
     assert content(out) == before
     assert import_again(source, out, "--replace")[0] == 0
     assert [file.recordings for file in read_manifest(out).files] == [("user35_dc",)]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sltune.errors import ConfigError
 from sltune.settings.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, is_idle, parse_domain, table_of
 from sltune.settings.space import parse_space
-from sltune.settings.types import Value, show
+from sltune.settings.types import Value
+from sltune.wording import as_toml
 
 
 def problems_of(key: str, table: dict[str, Any]) -> list[str]:
@@ -82,7 +83,7 @@ def test_a_table_is_read_as_the_domain_of_its_setting(key: str, table: dict[str,
 )
 def test_a_wrong_domain_is_refused_as_a_whole(key: str, table: dict[str, Any], problem: str) -> None:
     (found,) = problems_of(key, table)
-    assert found == f"{key} = {show(table)}: {problem}"
+    assert found == f"{key} = {as_toml(table)}: {problem}"
 
 
 @pytest.mark.parametrize(

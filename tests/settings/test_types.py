@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import tomllib
-from typing import Any
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sltune.settings.configuration import Evaluation, Sampling, Training
-from sltune.settings.types import Section, checked, show, suggestion
+from sltune.settings.types import Section, checked
 
 
 @pytest.mark.parametrize(
@@ -33,22 +28,3 @@ def test_an_error_says_what_is_allowed(model: type[Section], name: str, value: o
     with pytest.raises(ValueError, match="must be") as caught:
         checked(model, name, value)
     assert str(caught.value).endswith(message)
-
-
-def test_a_suggestion_is_made_only_for_a_like_word() -> None:
-    assert suggestion("epoch", ["epochs", "patience"]) == '; did you mean "epochs"?'
-    assert suggestion("x", ["epochs", "patience"]) == ""
-
-
-@settings(deadline=None)
-@given(
-    st.recursive(
-        st.booleans()
-        | st.integers(-(2**63), 2**63 - 1)
-        | st.floats(allow_nan=False)
-        | st.text(st.characters(exclude_characters="\x7f", exclude_categories=["Cs"])),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text("ab.é-_", min_size=1), inner),
-    )
-)
-def test_values_are_shown_as_toml(value: Any) -> None:
-    assert tomllib.loads(f"value = {show(value)}")["value"] == value

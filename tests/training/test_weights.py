@@ -96,8 +96,8 @@ def test_weights_of_the_predecessor_are_loaded_and_it_is_said_what_was_renamed_a
         assert torch.equal(tensor, named[name.replace(".", "_s.layer.")])
     if twice:
         assert note == (
-            'model_weights_fold1.pt: "conv1_s.layer.weight", "conv1_s.layer.bias", "conv2_s.layer.weight" and 5 more '
-            'repeat others; "spike.ksi" is not used'
+            'model_weights_fold1.pt: "conv1_s.layer.weight", "conv1_s.layer.bias", "conv2_s.layer.weight", '
+            '… and 5 more repeat others; "spike.ksi" is not used'
         )
     else:
         assert note == (
@@ -228,7 +228,8 @@ CODE = "it holds objects that could run code when they are loaded; save the mode
         ),
         (
             lambda: saved(state(norm="tdbn")),
-            'the network has no place for "conv1_norm.weight", "conv1_norm.bias", "conv1_norm.running_mean" and 7 more',
+            'the network has no place for "conv1_norm.weight", "conv1_norm.bias", "conv1_norm.running_mean", '
+            "… and 7 more",
         ),
         (lambda: changed("x\x1b[31m", torch.zeros(1)), 'the network has no place for "x\\x1b[31m"'),
     ],

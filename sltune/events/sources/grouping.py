@@ -10,7 +10,7 @@ import numpy as np
 
 from sltune.errors import UsageError
 from sltune.events.sources.tonic_listing import Entry
-from sltune.settings.types import suggestion
+from sltune.wording import suggestion
 
 FOLDER = "folder"
 PATH = "path:"

@@ -14,7 +14,7 @@ from sltune.events.formats.members import GZIPPED, PACKED, Member, find_members,
 from sltune.events.source import Finding
 from sltune.events.sources.tags import recording_name
 from sltune.system.files import is_unicode
-from sltune.wording import printable
+from sltune.wording import first_of, printable
 
 SESSIONS = {"imse": "S1", "dc": "S2", "indoor": "S3", "sunlight": "S4"}
 NAME = re.compile(r"(user[0-9]+)_(" + "|".join(SESSIONS) + ")")
@@ -65,9 +65,7 @@ def find_pairs(place: Path) -> tuple[list[Pair], list[Finding]]:
     recordings, tag_files = _by_name(by_suffix[RECORDING]), _by_name(by_suffix[TAGS])
     unopened = [archive for suffix in sorted(PACKED) for archive in by_suffix[suffix] if not _is_unpacked(archive)]
     if problems := _problems(place, recordings, tag_files):
-        hidden = len(problems) - MAX_SHOWN
-        more = [f"… and {hidden} more"] if hidden > 0 else []
-        raise DataError("\n".join([*problems[:MAX_SHOWN], *more, *_what_there_is(place, members, unopened)]))
+        raise DataError("\n".join([*first_of(problems, MAX_SHOWN), *_what_there_is(place, members, unopened)]))
     findings = [
         Finding(str(tag), "has no recording and is left out")
         # Any other table may lie there, too.
@@ -133,10 +131,9 @@ def _what_there_is(place: Path, members: Sequence[Member], unopened: Sequence[Me
     for member in members:
         folder = PurePosixPath(f"{member.path}/{member.inside}").parent if member.inside else member.path.parent
         count[str(folder.relative_to(place)), member.suffix or "without a suffix"] += 1
-    lines = [f"  {printable(folder)}: {number} {suffix}" for (folder, suffix), number in sorted(count.items())]
-    hidden = len(lines) - MAX_SHOWN
-    more = [f"  … and files in {hidden} more folders"] if hidden > 0 else []
-    listed = [f"{printable(str(place))} holds:", *lines[:MAX_SHOWN], *more] if lines else []
+    lines = [f"{printable(folder)}: {number} {suffix}" for (folder, suffix), number in sorted(count.items())]
+    shown = (f"  {line}" for line in first_of(lines, MAX_SHOWN))
+    listed = [f"{printable(str(place))} holds:", *shown] if lines else []
     return [*listed, *(f"{member}: is {_kind(member)}; unpack it" for member in unopened[:MAX_SHOWN])]
 
 

@@ -21,7 +21,7 @@ from sltune.events.sources.shards import FIELDS, Item, check_bin, file_size, fin
 from sltune.events.sources.tonic_listing import item_of, list_part, name_classes
 from sltune.events.sources.tonic_offline import open_parts
 from sltune.events.store import Sample, file_sha256
-from sltune.settings.types import suggestion
+from sltune.wording import suggestion
 
 NMNIST_SENSOR = (34, 34)
 NMNIST_SPAN = Span(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.views.canvas import Canvas, Cell, Counts, Indices, full_count, ink
 from sltune.events.views.gif import write_gif
 from sltune.system.files import named_by_user, whole_file
-from sltune.wording import as_argument
+from sltune.wording import as_argument, suggestion
 
 FRAMES = 3
 SHEET_COLUMNS = 5
@@ -245,8 +244,7 @@ def _known(dataset: Dataset, kind: str, name: str, names: Sequence[str]) -> str:
         UsageError: it does not; names the most similar ones.
     """
     if name not in names:
-        close = get_close_matches(name, list(dict.fromkeys(names)), n=3)
         listing = shlex.join(["sltune", "inspect", as_argument(dataset.root), "--samples"])
-        hint = f"; did you mean {' or '.join(close)}?" if close else "."
+        hint = suggestion(name, names, 3) or "."
         raise UsageError(f"{dataset.root}: has no {kind} {name!r}{hint} `{listing}` lists all")
     return name

@@ -20,6 +20,7 @@ from sltune.events.dataset import Dataset
 from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest
 from sltune.events.samples import Samples
 from sltune.events.verify import Verified
+from sltune.wording import first_of
 
 SHOWN_FINDINGS = 10
 NONE = "–"
@@ -202,9 +203,7 @@ def _findings(summary: Summary) -> Iterator[str]:
     left_out = [f"{left.name} ({left.reason})" for left in summary.left_out]
     for title, lines in (("warnings", summary.warnings), ("left out", left_out)):
         yield f"{title}: {len(lines) or 'none'}"
-        yield from (f"  {line}" for line in lines[:SHOWN_FINDINGS])
-        if len(lines) > SHOWN_FINDINGS:
-            yield f"  … and {len(lines) - SHOWN_FINDINGS} more; see {summary.root / WARNINGS}"
+        yield from (f"  {line}" for line in first_of(lines, SHOWN_FINDINGS, f"more; see {summary.root / WARNINGS}"))
 
 
 def _tables(summary: Summary) -> tuple[Table, Table]:

@@ -16,10 +16,11 @@ from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
 from sltune.settings.types import Value
+from sltune.wording import shortened
 
 State = Literal["complete", "pruned", "failed", "open"]
 
-LONGEST_LABEL = 40
+LONGEST_LABEL = 41
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Series:
     @property
     def label(self) -> str:
         """Name of the run, and of its shown configuration where it has several."""
-        name = short(self.name)
+        name = shortened(self.name, LONGEST_LABEL)
         return f"{name}/{self.shown.config_id}" if self.shown and len(self.outcomes) > 1 else name
 
 
@@ -149,12 +150,6 @@ def number_of(record: Record, metric: str) -> float | None:
     """Return a metric of a record; None where it is missing or not a finite number."""
     value = record.metrics.get(metric)
     return None if value is None else float(value)
-
-
-def short(name: str) -> str:
-    """Return a name that fits into a legend: the middle of a long one is left out."""
-    half = LONGEST_LABEL // 2
-    return name if len(name) <= LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
 
 
 def _outcomes(run: Run) -> Iterator[Outcome]:

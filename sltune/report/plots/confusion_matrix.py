@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sltune.report.analysis.outcomes import Outcome, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import names, new_figure, titles
+from sltune.wording import shortened
 
 MOST_RUNS = 4
 MOST_COUNTS = 24
@@ -62,7 +63,7 @@ def _figure(counts: Matrix, classes: Sequence[str]) -> Figure:
     bar.outline.set_linewidth(0.4)
     step = -(-len(classes) // MOST_NAMES)
     places = range(0, len(classes), step)
-    texts = [_short(classes[place]) for place in places]
+    texts = [shortened(classes[place], LONGEST_NAME) for place in places]
     size = 8.5 if len(classes) <= MOST_COUNTS else 6.5
     fits = len(classes) * max(map(len, texts)) * 0.6 * size < MATRIX_POINTS
     axes.set_xticks(places, texts, rotation=0 if fits else 90, fontsize=size)
@@ -83,10 +84,6 @@ def _write_counts(axes: Axes, counts: Matrix, shares: NDArray[np.float64]) -> No
     for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", color=colour, fontsize=size)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _alt(series: Series, counts: Matrix, classes: Sequence[str]) -> str:

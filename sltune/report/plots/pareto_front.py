@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from sltune.report.analysis.outcomes import Basis, Outcome, Series, short
+from sltune.report.analysis.outcomes import LONGEST_LABEL, Basis, Outcome, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
+from sltune.wording import shortened
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
         style = look(number)
         axes.scatter(
             [point.ops for point in own], [point.accuracy for point in own], s=8 if dense else 26, alpha=0.7,
-            color=style.colour, marker=style.marker, linewidths=0, rasterized=dense, label=short(name),
+            color=style.colour, marker=style.marker, linewidths=0, rasterized=dense,
+            label=shortened(name, LONGEST_LABEL),
         )  # fmt: skip
     best = front(points)
     if best:

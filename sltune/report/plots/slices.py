@@ -24,7 +24,8 @@ from sltune.report.plots.style import (
 )
 from sltune.settings.domains import ChoiceDomain, Domain
 from sltune.settings.space import Space
-from sltune.settings.types import Value, show
+from sltune.settings.types import Value
+from sltune.wording import as_toml, shortened
 
 MOST_SLICES = 9
 COLUMNS = 3
@@ -128,9 +129,9 @@ def _places(key: str, domain: Domain, found: Sequence[Point]) -> tuple[list[floa
 
 
 def _category(value: Value) -> str:
-    texts = [item if isinstance(item, str) else show(item) for item in (value if isinstance(value, tuple) else [value])]
-    text = ", ".join(texts) or "none"
-    return text if len(text) <= LONGEST_CATEGORY else f"{text[: LONGEST_CATEGORY - 1]}…"
+    items = value if isinstance(value, tuple) else [value]
+    text = ", ".join(item if isinstance(item, str) else as_toml(item) for item in items)
+    return shortened(text or "none", LONGEST_CATEGORY)
 
 
 def _alt(series: Series, cloud: Cloud) -> str:
@@ -138,6 +139,6 @@ def _alt(series: Series, cloud: Cloud) -> str:
     text += f"configurations over {', '.join(cloud.domains)}."
     if cloud.best is not None:
         values, accuracy = cloud.complete[cloud.best]
-        chosen = ", ".join(f"{key} = {show(value)}" for key, value in values.items())
+        chosen = ", ".join(f"{key} = {as_toml(value)}" for key, value in values.items())
         text += f" The best, {accuracy:.1f} %, has {chosen}."
     return text

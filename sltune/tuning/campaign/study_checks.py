@@ -18,7 +18,7 @@ from sltune.settings.space import Space
 from sltune.system.files import parse_json
 from sltune.tuning.campaign.cmaes_sampler import GENERATION
 from sltune.tuning.campaign.proposals import recall
-from sltune.wording import printable
+from sltune.wording import printable, shortened
 
 RESTORE = "restore it, or search in a new run"
 
@@ -131,5 +131,4 @@ def _not_ours(attribute: str) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return printable(text if len(text) <= 100 else f"{text[:100]}…")
+    return printable(shortened(repr(value), 100))

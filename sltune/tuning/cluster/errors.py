@@ -9,7 +9,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.tune.error import TuneError
 
 from sltune.errors import SltuneError, UsageError
-from sltune.wording import printable
+from sltune.wording import printable, shortened
 
 LIBRARIES = ("ray", "grpc")
 """Packages whose RuntimeError, OSError and the like are Ray's."""
@@ -55,7 +55,7 @@ def reason_of(error: BaseException) -> str:
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1]
     line = printable(" ".join(text.split())) or type(error).__name__
-    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
+    return shortened(line, MAX_REASON)
 
 
 def lacks_token(error: BaseException | None) -> bool:

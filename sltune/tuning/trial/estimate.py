@@ -16,10 +16,10 @@ from sltune.settings.configuration import Configuration
 from sltune.settings.domains import show_domain
 from sltune.settings.search import Search
 from sltune.settings.space import Space
-from sltune.settings.types import show
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, split_of, starting_weights
 from sltune.tuning.trial.trainer import Trainer
+from sltune.wording import as_toml
 
 BATCHES_TIMED = 3
 
@@ -58,12 +58,12 @@ def _describe_search(space: Space) -> Iterator[str]:
     if space.first:
         yield f"tries {len(space.first)} given configurations first"
     pruners = [
-        f"{name} = {show(value)}"
+        f"{name} = {as_toml(value)}"
         for name, value in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner))
         if value != "none"
     ]
     gives_up = f"gives up early by {' and '.join(pruners)}" if pruners else "gives up none early"
-    yield f"up to {search.trials} configurations, sampler {show(search.sampler)}; {gives_up}"
+    yield f"up to {search.trials} configurations, sampler {as_toml(search.sampler)}; {gives_up}"
 
 
 def _describe_trial(

@@ -260,7 +260,7 @@ def test_a_long_list_of_problems_is_cut(tiny_folder: TinyFolder) -> None:
         (folder / "tags" / f"user{user:02d}_indoor.csv").unlink()
         (folder / f"{user:02d}").mkdir()
         (folder / f"{user:02d}" / "notes.txt").touch()
-    with refused(DataError, "user20_indoor.csv\n… and 4 more", "  19: 1 .txt", "20: 1 .txt\n  … and files in 6 more"):
+    with refused(DataError, "user20_indoor.csv\n… and 4 more", "  19: 1 .txt", "20: 1 .txt\n  … and 6 more"):
         find_pairs(folder)
 
 

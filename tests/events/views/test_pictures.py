@@ -363,9 +363,9 @@ def test_an_unknown_name_is_refused_with_similar_ones_and_the_way_to_all(tmp_pat
     assert find_sample(dataset, "user00_a_03") == 2
     with pytest.raises(UsageError) as caught:
         find_sample(dataset, "user0_a_03")
-    assert "has no sample 'user0_a_03'; did you mean user00_a_03" in str(caught.value)
+    assert "has no sample 'user0_a_03'; did you mean \"user00_a_03" in str(caught.value)
     assert f"`sltune inspect {dataset.root} --samples` lists all" in str(caught.value)
-    with pytest.raises(UsageError, match=r"has no recording 'user01_a'; did you mean user0"):
+    with pytest.raises(UsageError, match=r"has no recording 'user01_a'; did you mean \"user0"):
         contact_sheet(dataset, Span(), 1, "user01_a")
     with pytest.raises(UsageError, match=r"has no sample 'xyz'\. `sltune"):
         find_sample(dataset, "xyz")
