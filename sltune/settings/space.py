@@ -10,9 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sltune.errors import ConfigError, UsageError
-from sltune.runs.folder import RunFolder
-from sltune.runs.info import read_info
+from sltune.errors import ConfigError
 from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation
 from sltune.settings.domains import (
     Domain,
@@ -146,31 +144,6 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
     return parse_space(text, str(path), overrides)
-
-
-def configuration_of(folder: RunFolder, trial: str = "") -> Space:
-    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, else the best.
-
-    Raises:
-        UsageError: the run has no such configuration yet.
-    """
-    best = read_info(folder).best
-    if not trial and best is not None:
-        # best.toml does not say where weights lie.
-        found = next((record for record in folder.records() if record.config_id == best), None)
-        if found is not None:
-            return Space.of(found.configuration())
-    if not trial:
-        file = folder.best_toml if folder.best_toml.exists() else folder.space_toml
-        space = load_space(file)
-        if space.domains:
-            known = next((f"; name one: {folder.root}/{record.config_id}" for record in folder.records()), "")
-            raise UsageError(f"{folder.root}: its search has no best configuration yet{known}")
-        return space
-    for record in folder.records():
-        if trial in (record.config_id, record.key.name):
-            return Space.of(record.configuration())
-    raise UsageError(f"{folder.root}: has no record of {trial}")
 
 
 def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:

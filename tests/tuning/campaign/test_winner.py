@@ -13,8 +13,9 @@ from sltune.runs.commands import confirmation
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
 from sltune.runs.record import TrialKey
+from sltune.runs.reuse import configuration_of
 from sltune.settings.configuration import Configuration
-from sltune.settings.space import configuration_of, load_space
+from sltune.settings.space import load_space
 from sltune.tuning.campaign.campaign import Finished
 from sltune.tuning.campaign.search import SearchCampaign
 from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_best

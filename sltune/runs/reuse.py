@@ -1,0 +1,30 @@
+"""A configuration of an earlier run, taken up as the space of another one."""
+
+from __future__ import annotations
+
+from sltune.errors import UsageError
+from sltune.runs.folder import RunFolder
+from sltune.runs.info import read_info
+from sltune.settings.space import Space, load_space
+
+
+def configuration_of(folder: RunFolder, trial: str = "") -> Space:
+    """Return a configuration of a run as a space: that of a trial such as c0012 or c0012-f0-s0, or the best one.
+
+    Raises:
+        UsageError: the run has no such configuration yet.
+        DataError: the folder is no run folder.
+    """
+    best = read_info(folder).best
+    # best.toml does not say where weights lie, the records of the best configuration do.
+    wanted = trial or best
+    for record in folder.records():
+        if wanted in (record.config_id, record.key.name):
+            return Space.of(record.configuration())
+    if trial:
+        raise UsageError(f"{folder.root}: has no record of {trial}")
+    space = load_space(folder.best_toml if folder.best_toml.exists() else folder.space_toml)
+    if space.domains:
+        known = next((f"; name one: {folder.root}/{record.config_id}" for record in folder.records()), "")
+        raise UsageError(f"{folder.root}: its search has no best configuration yet{known}")
+    return space
