@@ -24,6 +24,11 @@ def drawn(*folders: Path) -> dict[str, Plot]:
     return {plot.name: plot for plot in plots(load_runs(folders))}
 
 
+def plot_named(name: str, *folders: Path) -> Plot:
+    """Return one plot of some runs, and draw none that comes after it."""
+    return next(plot for plot in plots(load_runs(folders)) if plot.name == name)
+
+
 def config(settings: Mapping[str, Any], protocol: str = "train-val-test") -> Spec:
     """Return a record's configuration: defaults, and some settings by their keys."""
     return Configuration.of({**settings, "evaluation.protocol": protocol}).model_dump(mode="json")

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from sltune.errors import DataError
 from sltune.report.plots.by_group import Share
 from sltune.report.plots.epochs import read_rows
-from tests.report.plotting import config, dots, drawn, labels, line, write_epochs
+from tests.report.plotting import config, dots, drawn, labels, line, plot_named, write_epochs
 from tests.written_runs import DATASET
 
 Spec = dict[str, Any]
@@ -30,7 +30,7 @@ def test_the_mean_curve_ends_where_the_first_trial_does_and_single_curves_go_on(
     folder = run_folder(trials)
     write_epochs(folder, trials[0], [(0.3, 3.0, 0.1), (0.2, 2.0, 0.3), (0.1, 1.0, 0.9)])
     write_epochs(folder, trials[1], [(0.5, 5.0, 0.2), (0.4, 4.0, 0.4)])
-    plot = drawn(folder)["learning-curves"]
+    plot = plot_named("learning-curves", folder)
     accuracy, loss, train_loss = plot.figure.axes
     assert np.array(line(accuracy, "mean of 2 trials, to epoch 2")) == pytest.approx(np.array([(1, 15), (2, 35)]))
     assert np.array(line(loss, "mean")) == pytest.approx(np.array([(1, 4), (2, 3)]))
@@ -50,7 +50,7 @@ def test_trials_without_a_result_have_no_part_in_the_mean_curve(
     folder = run_folder(trials)
     write_epochs(folder, trials[0], [(1, 1, 0.25)])
     write_epochs(folder, trials[1], [(1, 1, 0.75)])
-    accuracy = drawn(folder)["learning-curves"].figure.axes[0]
+    accuracy = plot_named("learning-curves", folder).figure.axes[0]
     assert line(accuracy, "mean of 1 of 2 trials") == [(1, 25)]
     assert all(75 not in np.asarray(one.get_ydata()) for one in accuracy.lines)
 
@@ -60,7 +60,7 @@ def test_a_trial_under_way_is_drawn_singly_as_far_as_its_rows_are_whole(record: 
     write_epochs(folder, record(0), [(1, 1, 0.25), (1, 1, 0.5)])
     file = write_epochs(folder, record(1), [(1, 1, 0.5), (1, 1, 1.0)])
     file.write_text(file.read_text() + "3,1,1,0.")
-    accuracy = drawn(folder)["learning-curves"].figure.axes[0]
+    accuracy = plot_named("learning-curves", folder).figure.axes[0]
     assert line(accuracy, "mean of 1 of 2 trials") == [(1, 25), (2, 50)]
     assert line(accuracy, "trials under way") == [(1, 50), (2, 100)]
 
@@ -77,7 +77,7 @@ def test_train_test_shows_test_accuracy_and_says_that_it_selects_on_it(record: R
     trial = record(0, 0.5, protocol="train-test")
     folder = run_folder([trial])
     write_epochs(folder, trial, [(1, 2, 0.25)], part="test")
-    accuracy, loss, _ = drawn(folder)["learning-curves"].figure.axes
+    accuracy, loss, _ = plot_named("learning-curves", folder).figure.axes
     assert line(accuracy, "mean of 1 trial, epoch selected on test") == [(1, 25)]
     assert (accuracy.get_ylabel(), loss.get_ylabel()) == ("test accuracy (%)", "test loss")
 
@@ -86,7 +86,7 @@ def test_each_run_has_a_line_of_its_own_with_its_name(record: Record, run_folder
     first, second = (run_folder([record(0, 0.5)], name=name) for name in "ab")
     write_epochs(first, record(0), [(1, 1, 0.25)])
     write_epochs(second, record(0), [(1, 1, 0.75)])
-    accuracy = drawn(first, second)["learning-curves"].figure.axes[0]
+    accuracy = plot_named("learning-curves", first, second).figure.axes[0]
     assert (line(accuracy, "a (1 trial)"), line(accuracy, "b (1 trial)")) == ([(1, 25)], [(1, 75)])
     a, b = accuracy.lines[0], accuracy.lines[2]
     assert a.get_color() != b.get_color()
@@ -106,7 +106,7 @@ def test_confusion_matrices_are_summed_over_folds_and_coloured_by_row(record: Re
     matrices = [[[3, 1], [0, 0]], [[2, 2], [1, 0]]]
     trials = [record(fold, 0.5, confusion=matrix, dataset=TWO_CLASSES) for fold, matrix in enumerate(matrices)]
     trials.append(record(2, 0.5, status="failed", confusion=[[9, 9], [9, 9]], dataset=TWO_CLASSES))
-    plot = drawn(run_folder(trials, dataset=trials[0]["dataset"]))["confusion-matrix"]
+    plot = plot_named("confusion-matrix", run_folder(trials, dataset=trials[0]["dataset"]))
     axes = plot.figure.axes[0]
     # 5 of 8 and 3 of 8 in the first row, 1 of 1 in the second
     assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.array([[62.5, 37.5], [100, 0]]))
@@ -123,7 +123,7 @@ def test_a_matrix_of_another_size_than_the_classes_is_not_drawn(record: Record, 
 
 def test_classes_are_those_of_the_records_whatever_the_run_says(record: Record, run_folder: WriteRun) -> None:
     trial = record(0, 0.5, confusion=[[1, 0], [0, 1]], dataset=TWO_CLASSES)
-    plot = drawn(run_folder([trial], dataset={**DATASET, "classes": ["x"]}))["confusion-matrix"]
+    plot = plot_named("confusion-matrix", run_folder([trial], dataset={**DATASET, "classes": ["x"]}))
     assert [tick.get_text() for tick in plot.figure.axes[0].get_yticklabels()] == ["cat", "dog"]
 
 
@@ -156,7 +156,7 @@ def test_samples_of_a_session_are_pooled_over_folds_and_count_once_however_many_
     trials = [record(fold, 0.5, recordings=recordings) for fold, recordings in enumerate(RECORDINGS)]
     trials.append(record(0, 0.5, seed=1, recordings={"user1_dc": counts("user1", "S1", 1, 4)}))
     trials.append(record(1, 0.5, seed=1, status="pruned", recordings=RECORDINGS[0]))
-    plot = drawn(run_folder(trials))["accuracy-by-session"]
+    plot = plot_named("accuracy-by-session", run_folder(trials))
     axes = plot.figure.axes[0]
     # S1: of user1_dc 4 of 8 in two seeds, so 2 of its 4 samples, and 4 of 6
     (middle, _, (bars,)) = axes.containers[0]
@@ -175,7 +175,7 @@ def test_a_row_for_each_of_very_many_subjects_is_not_drawn(record: Record, run_f
 def test_signers_stand_by_their_accuracy_and_runs_beside_each_other(record: Record, run_folder: WriteRun) -> None:
     first = run_folder([record(fold, 0.5, recordings=part) for fold, part in enumerate(RECORDINGS)], name="a")
     second = run_folder([record(fold, 0.5, recordings=part) for fold, part in enumerate(RECORDINGS)], name="b")
-    plot = drawn(first, second)["accuracy-by-signer"]
+    plot = plot_named("accuracy-by-signer", first, second)
     axes = plot.figure.axes[0]
     # user1: 4 of 8; user2: 4 of 6, and so on top
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["user2", "user1"]
@@ -203,7 +203,7 @@ def test_groups_are_left_out_with_a_single_one_or_none(record: Record, run_folde
 def test_two_configurations_are_paired_by_fold_and_seed(record: Record, run_folder: WriteRun) -> None:
     first = run_folder([record(0, 0.5), record(1, 0.75), record(0, 0.25, seed=1), record(2, status="failed")], name="a")
     second = run_folder([record(0, 0.75), record(1, 0.75), record(0, 0.125, seed=1), record(2, 0.9)], name="b")
-    plot = drawn(first, second)["fold-by-fold"]
+    plot = plot_named("fold-by-fold", first, second)
     axes = plot.figure.axes[0]
     assert dots(axes, "folds of seed 0") == [(50, 75), (75, 75)]
     assert dots(axes, "folds of seed 1") == [(25, 12.5)]
@@ -250,7 +250,7 @@ def test_accuracy_over_length_has_mean_and_deviation_of_validation_and_test(
     short = run_folder(length(record, 300, [0.4, 0.6]), name="short")
     long = run_folder(length(record, 900, [0.7, 0.9]), name="long")
     whole = run_folder(length(record, 600, [0.1, 0.1], train_crop="whole"), name="whole")
-    plot = drawn(long, short, whole)["accuracy-over-sample-length"]
+    plot = plot_named("accuracy-over-sample-length", long, short, whole)
     axes = plot.figure.axes[0]
     validation, test = axes.containers
     assert (validation.get_label(), test.get_label()) == ("validation, random crops", "test, random crops")
@@ -266,7 +266,7 @@ def test_accuracy_over_length_has_mean_and_deviation_of_validation_and_test(
 def test_lengths_are_joined_only_where_nothing_else_differs(record: Record, run_folder: WriteRun) -> None:
     runs = [run_folder(length(record, 300, [0.4, 0.6]), name="short")]
     runs.append(run_folder(length(record, 900, [0.7, 0.9], time_bin_ms=10), name="long"))
-    axes = drawn(*runs)["accuracy-over-sample-length"].figure.axes[0]
+    axes = plot_named("accuracy-over-sample-length", *runs).figure.axes[0]
     assert [container[0].get_linestyle() for container in axes.containers] == ["None", "None"]
 
 

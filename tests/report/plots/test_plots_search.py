@@ -12,7 +12,7 @@ from matplotlib.collections import PathCollection
 from sltune.report.analysis import importance
 from sltune.report.plots import slices as slices_module
 from sltune.report.plots.plot import svg
-from tests.report.plotting import config, dots, drawn, labels, line, search_records, write_search
+from tests.report.plotting import config, dots, drawn, labels, line, plot_named, search_records, write_search
 from tests.written_runs import make_record, write_run
 
 Spec = dict[str, Any]
@@ -64,7 +64,7 @@ def search(tmp_path: Path) -> Path:
 
 
 def test_the_history_has_every_mean_and_the_best_so_far(search: Path) -> None:
-    plot = drawn(search)["search-history"]
+    plot = plot_named("search-history", search)
     axes = plot.figure.axes[0]
     assert np.array(dots(axes, "complete")) == pytest.approx(np.array([(0, 40), (1, 30), (3, 60), (8, 55)]))
     assert np.array(dots(axes, "complete, too many operations")) == pytest.approx(np.array([(6, 95)]))
@@ -79,7 +79,7 @@ def test_the_history_has_every_mean_and_the_best_so_far(search: Path) -> None:
 
 
 def test_marks_without_a_mean_stand_below_all_means(search: Path) -> None:
-    axes = drawn(search)["search-history"].figure.axes[0]
+    axes = plot_named("search-history", search).figure.axes[0]
     low, high = axes.get_ylim()
     (strip,) = axes.patches
     marks = [y for label in ("failed", "pruned within") for _, y in line(axes, label)]
@@ -101,7 +101,7 @@ def test_two_searches_have_a_history_each(search: Path, tmp_path: Path) -> None:
 
 
 def test_importances_are_bars_in_their_order_that_sum_to_100_percent(search: Path) -> None:
-    plot = drawn(search)["parameter-importance"]
+    plot = plot_named("parameter-importance", search)
     axes = plot.figure.axes[0]
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     assert sum(widths) == pytest.approx(100)
@@ -115,7 +115,7 @@ def test_importances_are_bars_in_their_order_that_sum_to_100_percent(search: Pat
 
 def test_importances_of_some_configurations_say_of_how_many(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importance, "MOST", 4)
-    plot = drawn(search)["parameter-importance"]
+    plot = plot_named("parameter-importance", search)
     assert plot.title == "Parameter importance (fANOVA), 4 of 5 configurations: too few to rely on"
     assert "used: 4 of the 5" in plot.alt
 
@@ -133,7 +133,7 @@ def test_slices_show_complete_and_pruned_over_the_values_the_most_important_firs
 
 
 def test_categories_stand_apart_and_a_conditional_value_only_where_it_was_drawn(search: Path) -> None:
-    axes = {one.get_title(): one for one in drawn(search)["slices"].figure.axes}
+    axes = {one.get_title(): one for one in plot_named("slices", search).figure.axes}
     crops = axes["train_crop"]
     assert [tick.get_text() for tick in crops.get_xticklabels()] == ["random", "start"]
     assert [(round(x), round(y)) for x, y in dots(crops, "complete")] == [(0, 40), (1, 30), (1, 60), (0, 95), (0, 55)]
@@ -155,7 +155,7 @@ def test_without_a_space_file_there_are_neither_importances_nor_slices(search: P
 
 
 def test_the_front_has_what_no_other_beats_and_keeps_the_constraints(search: Path) -> None:
-    plot = drawn(search)["pareto-front"]
+    plot = plot_named("pareto-front", search)
     axes = plot.figure.axes[0]
     every = [(4e6, 40), (1e6, 30), (8e6, 60), (2e9, 95), (2e7, 55)]
     assert np.array(dots(axes, "search")) == pytest.approx(np.array(every))
@@ -170,7 +170,7 @@ def test_runs_share_a_front_only_where_data_folds_and_seeds_are_the_same(search:
     same = write_run(tmp_path / "same", complete(0, 0.7, synaptic_ops=5e6))
     other_seed = write_run(tmp_path / "other", complete(0, 0.8, synaptic_ops=5e6, seed=1))
     other_data = write_run(tmp_path / "data", complete(0, 0.8, synaptic_ops=5e6, dataset={"fingerprint": "e" * 64}))
-    axes = drawn(search, same, other_seed, other_data)["pareto-front"].figure.axes[0]
+    axes = plot_named("pareto-front", search, same, other_seed, other_data).figure.axes[0]
     assert labels(axes) == ["search", "same", "Pareto front", "chosen"]
     assert np.array(line(axes, "Pareto front"))[1:3] == pytest.approx(np.array([(4e6, 40), (5e6, 70)]))
 
@@ -181,12 +181,12 @@ def test_one_configuration_has_no_front(tmp_path: Path) -> None:
 
 def test_operations_of_one_order_of_magnitude_have_a_linear_axis(tmp_path: Path) -> None:
     records = [*complete(0, 0.4, synaptic_ops=2e6), *complete(1, 0.5, synaptic_ops=1.9e7)]
-    axes = drawn(write_search(tmp_path / "run", SPACE, records))["pareto-front"].figure.axes[0]
+    axes = plot_named("pareto-front", write_search(tmp_path / "run", SPACE, records)).figure.axes[0]
     assert axes.get_xscale() == "linear"
 
 
 def test_a_search_shows_validation_alone_over_the_length_and_joins_nothing(search: Path) -> None:
-    axes = drawn(search)["accuracy-over-sample-length"].figure.axes[0]
+    axes = plot_named("accuracy-over-sample-length", search).figure.axes[0]
     found = {str(one.get_label()): one[0] for one in axes.containers}
     assert list(found) == ["validation, random crops, search", "validation, start crops, search"]
     # 300 + 30 · (7 · number mod 10) for the complete ones with crops at the start, 1 and 3
@@ -198,9 +198,10 @@ def test_a_search_shows_validation_alone_over_the_length_and_joins_nothing(searc
 def test_thousands_of_points_are_pixels_in_an_svg_and_few_are_not(search: Path, tmp_path: Path) -> None:
     records = [one for number in range(1001) for one in search_records(number, {}, [number / 1001])]
     many = write_search(tmp_path / "many", "[neuron]\ndecay = { low = 0.1, high = 0.9 }\n", records, folds=1)
+    of_many, of_few = drawn(many), drawn(search)
     for name in ("search-history", "pareto-front"):
-        assert "<image " in svg(drawn(many)[name])
-        assert "<image " not in svg(drawn(search)[name])
-    (cloud,) = (one for one in drawn(many)["search-history"].figure.axes[0].collections)
+        assert "<image " in svg(of_many[name])
+        assert "<image " not in svg(of_few[name])
+    (cloud,) = (one for one in of_many["search-history"].figure.axes[0].collections)
     assert isinstance(cloud, PathCollection)
     assert len(np.asarray(cloud.get_offsets())) == 1001
