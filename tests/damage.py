@@ -41,7 +41,7 @@ from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests import small
 from tests.events.fuzz import ANY_DAMAGE, SECONDS_A_CASE, change_cells, change_encoding, change_rows, limit_memory
-from tests.events.test_sample_file import read_as_trials_do
+from tests.events.test_dataset import read_as_trials_do
 from tests.events.test_verify import FIRST, vouch
 from tests.tuning.searches import DATASET, run, search, space
 

@@ -10,6 +10,7 @@ import click
 
 from sltune.cli.options import FileArgument, bundle
 from sltune.errors import UsageError
+from sltune.events.sources.registry import DEFAULT, source_help
 
 if TYPE_CHECKING:
     from sltune.events.views.pictures import Span
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is to be read, and how. kind: "slanimals", "nmnist-folder" or "tonic:NAME"."""
+    """What is to be read, and how. kind: as sources/registry.py lists them."""
 
     kind: str
     root: Path | None = None
@@ -66,10 +67,10 @@ import_options = bundle(
     click.option(
         "--source",
         "kind",
-        default="slanimals",
+        default=DEFAULT,
         show_default=True,
         metavar="KIND",
-        help="slanimals, nmnist-folder (digits 0 to 9 of .bin files), or tonic:NAME for a dataset that Tonic reads.",
+        help=source_help(),
     ),
     click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),

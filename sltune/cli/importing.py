@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sltune.cli.data_options import ImportOptions
-from sltune.errors import UsageError
 from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.source import Source
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.registry import open_source
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.wording import first_of, printable
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from sltune.events.importing import Spread
 
-TONIC = "tonic:"
 SHOWN_WARNINGS = 10
 
 
@@ -36,7 +34,7 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
         UsageError: the options do not go together, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read.
     """
-    source = open_source(place, options)
+    source = open_source(options.kind, place, options.root, options.group_by)
     if not options.replace:
         refuse_dropping(source, out)
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
@@ -45,32 +43,6 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     for line in first_of(warnings, SHOWN_WARNINGS, f"more warnings, all in {out / WARNINGS}"):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     return manifest
-
-
-def open_source(place: Path | None, options: ImportOptions) -> Source:
-    """Return the source that the options name.
-
-    Raises:
-        UsageError: the options do not go together.
-        DataError: there is no such source at the place.
-    """
-    from sltune.events.sources import tonic as tonic_source
-
-    if options.kind.startswith(TONIC):
-        root = options.root or place
-        if root is None:
-            raise UsageError(f"--source {options.kind} needs --root DIR, the folder below which Tonic finds its data")
-        return tonic_source.open_tonic(options.kind.removeprefix(TONIC), root, options.group_by)
-    for name, value in (("--root", options.root), ("--group-by", options.group_by)):
-        if value is not None:
-            raise UsageError(f"{name} goes with --source tonic:NAME only, not with {options.kind}")
-    if place is None:
-        raise UsageError(f"--source {options.kind} needs SRC, the place of the recordings")
-    if options.kind == "slanimals":
-        return open_slanimals(place)
-    if options.kind == "nmnist-folder":
-        return tonic_source.open_nmnist_folder(place)
-    raise UsageError(f"--source must be slanimals, nmnist-folder or tonic:NAME, but got {options.kind!r}")
 
 
 def summary(out: Path, manifest: Manifest) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from sltune.errors import DataError
-from sltune.events.manifest import HINT, MANIFEST, Manifest, read_manifest
-from sltune.events.sample_file import SampleFile
+from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.samples import Samples
+from sltune.events.store import LONG_COLUMNS, SHORT_COLUMNS, read_table
+from sltune.events.verify import event_problems, refuse, short_problems
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,43 @@ def open_dataset(root: Path) -> Dataset:
     if len(set(samples.sample_id)) < len(samples):
         raise DataError(f"{root / MANIFEST}: is damaged (two of its files have a sample of the same name); {HINT}")
     return Dataset(root, manifest, samples)
+
+
+class SampleFile:
+    """A sample file as a table; its events are only read, and checked with its hash, when they are asked for.
+
+    Raises:
+        DataError: the file is absent, damaged, or not what the manifest says.
+    """
+
+    def __init__(self, root: Path, file: StoredFile, manifest: Manifest) -> None:
+        self._root, self._entry, self._manifest = root, file, manifest
+        self._short = read_table(root / file.file, columns=SHORT_COLUMNS)
+        refuse(root / file.file, short_problems(self._short, manifest.classes, file))
+
+    @property
+    def num_rows(self) -> int:
+        rows: int = self._short.num_rows
+        return rows
+
+    def __getitem__(self, column: str) -> pa.ChunkedArray:
+        return (self._whole if column in LONG_COLUMNS else self._short)[column]
+
+    @cached_property
+    def _whole(self) -> pa.Table:
+        table = read_samples(self._root, self._entry, self._manifest)
+        if not table.select(SHORT_COLUMNS).equals(self._short):
+            raise DataError(f"{self._root / self._entry.file}: has changed since it was opened")
+        return table
+
+
+def read_samples(root: Path, file: StoredFile, manifest: Manifest) -> pa.Table:
+    """Read a whole sample file of a dataset, with its events.
+
+    Raises:
+        DataError: it is absent, damaged, or not what the manifest says.
+    """
+    table = read_table(root / file.file, file.sha256)
+    refuse(root / file.file, short_problems(table, manifest.classes, file))
+    refuse(root / file.file, event_problems(table, manifest.sensor))
+    return table

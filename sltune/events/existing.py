@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from sltune.errors import DataError, UsageError
 from sltune.events.manifest import MANIFEST, WARNINGS, Manifest, StoredFile, read_manifest
-from sltune.events.sample_file import event_problems, short_problems
 from sltune.events.source import Finding, Source
 from sltune.events.store import SHORT_COLUMNS, file_sha256, is_sample_file, read_table, stored_metadata
+from sltune.events.verify import event_problems, short_problems
 from sltune.wording import first_of
 
 SHOWN_NAMES = 5

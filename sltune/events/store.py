@@ -142,7 +142,7 @@ def stored_metadata(file: Path) -> dict[str, str]:
 def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a sample file into Arrow with every column in one contiguous chunk, of the type of the format.
 
-    What the values say of each other is checked by ``sample_file``.
+    What the values say of each other is checked by ``verify``.
 
     Args:
         sha256: what the manifest says of the file. Arrow reads most damage as other events, without an error.

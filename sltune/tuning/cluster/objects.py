@@ -9,8 +9,8 @@ from typing import Any
 import ray
 
 from sltune.errors import UsageError
+from sltune.events.dataset import read_samples
 from sltune.events.manifest import Manifest
-from sltune.events.sample_file import read_samples
 from sltune.events.store import TIME_TYPE, address_type
 from sltune.tuning.cluster.nodes import Node
 

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sltune.errors import DataError
-from sltune.events.dataset import open_dataset
+from sltune.events.dataset import open_dataset, read_samples
 from sltune.events.manifest import read_manifest
-from sltune.events.sample_file import read_samples
 from sltune.events.store import is_sample_file, read_table, schema, stored_metadata
 from sltune.events.verify import verify_dataset
 from tests import small

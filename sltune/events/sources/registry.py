@@ -1,0 +1,95 @@
+"""Which source ``--source`` names: each kind is entered here once, with what opens it and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sltune.errors import UsageError
+
+if TYPE_CHECKING:
+    from sltune.events.source import Source
+
+
+# Openers import what they need when they are called: the command line reads this module for its help.
+def _open_slanimals(name: str, place: Path, group_by: str | None) -> Source:
+    from sltune.events.sources.slanimals import open_slanimals
+
+    return open_slanimals(place)
+
+
+def _open_nmnist_folder(name: str, place: Path, group_by: str | None) -> Source:
+    from sltune.events.sources.tonic import open_nmnist_folder
+
+    return open_nmnist_folder(place)
+
+
+def _open_tonic(name: str, place: Path, group_by: str | None) -> Source:
+    from sltune.events.sources.tonic import open_tonic
+
+    return open_tonic(name, place, group_by)
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source.
+
+    open: takes the name after the colon ("" where the kind has none), the place, and what --group-by says.
+    shown: how a user writes it after --source. about: what it reads, for the help.
+    flags: those that this kind takes. place: what a user must name if there is nothing to open.
+    """
+
+    open: Callable[[str, Path, str | None], Source]
+    shown: str
+    about: str
+    flags: tuple[str, ...] = ()
+    place: str = "SRC, the place of the recordings"
+
+
+KINDS: Mapping[str, SourceKind] = {
+    "slanimals": SourceKind(_open_slanimals, "slanimals", "recordings and tags of SL-Animals-DVS"),
+    "nmnist-folder": SourceKind(_open_nmnist_folder, "nmnist-folder", "digits 0 to 9 of .bin files"),
+    "tonic": SourceKind(
+        _open_tonic,
+        "tonic:NAME",
+        "a dataset that Tonic reads",
+        flags=("--root", "--group-by"),
+        place="--root DIR, the folder below which Tonic finds its data",
+    ),
+}
+DEFAULT = "slanimals"
+
+
+def source_help() -> str:
+    """Return what --source takes."""
+    *first, last = (f"{kind.shown} ({kind.about})" for kind in KINDS.values())
+    return f"{', '.join(first)} or {last}."
+
+
+def open_source(wanted: str, place: Path | None, root: Path | None = None, group_by: str | None = None) -> Source:
+    """Return the source that a user names.
+
+    Args:
+        wanted: a kind, or KIND:NAME.
+        place: where it lies. root: the same under the name that Tonic's users know; it goes first.
+        group_by: what samples of one subject have in common.
+
+    Raises:
+        UsageError: there is no such kind, or the arguments do not go together.
+        DataError: there is no such source at the place.
+    """
+    key, colon, name = wanted.partition(":")
+    kind = KINDS.get(key)
+    if kind is None or bool(colon) != (":" in kind.shown):
+        *first, last = (each.shown for each in KINDS.values())
+        raise UsageError(f"--source must be {', '.join(first)} or {last}, but got {wanted!r}")
+    for flag, value in (("--root", root), ("--group-by", group_by)):
+        if value is not None and flag not in kind.flags:
+            takers = " or ".join(each.shown for each in KINDS.values() if flag in each.flags)
+            raise UsageError(f"{flag} goes with --source {takers} only, not with {wanted}")
+    there = root or place
+    if there is None:
+        raise UsageError(f"--source {wanted} needs {kind.place}")
+    return kind.open(name, there, group_by)
