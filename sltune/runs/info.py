@@ -21,7 +21,7 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
 from sltune.runs.places import Database, address_of, lies_in, without_secrets
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
-from sltune.settings.types import LAST_SEED, MOST_FOLDS
+from sltune.settings.types import MAX_FOLDS, MAX_SEED
 from sltune.wording import as_argument
 
 MAX_TRIALS = 1_000_000
@@ -29,8 +29,8 @@ MAX_TRIALS = 1_000_000
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic")
 """Libraries whose versions may change results."""
 
-Seed = Annotated[int, Field(strict=True, ge=0, le=LAST_SEED)]
-Fold = Annotated[int, Field(strict=True, ge=0, lt=MOST_FOLDS)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+Fold = Annotated[int, Field(strict=True, ge=0, lt=MAX_FOLDS)]
 # Earlier versions wrote passwords, which are left out already where the file is read.
 Place = Annotated[str, AfterValidator(without_secrets)]
 

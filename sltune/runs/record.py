@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sltune.errors import DataError
 from sltune.runs.metrics import checked_device, checked_metrics
 from sltune.settings.configuration import Configuration
-from sltune.settings.types import LAST_SEED, MOST_FOLDS
+from sltune.settings.types import MAX_FOLDS, MAX_SEED
 
 SCHEMA = 1
 MAX_TIME_S = 1e11
@@ -104,8 +104,8 @@ class Record(BaseModel):
     run: str
     config_id: ConfigId
     config: dict[str, dict[str, Setting]]
-    fold: Annotated[int, Field(strict=True, ge=0, lt=MOST_FOLDS)]
-    seed: Annotated[int, Field(strict=True, ge=0, le=LAST_SEED)]
+    fold: Annotated[int, Field(strict=True, ge=0, lt=MAX_FOLDS)]
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
     status: Status
     error: str
     splits: dict[str, list[str]]

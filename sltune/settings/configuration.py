@@ -22,19 +22,19 @@ from sltune.settings.types import (
     NotNegative,
     Positive,
     PositiveOrZero,
-    Section,
     SeedOrMinusOne,
     Seeds,
     Sessions,
-    Switch,
     Text,
+    TomlTable,
+    TrueOrFalse,
     Value,
     ZeroToOne,
 )
 from sltune.wording import as_toml
 
 
-class Sampling(Section):
+class Sampling(TomlTable):
     """How a sample becomes frames. A crop has as many time bins as fit wholly into its length."""
 
     time_bin_ms: Milliseconds = 30
@@ -59,7 +59,7 @@ class Sampling(Section):
         return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
 
 
-class Neuron(Section):
+class Neuron(TomlTable):
     """The LIF neuron and the window that stands in for the derivative of its spike."""
 
     # Reset is to 0: with a threshold of 0 or less a neuron would fire without any input.
@@ -70,7 +70,7 @@ class Neuron(Section):
     surrogate_width: Positive = 0.5
 
 
-class Network(Section):
+class Network(TomlTable):
     """The architecture and its weights at the start."""
 
     name: Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] = "slanimals"
@@ -88,7 +88,7 @@ class Network(Section):
         return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
 
 
-class Training(Section):
+class Training(TomlTable):
     """How the network learns."""
 
     # With 0 the weights that network.weights names are tested as they are.
@@ -103,12 +103,12 @@ class Training(Section):
     schedule: Literal["constant", "step", "cosine"] = "constant"
     step_epochs: AtLeastOne = 25
     step_factor: AboveZeroToOne = 0.1
-    shuffle: Switch = False
+    shuffle: TrueOrFalse = False
     patience: NotNegative = 0
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
-class Evaluation(Section):
+class Evaluation(TomlTable):
     """Which splits and seeds a configuration is judged on."""
 
     protocol: Literal["train-val-test", "train-test"] = "train-val-test"
@@ -182,6 +182,15 @@ RULES = (
 )
 
 
+def tables_of(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return settings by ``section.name`` as a table for each section."""
+    tables: dict[str, dict[str, object]] = {}
+    for key, value in settings.items():
+        section, name = key.split(".", 1)
+        tables.setdefault(section, {})[name] = value
+    return tables
+
+
 class Configuration(BaseModel):
     """All settings of a training; a setting that is left out has its default.
 
@@ -210,13 +219,9 @@ class Configuration(BaseModel):
     @classmethod
     def of(cls, settings: Mapping[str, Value]) -> Configuration:
         """Return the configuration with these settings, by key, and defaults elsewhere."""
-        tables: dict[str, dict[str, Value]] = {}
-        for key, value in settings.items():
-            section, name = key.split(".", 1)
-            tables.setdefault(section, {})[name] = value
-        return cls.model_validate(tables)
+        return cls.model_validate(tables_of(settings))
 
 
-SECTIONS = {section: cast(type[Section], field.annotation) for section, field in Configuration.model_fields.items()}
+SECTIONS = {section: cast(type[TomlTable], field.annotation) for section, field in Configuration.model_fields.items()}
 DEFAULTS: Mapping[str, Value] = Configuration().settings()
 """Every key, ``section.name``, with its default."""

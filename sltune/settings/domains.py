@@ -12,7 +12,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 
 from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule
-from sltune.settings.types import AtLeastOne, Section, Switch, Value, checked
+from sltune.settings.types import AtLeastOne, TomlTable, TrueOrFalse, Value, checked
 from sltune.wording import as_toml, suggestion
 
 RANGE = ("low", "high", "step", "log")
@@ -22,18 +22,18 @@ Conditions = dict[str, Value]
 """Keys and the values that they must have for a setting to be searched; else it has its default."""
 
 
-MOST_STEPS = 10**9
-LARGEST = 2**53
+MAX_STEPS = 10**9
+MAX_BOUND = 2**53
 """Of a domain's bounds: the samplers compute in floating point, which holds whole numbers up to here."""
 
 
-class IntDomain(Section):
+class IntDomain(TomlTable):
     """Whole numbers low, low + step, … up to high; on a logarithmic scale if log."""
 
     low: Annotated[int, Field(description="a whole number")]
     high: Annotated[int, Field(description="a whole number")]
     step: AtLeastOne = 1
-    log: Switch = False
+    log: TrueOrFalse = False
     when: Conditions = Field(default_factory=dict)
 
     def contains(self, value: Value) -> bool:
@@ -43,13 +43,13 @@ class IntDomain(Section):
         return self.low, self.high - (self.high - self.low) % self.step
 
 
-class FloatDomain(Section):
+class FloatDomain(TomlTable):
     """Numbers from low to high; only low + k · step where there is a step; on a logarithmic scale if log."""
 
     low: Annotated[float, Field(description="a number")]
     high: Annotated[float, Field(description="a number")]
     step: Annotated[float | None, Field(gt=0, description="a number > 0")] = None
-    log: Switch = False
+    log: TrueOrFalse = False
     when: Conditions = Field(default_factory=dict)
 
     def contains(self, value: Value) -> bool:
@@ -76,7 +76,7 @@ class FloatDomain(Section):
         return value if self.step is None else self.stepped(round((value - self.low) / self.step))
 
 
-class ChoiceDomain(Section):
+class ChoiceDomain(TomlTable):
     """One of some values."""
 
     choices: tuple[Value, ...]
@@ -278,14 +278,14 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
             parse_setting(key, bound)
         except ValueError as error:
             yield f"{name} {error}"
-    if isinstance(domain, FloatDomain) and max(abs(domain.low), abs(domain.high)) > LARGEST:
-        yield f"low and high must lie between −{LARGEST:,} and {LARGEST:,}"
+    if isinstance(domain, FloatDomain) and max(abs(domain.low), abs(domain.high)) > MAX_BOUND:
+        yield f"low and high must lie between −{MAX_BOUND:,} and {MAX_BOUND:,}"
     elif domain.low >= domain.high:
         yield "low must be less than high; write the value alone to fix it"
     elif domain.step is not None and _decimal(domain.step) > _decimal(domain.high) - _decimal(domain.low):
         yield "step must not exceed high − low"
-    elif isinstance(domain, FloatDomain) and domain.step and domain.high - domain.low > MOST_STEPS * domain.step:
-        yield f"step is too small: at most {MOST_STEPS:,} may fit between low and high"
+    elif isinstance(domain, FloatDomain) and domain.step and domain.high - domain.low > MAX_STEPS * domain.step:
+        yield f"step is too small: at most {MAX_STEPS:,} may fit between low and high"
     if domain.log and domain.low <= 0:
         yield "low must be > 0 on a logarithmic scale"
     if domain.log and "step" in domain.model_fields_set:

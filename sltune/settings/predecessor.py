@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Annotated, Literal
+from pathlib import Path, PurePath
+from typing import Annotated, Literal, cast
 
 import yaml
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 
 from sltune.errors import ConfigError
-from sltune.settings.space import parse_space
+from sltune.settings.configuration import tables_of
+from sltune.settings.space import parse_space, toml_file
 from sltune.settings.types import (
     AtLeastOne,
     BelowOne,
     Positive,
-    Section,
     SeedNumber,
-    Switch,
     Text,
+    TomlTable,
+    TrueOrFalse,
     Value,
     ZeroToOne,
     checked,
@@ -34,13 +33,14 @@ from sltune.wording import as_toml, suggestion
 MAX_YAML_BYTES = 1 << 16
 """The predecessor's own file has 2 kB."""
 MAX_LIST_BYTES = 1 << 20
-DEEPEST = 4
-"""Sections, keys and values, and a list too many."""
+"""The predecessor's own list of all recordings has 1 kB."""
+MAX_DEPTH = 4
+"""A network.yaml nests sections, keys and values; one level more lets an error name the key of a wrong value."""
 
 SESSIONS = {"imse": ("S1", 10), "dc": ("S2", 25), "indoor": ("S3", 17), "sunlight": ("S4", 7)}
-"""Session and number of its recordings in the published set, by the end of their names."""
+"""By the end of a recording's name: its session, and how many recordings of it were published."""
 OWN_LISTS = {"filelist.txt": ("S1", "S2", "S3", "S4"), "filelist_excludings3.txt": ("S1", "S2", "S4")}
-"""The sessions of the predecessor's own lists, for where these do not lie beside network.yaml."""
+"""The sessions in the lists that come with the predecessor, for a network.yaml that does not lie beside them."""
 
 
 def _number(value: object) -> object:
@@ -51,9 +51,7 @@ def _number(value: object) -> object:
     return value
 
 
-class Simulation(Section):
-    """Each table defaults to what the predecessor's own file says."""
-
+class SimulationSection(TomlTable):
     steps: AtLeastOne = 50
     dt: AtLeastOne = 30
     a1: Annotated[Positive, BeforeValidator(_number)] = 0.5
@@ -61,10 +59,8 @@ class Simulation(Section):
     tau: Annotated[ZeroToOne, BeforeValidator(_number)] = 0.3
 
 
-class Training(Section):
-    """As Simulation."""
-
-    cuda: Switch = True
+class TrainingSection(TomlTable):
+    cuda: TrueOrFalse = True
     seed: SeedNumber = 0
     batch: AtLeastOne = 8
     tst_batch: AtLeastOne = 32
@@ -72,14 +68,12 @@ class Training(Section):
     optimizer: Literal["ADAM", "SGD"] = "ADAM"
     lr: Annotated[Positive, BeforeValidator(_number)] = 1e-3
     momentum: Annotated[BelowOne, BeforeValidator(_number)] = 0.9
-    load_model: Switch = False
+    load_model: TrueOrFalse = False
     bin_mode: Literal["OR", "SUM", "SUM_NORM"] = "OR"
-    random_crop: Switch = False
+    random_crop: TrueOrFalse = False
 
 
-class Path(Section):
-    """As Simulation."""
-
+class PathSection(TomlTable):
     data: Text = "../data/"
     file_list: Text = "../data/filelist.txt"
     weights: Text = "weights/"
@@ -87,19 +81,21 @@ class Path(Section):
     out: Text = "output/"
 
 
-class Testing(Section):
-    """As Simulation."""
-
+class TestingSection(TomlTable):
     steps: AtLeastOne = 145
 
 
-SECTIONS: Mapping[str, type[Section]] = {
-    "Simulation": Simulation,
-    "Training": Training,
-    "Path": Path,
-    "Testing": Testing,
-}
-KEYS = {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
+class NetworkYaml(BaseModel):
+    """A network.yaml; the defaults are what the predecessor's own file says."""
+
+    Simulation: SimulationSection = SimulationSection()
+    Training: TrainingSection = TrainingSection()
+    Path: PathSection = PathSection()
+    Testing: TestingSection = TestingSection()
+
+
+SECTIONS = {name: cast(type[TomlTable], field.annotation) for name, field in NetworkYaml.model_fields.items()}
+KEYS = {f"{section}.{name}" for section, table in SECTIONS.items() for name in table.model_fields}
 BINNING = {"OR": "binary", "SUM": "count", "SUM_NORM": "normalized"}
 ELSEWHERE = {
     "Training.cuda": "choose the device by --device",
@@ -116,63 +112,42 @@ COMMENTS: Mapping[tuple[str, Value], str] = {
 }
 
 
-@dataclass(frozen=True)
-class _NetworkYaml:
-    """The tables, defaults included, and what the file itself says, by section.key."""
-
-    simulation: Simulation
-    training: Training
-    path: Path
-    testing: Testing
-    given: Mapping[str, object]
-    sessions: Sequence[str]
-
-
-def convert_network_yaml(
-    text: str, source: str, folder: pathlib.Path | None = None
-) -> tuple[str, list[str], list[str]]:
+def convert_network_yaml(text: str, source: str, folder: Path | None = None) -> tuple[str, list[str], list[str]]:
     """Return the text of a space file that means the same, what could not be carried over, and what was filled in.
 
     What the text leaves out is as in the predecessor's own file.
 
     Args:
         source: the name of the file, for errors and the first line of the space file.
-        folder: where it lies, from which its file_list is looked for; None for nowhere.
+        folder: where the file lies, from which its file_list is looked for; None if that is not known.
 
     Raises:
-        ConfigError: the text is no network.yaml, some values mean nothing, or its list of recordings cannot be had from
-            whole sessions; names all of them.
+        ConfigError: the text is no network.yaml, some values are not allowed, or its list of recordings is not that of
+            whole sessions; names every problem.
     """
     problems: list[str] = []
     given = dict(_items(_load(text, source), problems))
-    values: dict[str, dict[str, Value]] = {section: {} for section in SECTIONS}
-    for key, value in given.items():
-        if key in KEYS:
-            section, name = key.split(".")
-            try:
-                values[section][name] = checked(SECTIONS[section], name, value)
-            except ValueError as error:
-                problems.append(f"{key} = {as_toml(value)}: {error}")
+    values: dict[str, object] = {}
+    for key in filter(KEYS.__contains__, given):
+        section, name = key.split(".")
+        try:
+            values[key] = checked(SECTIONS[section], name, given[key])
+        except ValueError as error:
+            problems.append(f"{key} = {as_toml(given[key])}: {error}")
+    network = NetworkYaml.model_validate(tables_of(values))
     sessions: Sequence[str] = ()
-    path = Path.model_validate(values["Path"])
     try:
-        sessions = _sessions_of(path.file_list, folder)
+        sessions = _sessions_of(network.Path.file_list, folder)
     except ValueError as error:
-        problems.append(f"Path.file_list = {as_toml(path.file_list)}: {error}")
+        problems.append(f"Path.file_list = {as_toml(network.Path.file_list)}: {error}")
     if problems:
         raise ConfigError(source, problems)
-    network = _NetworkYaml(
-        Simulation.model_validate(values["Simulation"]),
-        Training.model_validate(values["Training"]),
-        path,
-        Testing.model_validate(values["Testing"]),
-        given,
-        sessions,
-    )
-    space = _render(_settings(network), source)
-    # Values that are allowed each may make a crop that is not.
+    settings = _settings(network, sessions)
+    comments = {key: COMMENTS[key, value] for key, value in settings.items() if (key, value) in COMMENTS}
+    space = f"# Converted from {as_toml(PurePath(source).name)}.\n\n{toml_file(tables_of(settings), comments)}"
+    # Values that are allowed one by one may make a crop that is not.
     parse_space(space, source)
-    return space, list(_not_carried_over(network)), list(_filled_in(network))
+    return space, list(_not_carried_over(network, given)), list(_filled_in(network, given))
 
 
 def _load(text: str, source: str) -> Mapping[object, object]:
@@ -197,18 +172,18 @@ def _refuse_expansion(text: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {line} has an alias (*{event.anchor}); write the value itself")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(f"line {line} is nested more than {DEEPEST} deep")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"line {line} is nested more than {MAX_DEPTH} deep")
 
 
-def _sessions_of(file_list: str, folder: pathlib.Path | None) -> Sequence[str]:
+def _sessions_of(file_list: str, folder: Path | None) -> Sequence[str]:
     """Return the sessions of which a list names every recording, in the order in which an import has them.
 
     Raises:
         ValueError: it is another list, from which the predecessor would draw other folds; says what to do.
     """
     try:
-        text = read_plain((folder or pathlib.Path()) / file_list, MAX_LIST_BYTES).decode() if folder else None
+        text = read_plain((folder or Path()) / file_list, MAX_LIST_BYTES).decode() if folder else None
     except (OSError, ValueError) as error:
         text, reason = None, getattr(error, "strerror", None) or "is no text"
     else:
@@ -241,13 +216,13 @@ def _items(document: Mapping[object, object], problems: list[str]) -> Iterator[t
             problems.append(f"{section} = {as_toml(table)}: must be a section with keys")
 
 
-def _settings(network: _NetworkYaml) -> dict[str, Value]:
-    simulation, training = network.simulation, network.training
+def _settings(network: NetworkYaml, sessions: Sequence[str]) -> dict[str, Value]:
+    simulation, training = network.Simulation, network.Training
     return {
         "sampling.time_bin_ms": simulation.dt,
         "sampling.train_crop": "random-predecessor" if training.random_crop else "start",
         "sampling.train_crop_ms": simulation.steps * simulation.dt,
-        "sampling.eval_crop_ms": network.testing.steps * simulation.dt if training.random_crop else "train",
+        "sampling.eval_crop_ms": network.Testing.steps * simulation.dt if training.random_crop else "train",
         "sampling.binning": BINNING[training.bin_mode],
         "neuron.v_threshold": simulation.Vth,
         "neuron.decay": simulation.tau,
@@ -262,12 +237,12 @@ def _settings(network: _NetworkYaml) -> dict[str, Value]:
         "evaluation.protocol": "train-val-test",
         "evaluation.folds": 4,
         "evaluation.seeds": (training.seed,),
-        "evaluation.sessions": tuple(network.sessions),
+        "evaluation.sessions": tuple(sessions),
     }
 
 
-def _not_carried_over(network: _NetworkYaml) -> Iterator[str]:
-    for key, value in network.given.items():
+def _not_carried_over(network: NetworkYaml, given: Mapping[str, object]) -> Iterator[str]:
+    for key, value in given.items():
         item = f"{key} = {as_toml(value)}"
         if key not in KEYS:
             section, _, name = key.partition(".")
@@ -277,33 +252,20 @@ def _not_carried_over(network: _NetworkYaml) -> Iterator[str]:
             yield f"{item}: unknown key{hint}; known {kind}: {', '.join(known)}"
         elif key in ELSEWHERE:
             yield f"{item}: {ELSEWHERE[key]}"
-    if network.training.load_model:
+    if network.Training.load_model:
         yield (
             "Training.load_model = true: name the weights in network.weights, "
-            f"such as {as_toml(network.path.weights + 'model_weights_fold{fold1}.pt')}"
+            f"such as {as_toml(network.Path.weights + 'model_weights_fold{fold1}.pt')}"
         )
-    if "Testing.steps" in network.given and not network.training.random_crop:
-        yield f"Testing.steps = {network.testing.steps}: counts only where random_crop is true, and it is false"
+    if "Testing.steps" in given and not network.Training.random_crop:
+        yield f"Testing.steps = {network.Testing.steps}: counts only where random_crop is true, and it is false"
 
 
-def _filled_in(network: _NetworkYaml) -> Iterator[str]:
+def _filled_in(network: NetworkYaml, given: Mapping[str, object]) -> Iterator[str]:
     """Give the keys that count and that the file lacks, with the values of the predecessor's own file."""
-    for section, table in zip(
-        SECTIONS, (network.simulation, network.training, network.path, network.testing), strict=True
-    ):
+    for section, table in network:
         for name, value in table:
             key = f"{section}.{name}"
-            counts = key not in ELSEWHERE and (key != "Testing.steps" or network.training.random_crop)
-            if counts and key not in network.given:
+            counts = key not in ELSEWHERE and (key != "Testing.steps" or network.Training.random_crop)
+            if counts and key not in given:
                 yield f"{key} = {as_toml(value)}"
-
-
-def _render(settings: Mapping[str, Value], source: str) -> str:
-    lines = [f"# Converted from {as_toml(PurePath(source).name)}."]
-    for key, value in settings.items():
-        section, name = key.split(".")
-        if f"[{section}]" not in lines:
-            lines += ["", f"[{section}]"]
-        comment = f"  # {COMMENTS[key, value]}" if (key, value) in COMMENTS else ""
-        lines.append(f"{name} = {as_toml(value)}{comment}")
-    return "\n".join(lines) + "\n"

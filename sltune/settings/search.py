@@ -14,18 +14,18 @@ from sltune.settings.types import (
     Constraints,
     Objectives,
     PositiveOrZero,
-    Section,
     SeedNumber,
+    TomlTable,
     Value,
     checked,
 )
 from sltune.wording import as_toml, suggestion
 
-MOST_POINTS = 10**6
+MAX_GRID_POINTS = 10**6
 """Of a grid."""
 
 
-class Search(Section):
+class Search(TomlTable):
     """How a search proposes, judges and ends. Hours of 0 set no limit.
 
     Pruners compare means of one objective: with several objectives, or an aggregate other than the mean, they are
@@ -95,8 +95,8 @@ def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]
         for key, domain in domains.items():
             if isinstance(domain, FloatDomain) and domain.step is None:
                 yield f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
-        if (points := points_of(domains)) > MOST_POINTS:
-            yield f'search.sampler = "grid": has {points:,} points, {MOST_POINTS:,} are allowed; take larger steps'
+        if (points := points_of(domains)) > MAX_GRID_POINTS:
+            yield f'search.sampler = "grid": has {points:,} points, {MAX_GRID_POINTS:,} are allowed; take larger steps'
     if len(search.objectives) > 1:
         if search.sampler == "cmaes":
             yield 'search.sampler = "cmaes": has one objective only; use "tpe", "gp", "random" or "grid"'

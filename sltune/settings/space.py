@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sltune.errors import ConfigError
-from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation
+from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation, tables_of
 from sltune.settings.domains import (
     Domain,
     is_idle,
@@ -32,7 +32,7 @@ SHAPING = ("network.name", "network.weights", "sampling.downsample")
 MAX_SPACE_BYTES = 1 << 20
 """A search with a thousand configurations to try first has a fifth of it."""
 
-DEEPEST = 10
+MAX_DEPTH = 10
 """How deep tables and lists may be nested; what is meant never needs half of it."""
 
 # Time to read a key grows with the square of its parts.
@@ -114,18 +114,31 @@ class Space:
 
     def to_toml(self) -> str:
         """Return the text of a space file that reads back equal to this one; defaults are written out."""
-        tables: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
-        for key in DEFAULTS:
-            section, name = key.split(".")
-            tables[section][name] = self.settings[key] if key in self.settings else table_of(self.domains[key])
+        tables = tables_of({key: self._setting_or_domain(key) for key in DEFAULTS})
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
             tables["search"] = {**self.search.model_dump(mode="json"), **first}
-        blocks = (
-            "\n".join([f"[{section}]", *(f"{name} = {_shown(value)}" for name, value in table.items())])
-            for section, table in tables.items()
-        )
-        return "\n\n".join(blocks) + "\n"
+        return toml_file(tables)
+
+    def _setting_or_domain(self, key: str) -> object:
+        return self.settings[key] if key in self.settings else table_of(self.domains[key])
+
+
+def toml_file(tables: Mapping[str, Mapping[str, object]], comments: Mapping[str, str] | None = None) -> str:
+    """Return the text of a TOML file with these tables; a comment, by ``table.key``, follows its value."""
+    ends = {key: f"  # {comment}" for key, comment in (comments or {}).items()}
+    blocks = (
+        [f"[{name}]", *(f"{key} = {_item(value)}{ends.get(f'{name}.{key}', '')}" for key, value in table.items())]
+        for name, table in tables.items()
+    )
+    return "\n\n".join(map("\n".join, blocks)) + "\n"
+
+
+def _item(value: object) -> str:
+    """Return a value of a table; in a list of tables, each is a line."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "\n    ".join(["[", *(f"{as_toml(table)}," for table in value)]) + "\n]"
+    return as_toml(value)
 
 
 def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
@@ -157,8 +170,8 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
         tables = {} if (is_deep := _LONG_KEY.search(text) is not None) else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(source, [f"is not TOML: {error}"]) from error
-    if is_deep or _depth(tables) > DEEPEST:
-        raise ConfigError(source, [f"tables are nested more than {DEEPEST} deep; settings have the form section.key"])
+    if is_deep or _depth(tables) > MAX_DEPTH:
+        raise ConfigError(source, [f"tables are nested more than {MAX_DEPTH} deep; settings have the form section.key"])
     problems: list[str] = []
     for override in overrides:
         try:
@@ -184,7 +197,7 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     """
     path, equals, text = (part.strip() for part in override.partition("="))
     *parents, name = path.split(".")
-    if not equals or not 0 < len(parents) < DEEPEST or not all([*parents, name]):
+    if not equals or not 0 < len(parents) < MAX_DEPTH or not all([*parents, name]):
         raise ValueError(f"must have the form section.key=value{_nearest_key(name)}")
     try:
         parsed = tomllib.loads(f"value = {text}")
@@ -223,7 +236,7 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
 def _depth(tables: object) -> int:
     """Return how deep tables and lists are nested in each other, without recursion, which has an end."""
     depth, level = 0, [tables]
-    while level and depth <= DEEPEST:
+    while level and depth <= MAX_DEPTH:
         inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
         level, depth = [item for items in inner for item in items], depth + 1
     return depth
@@ -244,13 +257,6 @@ def _read_setting(
             settings[key] = parse_setting(key, value)
         except ValueError as error:
             problems.append(f"{key} = {as_toml(value)}: {error}")
-
-
-def _shown(value: object) -> str:
-    """Return a value as show does, but the tables of a list a line each."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "\n    ".join(["[", *(f"{as_toml(table)}," for table in value)]) + "\n]"
-    return as_toml(value)
 
 
 def _nearest_key(name: str, section: str = "") -> str:

@@ -1,8 +1,8 @@
-"""What tables of settings have in common: types that say what they allow, and errors that repeat it."""
+"""Types of settings: each says what it allows, so that errors can repeat it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -11,12 +11,28 @@ from sltune.settings.augmentations import AUGMENTATIONS, parse_augmentation
 from sltune.wording import as_toml, suggestion
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
-"""A setting. TOML's lists become tuples."""
+"""A setting. Lists of TOML become tuples."""
 
 T = TypeVar("T")
 
+MAX_SEED = 2**32 - 2
+"""scikit-learn takes seeds of 32 bits, and validation parts are drawn with seed + 1."""
+MAX_SAMPLE_MS = (2**32 - 1) // 1000
+"""The times within a sample are stored as µs in 32 bits."""
+MAX_FOLDS = MAX_SEEDS = 1000
+"""Every configuration is trained once for each fold and seed; nobody trains more often."""
+MAX_CROPS = 1000
+"""More crops of a sample would show the same frames again."""
+MAX_COUNT = 10**9
+"""No larger count makes sense; kernels, clocks and progress displays rely on this."""
+MIN_NUMBER, MAX_NUMBER = 1e-37, 1e38
+"""Networks compute with 32-bit floats, which hold a little more; products with small numbers need the rest."""
 
-def _whole(value: object) -> object:
+EXPLAINED = "explained"
+"""pydantic's type of an error whose message says more than what is allowed."""
+
+
+def _exactly_whole(value: object) -> object:
     if type(value) is not int:
         raise ValueError("not a whole number")
     return value
@@ -26,10 +42,6 @@ def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(values)) < len(values):
         raise ValueError("a value occurs twice")
     return values
-
-
-# The type of errors that say more than what is allowed.
-EXPLAINED = "explained"
 
 
 def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,64 +59,52 @@ def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-# scikit-learn takes 32 bits, and validation parts are drawn with seed + 1.
-LAST_SEED = 2**32 - 2
+def _whole_number(low: int, high: int) -> Any:
+    return Field(ge=low, le=high, description=f"a whole number from {low} to {high}")
 
-# The times of a sample are µs of 32 bits.
-LONGEST_SAMPLE_MS = (2**32 - 1) // 1000
-# Each is a training for every configuration and seed, or fold.
-MOST_FOLDS = MOST_SEEDS = 1000
-# More of a sample would be the same frames again.
-MOST_CROPS = 1000
-# A count beyond it means nothing, and kernels, clocks and progress displays need not be prepared for it.
-MOST = 10**9
-# What 32-bit floating point holds, in which networks compute, with room for products with small numbers.
-SMALLEST, LARGEST_NUMBER = 1e-37, 1e38
 
-# A description is what an error says to be allowed.
-AtLeastOne = Annotated[int, Field(ge=1, le=MOST, description=f"a whole number from 1 to {MOST}")]
-Crops = Annotated[int, Field(ge=1, le=MOST_CROPS, description=f"a whole number from 1 to {MOST_CROPS}")]
-Folds = Annotated[int, Field(ge=2, le=MOST_FOLDS, description=f"a whole number from 2 to {MOST_FOLDS}")]
-Milliseconds = Annotated[
-    int, Field(ge=1, le=LONGEST_SAMPLE_MS, description=f"a whole number from 1 to {LONGEST_SAMPLE_MS}")
-]
-NotNegative = Annotated[int, Field(ge=0, le=MOST, description=f"a whole number from 0 to {MOST}")]
-SeedNumber = Annotated[int, Field(ge=0, le=LAST_SEED, description=f"a whole number from 0 to {LAST_SEED}")]
-SeedOrMinusOne = Annotated[int, Field(ge=-1, le=LAST_SEED, description=f"a whole number from -1 to {LAST_SEED}")]
+def _list(allowed: str, min_length: int = 0, max_length: int | None = None) -> Any:
+    # A strict field would take tuples only, and TOML gives lists.
+    return Field(strict=False, min_length=min_length, max_length=max_length, description=f"a list of {allowed}")
+
+
+# Errors repeat the description as what is allowed.
+AtLeastOne = Annotated[int, _whole_number(1, MAX_COUNT)]
+Crops = Annotated[int, _whole_number(1, MAX_CROPS)]
+Folds = Annotated[int, _whole_number(2, MAX_FOLDS)]
+Milliseconds = Annotated[int, _whole_number(1, MAX_SAMPLE_MS)]
+NotNegative = Annotated[int, _whole_number(0, MAX_COUNT)]
+SeedNumber = Annotated[int, _whole_number(0, MAX_SEED)]
+SeedOrMinusOne = Annotated[int, _whole_number(-1, MAX_SEED)]
 Positive = Annotated[
-    float, Field(ge=SMALLEST, le=LARGEST_NUMBER, description=f"a number from {SMALLEST:g} to {LARGEST_NUMBER:g}")
+    float, Field(ge=MIN_NUMBER, le=MAX_NUMBER, description=f"a number from {MIN_NUMBER:g} to {MAX_NUMBER:g}")
 ]
-PositiveOrZero = Annotated[float, Field(ge=0, le=LARGEST_NUMBER, description=f"a number from 0 to {LARGEST_NUMBER:g}")]
+PositiveOrZero = Annotated[float, Field(ge=0, le=MAX_NUMBER, description=f"a number from 0 to {MAX_NUMBER:g}")]
 ZeroToOne = Annotated[float, Field(ge=0, le=1, description="a number ≥ 0 and ≤ 1")]
 BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number ≥ 0 and < 1")]
 BetweenZeroAndOne = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
 AboveZeroToOne = Annotated[float, Field(gt=0, le=1, description="a number > 0 and ≤ 1")]
 Text = Annotated[str, Field(description="a string")]
-Switch = Annotated[bool, Field(description="true or false")]
-# Literal alone takes 1.0 and true for 1.
-Downsample = Annotated[Literal[1, 2, 4], BeforeValidator(_whole)]
+TrueOrFalse = Annotated[bool, Field(description="true or false")]
+# Literal alone would take 1.0 and true for 1.
+Downsample = Annotated[Literal[1, 2, 4], BeforeValidator(_exactly_whole)]
 CropLength = Annotated[
-    Annotated[int, Field(ge=1, le=LONGEST_SAMPLE_MS)] | Literal["whole", "train"],
-    Field(description=f'a whole number from 1 to {LONGEST_SAMPLE_MS}, "whole" or "train"'),
+    Annotated[int, Field(ge=1, le=MAX_SAMPLE_MS)] | Literal["whole", "train"],
+    Field(description=f'a whole number from 1 to {MAX_SAMPLE_MS}, "whole" or "train"'),
 ]
 Seeds = Annotated[
     tuple[SeedNumber, ...],
-    Field(
-        strict=False,
-        min_length=1,
-        max_length=MOST_SEEDS,
-        description=f"a list of 1 to {MOST_SEEDS} different whole numbers from 0 to {LAST_SEED}",
-    ),
+    _list(f"1 to {MAX_SEEDS} different whole numbers from 0 to {MAX_SEED}", min_length=1, max_length=MAX_SEEDS),
     AfterValidator(_different),
 ]
 Sessions = Annotated[
     tuple[Literal["S1", "S2", "S3", "S4"], ...],
-    Field(strict=False, min_length=1, description='a list of different ones of "S1", "S2", "S3", "S4"'),
+    _list('different ones of "S1", "S2", "S3", "S4"', min_length=1),
     AfterValidator(_different),
 ]
 Objectives = Annotated[
     tuple[Literal["val_accuracy", "synaptic_ops"], ...],
-    Field(strict=False, min_length=1, description='a list of different ones of "val_accuracy", "synaptic_ops"'),
+    _list('different ones of "val_accuracy", "synaptic_ops"', min_length=1),
     AfterValidator(_different),
 ]
 Constraints = Annotated[
@@ -113,27 +113,27 @@ Constraints = Annotated[
 ]
 Augmentations = Annotated[
     tuple[str, ...],
-    Field(strict=False, description='a list of different augmentations such as ["rotation(degrees=5)"]'),
+    _list('different augmentations such as ["rotation(degrees=5)"]'),
     AfterValidator(_augmentations),
 ]
 
 
-class Section(BaseModel):
-    """Base of the tables of a space file: frozen, exact types, finite numbers, no unknown keys."""
+class TomlTable(BaseModel):
+    """A table of a space file: frozen, with exact types, finite numbers and no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def checked(model: type[Section], name: str, value: object) -> Value:
-    """Return the value as the model holds it.
+def checked(table: type[TomlTable], name: str, value: object) -> Value:
+    """Return the value of a setting as the table holds it.
 
     Raises:
-        ValueError: the model does not take it for the field; says what it takes.
+        ValueError: the table does not allow it; says what it allows.
     """
     try:
-        return cast(Value, getattr(model.model_validate({name: value}), name))
+        return cast(Value, getattr(table.model_validate({name: value}), name))
     except ValidationError as error:
-        annotation, description = model.model_fields[name].annotation, model.model_fields[name].description
+        annotation, description = table.model_fields[name].annotation, table.model_fields[name].description
         choices = _choices(annotation)
         allowed = description or "one of " + ", ".join(map(as_toml, choices))
         words = value if isinstance(value, list) else [value]

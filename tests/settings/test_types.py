@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sltune.settings.configuration import Evaluation, Sampling, Training
-from sltune.settings.types import Section, checked
+from sltune.settings.types import TomlTable, checked
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from sltune.settings.types import Section, checked
         (Evaluation, "sessions", ["S1", "s2"], 'did you mean "S2"?'),
     ],
 )
-def test_an_error_says_what_is_allowed(model: type[Section], name: str, value: object, message: str) -> None:
+def test_an_error_says_what_is_allowed(model: type[TomlTable], name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         checked(model, name, value)
     assert str(caught.value).endswith(message)
