@@ -9,11 +9,11 @@ from sltune.errors import UsageError
 from sltune.events.importing import import_source
 from sltune.events.sources.slanimals import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
+from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import load_space
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.evaluate import start_evaluation
-from sltune.tuning.preparation import Display
 from sltune.tuning.tune import Start, start_search
 
 RECORDINGS = 12

@@ -20,11 +20,11 @@ from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
 
 if TYPE_CHECKING:
+    from sltune.progress.display import Display
     from sltune.report.tables.text import Format
     from sltune.runs.folder import RunFolder
     from sltune.settings.space import Space
     from sltune.tuning.cluster.resources import Request
-    from sltune.tuning.preparation import Display
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
@@ -118,7 +118,7 @@ class RunOptions:
         """Return where progress goes: always to stderr, live where that is a terminal."""
         from rich.console import Console
 
-        from sltune.tuning.preparation import Display
+        from sltune.progress.display import Display
 
         # Paths such as :cat: are no emoji.
         console = Console(stderr=True, emoji=False)

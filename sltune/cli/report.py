@@ -102,10 +102,12 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
         raise UsageError("--watch writes nothing: leave out --out and --plots")
     from rich.console import Console
 
+    from sltune.progress.display import Display
     from sltune.progress.watch import watch
 
     console = Console(emoji=False)
-    watch(folders, console, "json" if options.form == "json" else "live" if console.is_terminal else "lines")
+    mode = "json" if options.form == "json" else "live" if console.is_terminal else "lines"
+    watch(folders, Display(console, mode))
 
 
 def _keep_off(folder: Path, out: Path | None) -> None:

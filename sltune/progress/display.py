@@ -1,132 +1,178 @@
-"""What a person sees while a run goes on: the board on a terminal, plain lines elsewhere, JSON for machines."""
+"""What a person sees of runs while they go on: boards on a terminal, plain lines elsewhere, JSON for machines."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
-from sltune.progress.board import render
-from sltune.progress.messages import News, epoch_ended, goes_again, started, to_json, trial_ended
+from sltune.progress.board import Board, render
+from sltune.progress.messages import Message, epoch_ended, goes_again, started, to_json, trial_ended
 from sltune.progress.state import Standings
+from sltune.runs.plan import Plan
 from sltune.runs.record import Record, TrialKey
-from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.cluster.resources import Share
+from sltune.wording import printable_lines
 
 REFRESHES_PER_SECOND = 2
+MIN_LINES = 8
+"""Lines that a board needs: title, header, one row, and what stands below the grid."""
+
+Snapshot = Callable[[int], Board]
+"""Returns the board of a run as it is now, with at most so many configurations."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """Where messages and progress go, and in which form.
+
+    mode: "live" (boards on a terminal), "lines", "json" (one object a line) or "quiet" (no progress).
+    """
+
+    console: Console
+    mode: str
+
+    def say(self, text: str) -> None:
+        """Say what a user should know in every mode."""
+        self.show({"event": "message", "text": text}, text)
+
+    def inform(self, text: str) -> None:
+        """Say what belongs to the progress."""
+        if self.mode != "quiet":
+            self.say(text)
+
+    def announce(self, folder: str, resume: str) -> None:
+        """Say how to go on with a run that begins, before anything else: some deaths leave no time to say it."""
+        self.show({"event": "run", "folder": folder, "resume": resume}, f"to go on after any interruption: {resume}")
+
+    def log(self, event: Mapping[str, Any], text: str) -> None:
+        """Say what has happened, where lines are asked for; a board shows it by itself."""
+        if self.mode in ("lines", "json"):
+            self.show(event, text)
+
+    def tell(self, message: Message, run: str = "") -> None:
+        """Log what has happened to a trial; run: the name of its run, where several are shown."""
+        self.log(message.event(run), message.words(run))
+
+    def show(self, event: Mapping[str, Any], text: str) -> None:
+        """Print the event for a machine, or the text for a person."""
+        line = to_json(event) if self.mode == "json" else printable_lines(text)
+        # Rich would take [x] for markup and :x: for an emoji.
+        self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def boards(self, runs: Sequence[Snapshot], auto_refresh: bool = True) -> AbstractContextManager[Live | None]:
+        """Keep the boards of runs on a terminal within the block; nothing in other modes.
+
+        Args:
+            auto_refresh: draw them twice a second, in a thread; otherwise the caller refreshes them.
+        """
+        if self.mode != "live":
+            return nullcontext()
+        rate = REFRESHES_PER_SECOND
+        return Live(_Boards(runs), console=self.console, auto_refresh=auto_refresh, refresh_per_second=rate)
 
 
 class Progress:
-    """Follows the trials of a run.
+    """Follows the trials of a run in its own process.
 
     Args:
-        mode: "live", "lines", "json" or "quiet".
-        share: what each trial has of a node.
+        earlier: the configurations that there are, each with the records of its trials that have ended.
+        per_trial: what each trial has of a node, such as "1 CPU a trial".
     """
 
-    def __init__(self, console: Console, mode: str, campaign: Campaign, share: Share) -> None:
-        self._console, self._mode = console, mode
-        self._campaign, self._share = campaign, share
-        self._standings = Standings(campaign.plan())
-        for candidate in campaign.candidates.values():
-            self._standings.add(candidate.config_id)
-            for record in candidate.records.values():
-                self._standings.end(record)
+    def __init__(self, display: Display, plan: Plan, earlier: Mapping[str, Iterable[Record]], per_trial: str) -> None:
+        self._display, self._plan, self._per_trial = display, plan, per_trial
+        self._state = Standings(plan)
+        for config_id, records in earlier.items():
+            self._state.add(config_id)
+            for record in records:
+                self._state.end(record)
         # The board is drawn in a thread of its own.
         self._lock = threading.Lock()
         self._note = self._wait = ""
         self._started = time.monotonic()
-        self._live = (
-            Live(_Drawing(self), console=console, refresh_per_second=REFRESHES_PER_SECOND) if mode == "live" else None
-        )
 
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start(refresh=True)
-        return self
+    def on_screen(self) -> AbstractContextManager[object]:
+        """Keep the board on the terminal, if there is one, within the block."""
+        return self._display.boards([self.board])
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.refresh()
-            self._live.stop()
-
-    def start(self, key: TrialKey) -> None:
-        """Show that a trial has a worker."""
-        epochs = self._campaign.candidates[key.config_id].configuration.training.epochs
+    def start(self, key: TrialKey, epochs: int) -> None:
+        """Show that a trial has a worker, and how many epochs it shall have."""
         with self._lock:
-            self._standings.begin(key, epochs)
+            self._state.begin(key, epochs)
             self._wait = ""
-        self._tell(started(key))
+        self._display.tell(started(key))
 
     def again(self, key: TrialKey, reason: str) -> None:
         """Show that a trial runs once more, and why."""
-        news = goes_again(key, reason)
+        message = goes_again(key, reason)
         with self._lock:
-            self._standings.wait(key)
-            self._note = news.words()
-        self._tell(news)
+            self._state.wait(key)
+            self._note = message.words()
+        self._display.tell(message)
 
     def waits(self, text: str) -> None:
         """Show what trials wait for while none has a worker."""
         with self._lock:
             self._wait = text
-        self._print(to_json({"event": "waiting", "text": text}) if self._mode == "json" else text)
+        self._display.log({"event": "waiting", "text": text}, text)
 
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Show an epoch's metrics."""
         with self._lock:
-            self._standings.advance(key, row)
-            epochs = self._standings.cell(key).epochs
-        self._tell(epoch_ended(key, row, epochs))
+            self._state.advance(key, row)
+            epochs = self._state.cell(key).epochs
+        self._display.tell(epoch_ended(key, row, epochs))
 
-    def finish(self, record: Record) -> None:
-        """Show how a trial ended, and what that did to others of its configuration."""
-        news = trial_ended(record, self._campaign.shows_test)
-        states = self._campaign.candidates[record.config_id].states()
+    def finish(self, record: Record, states: Mapping[TrialKey, str]) -> None:
+        """Show how a trial ended; states: of all trials of its configuration, of which that may prune others."""
+        message = trial_ended(record, self._plan.shows_test)
         with self._lock:
-            self._standings.end(record)
+            self._state.end(record)
             for key, state in states.items():
                 if state == "pruned" and key != record.key:
-                    self._standings.prune(key)
+                    self._state.prune(key)
             if record.status in ("failed", "diverged"):
-                self._note = news.words()
-        self._tell(news)
+                self._note = message.words()
+        self._display.tell(message)
 
-    def board(self, width: int, height: int, ascii_only: bool = False) -> Text:
+    def board(self, lines: int) -> Board:
         """Return the board as it is at the moment."""
         with self._lock:
-            board = self._standings.board(height, list(self._facts()))
-        return render(board, width, height, ascii_only)
+            return self._state.board(lines, list(self._facts()))
 
     def _facts(self) -> Iterator[tuple[str, ...]]:
-        gpus = self._share.gpus
-        per_trial = f"{gpus:g} GPU a trial" if gpus else f"{self._share.cpus:g} CPU a trial"
-        yield (*self._standings.times(time.monotonic() - self._started), per_trial)
+        yield (*self._state.times(time.monotonic() - self._started), self._per_trial)
         for text in filter(None, (self._wait, self._note)):
             yield (text,)
 
-    def _tell(self, news: News) -> None:
-        self._print(news.json() if self._mode == "json" else news.words())
 
-    def _print(self, line: str) -> None:
-        if self._mode in ("lines", "json"):
-            # Without emoji, or ":x:" in an error's text would become one.
-            self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+class _Boards:
+    """The boards of runs, one below the other, as rich draws them: each time as large as the terminal is then."""
 
-
-class _Drawing:
-    """The board as rich draws it: anew at each refresh, as large as the terminal is then."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, runs: Sequence[Snapshot]) -> None:
+        self._runs = runs
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         # The cursor has a line of its own below.
-        yield self._progress.board(options.max_width, options.size.height - 1, options.ascii_only)
+        height = options.size.height - 1
+        boards = [run(height) for run in self._runs]
+        whole = [render(board, options.max_width, height, options.ascii_only) for board in boards]
+        wanted = [text.plain.count("\n") + 1 for text in whole]
+        for board, text, wants, lines in zip(boards, whole, wanted, shared(wanted, height), strict=True):
+            yield text if wants <= lines else render(board, options.max_width, lines, options.ascii_only)
+
+
+def shared(wanted: Sequence[int], lines: int) -> list[int]:
+    """Return how many lines of a terminal each board gets: small ones what they want, large ones equal parts."""
+    given = [0] * len(wanted)
+    for left, place in zip(range(len(wanted), 0, -1), sorted(range(len(wanted)), key=wanted.__getitem__), strict=True):
+        given[place] = min(wanted[place], max(MIN_LINES, lines // left))
+        lines -= given[place]
+    return given

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sltune.errors import ConfigError, DataError
-from sltune.progress.messages import News, epoch_ended, left_unfinished, trial_ended
+from sltune.progress.board import Board
+from sltune.progress.messages import Message, epoch_ended, left_unfinished, trial_ended
 from sltune.progress.state import Standings, duration
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder, read_record
@@ -77,7 +78,7 @@ class Follower:
             return True
         return not self.alive and read_info(self.folder).best is not None
 
-    def look(self) -> list[News]:
+    def look(self) -> list[Message]:
         """Read what has changed since the last look, and return what has happened.
 
         Raises:
@@ -86,13 +87,17 @@ class Follower:
         self.alive = seems_held(self.folder.lock)
         self._find_trials()
         again = [self._without_result.popleft() for _ in range(min(ENDED_LOOKS, len(self._without_result)))]
-        news = list[News]()
+        messages = list[Message]()
         for key in [*self._open, *again]:
-            news += self._look_at(key)
+            messages += self._look_at(key)
             if key not in self._open and self.standings.cell(key).state != "done":
                 self._without_result.append(key)
         self._looked = True
-        return [*news, *self._follow_process()]
+        return [*messages, *self._follow_process()]
+
+    def board(self, lines: int) -> Board:
+        """Return the board as of the last look."""
+        return self.standings.board(lines, list(self.facts()))
 
     def facts(self) -> Iterator[tuple[str, ...]]:
         """Give what a board shows below the grid besides the standings."""
@@ -125,7 +130,7 @@ class Follower:
             self._trials[key] = _Trial()
             self._open[key] = None
 
-    def _look_at(self, key: TrialKey) -> Iterator[News]:
+    def _look_at(self, key: TrialKey) -> Iterator[Message]:
         trial, folder = self._trials[key], self.folder.trial(key)
         file = folder.record_file()
         if file is not None and file.name != trial.record:
@@ -147,7 +152,7 @@ class Follower:
             trial.epochs_csv = stamp
             yield from self._epochs(key, trial, folder.epochs_csv)
 
-    def _epochs(self, key: TrialKey, trial: _Trial, file: Path) -> Iterator[News]:
+    def _epochs(self, key: TrialKey, trial: _Trial, file: Path) -> Iterator[Message]:
         """Take the epochs that have come; all of them where the trial has begun again."""
         rows = [_numbers(row, file) for row in read_epochs(file)]
         if not rows:
@@ -163,7 +168,7 @@ class Follower:
                 yield epoch_ended(key, row, self.standings.cell(key).epochs)
         trial.epoch = int(rows[-1]["epoch"])
 
-    def _follow_process(self) -> Iterator[News]:
+    def _follow_process(self) -> Iterator[Message]:
         """Let trials that have begun run while a process has the run, and no longer."""
         for key in self._open:
             state = self.standings.cell(key).state

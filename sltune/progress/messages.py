@@ -9,29 +9,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from sltune.runs.record import Record, TrialKey
+from sltune.wording import printable
 
 _PARTS = {"test": "test", "val": "validation"}
-# What a record says of the validation part alone.
+# Metrics of a record that were measured on the validation part alone.
 _WITHOUT_TEST = ("best_epoch", "val_loss", "val_accuracy", "spikes", "synaptic_ops")
 
 
 @dataclass(frozen=True)
-class News:
-    """One thing that happened. text follows the trial's name; facts are the rest of the JSON object."""
+class Message:
+    """One thing that has happened to a trial. text follows its name; facts are the rest of the JSON object."""
 
     key: TrialKey
     text: str
     facts: Mapping[str, Any]
 
     def words(self, run: str = "") -> str:
-        """Return the line for a person; run: its name, where several are told of."""
-        text = f"{run + '/' if run else ''}{self.key.name}  {self.text}"
-        # An error may hold what a terminal takes for commands.
-        return "".join(letter if letter.isprintable() else "�" for letter in text)
+        """Return the line for a person; run: the name of the run, where several are shown."""
+        return printable(f"{run + '/' if run else ''}{self.key.name}  {self.text}")
 
-    def json(self, run: str = "") -> str:
-        """Return the line for a machine."""
-        return to_json({**({"run": run} if run else {}), "trial": self.key.name, **self.facts})
+    def event(self, run: str = "") -> dict[str, Any]:
+        """Return the object for a machine."""
+        return {**({"run": run} if run else {}), "trial": self.key.name, **self.facts}
 
 
 def to_json(values: Mapping[str, Any]) -> str:
@@ -39,31 +38,31 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps({name: _in_json(value) for name, value in values.items()}, allow_nan=False)
 
 
-def started(key: TrialKey) -> News:
+def started(key: TrialKey) -> Message:
     """A trial has a worker."""
-    return News(key, "started", {"event": "start"})
+    return Message(key, "started", {"event": "start"})
 
 
-def goes_again(key: TrialKey, reason: str) -> News:
+def goes_again(key: TrialKey, reason: str) -> Message:
     """A trial runs once more."""
-    return News(key, reason, {"event": "again", "reason": reason})
+    return Message(key, reason, {"event": "again", "reason": reason})
 
 
-def left_unfinished(key: TrialKey) -> News:
+def left_unfinished(key: TrialKey) -> Message:
     """A trial's run has ended before the trial has."""
-    return News(key, "unfinished: no process has the run", {"event": "unfinished"})
+    return Message(key, "unfinished: no process has the run", {"event": "unfinished"})
 
 
-def epoch_ended(key: TrialKey, row: Mapping[str, float], epochs: int) -> News:
+def epoch_ended(key: TrialKey, row: Mapping[str, float], epochs: int) -> Message:
     """A trial has ended one of so many epochs, 0 where that is unknown."""
     part = "val" if "val_accuracy" in row else "test"
     accuracy, speed = 100 * row[f"{part}_accuracy"], row["samples_per_second"]
     text = f"epoch {row['epoch']:g}/{epochs or '?'}  {part} accuracy {accuracy:.1f} %  {speed:.0f} samples/s"
-    return News(key, text, {"event": "epoch", **row})
+    return Message(key, text, {"event": "epoch", **row})
 
 
-def trial_ended(record: Record, shows_test: bool) -> News:
-    """A trial is over; of a search nothing is told that was measured on the test part."""
+def trial_ended(record: Record, shows_test: bool) -> Message:
+    """A trial has ended; nothing of a search is shown that was measured on the test part."""
     metrics, text = record.metrics, str(record.status)
     if not shows_test:
         metrics = {name: metrics[name] for name in _WITHOUT_TEST if name in metrics}
@@ -72,7 +71,7 @@ def trial_ended(record: Record, shows_test: bool) -> News:
         text += f"  {_PARTS[part]} accuracy {100 * metrics[f'{part}_accuracy']:.1f} %"
     elif record.error:
         text += f": {record.reason}"
-    return News(record.key, text, {"event": "finish", "status": record.status, "metrics": metrics})
+    return Message(record.key, text, {"event": "finish", "status": record.status, "metrics": metrics})
 
 
 def _in_json(value: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.events.manifest import read_manifest
+from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
     DatasetPlace,
@@ -24,7 +25,7 @@ from sltune.system.locks import locked
 from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space
-from sltune.tuning.preparation import Display, dataset_of, interrupted, prepared, run_trials
+from sltune.tuning.preparation import dataset_of, interrupted, prepared, run_trials
 from sltune.wording import first_of
 
 # Of many failures alike the first few say enough.

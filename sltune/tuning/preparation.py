@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from rich.console import Console
 
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.progress.display import Progress
-from sltune.progress.messages import to_json
+from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, resume_command
 from sltune.runs.plan import Step
@@ -30,34 +28,15 @@ from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.nodes import Nodes
 from sltune.tuning.cluster.objects import data_bytes, put_dataset
-from sltune.tuning.cluster.resources import Request, check_fraction, share_for, slots
+from sltune.tuning.cluster.resources import Request, Share, check_fraction, share_for, slots
 from sltune.tuning.continuity import RESTORE, refuse_other_dataset, refuse_other_splits
 from sltune.tuning.execution.callbacks import Placement
 from sltune.tuning.execution.executor import execute
 from sltune.tuning.execution.worker import SharedData
 from sltune.tuning.trial.job import Job, split_of, starting_weights
-from sltune.wording import printable_lines
 
 # Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
 MOST_PROBES = 32
-
-
-@dataclass(frozen=True)
-class Display:
-    """Where and how progress is shown; see Progress for the modes."""
-
-    console: Console
-    mode: str
-
-    def say(self, text: str) -> None:
-        """Say what a user should know in every mode."""
-        line = to_json({"event": "message", "text": text}) if self.mode == "json" else printable_lines(text)
-        self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-    def inform(self, text: str) -> None:
-        """Say what belongs to the progress."""
-        if self.mode != "quiet":
-            self.say(text)
 
 
 @dataclass(frozen=True)
@@ -121,17 +100,24 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
-    note_run(resume_command(campaign.folder))
+    command = resume_command(campaign.folder)
+    note_run(command)
+    display.announce(str(campaign.folder.root), command)
     for note in ready.notes:
         display.say(note)
     refuse_other_splits(campaign.records, ready.shared.splits)
     _export_folds(campaign.folder, ready)
-    progress = Progress(display.console, display.mode, campaign, ready.placement.share)
+    earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
+    progress = Progress(display, campaign.plan(), earlier, _per_trial(ready.placement.share))
     try:
-        with progress:
+        with progress.on_screen():
             execute(campaign, ready.shared, ready.placement, progress)
     except KeyboardInterrupt:
         raise interrupted(campaign) from None
+
+
+def _per_trial(share: Share) -> str:
+    return f"{share.gpus:g} GPU a trial" if share.gpus else f"{share.cpus:g} CPU a trial"
 
 
 def interrupted(campaign: Campaign) -> Interrupted:

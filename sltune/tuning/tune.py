@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
+from sltune.progress.display import Display
 from sltune.runs.commands import confirmation
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
@@ -39,7 +40,7 @@ from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import failures
-from sltune.tuning.preparation import Display, dataset_of, interrupted, prepared, run_trials
+from sltune.tuning.preparation import dataset_of, interrupted, prepared, run_trials
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sltune.progress.display import Progress
+from sltune.progress import display
+from sltune.progress.board import render
+from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
@@ -21,7 +23,6 @@ from sltune.tuning.execution import callbacks as desk
 from sltune.tuning.execution import liveness as watch
 from sltune.tuning.execution.callbacks import Desk, Placement
 from sltune.tuning.execution.worker import SharedData
-from sltune.tuning.preparation import Display
 from sltune.tuning.trial.checkpoints import Checkpoints
 from tests.small import quick
 from tests.trials import DATASET, epoch
@@ -34,6 +35,19 @@ def evaluation(root: Path) -> Campaign:
     root.mkdir(exist_ok=True)
     configuration = quick()
     return evaluation_campaign(RunFolder(root), configuration, DATASET, trials_of(configuration))
+
+
+def progress_of(campaign: Campaign, mode: str, console: Console, per_trial: str = "0.25 GPU a trial") -> Progress:
+    earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
+    return Progress(Display(console, mode), campaign.plan(), earlier, per_trial)
+
+
+def board_of(progress: Progress) -> str:
+    return render(progress.board(23), 80, 23).plain
+
+
+def finish(progress: Progress, campaign: Campaign, key: TrialKey, finished: Finished) -> None:
+    progress.finish(campaign.finish(key, finished), campaign.candidates[key.config_id].states())
 
 
 def console() -> Console:
@@ -50,21 +64,21 @@ def go_through(progress: Progress, campaign: Campaign) -> None:
     first, second = campaign.next_trial(), campaign.next_trial()
     assert first is not None
     assert second is not None
-    progress.start(first.key)
-    progress.start(second.key)
+    progress.start(first.key, 2)
+    progress.start(second.key, 2)
     row = {**epoch(1, 0.5), "val_loss": 1.0}
     campaign.add_epoch(first.key, row)
     progress.epoch(first.key, row)
     progress.again(second.key, "its worker was lost: started again")
-    progress.start(second.key)
-    progress.finish(campaign.finish(first.key, done(0.75, test_accuracy=0.625)))
+    progress.start(second.key, 2)
+    finish(progress, campaign, first.key, done(0.75, test_accuracy=0.625))
 
 
 def test_the_board_follows_the_trials(tmp_path: Path) -> None:
     campaign = evaluation(tmp_path / "run")
-    progress = Progress(console(), "live", campaign, GPU)
+    progress = progress_of(campaign, "live", console())
     go_through(progress, campaign)
-    lines = progress.board(80, 23).plain.split("\n")
+    lines = board_of(progress).split("\n")
     assert lines[:4] == [
         "run",
         "      fold 0         fold 1         fold 2         fold 3           val % test %",
@@ -79,8 +93,8 @@ def test_the_board_follows_the_trials(tmp_path: Path) -> None:
 def test_what_ended_earlier_is_there_from_the_start(tmp_path: Path) -> None:
     campaign = evaluation(tmp_path / "run")
     campaign.finish(TrialKey("c0000", 0, 2), done(0.75))
-    resumed = Progress(console(), "live", evaluation(tmp_path / "run"), Share(1, 0))
-    lines = resumed.board(80, 23).plain.split("\n")
+    resumed = progress_of(evaluation(tmp_path / "run"), "live", console(), "1 CPU a trial")
+    lines = board_of(resumed).split("\n")
     assert lines[2].split() == [
         "c0000",
         "·",
@@ -100,18 +114,20 @@ def test_what_ended_earlier_is_there_from_the_start(tmp_path: Path) -> None:
 
 def test_a_live_display_leaves_the_last_state_on_the_screen(tmp_path: Path) -> None:
     campaign, screen = evaluation(tmp_path / "run"), console()
-    with Progress(screen, "live", campaign, GPU) as progress:
+    progress = progress_of(campaign, "live", screen)
+    with progress.on_screen():
         go_through(progress, campaign)
     assert "✓ 1 done   ▸ 1 running   · 2 waiting" in text_of(screen)
 
 
 def test_lines_are_plain_and_long_ones_stay_whole(tmp_path: Path) -> None:
     campaign, screen = evaluation(tmp_path / "run"), console()
-    with Progress(screen, "lines", campaign, GPU) as progress:
+    progress = progress_of(campaign, "lines", screen)
+    with progress.on_screen():
         go_through(progress, campaign)
         key = TrialKey("c0000", 0, 2)
         error = "ValueError: [bold]" + "x" * 90 + " :x: is too long"
-        progress.finish(campaign.finish(key, Finished("failed", error)))
+        finish(progress, campaign, key, Finished("failed", error))
     assert text_of(screen).splitlines() == [
         "c0000-f0-s0  started",
         "c0000-f1-s0  started",
@@ -126,16 +142,30 @@ def test_lines_are_plain_and_long_ones_stay_whole(tmp_path: Path) -> None:
 def test_every_line_for_machines_parses(tmp_path: Path) -> None:
     campaign, screen = evaluation(tmp_path / "run"), console()
     Display(screen, "json").say("3 of 4 [red] :x:\nand more")
-    with Progress(screen, "json", campaign, GPU) as progress:
+    progress = progress_of(campaign, "json", screen)
+    with progress.on_screen():
         go_through(progress, campaign)
     told = [json.loads(line) for line in text_of(screen).splitlines()]
     assert told[0] == {"event": "message", "text": "3 of 4 [red] :x:\nand more"}
     assert [line["event"] for line in told[1:]] == ["start", "start", "epoch", "again", "start", "finish"]
 
 
+@pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])
+def test_how_to_go_on_is_said_in_every_mode_as_a_run_begins(mode: str) -> None:
+    screen = Console(file=io.StringIO(), width=40)
+    command = "sltune resume 'results/[red]:x: " + "x" * 40 + "'"
+    Display(screen, mode).announce("results/[red]", command)
+    if mode == "json":
+        assert json.loads(text_of(screen)) == {"event": "run", "folder": "results/[red]", "resume": command}
+    else:
+        # Whole, so that it can be pasted.
+        assert text_of(screen) == f"to go on after any interruption: {command}\n"
+
+
 def test_quiet_is_quiet(tmp_path: Path) -> None:
     campaign, screen = evaluation(tmp_path / "run"), console()
-    with Progress(screen, "quiet", campaign, GPU) as progress:
+    progress = progress_of(campaign, "quiet", screen)
+    with progress.on_screen():
         go_through(progress, campaign)
     assert text_of(screen) == ""
 
@@ -143,13 +173,14 @@ def test_quiet_is_quiet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["live", "lines", "json"])
 def test_a_search_never_shows_a_test_accuracy(tmp_path: Path, mode: str) -> None:
     campaign, screen = search(tmp_path / "run", space("trials = 6")), console()
-    with Progress(screen, mode, campaign, GPU) as progress:
+    progress = progress_of(campaign, mode, screen)
+    with progress.on_screen():
         for _ in range(8):
             trial = campaign.next_trial()
             assert trial is not None
-            progress.start(trial.key)
-            progress.finish(campaign.finish(trial.key, done(0.625, test_accuracy=0.4375)))
-    shown = text_of(screen) + progress.board(80, 23).plain
+            progress.start(trial.key, 2)
+            finish(progress, campaign, trial.key, done(0.625, test_accuracy=0.4375))
+    shown = text_of(screen) + board_of(progress)
     assert ("0.625" if mode == "json" else "62.5") in shown
     assert "43.8" not in shown
     assert "0.4375" not in shown
@@ -157,35 +188,35 @@ def test_a_search_never_shows_a_test_accuracy(tmp_path: Path, mode: str) -> None
 
 def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
     campaign = search(tmp_path / "run", space("trials = 6"))
-    progress = Progress(console(), "live", campaign, GPU)
+    progress = progress_of(campaign, "live", console())
     # Four that are good on all folds, then one that falls behind on its first.
     for number in range(17):
         trial = campaign.next_trial()
         assert trial is not None
-        progress.start(trial.key)
+        progress.start(trial.key, 2)
         campaign.add_epoch(trial.key, {**epoch(1), "val_loss": 1.0})
         bad = trial.key.config_id == "c0004"
-        progress.finish(campaign.finish(trial.key, done(0.1 if bad else 0.5 + number / 100)))
-    board = progress.board(80, 23).plain
+        finish(progress, campaign, trial.key, done(0.1 if bad else 0.5 + number / 100))
+    board = board_of(progress)
     assert "– pruned" in board
     assert "configurations begun" in board
-    counts = progress._standings.board(20).counts
+    counts = progress._state.board(20).counts
     assert counts["pruned"] == sum(record.status == "pruned" for record in campaign.records) > 0
-    assert progress._standings.best == campaign._scores.best()
+    assert progress._state.best == campaign._scores.best()
 
 
 @pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])
 def test_what_is_waited_for_is_shown_until_a_trial_starts(tmp_path: Path, mode: str) -> None:
     campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
-    progress = Progress(shown, mode, campaign, GPU)
+    progress = progress_of(campaign, mode, shown)
     progress.waits("4 trials wait for 1 CPUs")
     said = {"lines": "4 trials wait for 1 CPUs\n", "json": '{"event": "waiting", "text": "4 trials wait for 1 CPUs"}\n'}
     assert text_of(shown) == said.get(mode, "")
-    assert "4 trials wait for 1 CPUs" in progress.board(80, 23).plain
+    assert "4 trials wait for 1 CPUs" in board_of(progress)
     trial = campaign.next_trial()
     assert trial is not None
-    progress.start(trial.key)
-    assert "wait for" not in progress.board(80, 23).plain
+    progress.start(trial.key, 2)
+    assert "wait for" not in board_of(progress)
 
 
 def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
@@ -196,7 +227,7 @@ def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
     monkeypatch.setattr(watch, "SECONDS_BETWEEN_WORDS", 0.0)
     placement = Placement(GPU, lambda: 2, lambda: {"ray.io/node-id": "in(a)"}, silence_s=0)
     shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
-    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    at = Desk(campaign, shared, placement, progress_of(campaign, "lines", shown))
     at.on_step_end(0, [])
     assert text_of(shown) == ""
     config = at.next_trial()
@@ -221,7 +252,7 @@ def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_an
     nodes = ["a"]
     placement = Placement(GPU, lambda: 1, lambda: {"ray.io/node-id": f"in({','.join(nodes)})"}, silence_s=0)
     shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
-    at = Desk(campaign, shared, placement, Progress(shown, "lines", campaign, GPU))
+    at = Desk(campaign, shared, placement, progress_of(campaign, "lines", shown))
     config = at.next_trial()
     waits: Any = Waiting(config)
     stopped: list[Any] = []
@@ -236,3 +267,12 @@ def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_an
     again = at.next_trial()
     assert isinstance(config, dict)
     assert again == {**config, desk.WHERE: '{"ray.io/node-id": "in(a,b)"}'}
+
+
+def test_boards_below_one_another_share_the_lines_of_a_terminal() -> None:
+    assert display.shared([5], 23) == [5]
+    assert display.shared([23], 23) == [23]
+    assert display.shared([23, 5], 23) == [18, 5]
+    assert display.shared([23, 23, 4], 24) == [10, 10, 4]
+    # A board has its least, also where that scrolls.
+    assert display.shared([23] * 4, 23) == [8, 8, 8, 8]

@@ -1,4 +1,4 @@
-"""What is told of a trial, in words and in JSON."""
+"""What is said of a trial, in words and in JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_words_begin_with_the_trial_and_with_its_run_where_there_are_several() -
     assert epoch_ended(KEY, epoch(3), 0).words().split("  ")[1] == "epoch 3/?"
 
 
-def test_an_end_is_told_with_its_accuracy_or_with_its_reason() -> None:
+def test_an_end_is_said_with_its_accuracy_or_with_its_reason() -> None:
     done = record("c0000-f1-s0", 0.5)
     assert trial_ended(done, shows_test=True).words() == "c0000-f1-s0  done  test accuracy 40.0 %"
     assert trial_ended(done, shows_test=False).words() == "c0000-f1-s0  done  validation accuracy 50.0 %"
@@ -29,19 +29,19 @@ def test_an_end_is_told_with_its_accuracy_or_with_its_reason() -> None:
 
 
 def test_json_holds_the_event_and_the_numbers() -> None:
-    assert json.loads(started(KEY).json()) == {"trial": "c0000-f1-s0", "event": "start"}
-    assert json.loads(goes_again(KEY, "lost").json("crops")) == {
+    assert started(KEY).event() == {"trial": "c0000-f1-s0", "event": "start"}
+    assert goes_again(KEY, "lost").event("crops") == {
         "run": "crops", "trial": "c0000-f1-s0", "event": "again", "reason": "lost"
     }  # fmt: skip
-    assert json.loads(epoch_ended(KEY, epoch(3), 40).json())["epoch"] == 3
-    told = json.loads(trial_ended(record("c0000-f1-s0", 0.5), shows_test=True).json())
-    assert (told["event"], told["status"], told["metrics"]["test_accuracy"]) == ("finish", "done", 0.4)
+    assert epoch_ended(KEY, epoch(3), 40).event()["epoch"] == 3
+    said = trial_ended(record("c0000-f1-s0", 0.5), shows_test=True).event()
+    assert (said["event"], said["status"], said["metrics"]["test_accuracy"]) == ("finish", "done", 0.4)
 
 
-def test_of_a_search_machines_are_told_nothing_of_the_test_part_either() -> None:
+def test_events_of_a_search_hold_nothing_of_the_test_part_either() -> None:
     metrics = {"val_accuracy": 0.5, "val_loss": 1.0, "test_accuracy": 0.4, "confusion": [[1]], "anything_new": 1}
-    told = json.loads(trial_ended(record("c0000-f1-s0", metrics=metrics), shows_test=False).json())
-    assert told["metrics"] == {"val_accuracy": 0.5, "val_loss": 1.0}
+    said = trial_ended(record("c0000-f1-s0", metrics=metrics), shows_test=False).event()
+    assert said["metrics"] == {"val_accuracy": 0.5, "val_loss": 1.0}
 
 
 def test_every_line_is_json_whatever_the_numbers() -> None:

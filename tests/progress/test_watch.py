@@ -23,6 +23,7 @@ from sltune.cli.main import main
 from sltune.errors import DataError
 from sltune.progress import follow as following
 from sltune.progress import watch as watching
+from sltune.progress.display import Display
 from sltune.progress.follow import Follower
 from sltune.progress.watch import watch
 from sltune.runs.epochs import append_epoch, begin_epochs
@@ -85,7 +86,7 @@ def end(folder: RunFolder, fold: int, file: str = "record.json", **facts: Any) -
 
 
 def told(follower: Follower) -> list[str]:
-    return [news.words() for news in follower.look()]
+    return [message.words() for message in follower.look()]
 
 
 def states(follower: Follower) -> list[str]:
@@ -243,7 +244,7 @@ def test_a_run_whose_driver_died_on_another_machine_is_left_unfinished(run: RunF
     follower = Follower(run)
     assert states(follower)[0] == "running"
     os.utime(run.lock, (0, time.time() - 3600))
-    assert [news.text for news in follower.look()] == ["unfinished: no process has the run"]
+    assert [message.text for message in follower.look()] == ["unfinished: no process has the run"]
     assert states(follower)[0] == "unfinished"
 
 
@@ -296,7 +297,7 @@ def test_a_search_is_watched_without_its_test_accuracies(
 
     console, text = screen(force_terminal=mode == "live")
     scripted(monkeypatch, all_end)
-    watch([search.root], console, mode)
+    watch([search.root], Display(console, mode))
     assert ("0.625" if mode == "json" else "62.5") in text.getvalue()
     assert "0.4375" not in text.getvalue()
     assert "43.8" not in text.getvalue()
@@ -314,7 +315,7 @@ def test_lines_of_several_runs_name_the_run_and_end_with_a_count(
     steps = [lambda: begin(search, "c0000-f1-s0"), lambda: end(search, 1, test=0.5)]
     console, text = screen()
     scripted(monkeypatch, *steps)
-    watch([run.root, search.root, run.root], console, "lines")
+    watch([run.root, search.root, run.root], Display(console, "lines"))
     assert text.getvalue().splitlines() == [
         "crops/c0000-f1-s0  epoch 1/400  val accuracy 50.0 %  100 samples/s",
         "crops/c0000-f1-s0  unfinished: no process has the run",
@@ -329,7 +330,7 @@ def test_json_lines_parse_and_end_with_the_counts(run: RunFolder, monkeypatch: p
         end(run, fold, test=0.5)
     console, text = screen()
     scripted(monkeypatch, lambda: end(run, 3, status="failed", error="[red]:x:\n" + "y" * 99))
-    watch([run.root], console, "json")
+    watch([run.root], Display(console, "json"))
     lines = [json.loads(line) for line in text.getvalue().splitlines()]
     assert lines == [
         {"trial": NAMES[3], "event": "finish", "status": "failed", "metrics": {}},
@@ -342,7 +343,7 @@ def test_the_board_on_a_terminal_shows_the_last_state(run: RunFolder, monkeypatc
         end(run, fold, test=0.5)
     console, text = screen(force_terminal=True)
     scripted(monkeypatch, lambda: begin(run, NAMES[3]), lambda: end(run, 3, test=1.0))
-    watch([run.root], console, "live")
+    watch([run.root], Display(console, "live"))
     shown = text.getvalue()
     assert "‖ 1/20" in shown
     assert "c0000 ✓ 50.0 %       ✓ 50.0 %       ✓ 50.0 %       ✓ 100.0 %         62.5   62.5" in shown
@@ -350,21 +351,12 @@ def test_the_board_on_a_terminal_shows_the_last_state(run: RunFolder, monkeypatc
     assert "the run is over" in shown
 
 
-def test_boards_below_one_another_share_the_lines_of_a_terminal() -> None:
-    assert watching.shared([5], 23) == [5]
-    assert watching.shared([23], 23) == [23]
-    assert watching.shared([23, 5], 23) == [18, 5]
-    assert watching.shared([23, 23, 4], 24) == [10, 10, 4]
-    # A board has its least, also where that scrolls.
-    assert watching.shared([23] * 4, 23) == [8, 8, 8, 8]
-
-
 def test_watching_writes_nothing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(run, NAMES[0])
     for fold in range(4):
         end(run, fold, test=0.5)
     files = {file: (file.stat().st_mtime_ns, file.stat().st_size) for file in [run.root, *run.root.rglob("*")]}
-    watch([run.root], screen()[0], "lines")
+    watch([run.root], Display(screen()[0], "lines"))
     assert files == {file: (file.stat().st_mtime_ns, file.stat().st_size) for file in [run.root, *run.root.rglob("*")]}
 
 

@@ -122,7 +122,7 @@ class Desk(tune.Callback):
             if checkpoint is not None:
                 worker: Any = trial.temporary_state.ray_actor
                 worker.go_on_from.remote(checkpoint)
-        self._progress.start(key)
+        self._progress.start(key, self.campaign.candidates[key.config_id].configuration.training.epochs)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -222,7 +222,7 @@ class Desk(tune.Callback):
         for other in candidate.records if candidate.over else [key]:
             self.shared.checkpoints.delete(other)
         self._scalars.finish(record, details)
-        self._progress.finish(record)
+        self._progress.finish(record, candidate.states())
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks; ours holds open files and needs no copy.

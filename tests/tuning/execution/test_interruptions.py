@@ -44,8 +44,9 @@ def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
     dataset: Path, space: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
     whole = ("evaluate", space, "--data", dataset, "--results", tmp_path)
-    ended(start(*whole, "--run", "undisturbed"), 0)
     undisturbed = RunFolder(tmp_path / "undisturbed")
+    first_line = f"to go on after any interruption: sltune resume {undisturbed.root}\n"
+    assert ended(start(*whole, "--run", "undisturbed", "-q"), 0) == first_line
 
     folder = RunFolder(tmp_path / "stopped")
     first = folder.trials / "c0000-f0-s0" / "record.json"
