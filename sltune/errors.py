@@ -1,4 +1,4 @@
-"""The exceptions that sltune raises on purpose; the command line turns each into its exit code."""
+"""The exceptions that sltune raises on purpose; the command line ends with the exit code of each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sltune.wording import first_of, shortened
 
 
 class SltuneError(Exception):
-    """Base of every error that a user can meet; its text is all that the user sees."""
+    """Base of every error that a user can meet; the user sees its text only."""
 
     exit_code = 1
 
 
 class UsageError(SltuneError):
-    """The command cannot mean anything: an unknown value, a folder in the way, resources that do not exist."""
+    """The command cannot be carried out as it is: an unknown value, a folder in the way, missing resources."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ MAX_PROBLEM_LENGTH = 1000
 
 
 class ConfigError(UsageError):
-    """A space file or override is wrong; carries every problem found, not only the first."""
+    """A space file or override is wrong; holds every problem that was found, not only the first."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
@@ -42,7 +42,7 @@ class DataError(SltuneError):
 
 
 class SomeTrialsFailed(SltuneError):
-    """At least one trial ended without a result, and at least one with."""
+    """Some trials ended without a result, but not all."""
 
     exit_code = 4
 
@@ -54,6 +54,6 @@ class NothingRan(SltuneError):
 
 
 class Interrupted(SltuneError):
-    """The user stopped the run; what is finished is kept."""
+    """The user stopped the run; finished trials are kept."""
 
     exit_code = 130

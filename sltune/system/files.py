@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever kills the writer; and files of strangers."""
+"""Write files so that they appear whole or not at all, and read files that may come from a stranger."""
 
 from __future__ import annotations
 
@@ -15,70 +15,72 @@ from typing import Any, BinaryIO, NoReturn
 from sltune.errors import UsageError
 
 MAX_TEXT_BYTES = 64 << 20
-"""No text file of ours comes near this size; a record of a large dataset has a few hundred kilobytes."""
+"""The largest text file of ours, a record of a large dataset, has a few hundred kilobytes."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextmanager
-def whole_file(file: Path, inside: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a file to write to; on leaving, it takes the place at once, or vanishes on an error.
+def _errors_named(file: Path, what: str) -> Iterator[None]:
+    """Turn an OSError within the block into a UsageError that names the file, what cannot be done with it, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be {what}: {error.strerror or error}") from error
 
-    A link of that name is replaced and never followed; where a user names a file, see ``named_by_user``.
+
+@contextmanager
+def whole_file(file: Path, inside: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary file for writing, which replaces ``file`` when the block ends and is deleted on an error.
+
+    A link of that name is replaced and never followed; for a file that a user names, see ``named_by_user``.
 
     Args:
-        inside: a folder that exists and that the file lies in. Below it no link is followed either, so that a folder
-            that somebody has handed on cannot lead out of itself. None where all but the name is the user's own.
+        inside: an existing folder that contains the file. No link below it is followed, so that a run folder from
+            somebody else cannot make us write outside of it. None if the user chose the whole path.
 
     Raises:
         UsageError: the file cannot be written (a full disk, no permission, a link on the way); says why.
     """
-    try:
-        with open_folder(file.parent, inside) as folder:
-            if _is_special(file.name, folder):
-                raise UsageError(f"{file}: cannot be written: is a device, not a file")
-            name = f".{file.name}.{secrets.token_hex(4)}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            # With the permissions that the user's umask gives to new files.
-            with os.fdopen(os.open(name, flags, 0o666, dir_fd=folder), "wb") as handle:
-                try:
-                    yield handle
-                    handle.flush()
-                    os.fsync(handle.fileno())
-                    os.replace(name, file.name, src_dir_fd=folder, dst_dir_fd=folder)
-                except BaseException:
-                    with suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=folder)
-                    raise
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
+    with _errors_named(file, "written"), open_folder(file.parent, inside) as folder:
+        if _is_special(file.name, folder):
+            raise UsageError(f"{file}: cannot be written: is a device, not a file")
+        name = f".{file.name}.{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        # 0o666 less the user's umask: the permissions of any new file.
+        with os.fdopen(os.open(name, flags, 0o666, dir_fd=folder), "wb") as handle:
+            try:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+                os.replace(name, file.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+                raise
 
 
 def write_whole(file: Path, content: str | bytes | memoryview, inside: Path | None = None) -> None:
-    """Write a text or bytes as ``whole_file`` does.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Write a text or bytes; arguments and errors are those of ``whole_file``."""
     with whole_file(file, inside) as handle:
         handle.write(content.encode() if isinstance(content, str) else content)
 
 
 def named_by_user(file: Path) -> Path:
-    """Return the file that is meant where a user names one to write: that to which a link of his leads."""
+    """Return the file to write for a path that a user has given: where it is a link, the file behind it."""
     return file.resolve() if file.is_symlink() else file
 
 
 @contextmanager
 def open_folder(folder: Path, inside: Path | None = None) -> Iterator[int]:
-    """Open a folder, which is made where it is missing, and give its descriptor.
+    """Open a folder, made if it is missing, and give its descriptor.
 
     Args:
-        inside: a folder that exists, below which no link is followed; None where every link may be.
+        inside: an existing folder, below which no link is followed; None to follow every link.
 
     Raises:
         UsageError: there is a link on the way, or ``inside`` is gone.
-        OSError: it cannot be opened or made.
+        OSError: the folder cannot be opened or made.
     """
     if inside is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,14 +119,17 @@ def _open_below(parts: Sequence[str], inside: Path) -> int:
 
 
 def open_own(file: Path, flags: int, folder: int) -> int:
-    """Open a file of ours that is changed in place, in a folder that is open; return its descriptor.
+    """Open a file of ours to change it in place, and return its descriptor.
+
+    Args:
+        folder: descriptor of the folder in which it lies.
 
     Raises:
-        UsageError: it is no plain file but, say, a link, which would lead to a file of somebody else.
+        UsageError: it is not a plain file; a link, for example, could lead to somebody else's file.
         OSError: it cannot be opened.
     """
     try:
-        # Without O_NONBLOCK the call itself would wait for somebody at the other end of a named pipe.
+        # Without O_NONBLOCK, opening a named pipe would wait for somebody at its other end.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(file.name, flags, 0o666, dir_fd=folder)
     except OSError as error:
@@ -138,31 +143,27 @@ def open_own(file: Path, flags: int, folder: int) -> int:
 
 
 def append_whole(file: Path, text: str, inside: Path | None = None) -> None:
-    """Add a text to the end of a file of ours that exists.
+    """Add a text to the end of an existing file of ours.
 
     Raises:
         UsageError: it cannot be written, or is a link.
     """
-    try:
-        with open_folder(file.parent, inside) as folder:
-            descriptor = open_own(file, os.O_WRONLY | os.O_APPEND, folder)
-            with os.fdopen(descriptor, "ab") as handle:
-                handle.write(text.encode())
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
+    with (
+        _errors_named(file, "written"),
+        open_folder(file.parent, inside) as folder,
+        os.fdopen(open_own(file, os.O_WRONLY | os.O_APPEND, folder), "ab") as handle,
+    ):
+        handle.write(text.encode())
 
 
 def remove(file: Path, inside: Path | None = None) -> None:
-    """Remove a file of ours, if it is there; raises as ``write_whole`` does."""
-    try:
-        with open_folder(file.parent, inside) as folder, suppress(FileNotFoundError):
-            os.unlink(file.name, dir_fd=folder)
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be removed: {error.strerror or error}") from error
+    """Remove a file of ours, if it exists; raises what ``write_whole`` raises."""
+    with _errors_named(file, "removed"), open_folder(file.parent, inside) as folder, suppress(FileNotFoundError):
+        os.unlink(file.name, dir_fd=folder)
 
 
 def _is_special(name: str, folder: int) -> bool:
-    """Say whether there is something that is neither file, folder nor link."""
+    """Say whether this name is taken by a device, pipe or socket."""
     try:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
@@ -171,16 +172,16 @@ def _is_special(name: str, folder: int) -> bool:
 
 
 def open_plain(file: Path, max_bytes: int | None = None) -> BinaryIO:
-    """Open a file that may come from a stranger, for reading as bytes.
+    """Open a file that may come from a stranger, to read its bytes.
 
     Args:
-        max_bytes: the largest size that such a file may have; None for any.
+        max_bytes: the largest size that such a file may have; None for any size.
 
     Raises:
-        OSError: it cannot be opened, is no plain file (a named pipe would hang the reader, and a device could feed it
-            for ever), or is larger; its ``strerror`` reads as the reason in a message.
+        OSError: the file cannot be opened, is larger, or is not a plain file: a named pipe would block the reader, and
+            a device could go on for ever. ``strerror`` gives the reason in words fit for a message.
     """
-    # Without O_NONBLOCK the call itself would wait for somebody to write into a named pipe.
+    # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -188,10 +189,8 @@ def open_plain(file: Path, max_bytes: int | None = None) -> BinaryIO:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
             raise OSError(errno.EINVAL, f"is {kind}, not a plain file", str(file))
         if max_bytes is not None and status.st_size > max_bytes:
-            text = (
-                f"has {status.st_size / 1e6:,.0f} MB, more than the {max_bytes / 1e6:,.0f} MB that such a file may have"
-            )
-            raise OSError(errno.EFBIG, text, str(file))
+            size, largest = f"{status.st_size / 1e6:,.0f} MB", f"{max_bytes / 1e6:,.0f} MB"
+            raise OSError(errno.EFBIG, f"has {size}, more than the {largest} that such a file may have", str(file))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -199,18 +198,17 @@ def open_plain(file: Path, max_bytes: int | None = None) -> BinaryIO:
 
 
 def read_plain(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
-    """Return the content of a file that may come from a stranger; raises as ``open_plain`` does."""
+    """Return the content of a file that may come from a stranger; raises what ``open_plain`` raises."""
     with open_plain(file, max_bytes) as handle:
-        # The file may grow meanwhile.
+        # The file may have grown since its size was read.
         return handle.read(max_bytes)
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return what a JSON text of a stranger says.
+    """Return the value of a JSON text that may come from a stranger.
 
     Raises:
-        ValueError: it is no JSON. NaN and Infinity, which JSON does not have, and text that is nested too deep count
-            as such.
+        ValueError: the text is not JSON, is nested too deep, or contains NaN or Infinity, which JSON does not have.
     """
     try:
         return json.loads(content, parse_constant=_refuse_constant)
@@ -219,11 +217,11 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not allowed in JSON")
 
 
 def is_unicode(name: str) -> bool:
-    """Say whether a file's name is UTF-8; where it is not, Python's text of it cannot be written anywhere."""
+    """Say whether a file's name is UTF-8; Python cannot write the text of any other name."""
     try:
         name.encode()
     except UnicodeEncodeError:

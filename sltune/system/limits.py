@@ -1,6 +1,6 @@
-"""What of the machine this process may use: its CPUs and memory, by affinity and by the quotas of control groups.
+"""How many CPUs and how much memory this process may use, by its affinity and the quotas of its control groups.
 
-Batch systems, ``taskset`` and containers give a job a part of a machine; ``os.cpu_count()`` tells of the whole.
+Batch systems, ``taskset`` and containers give a job a part of a machine; ``os.cpu_count()`` counts all CPUs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ OWN_PROCESS = Path("/proc/self")
 
 
 def usable_cpus(process: Path = OWN_PROCESS) -> int:
-    """Return how many CPUs this process may keep busy, at least 1; of 2.5 CPUs, 2.
+    """Return how many CPUs this process may keep busy: at least 1, and 2 of a quota of 2.5.
 
     Args:
-        process: the folder of Linux that describes this process.
+        process: the folder in which Linux describes this process.
     """
-    # macOS has no affinity.
+    # macOS does not have affinities.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(map(_cpu_quota, _groups(process, "cpu")), default=math.inf)
     return max(1, int(min(allowed, quota)))
 
 
 def usable_bytes(process: Path = OWN_PROCESS) -> int | None:
-    """Return how much memory this process and those beside it in its control group may take; None for no limit."""
+    """Return how much memory all processes of this control group may take together; None for no limit."""
     limit = min(map(_memory_limit, _groups(process, "memory")), default=math.inf)
     return None if math.isinf(limit) else int(limit)
 
@@ -40,24 +40,24 @@ def _memory_limit(group: Path) -> float:
     return _read(group / "memory.max", float, group / "memory.limit_in_bytes")
 
 
-def _read(file: Path, parse: Callable[[str], float], *of_version_1: Path) -> float:
-    """Return the limit that a file of control groups of version 2 sets, or files of version 1; infinity for none."""
-    # A group without the limit has no such file, and "max" stands for none.
+def _read(file: Path, parse: Callable[[str], float], *version_1_files: Path) -> float:
+    """Return the limit in a file of control groups version 2, else in those of version 1; infinity if there is none."""
+    # A group without a limit has no such file, or "max" in it.
     with suppress(OSError, ValueError):
         return parse(file.read_text())
     with suppress(OSError, ValueError):
-        return parse(" ".join(each.read_text() for each in of_version_1))
+        return parse(" ".join(each.read_text() for each in version_1_files))
     return math.inf
 
 
 def _ratio(text: str) -> float:
     quota, period = map(float, text.split())
-    # Version 1 writes -1 for none.
+    # Version 1 writes -1 for no quota.
     return quota / period if quota > 0 and period > 0 else math.inf
 
 
 def _groups(process: Path, controller: str) -> Iterator[Path]:
-    """Give the folders of the control groups that this process is in, with those around them: each limits all below."""
+    """Give the folders of this process's control group and of all groups around it, as each limits those inside it."""
     with suppress(OSError):
         paths = dict(_paths(process, controller))
         for line in (process / "mountinfo").read_text().splitlines():
@@ -67,7 +67,7 @@ def _groups(process: Path, controller: str) -> Iterator[Path]:
                 continue
             root, mount = Path(fields[3]), Path(fields[4])
             path = paths[kind]
-            # A container may see its own group as the top of all, and yet read its path as the host does.
+            # A container may see its own group as the topmost one, although its path is that on the host.
             below = path.relative_to(root) if path.is_relative_to(root) else Path()
             yield mount
             for depth in range(len(below.parts)):
@@ -75,7 +75,7 @@ def _groups(process: Path, controller: str) -> Iterator[Path]:
 
 
 def _paths(process: Path, controller: str) -> Iterator[tuple[str, Path]]:
-    """Give the path of this process's control group by the type of the file system that holds it."""
+    """Give the path of this process's control group for each type of file system: version 2 and version 1."""
     for line in (process / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:

@@ -1,8 +1,11 @@
 """Locks on folders: one process at a time writes a run or a dataset.
 
-The kernel's lock is on the folder itself, which no clean-up takes away while somebody works in it, and on a file in it,
-``.lock``. The file tells which process on which machine has the folder, and it is what a file server (NFS) lets the
-other machines know of, since it keeps locks of folders to one machine.
+The kernel locks (flock) the folder itself and a file in it, ``.lock``. The lock on the folder survives a clean-up that
+deletes hidden files. The file names the process and the machine that hold the lock, and a file server (NFS) shows
+its lock to other machines, while the lock on the folder is known to one machine only.
+
+``fcntl.F_OFD_GETLK`` cannot tell who holds such a lock: it does not see locks of flock, has no process number for those
+that it sees, and folders can only be locked by flock. ``/proc/locks`` tells.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from sltune.errors import UsageError
 from sltune.system.files import open_own, read_plain
@@ -25,24 +29,32 @@ LOCK = ".lock"
 """Name of the lock file in its folder."""
 
 MAX_NOTE_BYTES = 1 << 10
-"""A process number and a machine's name, of at most 255 bytes, take less."""
+"""A process number, a time and a machine's name of at most 255 bytes take less."""
 
-BEAT_S = 60.0
-"""How often the holder of a lock gives a sign of life."""
+HEARTBEAT_S = 60.0
+"""How often the holder renews the time of the lock file."""
 
-DEAD_S = 300.0
-"""After so long without one, a holder on another machine counts as dead; clocks and file servers may lag a little."""
+MAX_SILENCE_S = 300.0
+"""A holder on another machine that is silent for longer counts as dead. Clocks and file servers may lag a little."""
 
 LOCK_TABLE = Path("/proc/locks")
-"""Where Linux lists the locks that processes hold."""
+"""Linux lists here the locks that processes hold."""
+
+
+class _Note(NamedTuple):
+    """What a lock file says: process, machine, and when the lock was taken, in Unix seconds; "" if it does not say."""
+
+    pid: str = ""
+    host: str = ""
+    since: str = ""
 
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the folder of a lock file for this process; the lock ends with the process, however that ends.
+    """Hold the folder of a lock file for this process. The lock ends with the process, even if that is killed.
 
     Raises:
-        UsageError: another process has it, or it cannot be written.
+        UsageError: another process holds the folder, or it cannot be written.
     """
     folder = _lock_folder(file)
     try:
@@ -63,12 +75,12 @@ def locked(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _beating(descriptor: int) -> Iterator[None]:
-    """Keep the time of a lock file new within the block, which tells other machines that its holder lives."""
+    """Renew the time of a lock file during the block, which tells other machines that the holder is alive."""
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(BEAT_S):
-            # A file server may be away for a while.
+        while not over.wait(HEARTBEAT_S):
+            # A file server may be out of reach for a while.
             with suppress(OSError):
                 os.utime(descriptor)
 
@@ -78,12 +90,12 @@ def _beating(descriptor: int) -> Iterator[None]:
         yield
     finally:
         over.set()
-        # Or it could touch what gets the descriptor's number next.
+        # Otherwise the thread could touch the next file that is opened with this descriptor's number.
         thread.join()
 
 
 def _lock_folder(file: Path) -> int:
-    """Open the folder, locked where its file system can do that; once more where it was replaced in between."""
+    """Open the folder and lock it if its file system can; try again if the folder was replaced meanwhile."""
     while True:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,16 +111,16 @@ def _lock_folder(file: Path) -> int:
             os.close(descriptor)
             raise
         except OSError:
-            # Some file systems lock files alone, and the lock file follows.
+            # Some file systems can only lock files; the lock file comes next.
             return descriptor
         os.close(descriptor)
 
 
 def _lock_file(file: Path, folder: int) -> int:
-    """Open the lock file, locked; once more where its holder has removed it in between."""
+    """Open the lock file and lock it; try again if its holder removed it meanwhile."""
     while True:
         try:
-            # Of a stranger's folder, it may be a link to a file that would lose its content.
+            # In a folder from a stranger it may be a link, and its target would lose its content.
             descriptor = open_own(file, os.O_RDWR | os.O_CREAT, folder)
         except OSError as error:
             raise UsageError(f"{file.parent}: cannot be written: {error.strerror}") from error
@@ -119,7 +131,7 @@ def _lock_file(file: Path, folder: int) -> int:
                 if os.path.samestat(os.fstat(descriptor), status):
                     if status.st_nlink == 1:
                         return descriptor
-                    # It has another name, elsewhere: what has that name shall keep its content.
+                    # A hard link: the file also has another name, under which it must keep its content.
                     os.unlink(file.name, dir_fd=folder)
         except UsageError:
             os.close(descriptor)
@@ -131,69 +143,63 @@ def _lock_file(file: Path, folder: int) -> int:
 
 
 def _flock(descriptor: int, file: Path) -> None:
-    """Take the lock of an open file or folder.
+    """Lock an open file or folder.
 
     Raises:
-        UsageError: another process has it.
+        UsageError: another process holds the lock.
         OSError: the file system cannot lock it.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid, host = _holder(file)
-        where = f" on {host}" if host not in ("", socket.gethostname()) else ""
+        note = _note(file)
+        pid = note.pid or _local_holder(file)
+        where = f" on {note.host}" if note.host not in ("", socket.gethostname()) else ""
         who = f"process {pid}{where}" if pid else "another process"
         raise UsageError(f"{file.parent}: in use by {who}") from error
 
 
 def is_locked(file: Path) -> bool:
-    """Say whether a process of this machine holds the lock, without touching it.
+    """Say whether a process of this machine holds the lock; for other machines see ``seems_held``.
 
-    Even a brief attempt to take it could make a process fail that wants it at that moment, so the kernel's table of
-    locks is read. What processes of other machines hold, only their signs of life tell; see seems_held.
+    The kernel's table of locks is read. To try the lock, however briefly, could make another process fail to take it.
     """
     return bool(_local_holder(file))
 
 
 def locked_on(file: Path) -> str:
-    """Return the machine on which the lock was taken last; "" where its holder has given it back, or says none."""
-    return _note(file)[1]
+    """Return the machine on which the lock was last taken; "" if it was given back, or the machine is not known."""
+    return _note(file).host
 
 
 def held_since(file: Path) -> float:
-    """Return when the lock was taken last, in Unix seconds.
+    """Return when the lock was last taken, in Unix seconds.
 
     Raises:
         OSError: there is no lock file.
     """
-    begun = _note(file)[2]
-    # Older versions wrote none, and left the file's time alone.
-    return float(begun) if begun else file.stat().st_mtime
+    since = _note(file).since
+    # Older versions wrote no time, and did not renew that of the file.
+    return float(since) if since else file.stat().st_mtime
 
 
 def seems_held(file: Path) -> bool:
-    """Say whether a process has a lock file's folder; one of another machine has it while it gives signs of life.
+    """Say whether a process holds a lock file's folder; on another machine, whether it has lately given a sign of life.
 
-    Older versions gave none: they count as alive.
+    Older versions gave no signs of life, so they count as alive.
     """
     if is_locked(file):
         return True
-    _, host, begun = _note(file)
-    if host in ("", socket.gethostname()):
+    note = _note(file)
+    if note.host in ("", socket.gethostname()):
         return False
     with suppress(OSError):
-        return not begun or time.time() - file.stat().st_mtime < DEAD_S
+        return not note.since or time.time() - file.stat().st_mtime < MAX_SILENCE_S
     return False
 
 
-def _holder(file: Path) -> tuple[str, str]:
-    """Return process and machine that have the folder, as far as they are known."""
-    pid, host, _ = _note(file)
-    return (pid, host) if pid else (_local_holder(file), "")
-
-
 def _local_holder(file: Path) -> str:
-    """Return the number of the process of this machine that holds the folder or the file; "" where none does."""
+    """Return the number of the process of this machine that holds the folder or the file; "" if none does."""
     try:
         table = LOCK_TABLE.read_text(encoding="utf-8")
     except OSError:
@@ -204,16 +210,15 @@ def _local_holder(file: Path) -> str:
             status = path.stat()
             device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
             for pid, number, inode in held:
-                # Some file systems (btrfs, overlays) show another device there; then the holder's number has to agree.
-                if int(inode) == status.st_ino and (number == device or pid == _note(file)[0]):
+                # On some file systems (btrfs, overlays) the table shows another device; then the process must agree.
+                if int(inode) == status.st_ino and (number == device or pid == _note(file).pid):
                     return str(pid)
     return ""
 
 
-def _note(file: Path) -> tuple[str, str, str]:
-    """Return process and machine that a lock file names, and since when, in Unix seconds; "" for what it does not."""
+def _note(file: Path) -> _Note:
     with suppress(OSError):
         words = printable(read_plain(file, MAX_NOTE_BYTES).decode(errors="replace").strip()).split(" ")
-        pid, host, begun = [*words, "", "", ""][:3]
-        return pid, host, begun if begun.isdecimal() and begun.isascii() else ""
-    return "", "", ""
+        pid, host, since = [*words, "", "", ""][:3]
+        return _Note(pid, host, since if since.isdecimal() and since.isascii() else "")
+    return _Note()

@@ -1,4 +1,4 @@
-"""Standard streams whose reader may go away while a command works: what they say is worth less than the work."""
+"""Standard streams that drop what they cannot write: a reader that goes away must not end a training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class _Dropping(io.FileIO):
-    """A stream that drops what it cannot write because of some errors."""
+    """A stream that drops what it cannot write because of an error of a given type."""
 
     def __init__(self, descriptor: int, errors: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -22,15 +22,15 @@ class _Dropping(io.FileIO):
             written = super().write(data)
         except self._errors:
             written = None
-        # None is also what a stream gives that would block.
+        # A stream that would block also returns None.
         return memoryview(data).nbytes if written is None else written
 
 
 def drop_errors(name: Literal["stdout", "stderr"], errors: type[OSError] = OSError) -> None:
-    """Have a standard stream drop what it cannot write, where anything below may write to it: progress, warnings, logs.
+    """Let a standard stream drop what it cannot write, whoever writes to it: progress, warnings or logs.
 
     Args:
-        errors: which errors count; others are raised as before.
+        errors: the type of errors that are ignored; others are raised.
     """
     stream = getattr(sys, name)
     if not isinstance(stream, io.TextIOWrapper):

@@ -103,7 +103,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], said: st
         ('{"schema": 1, "name": ' + "[" * 100_000, "nested too deep"),
         ('{"schema": ' + "9" * 5000 + "}", "not JSON"),
         ('{"schema": 1, "name": "a\\ud800"}', "not JSON"),
-        ('{"schema": 1, "x": NaN}', "NaN is no number of JSON"),
+        ('{"schema": 1, "x": NaN}', "NaN is not allowed in JSON"),
     ],
 )
 def test_what_is_no_run_json_is_refused(tmp_path: Path, content: str, said: str) -> None:

@@ -188,7 +188,7 @@ def test_a_holder_of_an_older_version_that_gives_no_signs_counts_as_alive(tmp_pa
 
 
 def test_who_holds_a_lock_gives_signs_of_life_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "BEAT_S", 0.01)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.01)
     file = tmp_path / ".lock"
     with locked(file):
         since = held_since(file)

@@ -223,7 +223,7 @@ DECAY = '"{\\"name\\": \\"FloatDistribution\\", \\"attributes\\": {\\"low\\": 0.
         ('{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":"9999-12-31T23:59:59-12:00"}', "no local time"),
         (f'{{{PLACED},"param_value_internal":7.0,"distribution":{DECAY}}}', "7.0 is no value of neuron.decay"),
         (f'{{{PLACED},"param_value_internal":true,"distribution":{DECAY}}}', "param_value_internal = True"),
-        (f'{{{PLACED},"param_value_internal":NaN,"distribution":{DECAY}}}', "NaN is no number of JSON"),
+        (f'{{{PLACED},"param_value_internal":NaN,"distribution":{DECAY}}}', "NaN is not allowed in JSON"),
         (f'{{{PLACED},"param_value_internal":0.5,"distribution":"[]"}}', "is no distribution"),
         ('{"op_code":9,"worker_id":"w","trial_id":0,"system_attr":{}}', "must be one attribute"),
         (f'{{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{{"x":{"[" * 900}{"]" * 900}}}}}', "too deep"),
