@@ -17,6 +17,7 @@ import pytest
 import ray
 import torch
 from ray.exceptions import ObjectLostError
+from ray.tune.experiment import Trial
 from rich.console import Console
 
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
@@ -35,6 +36,7 @@ from sltune.tuning.evaluate import resume_evaluation, start_evaluation
 from sltune.tuning.execution import callbacks as desk
 from sltune.tuning.execution import executor
 from sltune.tuning.execution import worker as trial
+from sltune.tuning.execution.liveness import Watch
 from sltune.tuning.execution.worker import SharedData
 from sltune.tuning.preparation import Display
 from sltune.tuning.trial.checkpoints import Checkpoints
@@ -223,6 +225,41 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
     for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
+
+
+def test_a_frozen_worker_is_replaced(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is too long a silence is cut short once there is one, so that no slow start is taken for it."""
+    silent, others = Watch.silent, workers_below(os.getpid())
+    frozen, replaced = list[int](), list[object]()
+
+    class Freezes(Progress):
+        def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+            if not frozen:
+                (worker,) = set(workers_below(os.getpid())).difference(others)
+                os.kill(worker, signal.SIGSTOP)
+                frozen.append(worker)
+            super().epoch(key, row)
+
+    def impatient(watch: Watch) -> list[tuple[Trial, object]]:
+        with monkeypatch.context() as patch:
+            if frozen and not replaced:
+                patch.setattr(watch, "_limit_s", 1.0)
+            found = silent(watch)
+        replaced.extend(found)
+        return found
+
+    monkeypatch.setattr(preparation, "Progress", Freezes)
+    monkeypatch.setattr(Watch, "silent", impatient)
+    folder = RunFolder(tmp_path / "run")
+    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=60)
+    shown = Display(Console(file=sys.stdout, width=200), "lines")
+    start_evaluation(space(evaluation__folds=2, training__epochs=30), dataset, folder, request, shown)
+    assert len(replaced) == 1
+    assert capsys.readouterr().out.count("its worker was lost: started again") == 1
+    assert [(record.fold, record.status) for record in records(folder)] == [(0, "done"), (1, "done")]
+    assert not {record.device["pid"] for record in records(folder)}.intersection(frozen)
 
 
 @pytest.mark.slow

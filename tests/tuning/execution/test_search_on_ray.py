@@ -225,7 +225,8 @@ def test_a_raylet_that_is_killed_costs_at_most_an_epoch(dataset: Path, tmp_path:
     assert len(begun) <= 30 + 2
 
 
-def test_a_frozen_worker_is_replaced(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_worker_that_is_silent_for_longer_than_the_flag_allows_is_replaced(dataset: Path, tmp_path: Path) -> None:
     space = write_space(tmp_path / "space.toml", epochs=30, trials=1)
     folder = RunFolder(tmp_path / "run")
     process = sltune(
