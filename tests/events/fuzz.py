@@ -18,6 +18,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -151,10 +152,15 @@ def write_case(rng: Random, folder: Path, recording: bytes, tags: bytes) -> None
             continue
         packed = zipped(file.name, content) if packing == "zip" else gzip.compress(content, mtime=0)
         if packing == "bomb":
-            packed = gzip.compress(bytes(120 << 20), 1, mtime=0)
+            packed = bomb()
         if rng.random() < 0.5:
             packed = rng.choice(ANY_DAMAGE)(rng, packed)
         file.with_name(f"{file.name}.{'zip' if packing == 'zip' else 'gz'}").write_bytes(packed)
+
+
+@cache
+def bomb() -> bytes:
+    return gzip.compress(bytes(120 << 20), 1, mtime=0)
 
 
 def zipped(name: str, content: bytes) -> bytes:

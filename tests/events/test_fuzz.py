@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("cases", "seed"), [(400, 1), pytest.param(20_000, 2, marks=pytest.mark.slow)], ids=["400", "20000"]
+    ("cases", "seed"), [(150, 1), pytest.param(20_000, 2, marks=pytest.mark.slow)], ids=["150", "20000"]
 )
 def test_damaged_folders_end_in_a_dataset_or_an_error_of_ours(cases: int, seed: int) -> None:
     """In a process of its own, whose memory is limited and which ends with a trace where a case takes 20 s."""
