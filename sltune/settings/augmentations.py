@@ -1,6 +1,6 @@
-"""Augmentations by name: what may be done to the events of a training crop, and how a space file says it.
+"""Augmentations of training crops: their names, and how a space file writes them.
 
-Has no numpy, so that settings can be checked without it; sltune.events.augment does what is said here.
+``sltune.events.augment`` carries them out; this module needs no numpy, so that settings can be checked without it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Parameter:
-    """The one number that an augmentation takes: its name, which numbers it may be, and what it says."""
+    """The one number that an augmentation takes: its name, the numbers that are allowed, and its meaning."""
 
     name: str
     permits: Callable[[float], bool]
@@ -23,7 +23,7 @@ class Parameter:
 AUGMENTATIONS: Mapping[str, Parameter] = {
     "event_drop": Parameter(
         "probability",
-        # At 1 nothing would be left.
+        # With 1 no event would be left.
         lambda number: 0 <= number < 1,
         "a number ≥ 0 and < 1",
         "the probability with which each event is dropped",
@@ -48,7 +48,7 @@ AUGMENTATIONS: Mapping[str, Parameter] = {
     ),
     "time_scale": Parameter(
         "fraction",
-        # At 1 all events could fall on one time.
+        # With 1 all events could get the same time.
         lambda number: 0 < number < 1,
         "a number > 0 and < 1",
         "how far the factor on times since the crop's start may be from 1",
@@ -60,15 +60,15 @@ AUGMENTATIONS: Mapping[str, Parameter] = {
         "how far the crop turns at most about the sensor's centre, either way",
     ),
 }
-"""What is known, in the order in which it is listed to users."""
+"""All augmentations, in the order in which users see them."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One of AUGMENTATIONS with the number that it takes.
+    """One of AUGMENTATIONS with its number.
 
     Raises:
-        ValueError: the name is unknown, or the number not allowed; says what is.
+        ValueError: the name is unknown or the number is not allowed; says what is allowed.
     """
 
     name: str
@@ -80,10 +80,10 @@ class Augmentation:
 
 
 def parse_augmentation(text: str) -> Augmentation:
-    """Return what ``name(parameter=number)`` says.
+    """Return the augmentation that a text ``name(parameter=number)`` describes.
 
     Raises:
-        ValueError: it has another form, or says what is not allowed; says what is.
+        ValueError: the text has another form, or a name or number that is not allowed; says what is allowed.
     """
     name, _, rest = (part.strip() for part in text.partition("("))
     parameter = _parameter(name)

@@ -1,4 +1,4 @@
-"""One configuration: how samples are cut, how neurons, network and training are set, and how it is evaluated."""
+"""One configuration: the settings of sampling, neuron, network, training and evaluation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from sltune.settings.types import (
     SeedOrMinusOne,
     Seeds,
     Sessions,
+    Settings,
     Text,
     TomlTable,
     TrueOrFalse,
@@ -35,7 +36,7 @@ from sltune.wording import as_toml
 
 
 class Sampling(TomlTable):
-    """How a sample becomes frames. A crop has as many time bins as fit wholly into its length."""
+    """How a sample becomes frames. A crop has as many whole time bins as fit into its length."""
 
     time_bin_ms: Milliseconds = 30
     train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
@@ -53,37 +54,37 @@ class Sampling(TomlTable):
 
     @property
     def eval_bins(self) -> int | None:
-        """Time bins of an evaluation crop; None for as many as the longest sample of the split has."""
+        """Time bins of an evaluation crop; None for as many as the longest sample of the split needs."""
         if self.eval_crop_ms == "train":
             return self.train_bins
         return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
 
 
 class Neuron(TomlTable):
-    """The LIF neuron and the window that stands in for the derivative of its spike."""
+    """The LIF neuron and its surrogate gradient, which replaces the derivative of the spike."""
 
-    # Reset is to 0: with a threshold of 0 or less a neuron would fire without any input.
+    # Spikes reset the potential to 0: with a threshold of 0 or less a neuron would fire without any input.
     v_threshold: Positive = 0.3
-    # Above 1 the potential would grow by itself.
+    # With more than 1 the potential would grow by itself.
     decay: ZeroToOne = 0.3
     surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = "rectangular"
     surrogate_width: Positive = 0.5
 
 
 class Network(TomlTable):
-    """The architecture and its weights at the start."""
+    """The architecture and its initial weights."""
 
     name: Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] = "slanimals"
     norm: Literal["none", "tdbn"] = "none"
-    # At 1 nothing would be left.
+    # With 1 every activation would be dropped.
     dropout: BelowOne = 0.0
     init: Literal["torch", "stbp"] = "torch"
     weights: Text = ""
 
     def weights_for(self, fold: int) -> str:
-        """Return the path of the weights that a fold, counted from 0, starts from; "" for none.
+        """Return the path of the initial weights of a fold, counted from 0; "" for none.
 
-        {fold} in the setting is the fold, {fold1} the fold as the predecessor counts it, from 1.
+        In the setting, {fold} stands for the fold and {fold1} for fold + 1, as the predecessor counts.
         """
         return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
 
@@ -91,7 +92,7 @@ class Network(TomlTable):
 class Training(TomlTable):
     """How the network learns."""
 
-    # With 0 the weights that network.weights names are tested as they are.
+    # With 0 epochs the weights in network.weights are tested as they are.
     epochs: NotNegative = 400
     batch_size: AtLeastOne = 8
     eval_batch_size: AtLeastOne = 32
@@ -109,7 +110,7 @@ class Training(TomlTable):
 
 
 class Evaluation(TomlTable):
-    """Which splits and seeds a configuration is judged on."""
+    """The folds and seeds on which a configuration is trained and tested."""
 
     protocol: Literal["train-val-test", "train-test"] = "train-val-test"
     folds: Folds = 4
@@ -120,24 +121,24 @@ class Evaluation(TomlTable):
 
     @property
     def validation_fraction(self) -> float | None:
-        """The share of the training part that validates; None where the protocol has no validation part."""
+        """The share of the training part that is held out for validation; None if the protocol has no validation."""
         return None if self.protocol == "train-test" else self.val_fraction
 
     def split_seed_for(self, seed: int) -> int:
-        """Return what draws the folds and the validation part of the trials with this seed."""
+        """Return the seed that draws the folds and the validation part for trials with this seed."""
         return seed if self.split_seed < 0 else self.split_seed
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What some settings must fulfil together; holds takes their values in the order of keys."""
+    """A condition on several settings; ``holds`` takes their values in the order of ``keys``."""
 
     keys: tuple[str, ...]
     holds: Callable[..., bool]
     reason: str
 
-    def problem(self, settings: Mapping[str, Value]) -> str | None:
-        """Say how the settings break the rule; None where they do not, or where one of them is missing."""
+    def problem(self, settings: Settings) -> str | None:
+        """Say how the settings break the rule; None if they keep it, or one of them is missing."""
         if not all(key in settings for key in self.keys) or self.holds(*(settings[key] for key in self.keys)):
             return None
         return f"{', '.join(f'{key} = {as_toml(settings[key])}' for key in self.keys)}: {self.reason}"
@@ -192,10 +193,10 @@ def tables_of(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
 
 
 class Configuration(BaseModel):
-    """All settings of a training; a setting that is left out has its default.
+    """All settings of a training, with defaults.
 
     Raises:
-        pydantic.ValidationError: a value is not allowed, or two that do not go together (RULES).
+        pydantic.ValidationError: a value is not allowed, or several break one of the RULES.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -217,11 +218,11 @@ class Configuration(BaseModel):
         return {f"{section}.{name}": value for section, table in self for name, value in table}
 
     @classmethod
-    def of(cls, settings: Mapping[str, Value]) -> Configuration:
-        """Return the configuration with these settings, by key, and defaults elsewhere."""
+    def of(cls, settings: Settings) -> Configuration:
+        """Return the configuration with these settings and defaults elsewhere."""
         return cls.model_validate(tables_of(settings))
 
 
 SECTIONS = {section: cast(type[TomlTable], field.annotation) for section, field in Configuration.model_fields.items()}
-DEFAULTS: Mapping[str, Value] = Configuration().settings()
-"""Every key, ``section.name``, with its default."""
+DEFAULTS: Settings = Configuration().settings()
+"""Every setting with its default."""

@@ -1,4 +1,4 @@
-"""Search domains as Optuna's distributions: the same values, and how Optuna stores each of them."""
+"""Search domains as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sltune.wording import as_toml
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:
-    """Return the Optuna distribution over the very values of a domain."""
+    """Return the Optuna distribution with the same values as a domain."""
     match domain:
         case IntDomain():
             high = domain.low + (domain.high - domain.low) // domain.step * domain.step
@@ -23,5 +23,5 @@ def distribution_of(domain: Domain) -> BaseDistribution:
 
 
 def as_parameter(value: Value) -> bool | int | float | str:
-    """Return a value as Optuna stores it: lists, which it cannot store, become their TOML text."""
+    """Return a value as Optuna stores it. Optuna cannot store lists, so they become TOML text."""
     return as_toml(value) if isinstance(value, tuple) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import product
@@ -12,23 +13,20 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 
 from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule
-from sltune.settings.types import AtLeastOne, TomlTable, TrueOrFalse, Value, checked
+from sltune.settings.types import AtLeastOne, Settings, TomlTable, TrueOrFalse, Value, checked
 from sltune.wording import as_toml, suggestion
 
-RANGE = ("low", "high", "step", "log")
-CHOICES = ("choices", "when")
-
 Conditions = dict[str, Value]
-"""Keys and the values that they must have for a setting to be searched; else it has its default."""
-
+"""Other keys with the values that they must have for a setting to be searched; otherwise it has its default."""
 
 MAX_STEPS = 10**9
+"""The samplers count steps, and nobody needs more."""
 MAX_BOUND = 2**53
-"""Of a domain's bounds: the samplers compute in floating point, which holds whole numbers up to here."""
+"""The samplers compute with 64-bit floats, which hold whole numbers exactly up to here."""
 
 
 class IntDomain(TomlTable):
-    """Whole numbers low, low + step, … up to high; on a logarithmic scale if log."""
+    """The whole numbers low, low + step, … up to high; on a logarithmic scale if ``log``."""
 
     low: Annotated[int, Field(description="a whole number")]
     high: Annotated[int, Field(description="a whole number")]
@@ -44,7 +42,7 @@ class IntDomain(TomlTable):
 
 
 class FloatDomain(TomlTable):
-    """Numbers from low to high; only low + k · step where there is a step; on a logarithmic scale if log."""
+    """The numbers from low to high, with a step only low + k · step; on a logarithmic scale if ``log``."""
 
     low: Annotated[float, Field(description="a number")]
     high: Annotated[float, Field(description="a number")]
@@ -56,28 +54,28 @@ class FloatDomain(TomlTable):
         if isinstance(value, str | bool | tuple) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
-        # A multiple of a step such as 0.1 is hardly ever exact.
+        # Multiples of a step such as 0.1 are hardly ever exact.
         return math.isclose(steps, round(steps), abs_tol=1e-8)
 
     def extremes(self) -> tuple[Value, ...]:
         return self.low, self.high
 
     def stepped(self, number: int) -> float:
-        """Return low + number · step, in decimal arithmetic: 0.3 and not 0.1 + 2 · 0.1; there must be a step."""
+        """Return low + number · step, computed in decimals: 0.3, where floats give 0.1 + 2 · 0.1. Needs a step."""
         return float(_decimal(self.low) + number * _decimal(self.step or 0.0))
 
     @property
     def steps(self) -> int:
-        """How many steps fit between low and high; there must be a step."""
+        """How many steps fit between low and high. Needs a step."""
         return int((_decimal(self.high) - _decimal(self.low)) / _decimal(self.step or math.inf))
 
     def nearest(self, value: float) -> float:
-        """Return the value of the domain that is meant by one which is a multiple of the step but for rounding."""
+        """Return the domain's own value for one that differs from it by rounding."""
         return value if self.step is None else self.stepped(round((value - self.low) / self.step))
 
 
 class ChoiceDomain(TomlTable):
-    """One of some values."""
+    """One of several values."""
 
     choices: tuple[Value, ...]
     when: Conditions = Field(default_factory=dict)
@@ -90,15 +88,20 @@ class ChoiceDomain(TomlTable):
 
 
 Domain = IntDomain | FloatDomain | ChoiceDomain
+Domains = Mapping[str, Domain]
+RANGE, CHOICES = tuple(IntDomain.model_fields), tuple(ChoiceDomain.model_fields)
 
 
-def is_idle(domain: Domain, settings: Mapping[str, Value]) -> bool:
-    """Say whether the settings rule the domain out by its conditions; those on other keys are open."""
+def is_idle(domain: Domain, settings: Settings) -> bool:
+    """Say whether the settings break a condition of the domain, so that it is not searched.
+
+    A condition on a setting that is missing may still hold.
+    """
     return any(key in settings and not _same(settings[key], wanted) for key, wanted in domain.when.items())
 
 
-def points_of(domains: Mapping[str, Domain]) -> int:
-    """Return how many points a grid over some domains has at most; those without a step count as one."""
+def points_of(domains: Domains) -> int:
+    """Return how many points a grid over these domains has at most; a domain without a step counts as one point."""
     return math.prod(map(_size, domains.values()))
 
 
@@ -112,7 +115,7 @@ def _size(domain: Domain) -> int:
 
 
 def _same(value: Value, other: Value) -> bool:
-    """Say whether two values are equal, numbers but for rounding: a step of 0.1 does not give the 0.3 of a file."""
+    """Say whether two values are equal, floats up to rounding: 0.1 + 2 · 0.1 is not exactly the 0.3 of a file."""
     if isinstance(value, float) and isinstance(other, float):
         return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)
     return value == other
@@ -123,12 +126,12 @@ def _decimal(number: float) -> Decimal:
 
 
 def table_of(domain: Domain) -> dict[str, object]:
-    """Return the domain as it stands in a space file."""
+    """Return the domain as the table that a space file has for it."""
     return domain.model_dump(mode="json", exclude_defaults=True)
 
 
 def show_domain(domain: Domain) -> str:
-    """Return the domain as text."""
+    """Return the domain as it stands in a space file."""
     return as_toml(table_of(domain))
 
 
@@ -143,25 +146,22 @@ def parse_setting(key: str, value: object) -> Value:
 
 
 def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> Domain | None:
-    """Read the inline table of a searched setting; adds what is wrong to problems and then returns None."""
+    """Read the inline table of a searched setting. If anything is wrong, add it to ``problems`` and return None."""
     found = len(problems)
-    known = CHOICES if "choices" in table else (*RANGE, "when")
+    parse, known = (_parse_choices, CHOICES) if "choices" in table else (_parse_range, RANGE)
     for name in table:
         if name not in known:
             hint = "" if name in (*RANGE, *CHOICES) else suggestion(name, (*RANGE, *CHOICES))
             problems.append(f"{key} = {as_toml(table)}: unknown {name}, known are {', '.join(known)}{hint}")
     if key.startswith("evaluation."):
-        problems.append(
-            f"{key} = {as_toml(table)}: cannot be searched, as all are compared on the same folds and seeds"
-        )
-    when = _parse_when(key, table.get("when", {}), problems)
-    parse = _parse_choices if "choices" in table else _parse_range
-    domain = parse(key, table, when, problems)
+        reason = "cannot be searched, as all are compared on the same folds and seeds"
+        problems.append(f"{key} = {as_toml(table)}: {reason}")
+    domain = parse(key, table, _parse_when(key, table.get("when", {}), problems), problems)
     return domain if len(problems) == found else None
 
 
 def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Give the items of nested tables with dotted keys."""
+    """Give the items of nested tables, with keys such as ``training.epochs``."""
     for name, value in table.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")
@@ -169,8 +169,8 @@ def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, o
             yield f"{prefix}{name}", value
 
 
-def problems_between(settings: Mapping[str, Value], domains: Mapping[str, Domain]) -> Iterator[str]:
-    """Say which conditions cannot hold, and which rules some values of the domains would break."""
+def problems_between(settings: Settings, domains: Domains) -> Iterator[str]:
+    """Say which conditions can never hold, and which rules some values of the domains would break."""
     for key, domain in domains.items():
         for other, wanted in domain.when.items():
             place = f"{key}.when: {other} = {as_toml(wanted)}"
@@ -187,10 +187,8 @@ def problems_between(settings: Mapping[str, Value], domains: Mapping[str, Domain
             yield problem + (f" (values that the search of {' and '.join(searched)} allows)" if searched else "")
 
 
-def _extreme_cases(
-    rule: Rule, settings: Mapping[str, Value], domains: Mapping[str, Domain]
-) -> Iterator[dict[str, Value]]:
-    """Give what a rule's settings can be at the ends of their domains, with every outcome of their conditions."""
+def _extreme_cases(rule: Rule, settings: Settings, domains: Domains) -> Iterator[dict[str, Value]]:
+    """Give the values that a rule's settings have at the ends of their domains, for every outcome of conditions."""
     conditions = [item for key in rule.keys if key in domains for item in domains[key].when.items()]
     keys = dict.fromkeys([*rule.keys, *(key for key, _ in conditions)])
     ends = [
@@ -233,21 +231,18 @@ def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
 
 def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> ChoiceDomain | None:
     choices: list[Value] = []
-    seen: set[Value] = set()
     given = table["choices"]
     if not isinstance(given, list) or not given:
         problems.append(f"{key}.choices = {as_toml(given)}: must be a list of at least one value")
         return None
     for value in given:
         try:
-            choice = parse_setting(key, value)
+            choices.append(parse_setting(key, value))
         except ValueError as error:
             problems.append(f"{key}.choices: {as_toml(value)} {error}")
-            continue
-        if choice in seen:
-            problems.append(f"{key}.choices = {as_toml(given)}: {as_toml(value)} occurs twice")
-        seen.add(choice)
-        choices.append(choice)
+    for choice, count in Counter(choices).items():
+        if count > 1:
+            problems.append(f"{key}.choices = {as_toml(given)}: {as_toml(choice)} occurs twice")
     return ChoiceDomain(choices=tuple(choices), when=when)
 
 
@@ -257,7 +252,7 @@ def _parse_range(key: str, table: Mapping[str, object], when: Conditions, proble
         problems.append(f"{key} = {as_toml(table)}: is not searched between numbers; give choices = […]")
         return None
     try:
-        domain = model.model_validate({"when": when, **{name: table[name] for name in RANGE if name in table}})
+        domain = model.model_validate({**{name: table[name] for name in RANGE if name in table}, "when": when})
     except ValidationError as error:
         names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         problems += [
@@ -293,7 +288,7 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
 
 
 def _range_model(key: str) -> type[IntDomain] | type[FloatDomain] | None:
-    """Return how a setting is searched between numbers; None if it cannot be."""
+    """Return the kind of domain between two numbers that a setting takes; None if it takes none."""
     section, name = key.split(".")
     annotation = SECTIONS[section].model_fields[name].annotation
     if annotation is float:

@@ -165,7 +165,7 @@ def _load(text: str, source: str) -> Mapping[object, object]:
 
 
 def _refuse_expansion(text: str) -> None:
-    """Raise a ValueError where a few bytes could stand for values without end."""
+    """Raise a ValueError for aliases and deep nesting, with which a few bytes of YAML can become gigabytes."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 0
@@ -177,23 +177,21 @@ def _refuse_expansion(text: str) -> None:
 
 
 def _sessions_of(file_list: str, folder: Path | None) -> Sequence[str]:
-    """Return the sessions of which a list names every recording, in the order in which an import has them.
+    """Return the sessions whose recordings a list names, in the order of an import.
 
     Raises:
-        ValueError: it is another list, from which the predecessor would draw other folds; says what to do.
+        ValueError: the list is not one of whole sessions in that order, so folds would differ; says what to do.
     """
-    try:
-        text = read_plain((folder or Path()) / file_list, MAX_LIST_BYTES).decode() if folder else None
-    except (OSError, ValueError) as error:
-        text, reason = None, getattr(error, "strerror", None) or "is no text"
-    else:
-        reason = "its folder is not known"
-    own = OWN_LISTS.get(PurePath(file_list).name.lower())
-    if text is None and own is None:
-        raise ValueError(f"cannot be read ({reason}), and the recordings that it lists decide the folds")
+    text, reason = None, "its folder is not known"
+    if folder is not None:
+        try:
+            text = read_plain(folder / file_list, MAX_LIST_BYTES).decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "is not a text file"
     if text is None:
-        assert own is not None
-        return own
+        if own := OWN_LISTS.get(PurePath(file_list).name.lower()):
+            return own
+        raise ValueError(f"cannot be read ({reason}), and the recordings that it lists decide the folds")
     names = text.split()
     ends = Counter(name.partition("_")[2] for name in names if re.fullmatch(r"user\d\d_[a-z]+", name))
     is_whole = bool(names) and all(end in SESSIONS and ends[end] == SESSIONS[end][1] for end in ends)
@@ -206,7 +204,7 @@ def _sessions_of(file_list: str, folder: Path | None) -> Sequence[str]:
 
 
 def _items(document: Mapping[object, object], problems: list[str]) -> Iterator[tuple[str, object]]:
-    """Give what the file says by section.key; a section that is none goes to problems."""
+    """Give the values in the file by ``section.key``; add sections that are not tables to ``problems``."""
     for section, table in document.items():
         if isinstance(table, dict):
             yield from ((f"{section}.{name}", value) for name, value in table.items())
@@ -262,7 +260,7 @@ def _not_carried_over(network: NetworkYaml, given: Mapping[str, object]) -> Iter
 
 
 def _filled_in(network: NetworkYaml, given: Mapping[str, object]) -> Iterator[str]:
-    """Give the keys that count and that the file lacks, with the values of the predecessor's own file."""
+    """Give the missing keys that matter, with the values of the predecessor's own file."""
     for section, table in network:
         for name, value in table:
             key = f"{section}.{name}"

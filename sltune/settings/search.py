@@ -1,20 +1,21 @@
-"""The [search] table of a space file: how a search proposes, judges and ends, and what it tries first."""
+"""The [search] table of a space file: how a search proposes, judges and ends, and which configurations come first."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from sltune.settings.configuration import DEFAULTS
-from sltune.settings.domains import Domain, FloatDomain, flat, is_idle, parse_setting, points_of, show_domain
+from sltune.settings.domains import Domains, FloatDomain, flat, is_idle, parse_setting, points_of, show_domain
 from sltune.settings.types import (
     AtLeastOne,
     Constraints,
     Objectives,
     PositiveOrZero,
     SeedNumber,
+    Settings,
     TomlTable,
     Value,
     checked,
@@ -22,14 +23,14 @@ from sltune.settings.types import (
 from sltune.wording import as_toml, suggestion
 
 MAX_GRID_POINTS = 10**6
-"""Of a grid."""
+"""All points of a grid are listed in memory, and no search comes to the end of more."""
 
 
 class Search(TomlTable):
-    """How a search proposes, judges and ends. Hours of 0 set no limit.
+    """How a search proposes, judges and ends. 0 hours set no limit.
 
-    Pruners compare means of one objective: with several objectives, or an aggregate other than the mean, they are
-    "none", and asking for one is an error.
+    Pruners compare means of one objective. With several objectives, or an aggregate other than the mean, pruners are
+    "none", and any other value is an error.
     """
 
     trials: AtLeastOne = 100
@@ -47,15 +48,15 @@ class Search(TomlTable):
 
 def read_search(
     table: object,
-    settings: Mapping[str, Value],
-    domains: Mapping[str, Domain],
+    settings: Settings,
+    domains: Domains,
     problems: list[str],
     fixed: Collection[str] = (),
-) -> tuple[Search | None, tuple[Mapping[str, Value], ...]]:
-    """Return the settings of the search and the configurations to try first; adds what is wrong to problems.
+) -> tuple[Search | None, tuple[Settings, ...]]:
+    """Return the settings of the search and the configurations to try first; add what is wrong to ``problems``.
 
     Args:
-        fixed: keys that an override has given a value, whatever configurations to try first say of them.
+        fixed: keys that an override has given a value; the configurations to try first take it.
     """
     if not isinstance(table, dict):
         return None, ()
@@ -79,18 +80,16 @@ def read_search(
     return search, first
 
 
-def _gaps(
-    first: Iterable[Mapping[str, Value]], settings: Mapping[str, Value], domains: Mapping[str, Domain]
-) -> Iterator[str]:
-    """Say which values are missing of configurations to try first, as a grid would come to the same points again."""
+def _gaps(first: Iterable[Settings], settings: Settings, domains: Domains) -> Iterator[str]:
+    """Say which values the configurations to try first lack: a grid draws none, and must know which points to skip."""
     for number, values in enumerate(first, start=1):
         for key, domain in domains.items():
             if key not in values and not is_idle(domain, {**settings, **values}):
                 yield f"search.first, table {number}: {key} is missing; a grid draws no values"
 
 
-def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]:
-    """Say which settings of a search do not go together, or not with what is searched."""
+def _problems_of(search: Search, domains: Domains) -> Iterator[str]:
+    """Say which settings of the search contradict each other, or the domains."""
     if search.sampler == "grid":
         for key, domain in domains.items():
             if isinstance(domain, FloatDomain) and domain.step is None:
@@ -112,8 +111,8 @@ def _problems_of(search: Search, domains: Mapping[str, Domain]) -> Iterator[str]
 
 def _read_first(
     tables: object,
-    settings: Mapping[str, Value],
-    domains: Mapping[str, Domain],
+    settings: Settings,
+    domains: Domains,
     problems: list[str],
     fixed: Collection[str],
 ) -> Iterator[dict[str, Value]]:
@@ -138,7 +137,7 @@ def _read_first(
         yield values
 
 
-def _first_value(key: str, value: object, settings: Mapping[str, Value], domains: Mapping[str, Domain]) -> Value:
+def _first_value(key: str, value: object, settings: Settings, domains: Domains) -> Value:
     if key not in DEFAULTS:
         raise ValueError(f"unknown key{suggestion(key, DEFAULTS)}")
     parsed = parse_setting(key, value)

@@ -14,6 +14,7 @@ from sltune.errors import ConfigError
 from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation, tables_of
 from sltune.settings.domains import (
     Domain,
+    Domains,
     is_idle,
     parse_domain,
     parse_setting,
@@ -22,20 +23,20 @@ from sltune.settings.domains import (
     table_of,
 )
 from sltune.settings.search import Search, read_search
-from sltune.settings.types import Value
+from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
 
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
-"""What decides whether a network can be made at all."""
+"""These settings decide whether a network can be built at all."""
 
 MAX_SPACE_BYTES = 1 << 20
-"""A search with a thousand configurations to try first has a fifth of it."""
+"""A space file with a thousand configurations to try first takes a fifth of this."""
 
 MAX_DEPTH = 10
-"""How deep tables and lists may be nested; what is meant never needs half of it."""
+"""Tables and lists of a valid space file are nested less than half as deep."""
 
-# Time to read a key grows with the square of its parts.
+# The time to parse a dotted key grows with the square of its parts, so a key of 64 parts is refused before parsing.
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 
 _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
@@ -43,23 +44,23 @@ _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
 @dataclass(frozen=True)
 class Space:
-    """What a space file says, defaults included.
+    """What a space file says, with defaults filled in.
 
-    settings: every setting that is not searched. domains: the others. search: None where the file has no such table.
-    first: configurations to try first, as values of domains.
+    settings: every setting that is not searched. domains: the other settings. search: None if the file has no such
+    table. first: configurations to try first, each as values of the domains.
     """
 
-    settings: Mapping[str, Value]
-    domains: Mapping[str, Domain] = field(default_factory=dict)
+    settings: Settings
+    domains: Domains = field(default_factory=dict)
     search: Search | None = None
-    first: tuple[Mapping[str, Value], ...] = ()
+    first: tuple[Settings, ...] = ()
     source: str = field(default="space", compare=False)
 
-    def configuration(self, sampled: Mapping[str, Value] | None = None) -> Configuration:
-        """Return the configuration, in a search with the sampled values; an idle domain gives the default.
+    def configuration(self, sampled: Settings | None = None) -> Configuration:
+        """Return the configuration with the sampled values of a search; settings whose conditions fail have defaults.
 
         Raises:
-            ConfigError: a value is searched and was not sampled; names all such and their domains.
+            ConfigError: a searched setting has no sampled value; names all of these with their domains.
         """
         values = {**self.settings, **(sampled or {})}
         problems = [
@@ -75,7 +76,7 @@ class Space:
         """Return how the space is to be searched.
 
         Raises:
-            ConfigError: nothing in it is.
+            ConfigError: it has no domains.
         """
         if not self.domains:
             hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
@@ -84,21 +85,21 @@ class Space:
 
     @property
     def evaluation(self) -> Evaluation:
-        """What every configuration is judged on, as none of it can be searched."""
+        """The folds and seeds of every configuration: none of these settings can be searched."""
         settings = {key: value for key, value in self.settings.items() if key.startswith("evaluation.")}
         return Configuration.of(settings).evaluation
 
-    def active(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return those of some values that belong to domains which the others do not rule out."""
+    def active(self, values: Settings) -> dict[str, Value]:
+        """Return the values whose domains are searched, given the other values."""
         settings = {**self.settings, **values}
         return {
             key: values[key] for key, domain in self.domains.items() if key in values and not is_idle(domain, settings)
         }
 
     def probes(self) -> Iterator[Configuration]:
-        """Give configurations with every network and size of frames that the space names; the first to be tried first.
+        """Give a configuration for every network and frame size in the space, starting with the one to try first.
 
-        Of other domains they have a value that is to be tried first, or one end.
+        Other domains have the value to try first, or one of their ends.
         """
         values = {key: domain.extremes() for key, domain in self.domains.items()}
         shaping = [key for key in SHAPING if key in values]
@@ -109,11 +110,11 @@ class Space:
 
     @classmethod
     def of(cls, configuration: Configuration) -> Space:
-        """Return the space in which nothing is searched."""
+        """Return a space with this configuration, in which nothing is searched."""
         return cls(configuration.settings())
 
     def to_toml(self) -> str:
-        """Return the text of a space file that reads back equal to this one; defaults are written out."""
+        """Return the text of a space file, with all defaults, that reads back as an equal space."""
         tables = tables_of({key: self._setting_or_domain(key) for key in DEFAULTS})
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
@@ -142,10 +143,10 @@ def _item(value: object) -> str:
 
 
 def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
-    """Read a space file, and overrides of the form ``section.key=TOML value``, of which a later one wins.
+    """Read a space file with overrides ``section.key=TOML value``; the last override of a key counts.
 
     Raises:
-        ConfigError: the file cannot be read, or anything is wrong in it; names every problem.
+        ConfigError: the file cannot be read, or something is wrong in it; names every problem.
     """
     try:
         text = read_plain(path, MAX_SPACE_BYTES).decode("utf-8-sig")
@@ -160,10 +161,10 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
 
 
 def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
-    """Read the text of a space file as load_space does; source is what errors call it.
+    """Read the text of a space file as ``load_space`` does; errors name it by ``source``.
 
     Raises:
-        ConfigError: anything is wrong in it; names every problem.
+        ConfigError: something is wrong in it; names every problem.
     """
     source = " ".join([source, *(f"--set {override}" for override in overrides)])
     try:
@@ -190,10 +191,10 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
 
 
 def _apply(override: str, tables: dict[str, Any]) -> None:
-    """Set one value within the tables of a space file.
+    """Set one value in the tables of a space file.
 
     Raises:
-        ValueError: the override has another form than key=value, or its value is broken TOML.
+        ValueError: the override does not have the form key=value, or its value is not TOML.
     """
     path, equals, text = (part.strip() for part in override.partition("="))
     *parents, name = path.split(".")
@@ -202,7 +203,7 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:
-        # A bare word is a string, so that a shell does not need two kinds of quotes.
+        # A bare word is taken as a string; otherwise a shell would need two kinds of quotes.
         if text.startswith(('"', "'", "[", "{")):
             raise ValueError(f"{text} is not a TOML value: {error}") from error
         parsed = {"value": text}
@@ -212,12 +213,12 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise ValueError(f"{parent} = {as_toml(table)} is no table")
+            raise ValueError(f"{parent} = {as_toml(table)} is not a table")
     table[name] = parsed["value"]
 
 
 def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[dict[str, Value], dict[str, Domain]]:
-    """Return the settings, with defaults but without those that are wrong, and the domains."""
+    """Return settings and domains; what is missing has its default, and what is wrong is left out of both."""
     settings = dict(DEFAULTS)
     domains: dict[str, Domain] = {}
     for section, table in tables.items():
@@ -229,12 +230,12 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
         elif section in SECTIONS:
             for name, value in table.items():
                 _read_setting(f"{section}.{name}", value, settings, domains, problems)
-    # In one order, whatever the file's: a search draws in it, and must draw the same from its copy in a run folder.
+    # A search draws in the order of the domains, and must draw the same when it is read from its run folder.
     return settings, {key: domains[key] for key in DEFAULTS if key in domains}
 
 
 def _depth(tables: object) -> int:
-    """Return how deep tables and lists are nested in each other, without recursion, which has an end."""
+    """Return how deep tables and lists are nested. No recursion: a hostile file would exceed Python's limit."""
     depth, level = 0, [tables]
     while level and depth <= MAX_DEPTH:
         inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
@@ -245,7 +246,7 @@ def _depth(tables: object) -> int:
 def _read_setting(
     key: str, value: object, settings: dict[str, Value], domains: dict[str, Domain], problems: list[str]
 ) -> None:
-    """Move a setting to the domains or give it its value; one that is wrong goes from both."""
+    """Give a setting its value, or move it to the domains; one that is wrong is removed from both."""
     if settings.pop(key, None) is None:
         section, name = key.split(".", 1)
         problems.append(f"{key} = {as_toml(value)}: unknown key{_nearest_key(name, section)}")
@@ -260,8 +261,8 @@ def _read_setting(
 
 
 def _nearest_key(name: str, section: str = "") -> str:
-    """Return a hint at the key that was meant: the same name in another section, or a like one, best in its own."""
+    """Return a hint at the key that was meant: this name in another section, or a similar name, best in its section."""
     if name in _NAMES:
-        return f'; did you mean "{_NAMES[name]}"?'
+        return f"; did you mean {as_toml(_NAMES[name])}?"
     own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
     return suggestion(name, own) or suggestion(name, _NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -11,7 +12,9 @@ from sltune.settings.augmentations import AUGMENTATIONS, parse_augmentation
 from sltune.wording import as_toml, suggestion
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
-"""A setting. Lists of TOML become tuples."""
+"""The value of a setting. Lists of TOML become tuples."""
+Settings = Mapping[str, Value]
+"""Settings by their keys, ``section.name``."""
 
 T = TypeVar("T")
 

@@ -209,7 +209,7 @@ def test_an_override_can_fix_or_change_what_is_searched() -> None:
             '--set training..epochs=1: must have the form section.key=value; did you mean "training.epochs"?',
         ),
         ("training.lr.low.x=1", "training.lr = { low = { x = 1 } }: unknown key"),
-        ("training.epochs.low=1", "--set training.epochs.low=1: epochs = 3 is no table"),
+        ("training.epochs.low=1", "--set training.epochs.low=1: epochs = 3 is not a table"),
         ("training.epochs=1\nloss=2", "--set training.epochs=1\nloss=2: must set one value only"),
     ],
 )
