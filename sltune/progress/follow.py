@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from sltune.errors import ConfigError, DataError
 from sltune.progress.board import Board
 from sltune.progress.messages import Message, epoch_ended, left_unfinished, trial_ended
 from sltune.progress.state import Standings, duration
-from sltune.runs.epochs import read_epochs
+from sltune.runs.epochs import Row, read_epochs
 from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.info import read_info
 from sltune.runs.plan import Plan, evaluation_plan, search_plan
@@ -154,7 +154,8 @@ class Follower:
 
     def _epochs(self, key: TrialKey, trial: _Trial, file: Path) -> Iterator[Message]:
         """Take the epochs that have come; all of them where the trial has begun again."""
-        rows = [_numbers(row, file) for row in read_epochs(file)]
+        rows = read_epochs(file)
+        _refuse_incomplete(rows, file)
         if not rows:
             return
         if rows[-1]["epoch"] <= trial.epoch:
@@ -200,15 +201,14 @@ def _plan(folder: RunFolder) -> Plan:
         raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error
 
 
-def _numbers(row: Mapping[str, str], file: Path) -> dict[str, float]:
-    """Return a row of epochs.csv; what an older version did not write is left out.
+def _refuse_incomplete(rows: Sequence[Row], file: Path) -> None:
+    """Make sure that rows of epochs.csv have what every version has written of an epoch.
 
     Raises:
-        DataError: it lacks what every epoch has.
+        DataError: one lacks something.
     """
-    numbers = {name: float(value) for name, value in row.items() if value}
-    part = "val_accuracy" if "val_accuracy" in numbers else "test_accuracy"
-    missing = {"epoch", "samples_per_second", "seconds", part} - numbers.keys()
-    if missing:
-        raise DataError(f"{file}: epoch {row['epoch']} has no {', '.join(sorted(missing))}; not written by sltune")
-    return {**numbers, "epoch": int(numbers["epoch"])}
+    for row in rows:
+        part = "val_accuracy" if "val_accuracy" in row else "test_accuracy"
+        missing = {"samples_per_second", "seconds", part} - row.keys()
+        if missing:
+            raise DataError(f"{file}: epoch {row['epoch']} has no {', '.join(sorted(missing))}; not written by sltune")

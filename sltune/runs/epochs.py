@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST
@@ -14,6 +15,8 @@ from sltune.system.files import append_whole, read_plain, write_whole
 from sltune.wording import printable
 
 AGAIN = "delete the trial's folder to run it again"
+Row = dict[str, float]
+"""The metrics of an epoch by their columns; ``epoch`` counts from 1."""
 
 
 def append_epoch(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
@@ -39,7 +42,7 @@ def begin_epochs(file: Path, row: Mapping[str, float], inside: Path | None = Non
     Raises:
         UsageError: the file cannot be written.
     """
-    earlier = [old for old in read_epochs(file) if int(old["epoch"]) < row["epoch"]]
+    earlier = [old for old in read_epochs(file) if old["epoch"] < row["epoch"]]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
@@ -47,43 +50,71 @@ def begin_epochs(file: Path, row: Mapping[str, float], inside: Path | None = Non
     write_whole(file, text.getvalue(), inside)
 
 
-def read_epochs(file: Path) -> list[dict[str, str]]:
-    """Return the rows of the file, as texts; none where it does not exist. A line that a kill has torn is left out.
+def read_epochs(file: Path, skip_bad: bool = False) -> list[Row]:
+    """Return the rows of the file; none where it does not exist.
+
+    A line that a kill has torn is left out, and so is a value that an older version did not write.
+
+    Args:
+        skip_bad: leave out what cannot be read, instead of refusing it.
 
     Raises:
         DataError: the file cannot be read, is no such table, or has a value that is no metric; names the row.
     """
+    rows = []
+    try:
+        for number, values in enumerate(_lines(file), start=1):
+            try:
+                rows.append(_row(values))
+            except ValueError as error:
+                if not skip_bad:
+                    raise DataError(f"{file}: row {number}{error}; {AGAIN}") from error
+    except DataError:
+        if not skip_bad:
+            raise
+    return rows
+
+
+def _lines(file: Path) -> Iterable[dict[str | None, Any]]:
+    """Return the lines of the file by their columns, as texts.
+
+    Raises:
+        DataError: it cannot be read, or is no table.
+    """
     try:
         text = read_plain(file).decode()
+        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; {AGAIN}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: cannot be read: {error}; {AGAIN}") from error
-    try:
-        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     except csv.Error as error:
         raise DataError(f"{file}: is no table: {error}; {AGAIN}") from error
-    for number, row in enumerate(rows, start=1):
-        if None in row or None in row.values() or not re.fullmatch("[0-9]{1,9}", row.get("epoch", "")):
-            raise DataError(f"{file}: row {number} has no epoch, or not as many values as the header; {AGAIN}")
-        for name, value in row.items():
-            if not _is_metric(value):
-                raise DataError(
-                    f"{file}: row {number}: {printable(name)} = {printable(value)[:60]}: is no metric; {AGAIN}"
-                )
-    return rows
 
 
-def _is_metric(text: str) -> bool:
-    """Say whether a text is a number that a metric may be; "" is what a row has where a metric is missing."""
+def _row(values: Mapping[str | None, Any]) -> Row:
+    """Return the numbers of a line.
+
+    Raises:
+        ValueError: a part of it is missing or is no metric; says which.
+    """
+    if None in values or None in values.values() or not re.fullmatch("[0-9]{1,9}", values.get("epoch", "")):
+        raise ValueError(" has no epoch, or not as many values as the header")
+    return {str(name): _number(str(name), text) for name, text in values.items() if text}
+
+
+def _number(name: str, text: str) -> float:
     try:
-        return not text or abs(float(text)) <= LARGEST
+        # Whole numbers stay whole, so that a row that is written again is the same.
+        if abs(float(text)) <= LARGEST:
+            return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        return False
+        pass
+    raise ValueError(f": {printable(name)} = {printable(text)[:60]}: is no metric")
 
 
 def seconds_of(file: Path) -> float:
     """Return the time of all epochs in the file, those before an interruption too; raises as read_epochs does."""
-    return sum(float(row.get("seconds") or 0) for row in read_epochs(file))
+    return sum(row.get("seconds", 0) for row in read_epochs(file))

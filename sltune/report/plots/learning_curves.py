@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sltune.report.analysis.outcomes import Basis, Series
-from sltune.report.plots.epochs import Rows, read_rows
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
-from sltune.runs.folder import RunFolder
+from sltune.runs.epochs import Row, read_epochs
+from sltune.runs.folder import RunFolder, TrialFolder
 
+Rows = dict[int, Row]
+"""Metrics by epoch."""
 WORDS = {"val": "validation", "test": "test"}
 FEW_TRIALS = 8
 """The single curves of so many can be told apart."""
@@ -105,12 +107,16 @@ def _read(series: Series) -> Curves | None:
     if outcome is None:
         return None
     folder = RunFolder(series.run.folder)
-    done = [read_rows(folder.trial(record.key).epochs_csv) for record in outcome.done]
-    waiting = [read_rows(folder.trial(key).epochs_csv) for key in outcome.waiting]
+    done = [_rows(folder.trial(record.key)) for record in outcome.done]
+    waiting = [_rows(folder.trial(key)) for key in outcome.waiting]
     rows = next((row for one in [*done, *waiting] for row in one.values()), {})
     optimistic = Basis.of(outcome.done[0]).optimistic if outcome.done else "test_accuracy" in rows
     part = "test" if optimistic else "val"
     return Curves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), outcome.trials)
+
+
+def _rows(trial: TrialFolder) -> Rows:
+    return {int(row["epoch"]): row for row in read_epochs(trial.epochs_csv, skip_bad=True)}
 
 
 def _draw(axes: Axes, found: Sequence[Curves], column: str, scale: float) -> None:

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Any
 
 from optuna.trial import TrialState
 
@@ -193,11 +192,11 @@ class SearchCampaign(Campaign):
         for row in read_epochs(file):
             try:
                 self._note_epoch(key, row)
-            except (KeyError, ValueError) as error:
+            except KeyError as error:
                 raise DataError(f"{file}: has no validation metrics: {error}") from error
 
-    def _note_epoch(self, key: TrialKey, row: Mapping[str, Any]) -> None:
-        loss, accuracy = float(row["val_loss"]), float(row["val_accuracy"])
+    def _note_epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        loss, accuracy = row["val_loss"], row["val_accuracy"]
         self._curves.add((key.seed, key.fold), key.config_id, int(row["epoch"]), loss, accuracy)
 
     def _reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:

@@ -13,7 +13,6 @@ from scipy.stats import binomtest
 
 from sltune.errors import DataError
 from sltune.report.plots.by_group import Share
-from sltune.report.plots.epochs import read_rows
 from tests.report.plotting import config, dots, drawn, labels, line, plot_named, write_epochs
 from tests.written_runs import DATASET
 
@@ -91,15 +90,6 @@ def test_each_run_has_a_line_of_its_own_with_its_name(record: Record, run_folder
     a, b = accuracy.lines[0], accuracy.lines[2]
     assert a.get_color() != b.get_color()
     assert a.get_linestyle() != b.get_linestyle()
-
-
-def test_rows_of_epochs_are_read_as_far_as_they_are_whole(tmp_path: Path) -> None:
-    file = tmp_path / "epochs.csv"
-    assert read_rows(file) == {}
-    file.write_text("epoch,val_loss\n1,0.5\n2\n3,abc\n4,nan\n5,0.25\n6,0.1")
-    assert read_rows(file) == {1: {"val_loss": 0.5}, 4: {}, 5: {"val_loss": 0.25}}
-    file.write_text("epoch,val_l")
-    assert read_rows(file) == {}
 
 
 def test_confusion_matrices_are_summed_over_folds_and_coloured_by_row(record: Record, run_folder: WriteRun) -> None:
