@@ -1,32 +1,35 @@
-"""The board of a run: a picture, for a terminal, of where its trials stand. A pure function of a snapshot."""
+"""The board of a run: a text for a terminal that shows the state of every trial. A pure function of a snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
 from rich.text import Text
 
 from sltune.wording import printable, shortened
 
 STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
-"""Of a trial; "unfinished" has begun, but no process has the run any more."""
+"""States of a trial; an unfinished one has begun, but no process has the run any more."""
 SYMBOLS = dict(zip(STATES, "✓▸·‖–✗∞", strict=True))
 ASCII_SYMBOLS = dict(zip(STATES, "+>.=-x~", strict=True))
 STYLES = dict(zip(STATES, ("green", "cyan", "dim", "yellow", "yellow", "bold red", "bold magenta"), strict=True))
 MEAN_WIDTH = 7
-# Wide enough for "✓ 87.5 %" and "▸ 12/400" and a gap; more than the second has no use.
-GOOD_SLOT, WIDEST_SLOT = 9, 18
-# What stands in columns too narrow for a gap begins with a symbol, which tells it from its neighbours.
+MIN_READABLE_SLOT = 9
+"""Columns for "✓ 87.5 %" or "▸ 12/400", and a gap."""
+MAX_SLOT = 18
+"""Columns for "▸ 12/400  87.5" and some space; a wider cell only tears the row apart."""
 NARROW = {1: 1, 2: 1, 3: 3, 4: 3}
+"""Width of the text in slots too narrow for a gap: the symbol that begins a text tells it from its neighbour."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One trial. epoch: the last that has ended, of epochs, 0 where that is unknown. Accuracies are fractions.
+    """One trial.
 
-    accuracy: of the validation part, or of the test part where there is no other; the last epoch's of one that runs.
+    epoch: the last one that has ended. epochs: how many there will be, 0 if that is unknown. accuracy: a fraction, on
+    the validation part, or on the test part where there is no other; while the trial runs, that of the last epoch.
     """
 
     state: str = "waiting"
@@ -38,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A configuration, with a cell for each step of the run."""
+    """A configuration, with a cell for each (seed, fold) of the run."""
 
     config_id: str
     cells: tuple[Cell, ...]
@@ -56,12 +59,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """Where the trials of a run stand at one moment.
+    """The state of a run at one moment.
 
-    steps: (seed, fold) of each cell of a line. part: "val" or "test", of which the cells' accuracies are. shows_test:
-    whether test accuracies have a column of their own. lines: the configurations worth showing, the first ones most.
-    begun: how many there are. best: which line is to stand out. counts: of all trials, by state. facts: groups of
-    short texts, shown below the grid.
+    steps: (seed, fold) of each cell of a line. part: "val" or "test", the part that the accuracies are measured on.
+    shows_test: whether test accuracies have a column of their own. lines: the configurations to show, the most
+    important first. begun: how many configurations there are. counts: number of trials by state. best: the
+    configuration that stands out. facts: groups of short texts, shown below the grid.
     """
 
     title: str
@@ -76,14 +79,17 @@ class Board:
 
     @property
     def means(self) -> dict[str, Callable[[Line], float | None]]:
-        """What stands right of the cells, by the name of its column."""
+        """The columns to the right of the cells: name, and what each shows of a line."""
         means: dict[str, Callable[[Line], float | None]] = {self.part: lambda line: line.mean}
         return {**means, "test": lambda line: line.test_mean} if self.shows_test else means
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """columns: so many cells a row. label: width of what stands left of them. slot: width of a column."""
+    """How the grid is laid out.
+
+    columns: cells in a row. label: width of what stands to the left of them. slot: width of a cell with its gap.
+    """
 
     columns: int
     label: int
@@ -96,12 +102,11 @@ class _Layout:
 
 
 def render(board: Board, width: int, height: int, ascii_only: bool = False) -> Text:
-    """Return the board as text of at most so many columns and, if there are at least 8, lines."""
+    """Return the board as text, at most ``width`` columns wide and, from 8 lines on, at most ``height`` lines high."""
     symbols = ASCII_SYMBOLS if ascii_only else SYMBOLS
-    below = [
-        *_tally(board, width, symbols),
-        *(Text(line) for group in board.facts for line in _pack([*map(printable, group)], width)),
-    ]
+    below = list(_packed(_tally(board, symbols), width, "   "))
+    for group in board.facts:
+        below += _packed(map(Text, group), width)
     several_seeds = len({seed for seed, _ in board.steps}) > 1
     # Title and header, and a line that says how many others there are.
     around = 4 if several_seeds else 3
@@ -112,23 +117,23 @@ def render(board: Board, width: int, height: int, ascii_only: bool = False) -> T
     lines.sort(key=lambda line: int(line.config_id[1:]))
     rows = [row for line in lines for row in _rows(board, layout, line)][:room]
     title = Text(shortened(printable(board.title), width), "bold")
-    remarks = [Text(line, "dim") for line in _pack(_remarks(board, layout, board.begun - len(lines)), width)][:1]
-    return Text("\n").join([title, *_header(board, layout), *rows, *remarks, *below])
+    remarks = _packed(_remarks(board, layout, board.begun - len(lines)), width)
+    return Text("\n").join([title, *_header(board, layout), *rows, *islice(remarks, 1), *below])
 
 
 def _layout(board: Board, width: int, room: int, symbols: Mapping[str, str]) -> _Layout:
-    """Give every step a column where there is space for what is in it; else every fold, and every seed a row."""
+    """Give each (seed, fold) a column where its text fits; else each fold a column and each seed a row."""
     steps, folds = len(board.steps), len({fold for _, fold in board.steps})
     label = max([5, *(len(line.config_id) for line in board.lines)]) + 1
     free = width - label - MEAN_WIDTH * len(board.means)
     fits = len(board.lines) * (steps // folds) <= room
     columns = steps
-    if free < steps or (free // steps < GOOD_SLOT and steps > folds and fits):
+    if free < steps or (free // steps < MIN_READABLE_SLOT and steps > folds and fits):
         label_of_seed = max(len(f"s{seed} ") for seed, _ in board.steps)
         label, free = label + label_of_seed, free - label_of_seed
         columns = folds if fits else max(folds, free // folds * folds)
     columns = max(1, min(columns, free))
-    return _Layout(columns, label, max(1, min(free // columns, WIDEST_SLOT)), symbols)
+    return _Layout(columns, label, max(1, min(free // columns, MAX_SLOT)), symbols)
 
 
 def _rows_a_line(board: Board, layout: _Layout) -> int:
@@ -136,7 +141,7 @@ def _rows_a_line(board: Board, layout: _Layout) -> int:
 
 
 def _header(board: Board, layout: _Layout) -> Iterator[Text]:
-    """Give the lines above the grid, as far as they hold for all rows: seeds, where columns have several, and folds."""
+    """Give the lines above the grid: seeds, where the columns have several, and folds, where all rows have the same."""
     steps, margin = board.steps[: layout.columns], " " * layout.label
     groups = [(seed, layout.slot * len(list(group))) for seed, group in groupby(steps, key=lambda step: step[0])]
     if len(groups) > 1 and layout.columns == len(board.steps):
@@ -151,7 +156,7 @@ def _header(board: Board, layout: _Layout) -> Iterator[Text]:
 
 
 def _rows(board: Board, layout: _Layout, line: Line) -> Iterator[Text]:
-    """Give the rows of a configuration; its name and means stand in the first."""
+    """Give the rows of a configuration; the first one has its name and means."""
     for first in range(0, len(line.cells), layout.columns):
         cells = line.cells[first : first + layout.columns]
         name = line.config_id if first == 0 else ""
@@ -170,7 +175,7 @@ def _rows(board: Board, layout: _Layout, line: Line) -> Iterator[Text]:
 
 
 def _cell(cell: Cell, layout: _Layout) -> str:
-    """Return the most telling text of a trial that its column has space for; it never depends on colour."""
+    """Return the longest text on a trial that fits its column; the text is enough without its colour."""
     symbol, width = layout.symbols[cell.state], layout.content
     percent = None if cell.accuracy is None else 100 * cell.accuracy
     forms = [f"{symbol} {cell.state}", symbol.center(min(width, 3))]
@@ -183,43 +188,35 @@ def _cell(cell: Cell, layout: _Layout) -> str:
     return _first_that_fits([*forms, symbol], width)
 
 
-def _remarks(board: Board, layout: _Layout, others: int) -> Iterator[str]:
+def _remarks(board: Board, layout: _Layout, others: int) -> Iterator[Text]:
     """Say how many configurations are not shown, and what the numbers in narrow columns mean."""
     if others:
-        yield f"{others:,} more configuration{'s' if others > 1 else ''}"
-    if 3 <= layout.content < GOOD_SLOT - 1:
-        yield f"{layout.symbols['done']} % right"
-        yield f"{layout.symbols['running']} % of epochs"
+        yield Text(f"{others:,} more configuration{'s' if others > 1 else ''}", "dim")
+    if 3 <= layout.content < MIN_READABLE_SLOT - 1:
+        yield Text(f"{layout.symbols['done']} % right", "dim")
+        yield Text(f"{layout.symbols['running']} % of epochs", "dim")
 
 
-def _tally(board: Board, width: int, symbols: Mapping[str, str]) -> Iterator[Text]:
-    """Give lines that count the trials by state, which also explains the symbols."""
-    line = Text()
+def _tally(board: Board, symbols: Mapping[str, str]) -> Iterator[Text]:
+    """Count the trials by state, which also explains the symbols."""
     for state in STATES:
-        if not board.counts.get(state):
-            continue
-        text = Text(f"{symbols[state]} {board.counts[state]:,} {state}", STYLES[state])
-        if line and len(line) + len(text) + 3 > width:
-            yield line
-            line = Text()
-        line = Text("   ").join([line, text]) if line else text
-    if line:
-        yield line
+        if board.counts.get(state):
+            yield Text(f"{symbols[state]} {board.counts[state]:,} {state}", STYLES[state])
 
 
 def _first_that_fits(texts: Sequence[str], width: int) -> str:
     return next((text for text in texts if len(text) <= width), "")
 
 
-def _pack(texts: Iterable[str], width: int) -> Iterator[str]:
-    """Give lines with as many of the texts as fit on each; a text that is longer than a line is cut."""
-    line = ""
+def _packed(texts: Iterable[Text], width: int, gap: str = " · ") -> Iterator[Text]:
+    """Give lines, each with as many of the texts as fit; a text that is longer than a line loses its middle."""
+    line = Text()
     for text in texts:
-        longer = f"{line} · {text}" if line else text
-        if line and len(longer) > width:
+        plain = shortened(printable(text.plain), width)
+        if line and len(line) + len(gap) + len(plain) > width:
             yield line
-            longer = text
-        line = shortened(longer, width)
+            line = Text()
+        line.append(f"{gap if line else ''}{plain}", text.style)
     if line:
         yield line
 

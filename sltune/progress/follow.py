@@ -1,4 +1,4 @@
-"""A run folder that is read again and again while others write to it: each time only what has changed."""
+"""Following a run by its folder alone, while other processes write to it; each look reads only what has changed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sltune.runs.record import TrialKey
 from sltune.settings.space import load_space
 from sltune.system.locks import held_since, is_locked, locked_on, seems_held
 
-# So many of the trials that ended without a result are looked at each time, since `resume` may train them once more.
-ENDED_LOOKS = 200
+MAX_ENDED_LOOKS = 200
+"""How many of the trials that ended without a result each look includes, since ``resume`` may train them once more."""
 
 Stamp = tuple[int, ...]
-"""What changes with a file: its time, its size, and which file it is; empty where there is none."""
+"""Changes with a file: its time, its size, and which file it is; empty if there is none."""
 
 
 @dataclass
 class _Trial:
-    """What is known of a trial's files. record: the name of the one that counts. epoch: the last that was told of."""
+    """What is known of a trial's files. record: the name of its last record. epoch: the last that was reported."""
 
     record: str = ""
     epochs_csv: Stamp = ()
@@ -63,14 +63,14 @@ class Follower:
 
     @property
     def name(self) -> str:
-        """What the run is called."""
+        """The name of the run."""
         return self.standings.plan.title
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to wait for: all trials have ended and, in a search, no more of them will come.
+        """Whether all trials have ended and, in a search, no more of them will come.
 
-        A process that has the run may still train trials once more; that of another machine is not waited for.
+        A process of this machine that has the run may still train trials once more, so it is waited for.
         """
         if self.standings.left or is_locked(self.folder.lock):
             return False
@@ -86,7 +86,7 @@ class Follower:
         """
         self.alive = seems_held(self.folder.lock)
         self._find_trials()
-        again = [self._without_result.popleft() for _ in range(min(ENDED_LOOKS, len(self._without_result)))]
+        again = [self._without_result.popleft() for _ in range(min(MAX_ENDED_LOOKS, len(self._without_result)))]
         messages = list[Message]()
         for key in [*self._open, *again]:
             messages += self._look_at(key)
@@ -100,7 +100,7 @@ class Follower:
         return self.standings.board(lines, list(self.facts()))
 
     def facts(self) -> Iterator[tuple[str, ...]]:
-        """Give what a board shows below the grid besides the standings."""
+        """Give what the board shows below the grid besides the state of the trials."""
         written = f"last written {duration(max(0.0, time.time() - self._written / 1e9))} ago"
         if not self.alive:
             yield ("the run is over",) if self.over else ("no process has the run", written)
@@ -115,7 +115,7 @@ class Follower:
         return not self.standings.plan.shows_test
 
     def _find_trials(self) -> None:
-        """Note the folders of trials that have come since the last look."""
+        """Take up the trials whose folders are new since the last look."""
         stamp = self._stamp_of(self.folder.trials)
         if stamp == self._stamp:
             return
@@ -140,7 +140,7 @@ class Follower:
             self._stamp_of(file)
             stamp = self._stamp_of(folder.epochs_csv)
             if self._looked and stamp and stamp != trial.epochs_csv:
-                # Its last epochs, which came together with the record since the last look.
+                # The trial has ended since the last look; these are its last epochs.
                 yield from self._epochs(key, trial, folder.epochs_csv)
             self.standings.end(record)
             trial.record, trial.epochs_csv, trial.epoch = file.name, stamp, 0
@@ -153,7 +153,7 @@ class Follower:
             yield from self._epochs(key, trial, folder.epochs_csv)
 
     def _epochs(self, key: TrialKey, trial: _Trial, file: Path) -> Iterator[Message]:
-        """Take the epochs that have come; all of them where the trial has begun again."""
+        """Report the epochs that are new; all of them if the trial has begun again."""
         rows = read_epochs(file)
         _refuse_incomplete(rows, file)
         if not rows:
@@ -170,7 +170,7 @@ class Follower:
         trial.epoch = int(rows[-1]["epoch"])
 
     def _follow_process(self) -> Iterator[Message]:
-        """Let trials that have begun run while a process has the run, and no longer."""
+        """Trials that have begun are running while a process has the run, and unfinished afterwards."""
         for key in self._open:
             state = self.standings.cell(key).state
             if self.alive and state == "unfinished":
@@ -185,7 +185,7 @@ class Follower:
         except OSError:
             return ()
         self._written = max(self._written, status.st_mtime_ns)
-        # Folders within a folder count as its links, which tells of new ones within one tick of the clock.
+        # A folder has one link more for each folder in it, so a new one shows even within one tick of the clock.
         return status.st_mtime_ns, status.st_size, status.st_ino, status.st_nlink
 
 
@@ -202,10 +202,10 @@ def _plan(folder: RunFolder) -> Plan:
 
 
 def _refuse_incomplete(rows: Sequence[Row], file: Path) -> None:
-    """Make sure that rows of epochs.csv have what every version has written of an epoch.
+    """Make sure that rows of epochs.csv have the columns that every version writes.
 
     Raises:
-        DataError: one lacks something.
+        DataError: one lacks a column.
     """
     for row in rows:
         part = "val_accuracy" if "val_accuracy" in row else "test_accuracy"

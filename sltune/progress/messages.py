@@ -1,4 +1,4 @@
-"""What happens to a trial, in one line: words for a person, JSON for a machine."""
+"""Messages about trials: a line of words for a person, an object for a machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Message:
 
 
 def to_json(values: Mapping[str, Any]) -> str:
-    """Return an object in a line of JSON, in which numbers that JSON does not have are null."""
+    """Return an object as a line of JSON; numbers that JSON does not have become null."""
     return json.dumps({name: _in_json(value) for name, value in values.items()}, allow_nan=False)
 
 
@@ -49,12 +49,12 @@ def goes_again(key: TrialKey, reason: str) -> Message:
 
 
 def left_unfinished(key: TrialKey) -> Message:
-    """A trial's run has ended before the trial has."""
+    """The process of the run has ended before the trial."""
     return Message(key, "unfinished: no process has the run", {"event": "unfinished"})
 
 
 def epoch_ended(key: TrialKey, row: Mapping[str, float], epochs: int) -> Message:
-    """A trial has ended one of so many epochs, 0 where that is unknown."""
+    """A trial has ended an epoch; epochs: how many there will be, 0 if that is unknown."""
     part = "val" if "val_accuracy" in row else "test"
     accuracy, speed = 100 * row[f"{part}_accuracy"], row["samples_per_second"]
     text = f"epoch {row['epoch']:g}/{epochs or '?'}  {part} accuracy {accuracy:.1f} %  {speed:.0f} samples/s"
