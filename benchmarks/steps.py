@@ -20,7 +20,7 @@ from torch.nn import functional
 from sltune.snn.cpu.connections import product
 from sltune.system.memory import keep_freed_memory
 from sltune.training.fit import loss_of
-from sltune.training.optim import OptimizerOptions, make_optimizer
+from sltune.training.optim import make_optimizer
 
 LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
 """The neurons of each, for one time step of one sample."""
@@ -128,7 +128,7 @@ def prepared(peer: Peer, shape: Shape, device: str) -> tuple[torch.nn.Module, Te
 
 def stepper(network: torch.nn.Module, labels: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what takes the rest of a training step from firing rates on, as fit.train_epoch does."""
-    optimizer = make_optimizer(network.parameters(), OptimizerOptions(learning_rate=LEARNING_RATE))
+    optimizer = make_optimizer("adam", network.parameters(), LEARNING_RATE)
 
     def step(rates: Tensor) -> Tensor:
         loss = loss_of(rates, labels, "mse")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltune.training.fit import EpochMetrics, Evaluation, Learner
+from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
 from sltune.training.weights import MAX_WEIGHTS_BYTES, is_dense, unpack
 
 MAX_CHECKPOINT_BYTES = 4 * MAX_WEIGHTS_BYTES
@@ -93,7 +93,7 @@ def _require_moments(state: Mapping[int, Mapping[str, Any]], parameters: Sequenc
 
 
 def _metrics(values: dict[str, Any]) -> EpochMetrics:
-    evaluation = Evaluation(**values["evaluation"])
+    evaluation = EvaluationResult(**values["evaluation"])
     metrics = EpochMetrics(**{**values, "evaluation": evaluation})
     for holder in (evaluation, metrics):
         for item in fields(holder):

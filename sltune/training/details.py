@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sltune.snn.network import SpikingNetwork
 from sltune.training.batches import Clip
-from sltune.training.fit import STRETCH_VALUES, FitOptions, autocast
+from sltune.training.fit import MAX_STRETCH_VALUES, autocast
 
 BINS = 64
 MOST_NEURONS, MOST_COLUMNS = 64, 1000
@@ -51,13 +51,13 @@ class Details:
 
 
 @torch.no_grad()
-def look_at(network: SpikingNetwork, clip: Clip, options: FitOptions) -> Details:
+def look_at(network: SpikingNetwork, clip: Clip, precision: str = "float32") -> Details:
     """Look at a network, and at what it does with a clip of one sample; draws no random number.
 
     The network is in evaluation mode afterwards.
     """
     network.eval()
-    bands = _spikes(network, clip, options)
+    bands = _spikes(network, clip, precision)
     weights = {name: histogram(weight) for name, weight in network.named_parameters()}
     order = ", ".join(f"{layer} ({len(band)} of {network.neurons[layer]:,})" for layer, band in bands.items())
     reading = (
@@ -94,11 +94,11 @@ def draw(bands: list[NDArray[np.float32]]) -> Image:
     return np.concatenate(rows[:-1])
 
 
-def _spikes(network: SpikingNetwork, clip: Clip, options: FitOptions) -> dict[str, NDArray[np.float32]]:
+def _spikes(network: SpikingNetwork, clip: Clip, precision: str) -> dict[str, NDArray[np.float32]]:
     """Return the activity of some neurons of each layer over time, from 0 to 1, of shape (neurons, T)."""
     state, parts = None, dict[str, list[NDArray[np.float32]]]()
-    for frames in clip.stretches(STRETCH_VALUES):
-        with autocast(frames.device, options.precision):
+    for frames in clip.stretches(MAX_STRETCH_VALUES):
+        with autocast(frames.device, precision):
             simulation = network.simulate(frames, state, keep_spikes=True)
         state = simulation.state
         for layer, spikes in simulation.spikes.items():

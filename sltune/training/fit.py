@@ -16,30 +16,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from sltune.snn.network import SpikingNetwork
 from sltune.training.batches import Batch, Clip
 
-# Long samples are made and simulated in stretches of so many input values, so that memory does not grow with them.
-STRETCH_VALUES = 1 << 23
+MAX_STRETCH_VALUES = 1 << 23
+"""Input values that are made and simulated at once: 32 MB of float32, so that memory does not grow with a sample."""
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """epochs: how many at most. patience: stop after so many without a lower validation loss; 0 never stops.
-
-    loss: "mse" between rates and one-hot labels, or "cross-entropy" on the rates. precision: "float32" or "bfloat16".
-    """
-
-    epochs: int
-    loss: str = "mse"
-    precision: str = "float32"
-    patience: int = 0
-
-
-@dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """loss: squared error summed over classes (or cross-entropy), mean over samples. accuracy: fraction.
 
     confusion: counts, a row per true class. spikes: per sample and layer. synaptic_ops: per sample, spikes × fan-out.
     firing_rates: spikes per neuron and time step, of each layer; of "input", the share of values that are not 0.
-    correct: of each sample in the order of the batches, whether its class was found.
+    correct: for each sample in the order of the batches, whether the network found its class.
     """
 
     loss: float
@@ -60,7 +47,7 @@ class EpochMetrics:
 
     epoch: int
     train_loss: float
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     best_epoch: int
     best_loss: float
     samples_per_second: float = field(compare=False)
@@ -74,11 +61,17 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class Learner:
-    """A network and what trains it. schedule: None where the learning rate stays as it is."""
+    """A network and what trains it.
+
+    schedule: None where the learning rate stays as it is. loss: "mse" between rates and one-hot labels, or
+    "cross-entropy" on the rates. precision: "float32" or "bfloat16".
+    """
 
     network: SpikingNetwork
     optimizer: Optimizer
     schedule: LRScheduler | None = None
+    loss: str = "mse"
+    precision: str = "float32"
 
 
 class Diverged(ArithmeticError):
@@ -88,26 +81,28 @@ class Diverged(ArithmeticError):
 def fit(
     learner: Learner,
     batches: Callable[[int], Iterable[Batch]],
-    validate: Callable[[], Evaluation],
-    options: FitOptions,
+    validate: Callable[[], EvaluationResult],
+    epochs: int,
+    patience: int = 0,
     last: EpochMetrics | None = None,
 ) -> Iterator[EpochMetrics]:
-    """Train for up to so many epochs and evaluate after each.
+    """Train for at most this number of epochs and evaluate after each.
 
     Args:
         batches: called with the epoch, from 1, for its training batches.
         validate: called after each epoch; what it evaluates on is the caller's choice.
+        patience: the number of epochs without a lower validation loss after which training stops; 0 never stops.
         last: the epoch after which the learner was saved, to go on with the next.
 
     Raises:
         Diverged: a loss or a weight is not finite.
     """
     done, best_loss, best_epoch = (last.epoch, last.best_loss, last.best_epoch) if last else (0, math.inf, 0)
-    for epoch in range(done + 1, options.epochs + 1):
-        if options.patience and epoch - 1 - best_epoch >= options.patience:
+    for epoch in range(done + 1, epochs + 1):
+        if patience and epoch - 1 - best_epoch >= patience:
             return
         started = time.perf_counter()
-        losses, samples = train_epoch(learner.network, learner.optimizer, batches(epoch), options)
+        losses, samples = train_epoch(learner, batches(epoch))
         trained_seconds = time.perf_counter() - started
         if learner.schedule is not None:
             learner.schedule.step()
@@ -125,28 +120,27 @@ def fit(
         )
 
 
-def train_epoch(
-    network: SpikingNetwork, optimizer: Optimizer, batches: Iterable[Batch], options: FitOptions
-) -> tuple[list[float], int]:
+def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float], int]:
     """Train on each batch once; return the mean loss of each batch and the number of samples.
 
     Raises:
         Diverged: a loss or a weight is not finite.
     """
+    network, optimizer = learner.network, learner.optimizer
     network.train()
     losses: list[Tensor] = []
     samples = 0
     for batch in batches:
         for frames in batch.views:
-            with autocast(frames.device, options.precision):
+            with autocast(frames.device, learner.precision):
                 rates = network(frames)
-            loss = loss_of(rates, batch.labels, options.loss)
+            loss = loss_of(rates, batch.labels, learner.loss)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
             losses.append(loss.detach())
             samples += len(batch.labels)
-    # Read once an epoch: a look at each loss would make the device wait for the host.
+    # Losses are read once an epoch: reading each would make the device wait for the host.
     values: list[float] = torch.stack(losses).tolist()
     for number, value in enumerate(values, start=1):
         if not math.isfinite(value):
@@ -175,37 +169,36 @@ def loss_of(rates: Tensor, labels: Tensor, loss: str, reduction: str = "mean") -
 
 
 @torch.no_grad()
-def evaluate(network: SpikingNetwork, batches: Iterable[Batch], options: FitOptions) -> Evaluation:
-    """Evaluate on each sample once; the rates of several views of it are averaged.
-
-    The loss of each batch is one sum in the precision of the rates, and these are added in float64: rounded as the
-    predecessor rounds it, so that the same epochs are equal, and the same one is the first of the lowest.
-    """
+def evaluate(
+    network: SpikingNetwork, batches: Iterable[Batch], loss: str = "mse", precision: str = "float32"
+) -> EvaluationResult:
+    """Evaluate on each sample once; the rates of several views of it are averaged."""
     network.eval()
     classes = network.layers[-1].units
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    loss, steps, activity = 0.0, 0, dict[str, int]()
+    loss_sum, steps, activity = 0.0, 0, dict[str, int]()
     correct: list[bool] = []
     for batch in batches:
         views = 0
         total = torch.zeros(())
         for clip in batch.clips:
-            with autocast(batch.labels.device, options.precision):
+            with autocast(batch.labels.device, precision):
                 rates, counts = _rates(network, clip)
             total = total.to(rates.device) + rates
             views += 1
             steps += clip.shape[0] * clip.shape[1]
             activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
         rates = total / views
-        # A mean times the number of its elements is rounded twice, and then ranks epochs that are equal.
-        loss += float(loss_of(rates, batch.labels, options.loss, "sum"))
+        # Rounded as the predecessor rounds it, so that the same epochs are equal and the same one is the first of the
+        # lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded twice.
+        loss_sum += float(loss_of(rates, batch.labels, loss, "sum"))
         found = rates.argmax(1)
         correct += (found == batch.labels).tolist()
         cells = (batch.labels * classes + found).cpu()
         confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes)
     samples, fan_out = len(correct), network.fan_out()
-    return Evaluation(
-        loss=loss / samples,
+    return EvaluationResult(
+        loss=loss_sum / samples,
         accuracy=sum(correct) / samples,
         confusion=confusion.tolist(),
         spikes={layer: count / samples for layer, count in activity.items()},
@@ -219,7 +212,7 @@ def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tenso
     """Return firing rates and spike counts, simulating stretch after stretch of time."""
     state, activity = None, dict[str, Tensor]()
     spikes = torch.zeros(())
-    for frames in clip.stretches(STRETCH_VALUES):
+    for frames in clip.stretches(MAX_STRETCH_VALUES):
         simulation = network.simulate(frames, state, count_spikes=True)
         state = simulation.state
         spikes = spikes.to(frames.device) + simulation.output.sum(0)

@@ -3,58 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 
-@dataclass(frozen=True)
-class OptimizerOptions:
-    """name: "adam", "adamw" or "sgd"; momentum is for "sgd" alone.
-
-    schedule: "constant", "step" (× step_factor every step_epochs) or "cosine" (to 0 over all epochs).
-    """
-
-    name: str = "adam"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    step_epochs: int = 25
-    step_factor: float = 0.1
-
-
-def make_optimizer(parameters: Iterable[nn.Parameter], options: OptimizerOptions) -> Optimizer:
-    """Return the optimizer.
+def make_optimizer(
+    name: str,
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Return the optimizer "adam", "adamw" or "sgd"; momentum is for "sgd" alone.
 
     Raises:
         ValueError: the name is unknown.
     """
-    rate, decay = options.learning_rate, options.weight_decay
-    # In one pass over the weights; step by step the nine million of the network take longer than its last layers.
-    match options.name:
+    # Fused, it takes one pass over the weights; with several, nine million of them take longer than the last layers.
+    match name:
         case "adam":
-            return Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+            return Adam(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
         case "adamw":
-            return AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+            return AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
         case "sgd":
-            return SGD(parameters, lr=rate, momentum=options.momentum, weight_decay=decay, fused=True)
-    raise ValueError(f"optimizer must be adam, adamw or sgd, but got {options.name!r}")
+            return SGD(parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
+    raise ValueError(f"optimizer must be adam, adamw or sgd, but got {name!r}")
 
 
-def make_schedule(optimizer: Optimizer, options: OptimizerOptions, epochs: int) -> LRScheduler | None:
-    """Return the schedule to step after each epoch; None where the rate stays as it is.
+def make_schedule(
+    name: str, optimizer: Optimizer, epochs: int, step_epochs: int, step_factor: float
+) -> LRScheduler | None:
+    """Return the schedule to step after each epoch; None where the learning rate stays as it is.
+
+    Args:
+        name: "constant", "step" (× step_factor every step_epochs) or "cosine" (to 0 over all epochs).
 
     Raises:
-        ValueError: the schedule is unknown.
+        ValueError: the name is unknown.
     """
-    match options.schedule:
+    match name:
         case "constant":
             return None
         case "step":
-            return StepLR(optimizer, options.step_epochs, options.step_factor)
+            return StepLR(optimizer, step_epochs, step_factor)
         case "cosine":
             return CosineAnnealingLR(optimizer, epochs)
-    raise ValueError(f"schedule must be constant, step or cosine, but got {options.schedule!r}")
+    raise ValueError(f"schedule must be constant, step or cosine, but got {name!r}")

@@ -126,9 +126,9 @@ def test_evaluation_in_stretches_of_time_equals_one_piece(signs: Signs, monkeypa
     labels = torch.arange(len(counts))
     results = []
     for steps in (50, 17, 1):
-        monkeypatch.setattr(fit, "STRETCH_VALUES", steps * frames[0].numel())
+        monkeypatch.setattr(fit, "MAX_STRETCH_VALUES", steps * frames[0].numel())
         batch = Batch(labels, iter([Clip.of(frames)]))
-        results.append(fit.evaluate(network, [batch], fit.FitOptions(epochs=1)))
+        results.append(fit.evaluate(network, [batch]))
     assert results[0].spikes["fc2"] > 1
     assert results[1] == results[2] == results[0]
     loss, accuracy = reference.evaluate(plain, [(time_last(frames), labels)])
@@ -141,7 +141,7 @@ def test_a_silent_network_answers_with_the_first_class() -> None:
     batch = Batch(torch.tensor([0, 4, 0, 18]), iter([Clip.of(torch.zeros(3, 4, 2, 32, 32))]))
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
-    result = fit.evaluate(network, [batch], fit.FitOptions(epochs=1))
+    result = fit.evaluate(network, [batch])
     assert result.accuracy == 0.5
     assert [row[0] for row in result.confusion] == [2, 0, 0, 0, 1, *[0] * 13, 1]
     assert result.loss == pytest.approx(1)

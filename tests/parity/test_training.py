@@ -16,7 +16,7 @@ from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training import fit as fit_module
 from sltune.training.batches import Batch, Clip
-from sltune.training.fit import Evaluation, FitOptions, evaluate, train_epoch
+from sltune.training.fit import EvaluationResult, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
 from sltune.training.weights import load_weights
 from sltune.tuning.trial import trainer as trainer_module
@@ -87,7 +87,7 @@ def assert_steps_equal(
     copy_weights(plain, trainer.network)
     start = [parameter.detach().clone() for parameter in plain.parameters()]
     mine = doubled(first(trainer, steps))
-    losses, samples = train_epoch(trainer.network, trainer.learner.optimizer, mine, trainer.options)
+    losses, samples = train_epoch(trainer.learner, mine)
     expected = reference.train_steps(plain, batches, training.learning_rate, training.optimizer)
     assert samples == sum(len(labels) for _, labels in batches)
     assert losses == pytest.approx(expected, abs=1e-5)
@@ -226,18 +226,18 @@ def test_the_evaluation_crop_of_the_space_file_equals_the_predecessors(signs: Si
     amplify(plain)
     trainer.network.double()
     copy_weights(plain, trainer.network)
-    result = evaluate(trainer.network, doubled(trainer.val.evaluation(32)), trainer.options)
+    result = evaluate(trainer.network, doubled(trainer.val.evaluation(32)))
     loss, accuracy = reference.evaluate(plain, [(frames.double(), labels) for frames, labels in batches])
     assert result.loss == pytest.approx(loss, abs=1e-5)
     assert result.accuracy == accuracy
 
 
-def results_of(losses: Sequence[float], accuracies: Sequence[float]) -> list[Evaluation]:
-    return [Evaluation(loss, accuracy, [], {}, 0.0) for loss, accuracy in zip(losses, accuracies, strict=True)]
+def results_of(losses: Sequence[float], accuracies: Sequence[float]) -> list[EvaluationResult]:
+    return [EvaluationResult(loss, accuracy, [], {}, 0.0) for loss, accuracy in zip(losses, accuracies, strict=True)]
 
 
 def trained_with(
-    trainer: Trainer, results: list[Evaluation], monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, results: list[EvaluationResult], monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[str, torch.Tensor]]:
     """Train with these results of evaluations in place of real ones; return the weights after each epoch."""
     given = iter(results)
@@ -318,13 +318,13 @@ def test_epochs_with_the_same_sum_of_squared_errors_are_equal(monkeypatch: pytes
     assert losses == [25 / 128, 25 / 128]
 
 
-def evaluated(batches: Sequence[reference.Batch], classes: int, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+def evaluated(batches: Sequence[reference.Batch], classes: int, monkeypatch: pytest.MonkeyPatch) -> EvaluationResult:
     """Evaluate a network that is given these rates."""
     rates = iter(rates for rates, _ in batches)
     monkeypatch.setattr(fit_module, "_rates", lambda *_: (next(rates), {}))
     network = SpikingNetwork("nmnist-mlp2", (1, 1), classes, LIF())
     clip = Clip.of(torch.zeros(1, 1, 2, 1, 1))
-    return evaluate(network, [Batch(labels, iter([clip])) for _, labels in batches], FitOptions(1))
+    return evaluate(network, [Batch(labels, iter([clip])) for _, labels in batches])
 
 
 def test_the_rate_drops_to_a_tenth_from_epoch_26_on(signs: Signs, monkeypatch: pytest.MonkeyPatch) -> None:

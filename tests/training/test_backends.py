@@ -9,8 +9,8 @@ from torch import Tensor
 from sltune.snn.lif import CHOICE, LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.training.batches import Batch, Clip
-from sltune.training.fit import FitOptions, evaluate, train_epoch
-from sltune.training.optim import OptimizerOptions, make_optimizer
+from sltune.training.fit import Learner, evaluate, train_epoch
+from sltune.training.optim import make_optimizer
 
 STEPS = 20
 SIZE = (33, 34)
@@ -34,10 +34,10 @@ def make_network(dtype: torch.dtype, norm: str = "none") -> SpikingNetwork:
 def losses(backend: str, dtype: torch.dtype, norm: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setenv(CHOICE, backend)
     network = make_network(dtype, norm)
-    optimizer = make_optimizer(network.parameters(), OptimizerOptions("adam", 1e-3, 0.9, 0.0))
+    optimizer = make_optimizer("adam", network.parameters(), 1e-3)
     labels = torch.tensor([0, 1, 2, 4])
     batches = (Batch(labels, iter([Clip.of(draw_frames(step, dtype))])) for step in range(STEPS))
-    values, samples = train_epoch(network, optimizer, batches, FitOptions(1))
+    values, samples = train_epoch(Learner(network, optimizer), batches)
     assert samples == 4 * STEPS
     return values
 
@@ -58,7 +58,7 @@ def test_evaluation_counts_the_spikes_that_the_reference_counts(monkeypatch: pyt
     for backend in ("reference", "numba"):
         monkeypatch.setenv(CHOICE, backend)
         batch = Batch(labels, iter([Clip.of(draw_frames(0, torch.float64, steps=40))]))
-        results.append(evaluate(make_network(torch.float64), [batch], FitOptions(1)))
+        results.append(evaluate(make_network(torch.float64), [batch]))
     assert results[0].spikes == results[1].spikes
     assert results[0].synaptic_ops == results[1].synaptic_ops
     assert results[0].loss == pytest.approx(results[1].loss)

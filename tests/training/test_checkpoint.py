@@ -15,22 +15,21 @@ import torch
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
-from sltune.training.fit import EpochMetrics, Evaluation, Learner
-from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
+from sltune.training.optim import make_optimizer, make_schedule
 
-EVALUATION = Evaluation(0.5, 0.75, [[1, 0], [1, 2]], {"fc1": 2.0}, 3.0, {"fc1": 0.1}, (True, False, True, True))
+EVALUATION = EvaluationResult(0.5, 0.75, [[1, 0], [1, 2]], {"fc1": 2.0}, 3.0, {"fc1": 0.1}, (True, False, True, True))
 METRICS = EpochMetrics(1, 0.1, EVALUATION, 1, 0.5, 10.0, 1.0)
 
 
 def learner(optimizer: str = "adam", schedule: str = "cosine") -> Learner:
     """A learner after one step, so that its optimizer has a state."""
     network = SpikingNetwork("nmnist-mlp2", (4, 4), 2, LIF())
-    options = OptimizerOptions(optimizer, schedule=schedule)
-    made = make_optimizer(network.parameters(), options)
+    made = make_optimizer(optimizer, network.parameters(), 1e-3, momentum=0.9)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     made.step()
-    return Learner(network, made, make_schedule(made, options, epochs=3))
+    return Learner(network, made, make_schedule(schedule, made, 3, 25, 0.1))
 
 
 def saved(source: Learner) -> bytes:

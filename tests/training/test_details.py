@@ -11,7 +11,7 @@ from sltune.snn.network import SpikingNetwork
 from sltune.training import details
 from sltune.training.batches import Batch, Clip
 from sltune.training.details import BACKGROUND, BORDER, COLOURS, draw, histogram, look_at
-from sltune.training.fit import FitOptions, evaluate
+from sltune.training.fit import evaluate
 
 
 def network(name: str, size: tuple[int, int], **biases: float | torch.Tensor) -> SpikingNetwork:
@@ -43,7 +43,7 @@ def test_a_firing_rate_is_1_where_all_neurons_fire_in_every_step(name: str, size
         Batch(torch.tensor([0, 1]), map(Clip.of, [half_lit(3, 2, size), half_lit(5, 2, size)])),
         Batch(torch.tensor([0]), map(Clip.of, [half_lit(3, 1, size)])),
     ]
-    rates = evaluate(net, batches, FitOptions(1)).firing_rates
+    rates = evaluate(net, batches).firing_rates
     assert {layer: rates[layer] for layer in ("input", first, second, third)} == {
         "input": 0.5, first: 1.0, second: 0.0, third: 1.0
     }  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_firing_rate_is_the_share_of_neurons_and_steps_with_a_spike() -> None:
             parameter.zero_()
         net.get_parameter("fc1.bias").copy_(bias)
     batch = Batch(torch.tensor([0]), map(Clip.of, [half_lit(4, 1, (4, 4))]))
-    assert evaluate(net, [batch], FitOptions(1)).firing_rates == {
+    assert evaluate(net, [batch]).firing_rates == {
         "input": 0.5, "fc1": (1 + 1 + 0.5 + 0) / 4, "fc2": 0.0
     }  # fmt: skip
 
@@ -116,11 +116,11 @@ def test_long_samples_share_columns_and_lose_no_spike() -> None:
 
 @pytest.mark.parametrize("stretch", [1 << 23, 40])
 def test_what_a_network_does_is_drawn_layer_below_layer(monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
-    monkeypatch.setattr(details, "STRETCH_VALUES", stretch)
+    monkeypatch.setattr(details, "MAX_STRETCH_VALUES", stretch)
     monkeypatch.setattr(details, "LEAST_WIDTH", 1)
     # 64 of 512 neurons are shown, each eighth; of these every second one fires.
     bias = (torch.arange(512) % 16 == 0).float()
-    found = look_at(network("nmnist-mlp2", (4, 4), fc1=bias), Clip.of(half_lit(3, 1, (4, 4))), FitOptions(1))
+    found = look_at(network("nmnist-mlp2", (4, 4), fc1=bias), Clip.of(half_lit(3, 1, (4, 4))))
     lit = (found.raster != BACKGROUND).any(axis=2)
     assert found.raster.shape == (3 * 32 + 6 + 3 * 64 + 6 + 3 * 3, 3, 3)
     # The input holds two events a pixel, which is as bright as it gets.

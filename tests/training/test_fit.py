@@ -10,8 +10,8 @@ import torch
 from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
 from sltune.training.batches import Batch, Clip
-from sltune.training.fit import Evaluation, FitOptions, Learner, evaluate, fit
-from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.fit import EvaluationResult, Learner, evaluate, fit
+from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream
 
 CLASSES = 3
@@ -34,12 +34,11 @@ def epochs_with(losses: list[float], patience: int) -> list[tuple[int, bool]]:
     scripted = iter(losses)
     net = network()
 
-    def validate() -> Evaluation:
-        return Evaluation(next(scripted), 0.0, [], {}, 0.0)
+    def validate() -> EvaluationResult:
+        return EvaluationResult(next(scripted), 0.0, [], {}, 0.0)
 
-    options = FitOptions(epochs=len(losses), patience=patience)
-    optimizer = make_optimizer(net.parameters(), OptimizerOptions())
-    history = fit(Learner(net, optimizer), lambda _: [batch(frames(3, 1))], validate, options)
+    learner = Learner(net, make_optimizer("adam", net.parameters(), 1e-3))
+    history = fit(learner, lambda _: [batch(frames(3, 1))], validate, len(losses), patience)
     return [(metrics.epoch, metrics.is_best) for metrics in history]
 
 
@@ -53,17 +52,16 @@ def test_patience_ends_training_after_so_many_epochs_without_a_lower_loss() -> N
 
 def rates_over_epochs(schedule: str, epochs: int) -> list[float]:
     net = network()
-    options = OptimizerOptions(learning_rate=1e-3, schedule=schedule)
-    optimizer = make_optimizer(net.parameters(), options)
+    optimizer = make_optimizer("adam", net.parameters(), 1e-3)
     rates: list[float] = []
 
     def batches(epoch: int) -> Iterator[Batch]:
         rates.append(optimizer.param_groups[0]["lr"])
         yield batch(frames(1, 1))
 
-    nothing = Evaluation(0.0, 0.0, [], {}, 0.0)
-    schedule_steps = make_schedule(optimizer, options, epochs)
-    list(fit(Learner(net, optimizer, schedule_steps), batches, lambda: nothing, FitOptions(epochs)))
+    nothing = EvaluationResult(0.0, 0.0, [], {}, 0.0)
+    learner = Learner(net, optimizer, make_schedule(schedule, optimizer, epochs, 25, 0.1))
+    list(fit(learner, batches, lambda: nothing, epochs))
     return rates
 
 
@@ -87,7 +85,7 @@ def test_several_views_of_a_sample_count_with_their_mean_rates() -> None:
         net.get_parameter("fc1.weight").fill_(1)
         net.get_parameter("fc2.weight")[0] = 1
     views = frames(4, 1), frames(4, 0)
-    result = evaluate(net, [batch(*views)], FitOptions(1))
+    result = evaluate(net, [batch(*views)])
     # Rates of class 0 are 1 and 0, so 0.5: errors are (0.5, 0, 0) for label 0, and (0.5, −1, 0) for label 1.
     assert result.loss == pytest.approx((0.25 + 1.25) / 2)
     assert result.confusion == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
@@ -99,23 +97,23 @@ def test_bfloat16_counts_spikes_beyond_256() -> None:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.fill_(1)
-    result = evaluate(net, [batch(frames(301, 1))], FitOptions(1, precision="bfloat16"))
+    result = evaluate(net, [batch(frames(301, 1))], precision="bfloat16")
     # All rates are exactly 1: the error of a sample is that of the two wrong classes.
     assert result.loss == pytest.approx(2, abs=1e-6)
 
 
 def test_optimizers_take_their_settings_and_unknown_names_are_refused() -> None:
     parameters = list(network().parameters())
-    sgd = make_optimizer(parameters, OptimizerOptions("sgd", 0.1, momentum=0.8, weight_decay=0.01))
+    sgd = make_optimizer("sgd", parameters, 0.1, momentum=0.8, weight_decay=0.01)
     assert isinstance(sgd, torch.optim.SGD)
     assert {name: sgd.defaults[name] for name in ("lr", "momentum", "weight_decay")} == {
         "lr": 0.1,
         "momentum": 0.8,
         "weight_decay": 0.01,
     }
-    assert isinstance(make_optimizer(parameters, OptimizerOptions("adamw")), torch.optim.AdamW)
+    assert isinstance(make_optimizer("adamw", parameters, 0.1), torch.optim.AdamW)
     with pytest.raises(ValueError, match="optimizer must be adam, adamw or sgd, but got 'lion'"):
-        make_optimizer(parameters, OptimizerOptions("lion"))
+        make_optimizer("lion", parameters, 0.1)
 
 
 def test_streams_differ_by_seed_fold_purpose_and_epoch_and_repeat_themselves() -> None:

@@ -113,9 +113,7 @@ def _seconds_per_sample(trainer: Trainer) -> float:
     """
     torch.set_num_threads(1)
     batches = chain.from_iterable(map(trainer.train_batches, count(1)))
-    train_epoch(trainer.network, trainer.learner.optimizer, islice(batches, 1), trainer.options)
+    train_epoch(trainer.learner, islice(batches, 1))
     started = time.perf_counter()
-    _, samples = train_epoch(
-        trainer.network, trainer.learner.optimizer, islice(batches, BATCHES_TIMED), trainer.options
-    )
+    _, samples = train_epoch(trainer.learner, islice(batches, BATCHES_TIMED))
     return (time.perf_counter() - started) / samples

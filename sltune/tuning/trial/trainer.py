@@ -15,13 +15,13 @@ from sltune.events.augment import Augmenter
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.settings.augmentations import parse_augmentation
-from sltune.settings.configuration import Configuration
+from sltune.settings.configuration import Training
 from sltune.system.memory import keep_freed_memory
 from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.details import Details, look_at
-from sltune.training.fit import Diverged, EpochMetrics, Evaluation, FitOptions, Learner, evaluate, fit
-from sltune.training.optim import OptimizerOptions, make_optimizer, make_schedule
+from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learner, evaluate, fit
+from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
 from sltune.tuning.trial.job import EpochDone, Job, Outcome, split_of
@@ -66,17 +66,13 @@ class Trainer:
     def __init__(self, job: Job, samples: Samples, split: Split, device: torch.device) -> None:
         self.job = job
         self.config = job.configuration
-        self.options = _fit_options(self.config)
         self.device = device
         if device.type == "cpu":
             keep_freed_memory()
         self.selects_on_test = not split.val
         self._make_batches(samples, split)
         self.network = job.network().to(device)
-        options = _optimizer_options(self.config)
-        optimizer = make_optimizer(self.network.parameters(), options)
-        schedule = make_schedule(optimizer, options, self.config.training.epochs)
-        self.learner = Learner(self.network, optimizer, schedule)
+        self.learner = self._make_learner(self.config.training)
         self.best: EpochMetrics | None = None
         self.best_weights = b""
         self.most_accurate: EpochMetrics | None = None
@@ -84,8 +80,8 @@ class Trainer:
 
     def epochs(self) -> Iterator[EpochMetrics]:
         """Train, keeping the weights of the epoch with the lowest loss so far, and which one is the most accurate."""
-        batches, validate = self.train_batches, lambda: self._evaluate(self.val)
-        for metrics in fit(self.learner, batches, validate, self.options, self.last):
+        batches, validate, training = self.train_batches, lambda: self._evaluate(self.val), self.config.training
+        for metrics in fit(self.learner, batches, validate, training.epochs, training.patience, self.last):
             self.last = metrics
             if self.best is None or metrics.is_best:
                 self.best, self.best_weights = metrics, weights_to_bytes(self.network)
@@ -165,7 +161,7 @@ class Trainer:
             "synaptic_ops": chosen.synaptic_ops,
         }
 
-    def _judged(self) -> tuple[int | None, Evaluation, Evaluation, Evaluation]:
+    def _judged(self) -> tuple[int | None, EvaluationResult, EvaluationResult, EvaluationResult]:
         """Return the best epoch, and what the lowest loss, the highest accuracy and the last epoch gave."""
         if self.best is None or self.last is None:
             self.best_weights = weights_to_bytes(self.network)
@@ -178,7 +174,14 @@ class Trainer:
         """Look at the network of the best epoch, and at what it does with the first sample that it is judged by."""
         load_weights(self.network, self.best_weights, "the best epoch")
         batch = next(self.val.evaluation(1))
-        return look_at(self.network, next(batch.clips), self.options)
+        return look_at(self.network, next(batch.clips), self.learner.precision)
+
+    def _make_learner(self, training: Training) -> Learner:
+        rate, momentum, decay = training.learning_rate, training.momentum, training.weight_decay
+        optimizer = make_optimizer(training.optimizer, self.network.parameters(), rate, momentum, decay)
+        steps = training.epochs, training.step_epochs, training.step_factor
+        schedule = make_schedule(training.schedule, optimizer, *steps)
+        return Learner(self.network, optimizer, schedule, training.loss, training.precision)
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
@@ -212,9 +215,9 @@ class Trainer:
         stream = numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch)
         return Augmenter([*map(parse_augmentation, texts)], self.job.sensor, stream)
 
-    def _evaluate(self, part: BatchSource) -> Evaluation:
+    def _evaluate(self, part: BatchSource) -> EvaluationResult:
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
-        return evaluate(self.network, batches, self.options)
+        return evaluate(self.network, batches, self.learner.loss, self.learner.precision)
 
 
 def by_recording(part: BatchSource, correct: Sequence[bool]) -> dict[str, dict[str, Any]]:
@@ -232,21 +235,3 @@ def by_recording(part: BatchSource, correct: Sequence[bool]) -> dict[str, dict[s
         }
         for name, outcomes in found.items()
     }
-
-
-def _fit_options(config: Configuration) -> FitOptions:
-    training = config.training
-    return FitOptions(training.epochs, training.loss, training.precision, training.patience)
-
-
-def _optimizer_options(config: Configuration) -> OptimizerOptions:
-    training = config.training
-    return OptimizerOptions(
-        training.optimizer,
-        training.learning_rate,
-        training.momentum,
-        training.weight_decay,
-        training.schedule,
-        training.step_epochs,
-        training.step_factor,
-    )
