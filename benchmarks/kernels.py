@@ -28,7 +28,8 @@ from stbp import shapes_of
 from steps import LAYERS, Shape, copy_gb_per_s, laps_ms, prepared, stepper
 from torch.profiler import ProfilerActivity, profile
 
-from sltune.snn.lif import LIF, lif_layer, lif_pool_layer
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.lif import LIF
 from sltune.training.fit import autocast
 
 SHAPES = [Shape(8, 17), Shape(4, 50), Shape(2, 145)]
@@ -109,7 +110,8 @@ def neuron_lines(device: str, shape: Shape, layer: str, bandwidth: float) -> Ite
         if layout == "channels last":
             current = current.movedim(2, -1).contiguous().movedim(-1, 2)
         current.requires_grad_()
-        run = lif_pool_layer if is_image else lif_layer
+        backend = backend_of(current)
+        run = backend.pooled_layer if is_image else backend.layer
         spikes = run(current, LIF()).spikes
         gradient = torch.rand_like(spikes)
         current_bytes, spike_bytes = current.numel() * FLOAT_BYTES, spikes.numel() * FLOAT_BYTES

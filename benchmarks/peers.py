@@ -232,8 +232,8 @@ def norse() -> nn.Module:
 
 
 def sltune_network() -> nn.Module:
-    from sltune.snn.lif import LIF
     from sltune.snn.network import SpikingNetwork
+    from sltune.snn.neurons.lif import LIF
 
     return SpikingNetwork("slanimals", (SIDE, SIDE), CLASSES, LIF(V_THRESHOLD, DECAY, "rectangular", WIDTH))
 

@@ -31,9 +31,10 @@ FOLDERS = [
     "runs",
     "settings",
     "system",
+    "snn",
     "snn.cpu",
     "snn.cuda",
-    "snn",
+    "snn.neurons",
     "errors",
     "wording",
 ]

@@ -21,8 +21,8 @@ import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
 from sltune.runs.places import Database
-from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights

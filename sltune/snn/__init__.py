@@ -1,1 +1,1 @@
-"""Spiking layers and networks in plain torch, the reference of every faster backend."""
+"""Spiking networks, and the choice of what runs their layers."""

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltune.snn.lif import LIF, Fired, LIFState, backend_of, lif_layer, lif_pool_layer
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
 
 POLARITIES = 2
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of spiking neurons: 3×3 convolutions to so many channels, or full connections to so many units."""
+    """One layer of spiking neurons. units: channels after a 3×3 convolution, or units after full connections."""
 
     name: str
     units: int
@@ -55,10 +56,10 @@ class NetworkOptions:
 class Simulation:
     """What a network did over some time steps.
 
-    output: spikes of the last layer, shape (T, B, classes). state: of each layer after the last step.
-    activity: per layer, and for "input", the number of spikes over all steps and samples; empty unless asked for.
-    spikes: of each layer, and the frames as "input", shape (T, B, ...), averaged over 2×2 neurons where the layer
-    pools; empty unless asked for.
+    output: spikes of the last layer, shape (T, B, classes). state: that of each layer after the last step.
+    activity: the number of spikes over all steps and samples, per layer and for "input"; empty unless asked for.
+    spikes: those of each layer, and the frames as "input", shape (T, B, ...), averaged over 2×2 neurons where the
+    layer pools; empty unless asked for.
     """
 
     output: Tensor
@@ -98,7 +99,7 @@ class SpikingNetwork(nn.Module):
     Takes frames of shape (T, B, P, H, W), where P is the polarity, and returns firing rates of shape (B, classes).
     Parameters are named conv1.weight, fc1.bias and so on, as layers in the order of ARCHITECTURES.
 
-    neurons is how many each layer has, and how many values a frame, as "input".
+    neurons: the number of neurons in each layer, and of values in a frame, as "input".
 
     Args:
         input_size: (height, width) of the frames.
@@ -137,7 +138,7 @@ class SpikingNetwork(nn.Module):
         count_spikes: bool = False,
         keep_spikes: bool = False,
     ) -> Simulation:
-        """Run over frames of shape (T, B, P, H, W), on from the state that an earlier stretch of time left."""
+        """Run over frames of shape (T, B, P, H, W), starting from the state that an earlier stretch of time left."""
         spikes = frames
         states: list[LIFState] = []
         activity = {"input": torch.count_nonzero(frames)} if count_spikes else {}
@@ -162,34 +163,35 @@ class SpikingNetwork(nn.Module):
         return {**targets, self.layers[-1].name: 0}
 
     def _fire(self, layer: Layer, spikes: Tensor, state: LIFState | None) -> Fired:
-        """Run a layer: synapses, neurons and pooling, in one where the backend has a kernel for that and it pays."""
+        """Run a layer: synapses, neurons and pooling, in one stage where the backend has one and it is faster."""
         backend = backend_of(spikes)
-        has_stage = hasattr(backend, "stage") and layer.pool and f"{layer.name}_norm" not in self._modules
-        # In bfloat16 only the sparsest convolution, that of frames, takes longer with products of all values.
-        may_skip = layer is self.layers[0] or not torch.is_autocast_enabled(spikes.device.type)
-        if has_stage and may_skip and backend.is_sparse(spikes):
-            synapses = self.get_submodule(layer.name)
-            fired: Fired = backend.stage(spikes, synapses.weight, synapses.bias, self.lif, state)
-            return fired
+        is_stage = layer.pool and f"{layer.name}_norm" not in self._modules
+        # In bfloat16 a stage is faster only for the sparsest convolution, which is that of the frames.
+        is_fast = layer is self.layers[0] or not torch.is_autocast_enabled(spikes.device.type)
+        if is_stage and is_fast and backend.prefers_stage(spikes):
+            return backend.stage(spikes, *self._weights(layer), self.lif, state)
         current = self._current(layer, spikes)
-        return lif_pool_layer(current, self.lif, state) if layer.pool else lif_layer(current, self.lif, state)
+        # The current may be of another type than the spikes before it, and so for another backend.
+        backend = backend_of(current)
+        return (backend.pooled_layer if layer.pool else backend.layer)(current, self.lif, state)
 
     def _current(self, layer: Layer, spikes: Tensor) -> Tensor:
         """Return the input current of a layer; time goes into the batch, since synapses have no memory."""
-        if not layer.convolution and spikes.dim() > 3:
-            spikes = self._drop_out(spikes.flatten(2))
-        if layer.convolution and spikes.device.type == "cpu":
-            # Convolutions take a third of the time so, and the neurons' kernels need no other layout.
-            spikes = _fold_time(spikes, lambda image: image.contiguous(memory_format=torch.channels_last))
-        synapses = self.get_submodule(layer.name)
-        norm = self._modules.get(f"{layer.name}_norm")
-        connect = None if layer.convolution else getattr(backend_of(spikes), "connect", None)
-        if connect is None:
-            current = _fold_time(spikes, lambda image: norm(synapses(image)) if norm else synapses(image))
+        if layer.convolution:
+            convolve, norm = self.get_submodule(layer.name), self._modules.get(f"{layer.name}_norm")
+            if spikes.device.type == "cpu":
+                # This makes convolutions three times as fast, and the neurons' kernels need no other layout.
+                spikes = _fold_time(spikes, lambda image: image.contiguous(memory_format=torch.channels_last))
+            current = _fold_time(spikes, lambda image: norm(convolve(image)) if norm else convolve(image))
         else:
-            current = _fold_time(spikes, lambda values: connect(values, synapses.weight, synapses.bias))
-        # Autocast may leave bfloat16, in which potentials drift and spikes are counted no further than 256.
+            if spikes.dim() > 3:
+                spikes = self._drop_out(spikes.flatten(2))
+            current = _fold_time(spikes, lambda values: backend_of(values).dense(values, *self._weights(layer)))
+        # Autocast may leave bfloat16, in which potentials drift and spikes are counted only up to 256.
         return current.float() if current.dtype == torch.bfloat16 else current
+
+    def _weights(self, layer: Layer) -> tuple[nn.Parameter, nn.Parameter]:
+        return self.get_parameter(f"{layer.name}.weight"), self.get_parameter(f"{layer.name}.bias")
 
     def _drop_out(self, spikes: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:
@@ -200,10 +202,7 @@ class SpikingNetwork(nn.Module):
     def _add(self, layer: Layer, shape: tuple[int, ...], options: NetworkOptions) -> tuple[int, ...]:
         """Make a layer's synapses and return the shape of its output."""
         if not layer.convolution:
-            inputs = 1
-            for size in shape:
-                inputs *= size
-            synapses = nn.Linear(inputs, layer.units)
+            synapses = nn.Linear(math.prod(shape), layer.units)
             if options.init == "stbp":
                 _initialise_stbp(synapses.weight)
             self.add_module(layer.name, synapses)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltune.snn.lif import LIF, lif_layer
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.lif import LIF
 from tests import reference_impl as reference
 
 MARGIN = 1e-6
@@ -47,7 +48,7 @@ def outputs(current: Tensor, neuron: reference.Neuron) -> tuple[list[Tensor], li
     """Return (spikes, gradient) of both implementations for a weighted sum of all spikes; time comes first."""
     weights = torch.randn(current.shape, generator=torch.Generator().manual_seed(1)).to(current.dtype)
     mine, plain = (current.clone().requires_grad_() for _ in range(2))
-    spikes, _, _ = lif_layer(mine, of(neuron))
+    spikes, _, _ = backend_of(mine).layer(mine, of(neuron))
     expected = reference.lif(plain.movedim(0, -1), neuron).movedim(-1, 0)
     gradients = []
     for output, start in ((spikes, mine), (expected, plain)):
@@ -95,7 +96,7 @@ def test_the_rectangular_window_is_closed_at_half_its_width(current: float) -> N
 def test_the_gradient_flows_through_the_reset() -> None:
     neuron = reference.Neuron(0.5, 0.5, 1.0, "rectangular")
     current = torch.tensor([0.75, 0.25], dtype=torch.float64, requires_grad=True)
-    spikes, _, _ = lif_layer(current.unsqueeze(1), of(neuron))
+    spikes, _, _ = backend_of(current).layer(current.unsqueeze(1), of(neuron))
     torch.autograd.backward(spikes[1].sum())
     assert current.grad is not None
     # do2/du2 = 1; du2/du1 = 0.5·(1 − o1) − 0.5·u1·do1/du1 = 0 − 0.375.
@@ -115,13 +116,14 @@ def test_the_layout_in_memory_does_not_matter() -> None:
 def test_a_stretch_that_goes_on_from_a_state_equals_one_piece() -> None:
     neuron = reference.Neuron(decay=0.9)
     current = draw_current((20, 3, 4), neuron, seed=6)
-    whole, end, _ = lif_layer(current, of(neuron))
-    early, state, _ = lif_layer(current[:7], of(neuron))
-    late, last, _ = lif_layer(current[7:], of(neuron), state)
+    whole, end, _ = backend_of(current).layer(current, of(neuron))
+    early, state, _ = backend_of(current[:7]).layer(current[:7], of(neuron))
+    late, last, _ = backend_of(current[7:]).layer(current[7:], of(neuron), state)
     assert torch.equal(torch.cat([early, late]), whole)
     assert torch.equal(last.potential, end.potential)
 
 
 def test_a_layer_without_neurons_gives_no_spikes() -> None:
-    spikes, _, _ = lif_layer(torch.zeros(5, 2, 0), LIF())
+    empty = torch.zeros(5, 2, 0)
+    spikes, _, _ = backend_of(empty).layer(empty, LIF())
     assert spikes.shape == (5, 2, 0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training import fit
 from sltune.training.batches import Batch, Clip
 from tests import reference_impl as reference

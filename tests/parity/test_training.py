@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sltune.settings.configuration import Configuration
-from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training import fit as fit_module
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import EvaluationResult, evaluate, train_epoch

@@ -8,8 +8,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sltune.snn.lif import LIF
-from sltune.snn.surrogate import WINDOWS
+from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.surrogate import WINDOWS
 
 neurons = st.builds(
     LIF,

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltune.snn.lif import CHOICE, LIF
+from sltune.snn.backends import CHOICE
 from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Learner, evaluate, train_epoch
 from sltune.training.optim import make_optimizer

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
 from sltune.training.optim import make_optimizer, make_schedule

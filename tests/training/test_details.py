@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training import details
 from sltune.training.batches import Batch, Clip
 from sltune.training.details import BACKGROUND, BORDER, COLOURS, draw, histogram, look_at

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sltune.snn.lif import LIF
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import EvaluationResult, Learner, evaluate, fit
 from sltune.training.optim import make_optimizer, make_schedule

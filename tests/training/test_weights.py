@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import DataError
-from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.weights import MAX_WEIGHTS_BYTES, load_weights, read_weights, weights_to_bytes
 from tests import reference_impl as reference
 

@@ -1,1 +1,1 @@
-"""The same layers as compiled kernels on the CPU (numba)."""
+"""Layers as compiled kernels on the CPU (numba)."""

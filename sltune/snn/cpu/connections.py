@@ -1,4 +1,4 @@
-"""Full connections on the CPU: torch's product forward, ours for the gradients where that is faster."""
+"""Full connections on the CPU: torch's product forward, and our own for the gradients where that is faster."""
 
 from __future__ import annotations
 
@@ -14,19 +14,13 @@ from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
 
-FEWEST_INPUTS = 4096
-"""From so many inputs on our product is used: it is for wide outcomes, as both gradients then are."""
+MIN_INPUTS = 4096
+"""With fewer inputs torch's product is used: ours is for results of many columns, and both gradients have as many."""
 
 
 def connect(spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return spikes · weightᵀ + bias, of shape (N, units).
-
-    Args:
-        spikes: shape (N, inputs).
-        weight: shape (units, inputs).
-        bias: shape (units,).
-    """
-    if not HAS_WIDE_VECTORS or weight.shape[1] < FEWEST_INPUTS or torch.is_autocast_enabled("cpu"):
+    """Return the current of full connections as ``Backend.dense`` describes it."""
+    if not HAS_WIDE_VECTORS or weight.shape[1] < MIN_INPUTS or torch.is_autocast_enabled("cpu"):
         return functional.linear(spikes, weight, bias)
     current: Tensor = _Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
     return current
@@ -47,7 +41,7 @@ class _Connections(torch.autograd.Function):
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """Return left · right, of shapes (rows, inner) and (inner, columns); for few rows and many columns."""
+    """Return left · right, of shapes (rows, inner) and (inner, columns); fast for few rows and many columns."""
     result = torch.empty(len(left), right.shape[1], dtype=right.dtype)
     strips = -(-right.shape[1] // (len(VECTORS) * LANES))
     share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(result), SIDES, VECTORS)

@@ -1,8 +1,7 @@
-"""Layers of neurons on the CPU: torch's gradients around the compiled loops of kernels_cpu.py.
+"""Layers of neurons on the CPU: torch's gradients around the compiled loops of kernels.py.
 
-Nothing but the layer's input is kept for the backward pass, which computes the potentials once more. Work is shared by
-as many threads as torch uses, and the outcome does not depend on how many these are. The state is carried without a
-gradient, as in ``lif_layer``.
+Only the layer's input is kept for the backward pass, which computes the potentials once more. As many threads as torch
+uses share the work, and the result does not depend on their number. The state is carried without a gradient.
 """
 
 from __future__ import annotations
@@ -15,41 +14,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sltune.snn.cpu import kernels
-from sltune.snn.cpu.arrays import (
-    DTYPES,
-    array,
-    channels_last,
-    fired_of,
-    lines,
-    new_images,
-    numbers,
-    outcome,
-    rows,
-    start,
-    window,
-)
-from sltune.snn.cpu.connections import connect
-from sltune.snn.cpu.stage import is_sparse, stage
+from sltune.snn.cpu.arrays import array, lines, numbers, outcome, rows, start, window
 from sltune.snn.cpu.threads import share
-from sltune.snn.lif import LIF, Fired, LIFState
-
-__all__ = ["DTYPES", "connect", "is_sparse", "lif", "lif_pool", "stage"]
-
-
-def lif(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
-    """Run neurons over time; as ``lif_layer`` of lif.py, for current of shape (T, B, ...)."""
-    return fired_of(_Neurons.apply(current.contiguous(), neurons, state))  # type: ignore[no-untyped-call]
+from sltune.snn.neurons.images import channels_last, new_images
+from sltune.snn.neurons.lif import LIF, LIFState
 
 
-def lif_pool(current: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
-    """Run neurons over time and average 2×2 of their spikes, for current of shape (T, B, C, H, W).
-
-    What comes out, and the state, have their channels last in memory.
-    """
-    return fired_of(_Pooled.apply(channels_last(current), neurons, state))  # type: ignore[no-untyped-call]
-
-
-class _Neurons(torch.autograd.Function):
+class Neurons(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(current)
@@ -73,14 +44,14 @@ class _Neurons(torch.autograd.Function):
         return grad, None, None
 
 
-class _Pooled(torch.autograd.Function):
+class PooledNeurons(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(current)
         ctx.neurons, ctx.state = neurons, state
         steps, batch, channels, height, width = current.shape
         potential, fired, begun = start(current[0], state)
-        pooled = new_images(current, (steps, batch, channels, height // 2, width // 2))
+        pooled = new_images((steps, batch, channels, height // 2, width // 2), current.dtype)
         counts = np.zeros(batch * ((height + 1) // 2), np.int64)
         arrays = (rows(current), channels, rows(pooled), rows(potential), rows(fired), begun)
         share(kernels.pooled_forward, len(counts), *arrays, numbers(neurons, current), counts)

@@ -1,6 +1,6 @@
-"""Stages of convolutional layers on the CPU: torch's gradients around the compiled loops of kernels_cpu_stage.py.
+"""Stages of convolutional layers on the CPU: torch's gradients around the compiled loops of kernels_stage.py.
 
-As in lif_cpu.py, no current and no potential is kept for the backward pass.
+As in layer.py, neither currents nor potentials are kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -14,48 +14,30 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sltune.snn.cpu import kernels_stage as stages
-from sltune.snn.cpu.arrays import (
-    Array,
-    array,
-    channels_last,
-    fired_of,
-    new_images,
-    numbers,
-    outcome,
-    rows,
-    start,
-    window,
-)
+from sltune.snn.cpu.arrays import Array, array, fired_of, numbers, outcome, rows, start, window
 from sltune.snn.cpu.kernels_dense import SIDES, TAPS, spread
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
-from sltune.snn.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.images import channels_last, new_images
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
 
-PARTS = 64
-"""Blocks of a stage are added up in so many parts, whatever the number of threads."""
+MAX_PARTS = 64
+"""Gradients by weights are summed in so many parts, so that the result does not depend on the number of threads."""
 
-MOST_NONZERO = 0.35
-"""Where more values than this are not 0, skipping the others takes longer than multiplying all (measured)."""
+MAX_NONZERO = 0.35
+"""The share of values other than 0 above which skipping zeros takes longer than multiplying all (measured)."""
 
 
 def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
-    """Convolve sparse images with 3×3 kernels, run neurons and average 2×2 of their spikes.
+    """Run a stage as ``Backend.stage`` describes it, for images that are finite.
 
     No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
-    a potential may round to the other side of the threshold. Images must be finite.
-
-    Args:
-        images: shape (T, B, P, H, W), with H and W of at least 4.
-        weight: shape (C, P, 3, 3).
-        bias: shape (C,).
-
-    Returns:
-        spikes of shape (T, B, C, (H − 2) // 2, (W − 2) // 2), and the state of shape (B, C, H − 2, W − 2).
+    a potential may round to the other side of the threshold.
 
     Raises:
         ValueError: shapes or types do not fit together.
     """
-    # The kernels check nothing, and would write to memory that is not theirs.
+    # The kernels check nothing: with other shapes they would write to memory that is not theirs.
     wanted = (len(bias), images.shape[2], TAPS, TAPS)
     if weight.shape != wanted or bias.dim() != 1 or min(images.shape[3:]) < 4:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (images, weight, bias))
@@ -69,12 +51,9 @@ def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIF
 
 
 def is_sparse(images: Tensor) -> bool:
-    """Say whether so few values of images (T, B, P, H, W) are not 0 that ``stage`` takes less time than a convolution.
-
-    One time step in the middle is looked at.
-    """
+    """Say whether images (T, B, P, H, W) have so many zeros that skipping them is faster; looks at one time step."""
     middle = images[len(images) // 2]
-    return int(torch.count_nonzero(middle)) < MOST_NONZERO * middle.numel()
+    return int(torch.count_nonzero(middle)) < MAX_NONZERO * middle.numel()
 
 
 class _Stage(torch.autograd.Function):
@@ -85,8 +64,8 @@ class _Stage(torch.autograd.Function):
         ctx.save_for_backward(images, weight, bias)
         ctx.neurons, ctx.state = neurons, state
         steps, batch, _, height, width = images.shape
-        potential, fired, begun = start(new_images(images, (batch, len(bias), height - 2, width - 2)), state)
-        pooled = new_images(images, (steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2))
+        potential, fired, begun = start(new_images((batch, len(bias), height - 2, width - 2), images.dtype), state)
+        pooled = new_images((steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2), images.dtype)
         counts = np.zeros(batch * ((height - 1) // 2), np.int64)
         arrays = (*_planes(images), _taps(weight), array(bias), rows(pooled), rows(potential), rows(fired), begun)
         share(stages.stage_forward, len(counts), *arrays, numbers(neurons, images), counts, _vectors(len(bias)))
@@ -99,13 +78,13 @@ class _Stage(torch.autograd.Function):
         steps, batch, _, height, width = images.shape
         shape = (batch, len(bias), height - 2, width - 2)
         taps, vectors = _taps(weight), _vectors(len(bias))
-        parts = min(PARTS, batch * ((height - 1) // 2))
+        parts = min(MAX_PARTS, batch * ((height - 1) // 2))
         grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
         grad_ground = np.zeros((parts, len(stages.ground_of(array(bias), width - 2, vectors))), taps.dtype)
-        grad_current = new_images(images, (steps if ctx.needs_input_grad[0] else 0, *shape))
+        grad_current = new_images((steps if ctx.needs_input_grad[0] else 0, *shape), images.dtype)
         grads = (grad_taps, grad_ground, rows(grad_current))
         arrays = (*_planes(images), taps, array(bias), rows(channels_last(grad_pooled)), grads)
-        potential, fired, begun = start(new_images(images, shape), ctx.state)
+        potential, fired, begun = start(new_images(shape, images.dtype), ctx.state)
         neurons = (rows(potential), rows(fired), begun, numbers(ctx.neurons, images), window(ctx.neurons))
         share(stages.stage_backward, parts, *arrays, *neurons, vectors)
         inner = slice(stages.MARGIN * len(bias), (stages.MARGIN + width - 2) * len(bias))
@@ -153,6 +132,6 @@ def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor
         dense: Tensor = torch.ops.aten.convolution_backward(folded, images.flatten(0, 1), weight, None, *options)[0]
         return dense.view(images.shape)
     taps = _padded(weight.detach().permute(2, 0, 3, 1).flatten(2), vectors)
-    grad = new_images(images, tuple(images.shape))
+    grad = new_images(tuple(images.shape), images.dtype)
     share(spread, len(folded), rows(folded), channels, taps, rows(grad.flatten(0, 1)), SIDES, vectors)
     return grad

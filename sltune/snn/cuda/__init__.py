@@ -1,1 +1,1 @@
-"""The same layers as kernels on NVIDIA GPUs (Triton)."""
+"""Layers as kernels on NVIDIA GPUs (Triton)."""

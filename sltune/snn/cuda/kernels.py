@@ -1,14 +1,14 @@
 # mypy: disable-error-code="untyped-decorator"
-"""Triton kernels of a LIF layer over time, forward and backward; lif_cuda.py lays out memory and starts them.
+"""Triton kernels of a LIF layer over time, forward and backward; layer.py lays out memory and starts them.
 
 One program takes a block of neurons through all time steps with potentials in float32 registers, so a step reads the
-current and writes the spikes, and nothing else (Wu et al. 2018, eq. 10-12). Two ways to share out the neurons:
+current and writes the spikes, and nothing else (Wu et al. 2018, eq. 10-12). There are two ways to share the neurons:
 
 - flat: a block is BLOCK neighbours in memory, of any samples;
 - pooling: a block is BLOCK cells of 2×2 neurons of one sample, held as a tile of BLOCK cells by 4 neurons. The axis
   along which memory is contiguous comes last, so that neighbouring threads read neighbouring addresses: the neurons of
   a cell when columns are innermost, the cells when channels are. An odd last row or column makes incomplete cells:
-  their neurons live, but their pooled output does not exist.
+  their neurons fire, but have no pooled output.
 
 Every operation on potentials is rounded on its own, as in lif_step, if the kernels are compiled with
 enable_fp_fusion=False.
@@ -86,7 +86,7 @@ def _advance(
 
 @triton.jit
 def _window(x: tl.tensor, a: tl.tensor, b: tl.tensor, WINDOW: tl.constexpr) -> tl.tensor:
-    """Return the surrogate derivative at x = u − v_threshold; a and b are lif_cuda's constants of the window."""
+    """Return the surrogate derivative at x = u − v_threshold; a and b are the window's constants from layer.py."""
     if WINDOW == "rectangular":
         derivative = tl.where(tl.abs(x) < a, b, 0.0)
     elif WINDOW == "polynomial":

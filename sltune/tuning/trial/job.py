@@ -17,8 +17,8 @@ from sltune.events.frames import FrameFormat
 from sltune.events.samples import RecordingInfo
 from sltune.runs.record import Status, TrialKey
 from sltune.settings.configuration import Configuration
-from sltune.snn.lif import LIF
 from sltune.snn.network import NetworkOptions, SpikingNetwork
+from sltune.snn.neurons.lif import LIF
 from sltune.training.details import Details
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights

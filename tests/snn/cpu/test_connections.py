@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from sltune.snn.cpu import connections as connections_cpu
-from sltune.snn.cpu.connections import FEWEST_INPUTS, connect
+from sltune.snn.cpu.connections import MIN_INPUTS, connect
 from tests.snn.drawing import assert_close, draw, leaf, with_gradients
 
 
@@ -15,7 +15,7 @@ from tests.snn.drawing import assert_close, draw, leaf, with_gradients
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("samples", "inputs", "units"),
-    [(1, FEWEST_INPUTS, 1), (7, FEWEST_INPUTS + 37, 5), (18, FEWEST_INPUTS, 200), (4, 60, 9)],
+    [(1, MIN_INPUTS, 1), (7, MIN_INPUTS + 37, 5), (18, MIN_INPUTS, 200), (4, 60, 9)],
 )
 def test_gradients_equal_torchs(
     samples: int,
@@ -35,14 +35,14 @@ def test_gradients_equal_torchs(
 
 
 def test_inputs_that_lie_otherwise_in_memory_and_need_no_gradient() -> None:
-    spikes = draw([FEWEST_INPUTS, 6], torch.float32, 0).t()
-    parts = [draw([5, FEWEST_INPUTS], torch.float32, 1), draw([5], torch.float32, 2)]
+    spikes = draw([MIN_INPUTS, 6], torch.float32, 0).t()
+    parts = [draw([5, MIN_INPUTS], torch.float32, 1), draw([5], torch.float32, 2)]
     mine, plain = [leaf(part) for part in parts], [leaf(part) for part in parts]
     assert_close(with_gradients(connect(spikes, *mine), mine), with_gradients(functional.linear(spikes, *plain), plain))
 
 
 def test_bfloat16_is_left_to_torch() -> None:
-    parts = [leaf(draw(shape, torch.float32, 0)) for shape in ([3, FEWEST_INPUTS], [5, FEWEST_INPUTS], [5])]
+    parts = [leaf(draw(shape, torch.float32, 0)) for shape in ([3, MIN_INPUTS], [5, MIN_INPUTS], [5])]
     with torch.autocast("cpu", torch.bfloat16):
         current = connect(*parts)
     assert current.dtype == torch.bfloat16

@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sltune.snn import lif as lif_module
-from sltune.snn.cpu import layer as lif_cpu
-from sltune.snn.lif import CHOICE, LIF, Fired, LIFState, lif_layer, reference_layer, reference_pool_layer
-from sltune.snn.surrogate import WINDOWS
+from sltune.snn.backends import CHOICE, backend_of
+from sltune.snn.cpu.backend import NumbaBackend
+from sltune.snn.neurons.backend import REFERENCE
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.surrogate import WINDOWS
 from tests.snn.drawing import assert_close, draw, dtypes, leaf, neurons, seeds, steps, with_gradients
 
+NUMBA = NumbaBackend()
 Layer = Callable[[Tensor, LIF, LIFState | None], Fired]
 
 
@@ -35,12 +37,12 @@ def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: 
 @given(neuron=neurons, steps=steps, shape=st.lists(st.integers(1, 9), min_size=1, max_size=3), dtype=dtypes, seed=seeds)
 def test_neurons_equal_the_reference(neuron: LIF, steps: int, shape: list[int], dtype: torch.dtype, seed: int) -> None:
     mine, plain = (leaf(draw([steps, *shape], dtype, seed)) for _ in range(2))
-    assert_same(lif_cpu.lif(mine, neuron), reference_layer(plain, neuron), [mine], [plain])
+    assert_same(NUMBA.layer(mine, neuron), REFERENCE.layer(plain, neuron), [mine], [plain])
 
 
 def test_more_neurons_than_a_block_equal_the_reference() -> None:
     mine, plain = (leaf(draw([7, 3, 5000], torch.float32, 0)) for _ in range(2))
-    assert_same(lif_cpu.lif(mine, LIF()), reference_layer(plain, LIF()), [mine], [plain])
+    assert_same(NUMBA.layer(mine, LIF()), REFERENCE.layer(plain, LIF()), [mine], [plain])
 
 
 @settings(max_examples=60)
@@ -62,17 +64,17 @@ def test_pooled_neurons_equal_the_reference_with_torchs_pooling(
     elif layout == "time last":
         values = values.movedim(0, -1).contiguous().movedim(-1, 0)
     mine, plain = leaf(values), leaf(values)
-    assert_same(lif_cpu.lif_pool(mine, neuron), reference_pool_layer(plain, neuron), [mine], [plain])
+    assert_same(NUMBA.pooled_layer(mine, neuron), REFERENCE.pooled_layer(plain, neuron), [mine], [plain])
 
 
-@pytest.mark.parametrize("layer", [lif_cpu.lif, lif_cpu.lif_pool, "stage"])
+@pytest.mark.parametrize("layer", [NUMBA.layer, NUMBA.pooled_layer, "stage"])
 def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -> None:
     values = draw([12, 2, 3, 7, 6], torch.float32, 3)
     weight, bias = draw([4, 3, 3, 3], torch.float32, 4), draw([4], torch.float32, 5)
 
     def run(part: Tensor, state: LIFState | None = None) -> Fired:
         if isinstance(layer, str):
-            return lif_cpu.stage(part, weight, bias, LIF(decay=0.9), state)
+            return NUMBA.stage(part, weight, bias, LIF(decay=0.9), state)
         return layer(part, LIF(decay=0.9), state)
 
     whole = run(values)
@@ -86,17 +88,17 @@ def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -
     assert torch.equal(early.state.potential, before), "a state that was handed out is not written to"
 
 
-@pytest.mark.parametrize("layer", [lif_cpu.lif, lif_cpu.lif_pool])
+@pytest.mark.parametrize("layer", [NUMBA.layer, NUMBA.pooled_layer])
 def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references(layer: Layer) -> None:
-    reference: Layer = {lif_cpu.lif: reference_layer, lif_cpu.lif_pool: reference_pool_layer}[layer]  # type: ignore[dict-item, index]
-    state = reference_layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIF(decay=0.9)).state
+    reference = {NUMBA.layer: REFERENCE.layer, NUMBA.pooled_layer: REFERENCE.pooled_layer}[layer]
+    state = REFERENCE.layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIF(decay=0.9)).state
     mine, plain = (leaf(draw([9, 2, 3, 6, 6], torch.float32, 7)) for _ in range(2))
     assert_same(layer(mine, LIF(decay=0.9), state), reference(plain, LIF(decay=0.9), state), [mine], [plain])
 
 
 def test_potentials_that_are_no_numbers_stay_so_and_fire_no_spike() -> None:
     current = torch.tensor([0.5, float("nan"), 0.5, float("inf"), 0.5]).view(-1, 1, 1)
-    mine, expected = lif_cpu.lif(current, LIF()), reference_layer(current, LIF())
+    mine, expected = NUMBA.layer(current, LIF()), REFERENCE.layer(current, LIF())
     assert torch.equal(mine.spikes, expected.spikes)
     assert mine.state.potential.isnan().all()
     assert expected.state.potential.isnan().all()
@@ -127,28 +129,30 @@ def test_the_reference_has_the_gradient_of_its_window_where_that_is_smooth() -> 
 def test_what_backends_there_are_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.zeros(2, 1, 3)
     monkeypatch.delenv(CHOICE, raising=False)
-    assert lif_module.backend_of(values) is lif_cpu
+    assert isinstance(backend_of(values), NumbaBackend)
     monkeypatch.setenv(CHOICE, "reference")
-    assert lif_module.backend_of(values) is None
+    assert backend_of(values) is REFERENCE
     monkeypatch.setenv(CHOICE, "numba")
-    assert lif_module.backend_of(values) is lif_cpu
-    assert lif_module.backend_of(values.to(torch.bfloat16)) is None
+    assert isinstance(backend_of(values), NumbaBackend)
+    assert backend_of(values.to(torch.bfloat16)) is REFERENCE
     with pytest.raises(ValueError, match="numba is for the CPU, but the network is on meta"):
-        lif_module.backend_of(values.to("meta"))
+        backend_of(values.to("meta"))
     monkeypatch.setenv(CHOICE, "cupy")
     with pytest.raises(ValueError, match="must be auto, reference or one of numba, triton, but got 'cupy'"):
-        lif_layer(values, LIF())
+        backend_of(values)
 
 
 WARNED = """
 import sys, warnings
 {before}
 import torch
-from sltune.snn.lif import LIF, lif_layer
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.lif import LIF
+values = torch.ones(4, 1, 1)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("default")
     for _ in range(3):
-        spikes = lif_layer(torch.ones(4, 1, 1), LIF()).spikes
+        spikes = backend_of(values).layer(values, LIF()).spikes
 print(spikes.flatten().tolist(), len(caught), caught[0].message)
 """
 

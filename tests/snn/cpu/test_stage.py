@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from sltune.snn.cpu import layer as lif_cpu
 from sltune.snn.cpu import stage as stage_cpu
-from sltune.snn.lif import LIF, Fired, LIFState, reference_pool_layer
+from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.neurons.backend import REFERENCE
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
 from tests.snn.drawing import assert_close, draw, leaf, neurons, seeds, with_gradients
+
+NUMBA = NumbaBackend()
 
 
 def dense_stage(images: Tensor, weight: Tensor, bias: Tensor, neuron: LIF, state: LIFState | None = None) -> Fired:
     current = functional.conv2d(images.flatten(0, 1), weight, bias)
-    return reference_pool_layer(current.unflatten(0, images.shape[:2]), neuron, state)  # type: ignore[no-untyped-call]
+    return REFERENCE.pooled_layer(current.unflatten(0, images.shape[:2]), neuron, state)  # type: ignore[no-untyped-call]
 
 
 def draw_images(shape: tuple[int, ...], density: float, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -55,7 +58,7 @@ def test_a_stage_equals_a_convolution_and_the_reference(
     images = in_layout(draw_images((steps, batch, *image), density, seed), layout)
     given_ = [images, draw([channels, image[0], 3, 3], torch.float64, seed), draw([channels], torch.float64, seed + 1)]
     mine, plain = [leaf(part) for part in given_], [leaf(part) for part in given_]
-    fired, expected = lif_cpu.stage(*mine, neuron), dense_stage(*plain, neuron)
+    fired, expected = NUMBA.stage(*mine, neuron), dense_stage(*plain, neuron)
     assert torch.equal(fired.spikes, expected.spikes)
     assert torch.equal(fired.state.spikes, expected.state.spikes)
     assert int(fired.spike_count) == int(expected.spike_count)
@@ -67,7 +70,7 @@ def test_a_stage_equals_a_convolution_and_the_reference(
 def test_of_100_000_spikes_of_a_stage_at_most_one_differs_in_float32(planes: int, channels: int, layout: str) -> None:
     images = in_layout(draw_images((17, 2, planes, 128, 128), 0.3 / planes, 0, torch.float32), layout)
     weight, bias = draw([channels, planes, 3, 3], torch.float32, 1) / 3, draw([channels], torch.float32, 2) / 10
-    fired, expected = lif_cpu.stage(images, weight, bias, LIF()), dense_stage(images, weight, bias, LIF())
+    fired, expected = NUMBA.stage(images, weight, bias, LIF()), dense_stage(images, weight, bias, LIF())
     count = int(expected.spike_count)
     assert count > 500_000
     # Spikes are averaged over 2×2 neurons, so a quarter is one of them.
@@ -80,7 +83,7 @@ def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references() 
     state = dense_stage(draw_images((3, 2, *image), 0.3, 3), *weights, neuron).state
     given_ = [draw_images((9, 2, *image), 0.3, 4), *weights]
     mine, plain = [leaf(part) for part in given_], [leaf(part) for part in given_]
-    fired, expected = lif_cpu.stage(*mine, neuron, state), dense_stage(*plain, neuron, state)
+    fired, expected = NUMBA.stage(*mine, neuron, state), dense_stage(*plain, neuron, state)
     assert torch.equal(fired.spikes, expected.spikes)
     assert_close(with_gradients(fired.spikes, mine), with_gradients(expected.spikes, plain))
 
@@ -91,7 +94,7 @@ def test_the_gradient_by_images_is_the_same_without_vectors_of_its_own(monkeypat
     for has_wide_vectors in (True, False):
         monkeypatch.setattr(stage_cpu, "HAS_WIDE_VECTORS", has_wide_vectors)
         parts = [leaf(part) for part in given_]
-        results.append(with_gradients(lif_cpu.stage(*parts, LIF()).spikes, parts))
+        results.append(with_gradients(NUMBA.stage(*parts, LIF()).spikes, parts))
     assert_close(results[0], results[1])
 
 
@@ -103,7 +106,7 @@ def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
     for count in (1, threads):
         torch.set_num_threads(count)
         parts = [leaf(images), leaf(draw([50, 20, 3, 3], torch.float32, 1)), leaf(draw([50], torch.float32, 2))]
-        fired = lif_cpu.stage(*parts, LIF())
+        fired = NUMBA.stage(*parts, LIF())
         results.append([fired.spikes, *with_gradients(fired.spikes, parts)])
     torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
@@ -122,12 +125,12 @@ def test_shapes_that_do_not_fit_are_refused(
     images: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        lif_cpu.stage(torch.ones(images), torch.ones(weight), torch.ones(bias), LIF())
+        NUMBA.stage(torch.ones(images), torch.ones(weight), torch.ones(bias), LIF())
 
 
 def test_types_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be of one type, but are of torch.float64, torch.float32 and"):
-        lif_cpu.stage(torch.ones(1, 1, 2, 5, 5).double(), torch.ones(4, 2, 3, 3), torch.ones(4), LIF())
+        NUMBA.stage(torch.ones(1, 1, 2, 5, 5).double(), torch.ones(4, 2, 3, 3), torch.ones(4), LIF())
 
 
 def test_images_with_few_values_are_sparse() -> None:
@@ -146,10 +149,9 @@ def test_a_network_computes_the_same_whether_it_skips_zeros_or_not(
             parameter.mul_(2)
     frames = draw_images((12, 3, 2, *size), 0.1, 1)
     staged, results = [], []
-    stage = lif_cpu.stage
-    monkeypatch.setattr(lif_cpu, "stage", lambda *arguments: staged.append(1) or stage(*arguments))
+    monkeypatch.setattr(NumbaBackend, "stage", lambda _, *arguments: staged.append(1) or stage_cpu.stage(*arguments))
     for most in (1.1, 0.0):
-        monkeypatch.setattr(stage_cpu, "MOST_NONZERO", most)
+        monkeypatch.setattr(stage_cpu, "MAX_NONZERO", most)
         simulation = network.simulate(frames, count_spikes=True)
         grads = torch.autograd.grad(simulation.output.mean(0).square().sum(), list(network.parameters()))
         results.append((simulation, grads))

@@ -12,7 +12,7 @@ from triton.compiler import ASTSource
 
 from sltune.snn.cuda import kernels
 from sltune.snn.cuda.layer import BLOCK, CELLS, COMPILATION
-from sltune.snn.surrogate import WINDOWS
+from sltune.snn.neurons.surrogate import WINDOWS
 
 HOPPER = GPUTarget("cuda", 90, 32)
 NUMBERS = {"decay": "fp32", "v_threshold": "fp32", "a": "fp32", "b": "fp32", "counts": "*i32"}

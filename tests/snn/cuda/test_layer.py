@@ -15,12 +15,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sltune.snn.lif import LIF, Fired, LIFState, reference_layer, reference_pool_layer
-from sltune.snn.surrogate import WINDOWS
+from sltune.snn.neurons.backend import REFERENCE
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.surrogate import WINDOWS
 from tests.snn.cuda import interpreter
 from tests.snn.cuda.interpreter import DEVICE
 
 from sltune.snn.cuda import layer as lif_cuda  # isort: skip  (imports Triton)
+from sltune.snn.cuda.backend import TritonBackend  # isort: skip
+
+TRITON = TritonBackend()
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda current: current,
@@ -44,7 +48,7 @@ def run(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None
     start = current.detach().to(DEVICE).requires_grad_()
     if state is not None:
         state = LIFState(state.potential.to(DEVICE), state.spikes.to(DEVICE))
-    fired = (lif_cuda.lif_pool if pool else lif_cuda.lif)(start, neurons, state)
+    fired = (TRITON.pooled_layer if pool else TRITON.layer)(start, neurons, state)
     (gradient,) = torch.autograd.grad((fired.spikes * weights_of(fired.spikes)).sum(), start)
     after = LIFState(fired.state.potential.cpu(), fired.state.spikes.cpu())
     return Fired(fired.spikes.detach().cpu(), after, fired.spike_count.cpu()), gradient.cpu()
@@ -52,7 +56,7 @@ def run(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None
 
 def run_reference(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
     start = current.detach().requires_grad_()
-    fired = (reference_pool_layer if pool else reference_layer)(start, neurons, state)
+    fired = (REFERENCE.pooled_layer if pool else REFERENCE.layer)(start, neurons, state)
     return fired, torch.autograd.grad((fired.spikes * weights_of(fired.spikes)).sum(), start)[0]
 
 
@@ -180,14 +184,14 @@ def test_stretches_that_carry_the_state_equal_one_run(layout: str, pool: bool, s
 
 
 def test_a_state_may_lie_otherwise_than_the_current() -> None:
-    state = reference_layer(draw_current((3, 2, 4, 6, 6), seed=1), neurons_of_the_paper).state
+    state = REFERENCE.layer(draw_current((3, 2, 4, 6, 6), seed=1), neurons_of_the_paper).state
     assert_equal(LAYOUTS["channels last"](draw_current((3, 2, 4, 6, 6), seed=2)), neurons_of_the_paper, True, state)
 
 
 def test_no_gradient_flows_into_the_state() -> None:
     start, later = (draw_current((3, 2, 5), seed).to(DEVICE).requires_grad_() for seed in (1, 2))
-    fired = lif_cuda.lif(start, neurons_of_the_paper)
-    after = lif_cuda.lif(later, neurons_of_the_paper, fired.state)
+    fired = TRITON.layer(start, neurons_of_the_paper)
+    after = TRITON.layer(later, neurons_of_the_paper, fired.state)
     assert not fired.state.potential.requires_grad
     torch.autograd.backward(after.spikes.sum())
     assert start.grad is None
@@ -231,7 +235,7 @@ def test_products_and_sums_are_rounded_one_by_one() -> None:
 @pooled_or_not
 def test_backward_can_run_twice_and_takes_a_gradient_of_any_layout(pool: bool) -> None:
     current = draw_current((4, 2, 3, 6, 6), seed=13).to(DEVICE).requires_grad_()
-    spikes = (lif_cuda.lif_pool if pool else lif_cuda.lif)(current, neurons_of_the_paper).spikes
+    spikes = (TRITON.pooled_layer if pool else TRITON.layer)(current, neurons_of_the_paper).spikes
     ones = torch.ones_like(spikes)
     gradients = [
         torch.autograd.grad(spikes, current, gradient, retain_graph=True)[0]
@@ -244,7 +248,7 @@ def test_backward_can_run_twice_and_takes_a_gradient_of_any_layout(pool: bool) -
 @pooled_or_not
 def test_results_keep_the_layout_of_the_current(pool: bool) -> None:
     current = LAYOUTS["channels last"](torch.ones(3, 2, 4, 6, 6)).to(DEVICE)
-    fired = (lif_cuda.lif_pool if pool else lif_cuda.lif)(current, neurons_of_the_paper)
+    fired = (TRITON.pooled_layer if pool else TRITON.layer)(current, neurons_of_the_paper)
     assert fired.spikes.movedim(2, -1).is_contiguous()
     assert fired.state.potential.is_contiguous(memory_format=torch.channels_last)
 
@@ -260,8 +264,8 @@ def test_float64_takes_the_reference(pool: bool) -> None:
 
 
 def test_a_batch_without_samples_or_neurons_gives_no_spikes() -> None:
-    assert lif_cuda.lif(torch.zeros(5, 2, 0, device=DEVICE), neurons_of_the_paper).spikes.shape == (5, 2, 0)
-    pooled = lif_cuda.lif_pool(torch.zeros(5, 0, 3, 4, 5, device=DEVICE), neurons_of_the_paper)
+    assert TRITON.layer(torch.zeros(5, 2, 0, device=DEVICE), neurons_of_the_paper).spikes.shape == (5, 2, 0)
+    pooled = TRITON.pooled_layer(torch.zeros(5, 0, 3, 4, 5, device=DEVICE), neurons_of_the_paper)
     assert pooled.spikes.shape == (5, 0, 3, 2, 2)
     assert pooled.spike_count == 0
 
@@ -269,13 +273,13 @@ def test_a_batch_without_samples_or_neurons_gives_no_spikes() -> None:
 def test_a_state_of_another_shape_is_refused() -> None:
     state = LIFState(torch.zeros(2, 4, device=DEVICE), torch.zeros(2, 3, device=DEVICE))
     with pytest.raises(ValueError, match=r"must have the shape and device \(\(2, 3\), .*but got \(\(2, 4\)"):
-        lif_cuda.lif(torch.zeros(5, 2, 3, device=DEVICE), neurons_of_the_paper, state)
+        TRITON.layer(torch.zeros(5, 2, 3, device=DEVICE), neurons_of_the_paper, state)
 
 
 @pytest.mark.parametrize("shape", [(5, 2, 3), (5, 2, 3, 1, 4), (5, 2, 3, 4, 1)])
 def test_what_cannot_be_pooled_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="H and W of at least 2, but got"):
-        lif_cuda.lif_pool(torch.zeros(shape, device=DEVICE), neurons_of_the_paper)
+        TRITON.pooled_layer(torch.zeros(shape, device=DEVICE), neurons_of_the_paper)
 
 
 def test_layers_large_and_small_are_cut_into_other_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The kernels on a real GPU, at the sizes of the SL-Animals network; small shapes are in test_lif_cuda.py."""
+"""The kernels on a real GPU, at the sizes of the SL-Animals network; small shapes are in test_layer.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltune.snn.lif import LIF, LIFState, lif_layer, reference_layer, reference_pool_layer
-from sltune.snn.surrogate import WINDOWS
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.backend import REFERENCE
+from sltune.snn.neurons.lif import LIF, LIFState
+from sltune.snn.neurons.surrogate import WINDOWS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -30,12 +32,12 @@ def draw_current(shape: tuple[int, ...], channels_last: bool = False) -> Tensor:
 
 def assert_equal(current: Tensor, neurons: LIF, pool: bool = False, state: LIFState | None = None) -> None:
     """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest."""
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     mine = current.detach().requires_grad_()
     plain = current.detach().float().requires_grad_()
-    fired = (lif_cuda.lif_pool if pool else lif_cuda.lif)(mine, neurons, state)
-    expected = (reference_pool_layer if pool else reference_layer)(plain, neurons, state)
+    fired = (TritonBackend().pooled_layer if pool else TritonBackend().layer)(mine, neurons, state)
+    expected = (REFERENCE.pooled_layer if pool else REFERENCE.layer)(plain, neurons, state)
     assert torch.equal(fired.spikes.float(), expected.spikes)
     assert torch.equal(fired.state.potential, expected.state.potential)
     assert fired.spike_count == expected.spike_count
@@ -71,35 +73,35 @@ def test_windows_equal_the_reference(surrogate: str, pool: bool) -> None:
 
 
 def test_long_samples_in_stretches_equal_one_run() -> None:
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((145, 2, 50, 61, 61))
-    whole = lif_cuda.lif_pool(current, LIF(decay=0.9))
+    whole = TritonBackend().pooled_layer(current, LIF(decay=0.9))
     parts, state = [], None
     for part in torch.split(current, 40):
-        fired = lif_cuda.lif_pool(part, LIF(decay=0.9), state)
+        fired = TritonBackend().pooled_layer(part, LIF(decay=0.9), state)
         parts.append(fired.spikes)
         state = fired.state
     assert torch.equal(torch.cat(parts), whole.spikes)
 
 
 def test_repeated_runs_are_identical() -> None:
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((17, 8, 20, 126, 126)).requires_grad_()
     runs = []
     for _ in range(3):
-        fired = lif_cuda.lif_pool(current, LIF())
+        fired = TritonBackend().pooled_layer(current, LIF())
         runs.append((fired.spikes, fired.spike_count, torch.autograd.grad(fired.spikes.sum(), current)[0]))
     assert all(torch.equal(*pair) for other in runs[1:] for pair in zip(runs[0], other, strict=True))
 
 
 def test_nothing_but_the_current_is_kept_for_the_backward_pass() -> None:
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((50, 4, 20, 126, 126)).requires_grad_()
     before = torch.cuda.memory_allocated()
-    fired = lif_cuda.lif_pool(current, LIF())
+    fired = TritonBackend().pooled_layer(current, LIF())
     state = 2 * current[0].numel() * 4
     assert torch.cuda.memory_allocated() - before < fired.spikes.numel() * 4 + state + 2**20
     torch.cuda.reset_peak_memory_stats()
@@ -110,24 +112,25 @@ def test_nothing_but_the_current_is_kept_for_the_backward_pass() -> None:
 
 
 def test_layers_on_a_gpu_take_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     def refuse(*_: Any) -> None:
         raise NotImplementedError("the kernels were called")
 
     monkeypatch.delenv("SLTUNE_LIF_BACKEND", raising=False)
-    monkeypatch.setattr(lif_cuda, "lif", refuse)
+    monkeypatch.setattr(TritonBackend, "layer", refuse)
+    current = draw_current((2, 2, 5))
     with pytest.raises(NotImplementedError, match="the kernels were called"):
-        lif_layer(draw_current((2, 2, 5)), LIF())
+        backend_of(current).layer(current, LIF())
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second GPU")
 def test_tensors_may_lie_on_another_gpu_than_the_current_one() -> None:
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((5, 2, 100))
-    expected = lif_cuda.lif(current, LIF())
-    fired = lif_cuda.lif(current.to("cuda:1"), LIF())
+    expected = TritonBackend().layer(current, LIF())
+    fired = TritonBackend().layer(current.to("cuda:1"), LIF())
     assert torch.equal(fired.spikes.cpu(), expected.spikes.cpu())
 
 
@@ -135,11 +138,11 @@ def test_tensors_may_lie_on_another_gpu_than_the_current_one() -> None:
 @pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
 def test_offsets_beyond_32_bits_reach_the_right_neurons(pool: bool) -> None:
     """About 2.4·10⁹ values: what comes last must equal what it is when run from the state before it."""
-    from sltune.snn.cuda import layer as lif_cuda
+    from sltune.snn.cuda.backend import TritonBackend
 
     if torch.cuda.mem_get_info()[0] < 48 * GIBIBYTE:
         pytest.skip("48 GiB of free device memory are needed")
-    run = lif_cuda.lif_pool if pool else lif_cuda.lif
+    run = TritonBackend().pooled_layer if pool else TritonBackend().layer
     current = torch.empty(120, 64, 20, 126, 126, device="cuda").uniform_(-0.5, 1).requires_grad_()
     fired = run(current, LIF(decay=0.9))
     middle = run(current[:110].detach(), LIF(decay=0.9)).state

@@ -1,0 +1,62 @@
+"""The backend of NVIDIA GPUs. Importing this module raises ImportError where Triton is not installed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sltune.snn.cuda.layer import Layout, Neurons
+from sltune.snn.neurons.backend import REFERENCE, Backend
+from sltune.snn.neurons.lif import LIF, Fired, LIFState
+
+MAX_IMAGE_NEURONS = 2**31 - 1
+"""Pooling kernels count a sample's neurons in 32 bits; offsets of samples and time steps have 64."""
+
+
+class TritonBackend(Backend):
+    """Layers on a GPU; types other than float32 and bfloat16, and empty currents, take the reference."""
+
+    def takes(self, dtype: torch.dtype) -> bool:
+        return dtype in (torch.float32, torch.bfloat16)
+
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        """Run neurons over all time steps.
+
+        Args:
+            current: shape (T, B, ...). It is copied unless it is contiguous or has its channels last.
+
+        Returns:
+            spikes in the current's type and layout, the state in float32, the count as int64.
+
+        Raises:
+            ValueError: the state has not the shape of a time step of the current, or lies on another device.
+        """
+        if not self.takes(current.dtype) or current.numel() == 0:
+            return REFERENCE.layer(current, lif, state)
+        return _run(current, lif, state, pool=False)
+
+    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        """Run neurons as ``layer`` does and average 2×2 of their spikes, which gives multiples of 1/4.
+
+        Raises:
+            ValueError: as ``layer``, or the current is not (T, B, C, H, W), or H or W is below 2.
+        """
+        if current.dim() != 5 or min(current.shape[3:]) < 2:
+            shape = tuple(current.shape)
+            raise ValueError(f"current must have shape (T, B, C, H, W) with H and W of at least 2, but got {shape}")
+        is_too_large = current.shape[2:].numel() > MAX_IMAGE_NEURONS
+        if not self.takes(current.dtype) or current.numel() == 0 or is_too_large:
+            return REFERENCE.pooled_layer(current, lif, state)
+        return _run(current, lif, state, pool=True)
+
+
+def _run(current: Tensor, lif: LIF, state: LIFState | None, pool: bool) -> Fired:
+    start = None if state is None else (state.potential, state.spikes)
+    for values in start or ():
+        if values.shape != current.shape[1:] or values.device != current.device:
+            given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
+            raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
+    layout = Layout.of(current, pool)
+    results = Neurons.apply(layout.arrange(current), lif, start, layout)  # type: ignore[no-untyped-call]
+    spikes, potential, fired, counts = results
+    return Fired(spikes, LIFState(potential, fired), counts.sum())

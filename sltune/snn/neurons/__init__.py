@@ -1,0 +1,1 @@
+"""The LIF equation, its surrogate gradients, and what a backend offers; in plain torch."""

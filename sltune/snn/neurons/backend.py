@@ -1,0 +1,94 @@
+"""What a backend offers to a network, and the reference backend, which needs nothing but torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sltune.snn.neurons.lif import LIF, Fired, LIFState, lif_step
+
+
+class Backend(Protocol):
+    """What runs the layers of a network on one kind of device.
+
+    A backend has its own ``layer`` and ``pooled_layer``. All else is optional: a backend inherits from this class what
+    it has no kernel for, which is then done by torch. Gradients flow through all the time steps of a call, but not from
+    one stretch of time into the one before it.
+    """
+
+    @abstractmethod
+    def takes(self, dtype: torch.dtype) -> bool:
+        """Say whether the backend computes with values of this type."""
+
+    @abstractmethod
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        """Run neurons over all time steps.
+
+        Args:
+            current: input of shape (T, B, ...).
+            state: where an earlier stretch of time ended; the neurons are at rest if None.
+        """
+
+    @abstractmethod
+    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        """Run neurons as ``layer`` does and average 2×2 of their spikes, for current of shape (T, B, C, H, W).
+
+        The last row or column of an odd number is not pooled, but its neurons fire and their spikes count.
+        """
+
+    def prefers_stage(self, images: Tensor) -> bool:
+        """Say whether ``stage`` takes less time for such images than a convolution and ``pooled_layer``."""
+        return False
+
+    def stage(self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        """Convolve images, run neurons and average 2×2 of their spikes.
+
+        Args:
+            images: shape (T, B, P, H, W), with H and W of at least 4.
+            weight: shape (C, P, 3, 3).
+            bias: shape (C,).
+
+        Returns:
+            spikes of shape (T, B, C, (H − 2) // 2, (W − 2) // 2), and the state of shape (B, C, H − 2, W − 2).
+        """
+        current = functional.conv2d(images.flatten(0, 1), weight, bias)
+        return self.pooled_layer(current.reshape(*images.shape[:2], *current.shape[1:]), lif, state)
+
+    def dense(self, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return spikes · weightᵀ + bias, of shape (N, units).
+
+        Args:
+            spikes: shape (N, inputs).
+            weight: shape (units, inputs).
+            bias: shape (units,).
+        """
+        return functional.linear(spikes, weight, bias)
+
+
+class Reference(Backend):
+    """Neurons step by step in plain torch, on any device: what every other backend is tested against."""
+
+    def takes(self, dtype: torch.dtype) -> bool:
+        return True
+
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        rest = torch.zeros_like(current[0])
+        state = LIFState(rest, rest) if state is None else LIFState(state.potential.detach(), state.spikes.detach())
+        spikes = []
+        for step in current:
+            state = lif_step(step, state, lif)
+            spikes.append(state.spikes)
+        fired = torch.stack(spikes)
+        return Fired(fired, LIFState(state.potential.detach(), state.spikes.detach()), torch.count_nonzero(fired))
+
+    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+        fired = self.layer(current, lif, state)
+        pooled = functional.avg_pool2d(fired.spikes.flatten(0, 1), 2)
+        return fired._replace(spikes=pooled.reshape(*fired.spikes.shape[:2], *pooled.shape[1:]))
+
+
+REFERENCE = Reference()
