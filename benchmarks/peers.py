@@ -243,8 +243,12 @@ def channels_last(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def sltune_peer(backend: str) -> Peer:
-    """Return sltune itself, with a backend of its neurons; its own choice if empty."""
-    environment = {"SLTUNE_LIF_BACKEND": backend} if backend else {}
+    """Return sltune itself, with a backend of its neurons; its own choice if empty.
+
+    "numba:threads" is the backend with a part of snn/cpu switched off.
+    """
+    name, _, off = backend.partition(":")
+    environment = {"SLTUNE_LIF_BACKEND": name or "auto", "SLTUNE_CPU_OFF": off}
     return Peer(f"sltune ({backend})" if backend else "sltune", "sltune", sltune_network, "this tree", environment)
 
 

@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument(
         "--sltune-backends", default="", help="such as numba,reference (the first is the base of ratios)"
     )
+    parser.add_argument("--alone", action="store_true", help="measure sltune alone, without other libraries")
     parser.add_argument("--density", action="store_true", help="only compare the frames with the simulator's")
     arguments = vars(parser.parse_args())
     if arguments.pop("density"):
@@ -121,10 +122,11 @@ def main() -> None:
         print("here", density_of(draw_frames(64, 17)))
         return
     shapes, backends = arguments.pop("shapes"), arguments.pop("sltune_backends")
+    others = () if arguments.pop("alone") else OTHERS
     settings = Settings(**arguments)
     ours = [sltune_peer(name) for name in backends.split(",")]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.threads])
-    for line in benchmark(settings, ours, shapes):
+    for line in benchmark(settings, ours, others, shapes):
         print(line, flush=True)
 
 
@@ -132,14 +134,16 @@ def shapes_of(text: str) -> list[Shape]:
     return [Shape(*map(int, part.split("x"))) for part in text.split(",")]
 
 
-def benchmark(settings: Settings, ours: Sequence[Peer], shapes: Sequence[Shape]) -> Iterator[str]:
+def benchmark(
+    settings: Settings, ours: Sequence[Peer], others: Sequence[Peer], shapes: Sequence[Shape]
+) -> Iterator[str]:
     """Give the lines of the report while it is being measured."""
     yield f"# Training steps\n\n`python benchmarks/stbp.py {' '.join(sys.argv[1:])}`, {machine(settings.device)},"
     yield f"{settings.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, {versions()}.\n"
     gflops, lines = settings.measured(limits, settings.device)
     yield from lines
     yield from frames_lines(settings, ours[0], shapes[0])
-    others = [peer for peer in OTHERS if settings.device in peer.devices]
+    others = [peer for peer in others if settings.device in peer.devices]
     if absent := sorted({peer.module for peer in others if not peer.is_importable}):
         yield f"Absent, and so left out: {', '.join(absent)}."
     peers = [*ours, *(peer for peer in others if peer.is_importable)]

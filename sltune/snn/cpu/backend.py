@@ -9,6 +9,7 @@ from sltune.snn.cpu.arrays import fired_of
 from sltune.snn.cpu.connections import connect
 from sltune.snn.cpu.layer import Neurons, PooledNeurons
 from sltune.snn.cpu.stage import is_sparse, stage
+from sltune.snn.cpu.switches import is_on
 from sltune.snn.neurons.backend import Backend
 from sltune.snn.neurons.images import channels_last
 from sltune.snn.neurons.lif import LIF, Fired, LIFState
@@ -27,7 +28,7 @@ class NumbaBackend(Backend):
         return fired_of(PooledNeurons.apply(channels_last(current), lif, state))  # type: ignore[no-untyped-call]
 
     def prefers_stage(self, images: Tensor) -> bool:
-        return is_sparse(images)
+        return is_on("stage") and is_sparse(images)
 
     def stage(self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
         return stage(images, weight, bias, lif, state)

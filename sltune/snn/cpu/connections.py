@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sltune.snn.cpu.arrays import array
 from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
+from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
 
@@ -20,7 +21,8 @@ MIN_INPUTS = 4096
 
 def connect(spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the current of full connections as ``Backend.dense`` describes it."""
-    if not HAS_WIDE_VECTORS or weight.shape[1] < MIN_INPUTS or torch.is_autocast_enabled("cpu"):
+    is_ours = HAS_WIDE_VECTORS and is_on("dense-gradient") and weight.shape[1] >= MIN_INPUTS
+    if not is_ours or torch.is_autocast_enabled("cpu"):
         return functional.linear(spikes, weight, bias)
     current: Tensor = _Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
     return current

@@ -2,9 +2,9 @@
 """Loops over time on the CPU, compiled by numba: neurons, and neurons with pooling.
 
 Each kernel works on the blocks first … last − 1 of its arrays, so that threads can share them; it runs outside Python's
-lock. Arrays are C-contiguous and of one float type, in which everything is computed, products and sums rounded one by
-one as in ``lif_step``. Images have their channels last. The innermost loops run over slices, which start at 0: only
-such loops become vector instructions.
+lock. Arrays are C-contiguous and of one float type, in which all is computed; products and sums are rounded one by one,
+as in ``lif_step``. Images have their channels last. The innermost loops run over slices, which start at 0, because LLVM
+turns only such loops into vector instructions.
 
 Windows are numbered in the order of ``WINDOWS`` in surrogate.py.
 """
@@ -19,8 +19,10 @@ from typing import Any
 import numba
 import numpy as np
 
+from sltune.snn.cpu.switches import is_on
+
 BLOCK = 4096
-"""Neurons without pooling that are taken at once, so that their state stays in the cache."""
+"""Neurons without pooling that are advanced together: few enough that their state stays in the cache."""
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     # The vector instructions exist in compiled code only.
@@ -30,6 +32,9 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 def jit(function: Callable[..., Any]) -> Any:
     """Compile for calls outside Python's lock, and keep the machine code on disk where there is a place for it."""
     compiled = numba.njit(nogil=True)(function)
+    if not is_on("vectors"):
+        # numba would find kernels on disk by their source alone, and take those with vector instructions for these.
+        return compiled
     try:
         compiled.enable_caching()
     except RuntimeError:
@@ -62,7 +67,7 @@ def add(source, target):
 
 @jit
 def rest(potential, fired, begun):
-    """Put neurons at rest, unless their state is one to go on from."""
+    """Put neurons at rest, unless they continue from a state (begun)."""
     if not begun:
         clear(potential)
         clear(fired)
@@ -129,7 +134,7 @@ def retreat(potential, grad, carried, lif, kind, slope):
 def neurons_forward(first, last, current, spikes, potential, fired, begun, lif, counts):
     """Run neurons. current, spikes: (T, neurons); potential, fired: (neurons,), the state; counts: (blocks,).
 
-    begun: whether the state is one to go on from; if not, it is at rest, whatever the arrays hold.
+    begun: whether neurons continue from the state in the arrays; if not, they start at rest, whatever these hold.
     """
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
@@ -177,7 +182,7 @@ def pool(above, below, pooled, width, channels):
 
 @jit
 def unpool(grad_pooled, above, below, width, channels):
-    """Give each of 2×2 neurons a quarter of the gradient; shapes as in pool. A column too many gets 0."""
+    """Give each of 2×2 neurons a quarter of the gradient; shapes as in pool. The last of odd columns gets 0."""
     quarter = above.dtype.type(0.25)
     for x in range(width // 2):
         at = 2 * x * channels
@@ -193,7 +198,7 @@ def unpool(grad_pooled, above, below, width, channels):
 
 @jit
 def pooled_forward(first, last, current, channels, pooled, potential, fired, begun, lif, counts):
-    """Run neurons and average their spikes; a block is two rows of a sample, or one where rows are odd.
+    """Run neurons and average their spikes; a block is two rows of a sample, or one row, the last of an odd number.
 
     current: (T, B, H, W · C); pooled: (T, B, H // 2, W // 2 · C); potential, fired: (B, H, W · C); counts: (blocks,).
     begun: as in neurons_forward.

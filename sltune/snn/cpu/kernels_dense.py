@@ -1,8 +1,8 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg"
-"""Dense products on the CPU, compiled by numba, for processors with AVX-512: gradients, of which few are 0.
+"""Dense products on the CPU, compiled by numba, for processors with AVX-512: for gradients, few of which are 0.
 
-The libraries below torch are slow at just these: MKL leaves half of each register of other vendors' processors unused,
-and oneDNN computes 32 channels where 20 are wanted. Several rows of the outcome stay in registers at a time.
+The libraries below torch are slow at these products: MKL uses half of each register on processors that are not Intel's,
+and oneDNN computes 32 channels where 20 are wanted. Here several rows of the result stay in registers at a time.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ TAPS = 3
 """Height and width of a convolution's kernel."""
 
 SIDES, VECTORS = (0,) * 4, (0,) * 4
-"""Tuples that say, by their length, how many rows of the outcome stay in registers at a time, and of how many vectors.
+"""Tuples whose lengths say how many rows of the result stay in registers at a time, and of how many vectors each.
 
-16 sums of float32 and what they need fit into the 32 registers of AVX-512.
+These 16 sums of float32, with the factors and rows that they need, fit into the 32 registers of AVX-512.
 """
 
 
 @jit
 def aligned(size, dtype):
-    """Return an array that starts where a line of the cache does, as a vector across two lines takes twice the time."""
+    """Return an array that starts at a line of the cache, since a vector across two lines takes twice the time."""
     values = np.empty(size + 64, dtype)
     skip = (-values.ctypes.data % 64) // values.itemsize
     return values[skip : skip + size]

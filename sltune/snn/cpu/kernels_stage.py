@@ -1,10 +1,11 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg"
 """Stages of convolutional layers on the CPU, compiled by numba: sparse images in, pooled spikes out.
 
-A stage is a 3×3 convolution, neurons and 2×2 pooling. A block of it is two rows of a sample's neurons (one where rows
-are odd) over all time; their currents, potentials and gradients stay in the cache. Only values that are not 0 are
-multiplied, each with the three columns of a kernel's row at once, which reach three neighbouring pixels of the
-outcome: so the columns of kernels lie in reverse, and rows of the outcome have margins for what falls outside.
+A stage is a 3×3 convolution, neurons and 2×2 pooling. A block is two rows of a sample's neurons over all time (one row,
+where it is the last of an odd number), so that their currents, potentials and gradients stay in the cache. Only values
+that are not 0 are multiplied. Each is multiplied at once with the three columns of a kernel's row, which reach three
+neighbouring pixels of the result. Therefore the columns of kernels are stored in reverse, and rows of the result have
+margins for what falls outside.
 
 Images are (T, B, planes, H, line). With their channels first, a plane is a channel and a line has W values; with their
 channels last there is one plane, and a line has W · P values, P of each pixel: ``depth`` is 1 or P.
@@ -16,21 +17,27 @@ import numpy as np
 
 from sltune.snn.cpu.kernels import add, advance, clear, copy, jit, pool, rest, resume, retreat, unpool
 from sltune.snn.cpu.kernels_dense import TAPS
-from sltune.snn.cpu.vectors import BITS, LANES, add_rows, add_to_rows, lowest_bit, nonzero_bits
+from sltune.snn.cpu.switches import is_on
+from sltune.snn.cpu.vectors import BITS, LANES
+
+if is_on("vectors"):
+    from sltune.snn.cpu.vectors import add_rows, add_to_rows, lowest_bit, nonzero_bits
+else:
+    from sltune.snn.cpu.kernels_plain import add_rows, add_to_rows, lowest_bit, nonzero_bits
 
 MARGIN = TAPS - 1
-"""Pixels of a row of the outcome before its first."""
+"""Pixels of the margin before the first pixel of a row of the result."""
 
 
 @jit
 def find(planes, row, depth, channels, reach, spots, count):
     """Append to spots, after the first count, what is not 0 in a row of all planes; return how many there are then.
 
-    planes: (planes, H, line). spots: where in a row of the outcome a value's three pixels start, where its weights
-    start in a row of taps, and the value; three arrays.
+    planes: (planes, H, line). spots: three arrays: where a value's three pixels start in a row of the result, where
+    its weights start in a row of taps, and the value.
     """
     places, starts, values = spots
-    # (k · reciprocal) >> 32 is k // depth for all k of a line: a division takes longer than all the rest.
+    # (k · reciprocal) >> 32 is k // depth for all k of a line; a division would take longer than all the rest.
     reciprocal = (1 << 32) // depth + 1
     for plane in range(len(planes)):
         line = planes[plane, row]
@@ -49,7 +56,7 @@ def find(planes, row, depth, channels, reach, spots, count):
 
 @jit
 def look(line, at):
-    """Return a number whose bit k says whether line[at + k] is there and not 0."""
+    """Return a number whose bit k says whether line[at + k] exists and is not 0."""
     if at + BITS <= len(line):
         return nonzero_bits(line, at)
     if len(line) >= BITS:
@@ -63,7 +70,7 @@ def look(line, at):
 
 @jit
 def run_end(places, begin, end):
-    """Return where the run of spots with one place, which starts at begin, ends."""
+    """Return where the run of spots that have the place of the spot at begin ends."""
     place = places[begin]
     begin += 1
     while begin < end and places[begin] == place:
@@ -73,7 +80,7 @@ def run_end(places, begin, end):
 
 @jit
 def convolve(room, spots, begin, end, taps, vectors):
-    """Add what spots begin … end − 1 of a row of images give to a row of the outcome.
+    """Add to a row of the result what spots begin … end − 1 of a row of images contribute.
 
     room: the row with its margins, as ground_of makes it. taps: (P · reach,), the weights of one row of the kernels.
     """
@@ -86,7 +93,7 @@ def convolve(room, spots, begin, end, taps, vectors):
 
 @jit
 def correlate(room, spots, begin, end, grad_taps, vectors):
-    """Add to the gradient by taps what a row of gradients gives together with spots begin … end − 1.
+    """Add to the gradient by taps what a row of gradients contributes with spots begin … end − 1.
 
     Shapes as in convolve; room holds the gradients, and zeros in its margins.
     """
@@ -99,7 +106,7 @@ def correlate(room, spots, begin, end, grad_taps, vectors):
 
 @jit
 def ground_of(bias, width, vectors):
-    """Return a row of the outcome that nothing but the bias reaches, with margins."""
+    """Return a row of the result, with margins, as the bias alone makes it."""
     channels = len(bias)
     ground = np.zeros((width + MARGIN - 1) * channels + len(vectors) * LANES, bias.dtype)
     for x in range(MARGIN, MARGIN + width):
@@ -109,7 +116,7 @@ def ground_of(bias, width, vectors):
 
 @jit
 def room_for_spots(images, steps):
-    """Return room for all spots of the rows that a block sees in so many steps."""
+    """Return room for all spots of the rows that a block reads in this number of steps."""
     size = steps * images.shape[2] * (TAPS + 1) * images.shape[4]
     return np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, images.dtype)
 
@@ -118,8 +125,8 @@ def room_for_spots(images, steps):
 def fill(planes, top, rows, depth, channels, room, ground, taps, spots, ends, vectors):
     """Write the current of rows top … top + rows − 1 into room, (2, row with margins).
 
-    planes: (planes, H, line). taps: (3, P · reach). ends: (5,), where the spots of each row of images end, after the
-    first, which is given and says where they begin.
+    planes: (planes, H, line). taps: (3, P · reach). ends: (5,): the first is given and says where spots begin, the
+    others become the ends of the spots of each row of images.
     """
     reach = len(vectors) * LANES
     for y in range(rows):
@@ -132,7 +139,7 @@ def fill(planes, top, rows, depth, channels, room, ground, taps, spots, ends, ve
 
 @jit
 def collect(rows, room, spots, ends, grad_taps, vectors):
-    """Add the gradient by taps, (3, P · reach), that so many rows of gradients in room give. The reverse of fill."""
+    """Add to the gradient by taps, (3, P · reach), from the rows of gradients in room. The reverse of fill."""
     for r in range(rows + TAPS - 1):
         for dy in range(max(0, r - rows + 1), min(TAPS, r + 1)):
             correlate(room[r - dy], spots, ends[r], ends[r + 1], grad_taps[dy], vectors)
@@ -170,9 +177,9 @@ def stage_backward(
 ):
     """Write the gradients by weights, bias and current; shapes as in stage_forward.
 
-    grads: the gradients by taps, (parts, 3, P · reach), and by bias, (parts, row of the outcome with margins), of each
+    grads: the gradients by taps, (parts, 3, P · reach), and by bias, (parts, row of the result with margins), for each
     part of the blocks, so that sums do not depend on threads; and by current, (T, B, H − 2, (W − 2) · C), or (0, …) if
-    that is not wanted. first, last: of the parts.
+    that is not wanted. first, last: the range of parts.
     """
     grad_taps, grad_ground, grad_current = grads
     steps, height, width, channels = len(images), images.shape[3] - 2, images.shape[4] // depth - 2, len(bias)
@@ -198,7 +205,7 @@ def stage_backward(
                     copy(u[y], history[t, y])
             for y in range(2):
                 clear(carried[y])
-                # Margins take no part in sums.
+                # Margins must add nothing to the sums.
                 clear(room[y])
             for t in range(steps - 1, -1, -1):
                 if rows == 2:

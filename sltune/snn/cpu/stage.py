@@ -16,6 +16,7 @@ from torch.nn import functional
 from sltune.snn.cpu import kernels_stage as stages
 from sltune.snn.cpu.arrays import Array, array, fired_of, numbers, outcome, rows, start, window
 from sltune.snn.cpu.kernels_dense import SIDES, TAPS, spread
+from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
 from sltune.snn.neurons.images import channels_last, new_images
@@ -124,10 +125,10 @@ def _weight(taps: Array, like: Tensor) -> Tensor:
 
 
 def _grad_images(images: Tensor, weight: Tensor, grad_current: Tensor) -> Tensor:
-    """Return the gradient by images (T, B, P, H, W): a transposed convolution without skips, as few gradients are 0."""
+    """Return the gradient by images (T, B, P, H, W): a transposed convolution, which skips nothing since few are 0."""
     channels, planes = weight.shape[:2]
     folded, vectors = grad_current.flatten(0, 1), _vectors(planes)
-    if not HAS_WIDE_VECTORS:
+    if not (HAS_WIDE_VECTORS and is_on("image-gradient")):
         options = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False])
         dense: Tensor = torch.ops.aten.convolution_backward(folded, images.flatten(0, 1), weight, None, *options)[0]
         return dense.view(images.shape)

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-PARTS_A_THREAD = 4
-"""So many pieces has the work of a thread, since samples have more or fewer events."""
+from sltune.snn.cpu.switches import is_on
+
+PIECES_PER_THREAD = 4
+"""More than one, so that threads finish together although samples differ in their number of events."""
 
 
 def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
@@ -28,9 +30,9 @@ def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
     if threads <= 1:
         kernel(0, blocks, *arguments)
         return
-    # Compiles it, if that is to be done, here: the stacks of other threads may be too small for a compiler.
+    # If the kernel must be compiled, this does it here: the stacks of other threads may be too small for a compiler.
     kernel(0, 0, *arguments)
-    bounds = np.linspace(0, blocks, min(blocks, PARTS_A_THREAD * threads) + 1).astype(int).tolist()
+    bounds = np.linspace(0, blocks, min(blocks, PIECES_PER_THREAD * threads) + 1).astype(int).tolist()
     pieces = deque(pairwise(bounds))
     failures: list[BaseException] = []
 
@@ -42,7 +44,7 @@ def share(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
             failures.append(error)
 
     _run_on(threads, work)
-    # An interruption, if there is one, before errors, which may be its consequence.
+    # An interruption is raised before errors, which may be its consequences.
     for failure in sorted(failures, key=lambda error: isinstance(error, Exception)):
         raise failure
 
@@ -57,13 +59,13 @@ def _next(pieces: deque[tuple[int, int]]) -> tuple[int, int] | None:
 def _run_on(threads: int, work: Callable[[], None]) -> None:
     """Call work, which raises nothing, on each of some threads, and wait.
 
-    They are torch's own if those can be had: after each of torch's operations they wait for the next one at full speed
-    for a few milliseconds, and threads of ours would have to share the processors with them.
+    Torch's own threads are used where they can be reached: after each of torch's operations they wait at full speed for
+    some milliseconds for the next one, and other threads would have to share the processors with them.
 
     Raises:
         KeyboardInterrupt: a signal came.
     """
-    openmp = _openmp()
+    openmp = _openmp() if is_on("threads") else None
     if openmp is None:
         for future in [_pool(torch.get_num_threads()).submit(work) for _ in range(threads)]:
             future.result()
@@ -74,20 +76,20 @@ def _run_on(threads: int, work: Callable[[], None]) -> None:
     def call(_: Any) -> None:
         thread = threading.get_ident()
         work()
-        # No call, after which Python would look for signals once more.
+        # Not a call, since after one Python would look for signals again.
         returned[thread] = True
 
     parallel(callback(call), None, threads, 0)
-    # This thread is one of them. What a signal raises outside of work, ctypes prints and forgets.
+    # This thread is one of them. What a signal raises outside of work, ctypes prints but does not raise.
     if threading.get_ident() not in returned:
         raise KeyboardInterrupt
 
 
 @functools.cache
 def _openmp() -> tuple[Any, Any] | None:
-    """Return GNU OpenMP's entry to parallel regions, of the library that torch brings along, and its kind of callback.
+    """Return the entry to parallel regions of the GNU OpenMP that torch ships, and the type of its callback.
 
-    None where torch brings another library, or none.
+    None where torch ships another library, or none.
     """
     packages = Path(torch.__file__).parent
     for path in [*packages.glob("lib/libgomp*.so*"), *packages.parent.glob("torch.libs/libgomp*.so*")]:

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, call-arg, misc"
-"""Vector instructions for the kernels of the CPU: what numba's own loops do not become on short runs of values.
+"""Vector instructions for the kernels of the CPU, which LLVM does not make of numba's loops over short runs of values.
 
 A vector has LANES values, which LLVM maps to what the processor has (for float32 one register of AVX-512, two of AVX2,
 four of NEON; for float64 twice as many). Each function is one of numba's intrinsics: it writes LLVM's instructions in
@@ -21,26 +21,28 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sltune.snn.cpu.switches import is_on
+
 LANES = 16
 
 HAS_WIDE_VECTORS = False
-"""Whether a register holds a vector of float32, and there are 32 registers, as with AVX-512."""
+"""Whether there are 32 registers that each hold a vector of float32, as with AVX-512, and they may be used."""
 
 # LLVM cannot tell the features of every processor.
 with suppress(RuntimeError):
-    HAS_WIDE_VECTORS = bool(get_host_cpu_features().get("avx512f", False))
+    HAS_WIDE_VECTORS = is_on("vectors") and bool(get_host_cpu_features().get("avx512f", False))
 
 BITS = 64
-"""So many values are looked at by nonzero_bits."""
+"""Values that nonzero_bits looks at: as many as the widest integer has bits."""
 
 SUMS = 8
-"""So many sums are added to in turn, since each waits four cycles or so for its last product."""
+"""Sums that are added to in turn, since each must wait some four cycles for its last product."""
 
 ALIGNMENT = 4
-"""Bytes; vectors may start at any value."""
+"""Bytes: vectors may start at any value of float32."""
 
 FUSED = ("contract",)
-"""A product and its sum may be rounded once; what they make are currents and gradients, never potentials."""
+"""A product and its sum may be rounded once, since they make currents and gradients, never potentials."""
 
 
 @intrinsic
