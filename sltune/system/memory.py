@@ -1,24 +1,25 @@
-"""Memory of the host: keep what is freed, since the next training step takes as much again."""
+"""Memory of the host: freed memory is kept, since the next training step needs as much again."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 
-# Of glibc's malloc.h.
+# These numbers are in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LARGEST = 2**31 - 1
+MAX_THRESHOLD = 2**31 - 1
+"""The largest number that mallopt takes: no amount of freed memory is ever given back."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell the C library, once and for all of this process, not to give freed memory back; say whether it can.
+    """Tell the C library, for the rest of this process, not to give freed memory back; return whether it complies.
 
-    By default large tensors get fresh pages at every step, and faulting them in takes a fifth of a training step on
-    the CPU. The process keeps as much as it needed at its peak. Other C libraries than glibc stay as they are.
+    By default, large tensors get fresh pages at every step, and faulting them in takes a fifth of a training step on
+    the CPU. The process then keeps as much memory as it needed at its peak. C libraries other than glibc do not comply.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, MAX_THRESHOLD))

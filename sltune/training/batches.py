@@ -1,7 +1,7 @@
-"""Events of a batch → device → frames.
+"""From the events of a batch to frames on the device.
 
-Events are cropped on the host by a binary search in their times, travel to the device as one integer each
-(where in the frames it falls), and become frames there: a dense frame never crosses the bus.
+The host crops events by a binary search in their times. They travel to the device as one integer each, which says where
+in the frames the event falls, and become frames there: a dense frame never crosses the bus.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from sltune.events.crop import TrainCrop, bins_of, crop_start
 from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, largest_count, place_events
 from sltune.events.samples import Samples
 
-BESIDE_THE_HOST = ("cuda",)
-"""Kinds of devices that work while the host prepares what comes next, and have memory of their own."""
-AHEAD = 2
-KEPT_BYTES = 512 << 20
-"""So much of a GPU's memory may hold the events of a part; a validation part of SL-Animals takes about 100 MB."""
+ASYNCHRONOUS_DEVICES = ("cuda",)
+"""Kinds of devices that have memory of their own and work while the host prepares the next batch."""
+BATCHES_AHEAD = 2
+"""One that is ready when the device asks for it, and one in the making."""
+MAX_KEPT_BYTES = 512 << 20
+"""The GPU memory that may hold the events of a part; a validation part of SL-Animals takes about 100 MB."""
 
 T = TypeVar("T")
 
@@ -36,8 +37,8 @@ T = TypeVar("T")
 class Clip:
     """One crop of each sample of a batch, as frames that are made when they are asked for.
 
-    shape: (T, B, P, H, W). make: returns the frames of time bins first … last − 1, which hold until the next are made:
-    they share their memory, since fresh memory costs ten times as much as the work on it.
+    shape: (T, B, P, H, W). make: returns the frames of time bins first … last − 1. They are valid until the next call,
+    which uses the same memory again, since fresh memory costs ten times as much as the work on it.
     """
 
     shape: tuple[int, int, int, int, int]
@@ -45,7 +46,7 @@ class Clip:
 
     @classmethod
     def of(cls, frames: Tensor) -> Clip:
-        """Return the clip of frames that are there already."""
+        """Return a clip of frames that exist already."""
         steps, batch, polarities, height, width = frames.shape
         return cls((steps, batch, polarities, height, width), lambda first, last: frames[first:last])
 
@@ -54,7 +55,7 @@ class Clip:
         return self.make(0, self.shape[0])
 
     def stretches(self, values: int) -> Iterator[Tensor]:
-        """Give stretch after stretch of at most so many values, but one time step at least."""
+        """Give stretches of time of at most this number of values, but of at least one time step."""
         steps = max(1, values // math.prod(self.shape[1:]))
         for first in range(0, self.shape[0], steps):
             yield self.make(first, min(first + steps, self.shape[0]))
@@ -78,8 +79,8 @@ class BatchSource:
 
     Args:
         indices: the samples, in the order in which they are read without shuffling.
-        crop_bins: time bins of a crop; None for as many as the longest of the samples has.
-        is_repeated: whether the part is evaluated again and again, so that its events had better stay on the device.
+        crop_bins: time bins of a crop; None for the number that the longest sample has.
+        is_repeated: whether the part is evaluated after every epoch, so that keeping its events on the device pays.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class BatchSource:
         self.indices = indices
         self.frames = frames
         self.device = device
-        self._keeps = is_repeated and device.type in BESIDE_THE_HOST
+        self._keeps = is_repeated and device.type in ASYNCHRONOUS_DEVICES
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values())
         self._memory = torch.empty(0)
@@ -113,15 +114,15 @@ class BatchSource:
         order: np.random.Generator | None,
         augment: Augment | None = None,
     ) -> Iterator[Batch]:
-        """Give one epoch's batches; the last may be smaller. order shuffles, None keeps the order."""
+        """Give one epoch's batches; the last may be smaller. order shuffles the samples; None keeps their order."""
         indices = self.indices if order is None else order.permutation(self.indices)
         placed = (self._placed(part, crop, starts, augment) for part in _parts(indices, batch_size))
-        for part, places in ahead(placed) if self.device.type in BESIDE_THE_HOST else placed:
+        for part, places in ahead(placed) if self.device.type in ASYNCHRONOUS_DEVICES else placed:
             shape = (self.crop_bins, len(part), POLARITIES, *self.frames.size)
             yield Batch(self._labels(part), iter([Clip(shape, partial(self._whole, places, len(part)))]))
 
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
-        """Give all samples once, in order: the crop from the start, or several spread evenly from start to end."""
+        """Give all samples once, in order: the crop at the start, or several spread evenly from start to end."""
         for part in _parts(self.indices, batch_size):
             yield Batch(self._labels(part), self._clips(part, crops))
 
@@ -159,7 +160,7 @@ class BatchSource:
         shape = (self.crop_bins, len(windows), POLARITIES, *self.frames.size)
         if self.frames.binning != "normalized":
             return Clip(shape, partial(self._make, windows))
-        # Counts are divided by the largest one of the whole crop, also where only a stretch of it is made.
+        # Counts are divided by the largest one of the whole crop, even where only a stretch of it is made.
         return Clip(shape, lambda first, last: self._make(windows, first, last).div_(self._peaks_of(windows)))
 
     def _make(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
@@ -168,14 +169,14 @@ class BatchSource:
     def _places(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
         """Return where the events of a stretch fall, which every evaluation asks for.
 
-        A GPU would wait for the host to find that out, so it stays in the GPU's memory.
+        A GPU would have to wait while the host finds them again, so they stay in the GPU's memory.
         """
         key = (windows, first, last)
         if key in self._kept:
             return self._kept[key]
         moved = [replace(window, start_bin=window.start_bin + first) for window in windows]
         places = self._packed(place_events(self.samples, moved, self.frames, last - first))
-        if self._keeps and places.nbytes + sum(kept.nbytes for kept in self._kept.values()) <= KEPT_BYTES:
+        if self._keeps and places.nbytes + sum(kept.nbytes for kept in self._kept.values()) <= MAX_KEPT_BYTES:
             self._kept[key] = places = places.to(self.device, non_blocking=True)
         return places
 
@@ -188,7 +189,7 @@ class BatchSource:
         return self._peaks[windows]
 
     def _packed(self, places: NDArray[np.int64]) -> Tensor:
-        """Return places as they travel to the device: in 32 bits where that is enough, and from pinned memory."""
+        """Return places as they travel to the device: in 32 bits where these suffice, and from pinned memory."""
         if self.device.type == "cpu":
             return torch.from_numpy(places)
         narrow = places.astype(np.int32) if places.max(initial=0) < 1 << 31 else places
@@ -199,7 +200,7 @@ class BatchSource:
         return scatter(on_device, self._buffer(steps, samples), self.frames.binning)
 
     def _buffer(self, steps: int, samples: int) -> Tensor:
-        """Return the memory of so many frames; it grows with the largest ones that were asked for."""
+        """Return memory for the frames of these steps and samples; it grows to the largest size asked for."""
         values = steps * samples * self.frames.values
         if len(self._memory) < values:
             self._memory = torch.empty(values, device=self.device)
@@ -207,19 +208,19 @@ class BatchSource:
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """Give the items in their order while a thread makes the next ones, a few at most; its errors are raised here."""
+    """Give the items in order while a thread makes the next few; errors of the thread are raised here."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-        waiting = deque(thread.submit(next, source, end) for _ in range(AHEAD))
+        waiting = deque(thread.submit(next, source, end) for _ in range(BATCHES_AHEAD))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(thread.submit(next, source, end))
             yield cast(T, item)
 
 
 def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
-    """Fill contiguous frames of shape (T, B, P, H, W) from the places of events, whatever they held; return them.
+    """Overwrite contiguous frames of shape (T, B, P, H, W) with the events at these places; return the frames.
 
-    binning: "binary" for 1 where any event falls; "count" or "normalized" for how many do.
+    binning: "binary" for 1 where any event falls; "count" or "normalized" for their number.
 
     Raises:
         ValueError: the binning is unknown.
@@ -235,7 +236,7 @@ def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
 
 
 def _largest(counts: Tensor) -> Tensor:
-    """Return the largest count of each sample, shape (1, B, 1, 1, 1); 1 where there are none, to divide by."""
+    """Return the largest count of each sample, shape (1, B, 1, 1, 1), to divide by; 1 where all are 0."""
     return counts.amax(dim=(0, 2, 3, 4), keepdim=True).clamp(min=1)
 
 

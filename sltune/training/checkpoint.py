@@ -1,4 +1,4 @@
-"""The whole state of a training, to bytes and back."""
+"""The whole state of a training, as bytes and back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAX_CHECKPOINT_BYTES = 4 * MAX_WEIGHTS_BYTES
 
 
 def learner_to_bytes(learner: Learner, metrics: dict[str, EpochMetrics | None], more: dict[str, Any]) -> bytes:
-    """Return the state of a training after an epoch: weights, optimizer, learning rate, and what the caller keeps.
+    """Return the state of a training after an epoch: weights, optimizer, learning rate, and what the caller adds.
 
-    Random streams need no place in it, since each epoch derives its own.
+    Random streams are not part of it, since each epoch derives its own.
 
     Args:
         more: tensors, texts and numbers, and bytes as tensors.
@@ -38,10 +38,10 @@ def learner_to_bytes(learner: Learner, metrics: dict[str, EpochMetrics | None], 
 
 
 def learner_from_bytes(learner: Learner, data: bytes) -> tuple[dict[str, EpochMetrics | None], dict[str, Any]]:
-    """Load what learner_to_bytes returned for a like learner, and return metrics and more.
+    """Load what learner_to_bytes returned for a learner of the same kind, and return metrics and more.
 
     Raises:
-        ValueError: the data are none such, or of an unlike learner, which may then be half-loaded.
+        ValueError: the data are damaged or those of another kind of learner. The learner may then be half-loaded.
     """
     device = next(learner.network.parameters()).device
     state = unpack(data, device)
@@ -63,7 +63,7 @@ def learner_from_bytes(learner: Learner, data: bytes) -> tuple[dict[str, EpochMe
 
 
 def _require_like(value: Any, own: object) -> None:
-    """Raise a ValueError unless a value is made as our own one is: of the same keys, types and shapes."""
+    """Raise a ValueError unless a value has the same keys, types and shapes as the learner's own."""
     if isinstance(own, Tensor):
         is_like = type(value) in (Tensor, nn.Parameter) and is_dense(value)
         is_like = is_like and (value.shape, value.dtype) == (own.shape, own.dtype)
@@ -84,7 +84,7 @@ def _require_like(value: Any, own: object) -> None:
 
 
 def _require_moments(state: Mapping[int, Mapping[str, Any]], parameters: Sequence[nn.Parameter]) -> None:
-    """Raise a ValueError unless an optimizer's state has tensors of its parameters' shapes, and numbers of steps."""
+    """Raise a ValueError unless an optimizer's state has tensors of its parameters' shapes and numbers of steps."""
     for index, moments in state.items():
         own = parameters[index].detach()
         for value in moments.values():
@@ -113,4 +113,4 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "list[list[int]]": lambda rows: isinstance(rows, list) and all(type(cell) is int for row in rows for cell in row),
     "tuple[bool, ...]": lambda flags: isinstance(flags, tuple) and all(type(flag) is bool for flag in flags),
 }
-"""How to tell values of a type that metrics have."""
+"""How to recognise values of each type that metrics have."""

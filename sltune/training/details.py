@@ -16,11 +16,12 @@ from sltune.training.batches import Clip
 from sltune.training.fit import MAX_STRETCH_VALUES, autocast
 
 BINS = 64
-MOST_NEURONS, MOST_COLUMNS = 64, 1000
-"""Shown of a layer; longer samples are shown with several time steps a column."""
-LEAST_WIDTH, NEURON_PIXELS, BORDER_PIXELS = 600, 3, 6
+MAX_NEURONS, MAX_COLUMNS = 64, 1000
+"""Rows of a layer and columns of the picture, so that it fits a screen; longer samples share columns."""
+MIN_WIDTH, NEURON_PIXELS, BORDER_PIXELS = 600, 3, 6
+"""Pixels: a short sample is drawn this wide, so that single spikes can be seen."""
 BACKGROUND, BORDER = 24, 96
-# Told apart by the colour-blind (Okabe and Ito), and by their order anyway.
+# The colour-blind can tell these apart (Okabe and Ito), and the order of layers tells them apart, too.
 COLOURS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
 
 Image = NDArray[np.uint8]
@@ -28,7 +29,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Histogram:
-    """counts of values in bins, of which upper holds the upper ends; and sums over all values."""
+    """The distribution of values: counts in bins, the upper ends of the bins, and sums over all values."""
 
     counts: NDArray[Any]
     upper: NDArray[Any]
@@ -42,7 +43,7 @@ class Histogram:
 class Details:
     """weights: a histogram for each parameter. raster: the spikes of one sample, of shape (height, width, 3).
 
-    reading: says how the raster is to be read.
+    reading: explains how to read the raster.
     """
 
     weights: dict[str, Histogram]
@@ -52,7 +53,7 @@ class Details:
 
 @torch.no_grad()
 def look_at(network: SpikingNetwork, clip: Clip, precision: str = "float32") -> Details:
-    """Look at a network, and at what it does with a clip of one sample; draws no random number.
+    """Describe a network and its response to a clip of one sample; draws no random number.
 
     The network is in evaluation mode afterwards.
     """
@@ -76,14 +77,14 @@ def histogram(values: Tensor) -> Histogram:
 
 
 def draw(bands: list[NDArray[np.float32]]) -> Image:
-    """Return a picture of spikes, layer below layer.
+    """Return a picture of spikes, one layer below the other.
 
     Args:
-        bands: of each layer, the activity from 0 to 1, of shape (neurons, T).
+        bands: the activity of each layer, from 0 to 1, of shape (neurons, T).
     """
     steps = bands[0].shape[1]
-    together = math.ceil(steps / MOST_COLUMNS)
-    stretch = max(1, LEAST_WIDTH // math.ceil(steps / together))
+    together = math.ceil(steps / MAX_COLUMNS)
+    stretch = max(1, MIN_WIDTH // math.ceil(steps / together))
     rows = []
     for place, band in enumerate(bands):
         columns = np.maximum.reduceat(band, np.arange(0, steps, together), axis=1)
@@ -110,6 +111,6 @@ def _spikes(network: SpikingNetwork, clip: Clip, precision: str) -> dict[str, ND
 
 
 def _spread(neurons: int) -> list[int]:
-    """Return which neurons of so many are shown: evenly spread over all."""
-    shown = min(neurons, MOST_NEURONS)
+    """Return which neurons of a layer of this size are shown, evenly spread over all."""
+    shown = min(neurons, MAX_NEURONS)
     return [place * neurons // shown for place in range(shown)]

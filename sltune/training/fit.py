@@ -40,9 +40,9 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch, counted from 1. train_loss: sum of the batches' mean losses over the number of samples.
+    """One epoch, counted from 1. train_loss: sum of the batches' mean losses divided by the number of samples.
 
-    best_epoch, best_loss: of the lowest validation loss so far.
+    best_epoch, best_loss: the epoch with the lowest validation loss so far, and that loss.
     """
 
     epoch: int
@@ -145,7 +145,7 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     for number, value in enumerate(values, start=1):
         if not math.isfinite(value):
             raise Diverged(f"the loss of batch {number} is {value}")
-    # A potential that is NaN fires no spike, so a network that is lost can keep a finite loss.
+    # A potential that is NaN fires no spike, so a network with such weights can still have a finite loss.
     for name, weight in network.named_parameters():
         if not weight.isfinite().all():
             raise Diverged(f"{name} has values that are not finite; try a lower learning rate")
@@ -209,7 +209,7 @@ def evaluate(
 
 
 def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return firing rates and spike counts, simulating stretch after stretch of time."""
+    """Return firing rates and spike counts, simulating one stretch of time after the other."""
     state, activity = None, dict[str, Tensor]()
     spikes = torch.zeros(())
     for frames in clip.stretches(MAX_STRETCH_VALUES):
@@ -222,5 +222,5 @@ def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tenso
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which a network computes in a precision: "float32" or "bfloat16"."""
+    """Return the context in which a network computes in "float32" or "bfloat16"."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

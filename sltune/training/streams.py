@@ -1,4 +1,4 @@
-"""Random streams, each a function of (seed, fold, purpose, epoch) alone, so that a trial can start anywhere."""
+"""Random streams, each a function of (seed, fold, purpose, epoch) alone, so that a trial can resume at any epoch."""
 
 from __future__ import annotations
 

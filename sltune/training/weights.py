@@ -1,4 +1,4 @@
-"""Files of weights, of sltune's own or a stranger's: told from what is none, and fitted to a network by its layers."""
+"""Files of weights, sltune's own or a stranger's: checked before use, and fitted to a network by its layers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ MAX_WEIGHTS_BYTES = 4 << 30
 """The largest network on frames of a megapixel has some 2.5 GB of weights."""
 
 WRAPPINGS = ("state_dict", "model_state_dict", "network", "net", "model", "weights")
-"""Keys below which training scripts keep the weights in a checkpoint that also holds other things."""
+"""Keys under which training scripts keep the weights in a checkpoint that also holds other things."""
 
 MAX_WRAPPINGS = 3
-"""Around each other; a hostile file may hold a table that contains itself."""
+"""Tables within each other; without a limit, a hostile file's table that contains itself would never end."""
 
 PREFIX = re.compile(r"^(?:(?:module|_orig_mod|model|network|net)\.)+")
 """What DataParallel, torch.compile and modules around the network put before each name."""
 
 PREDECESSORS_NAMES = (("_s.layer.", "."), ("_s.bn.", "_norm."))
-"""Within names of parameters: the predecessor's tdLayer around a layer and its norm, and what sltune calls them."""
+"""Parts of names: the predecessor's for its tdLayer around a layer and its norm, and sltune's for the same."""
 
 UNUSED = re.compile(r"(?:^|\.)ksi$")
-"""A parameter that every spiking layer of the predecessor has and none uses."""
+"""A parameter that every spiking layer of the predecessor has but does not use."""
 
 
 def weights_to_bytes(network: SpikingNetwork) -> bytes:
-    """Return the weights as the content of a ``.pt`` file, on the CPU whatever device they are on."""
+    """Return the weights as the content of a ``.pt`` file, from whatever device they are on."""
     buffer = io.BytesIO()
     torch.save({name: value.detach().cpu() for name, value in network.state_dict().items()}, buffer)
     return buffer.getvalue()
@@ -49,7 +49,7 @@ def read_weights(file: Path) -> bytes:
     """Return the content of a weights file.
 
     Raises:
-        DataError: it cannot be read, is no plain file, or is too large for one.
+        DataError: it cannot be read, is not a plain file, or is too large for weights.
     """
     try:
         return read_plain(file, MAX_WEIGHTS_BYTES)
@@ -60,15 +60,15 @@ def read_weights(file: Path) -> bytes:
 
 
 def load_weights(network: SpikingNetwork, data: bytes, source: str) -> str:
-    """Load the content of a ``.pt`` file; return what was renamed or left out for that, in a sentence, or "".
+    """Load the content of a ``.pt`` file; return a sentence on what was renamed or left out, or "".
 
-    Tensors are taken by their names or, where these are others, by shape in the order of layers.
+    Tensors are matched by name or, where names differ, by shape in the order of layers.
 
     Args:
-        source: what messages call the file.
+        source: the name of the file in messages.
 
     Raises:
-        DataError: it is no weights file, or of another network; says which parameter.
+        DataError: it is not a weights file, or is for another network; the message names the parameter.
     """
     state, changes = fitted_weights(network, data, source)
     network.load_state_dict(state)
@@ -76,7 +76,7 @@ def load_weights(network: SpikingNetwork, data: bytes, source: str) -> str:
 
 
 def fitted_weights(network: SpikingNetwork, data: bytes, source: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Return what load_weights would load, by the network's names, and what was changed; raises as that does."""
+    """Return what load_weights would load, by the network's names, and what was changed; raises the same errors."""
     wanted = network.state_dict()
     try:
         content, wrappings = _unwrapped(unpack(data))
@@ -104,7 +104,7 @@ def unpack(data: bytes, device: torch.device | str = "cpu") -> Any:
     Nothing else is ever unpickled, and every byte agrees with the file's checksums.
 
     Raises:
-        ValueError: the data are none such.
+        ValueError: the data are not such a file.
     """
     _check_archive(data)
     try:
@@ -112,11 +112,11 @@ def unpack(data: bytes, device: torch.device | str = "cpu") -> Any:
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        # Torch's own text advises to switch its protection off.
+        # Torch's own message would advise to switch its protection off.
         text = "it holds objects that could run code when they are loaded; save the model's state_dict() alone"
         raise ValueError(text) from error
     except Exception as error:
-        # What a stranger has put together can make torch raise anything at all.
+        # A file that a stranger has put together can make torch raise any exception.
         raise ValueError("it is damaged") from error
 
 
@@ -124,12 +124,12 @@ def _check_archive(data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            # Torch never compresses, but would unpack whatever size a small file claims.
+            # Torch never compresses, but it would unpack whatever size a small file claims to have.
             is_plain = all(member.compress_type == zipfile.ZIP_STORED for member in members)
             is_whole = is_plain and sum(member.file_size for member in members) <= len(data)
             is_whole = is_whole and archive.testzip() is None
     except Exception as error:
-        # Zipfile raises NotImplementedError, RuntimeError, struct.error and others at strange bytes.
+        # On damaged bytes, zipfile raises NotImplementedError, RuntimeError, struct.error and others.
         text = "it is no file that torch.save (of torch 1.6 or later) has written, or only a part of one"
         raise ValueError(text) from error
     if not is_whole:
@@ -137,7 +137,7 @@ def _check_archive(data: bytes) -> None:
 
 
 def _unwrapped(content: object) -> tuple[dict[str, Any], list[str]]:
-    """Return the table of tensors within a checkpoint, and the keys below which it was."""
+    """Return the table of tensors within a checkpoint, and the keys that lead to it."""
     path: list[str] = []
     while isinstance(content, dict) and len(path) < MAX_WRAPPINGS:
         inner = next((key for key in WRAPPINGS if isinstance(content.get(key), dict)), None)
@@ -158,9 +158,9 @@ def _unwrapped(content: object) -> tuple[dict[str, Any], list[str]]:
 
 
 def _named(content: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
-    """Return tensors by the names that sltune gives such, their names in the file, repetitions, and what is not used.
+    """Return tensors by sltune's names, these tensors' names in the file, repeated names, and unused names.
 
-    The predecessor's file holds most tensors twice, as its layers have two names.
+    The predecessor's file holds most tensors twice, since its layers have two names.
     """
     found: dict[str, Tensor] = {}
     names: dict[str, str] = {}
@@ -181,7 +181,7 @@ def _named(content: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _paired(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return which tensor of the file each one of the network gets."""
+    """Return, for each tensor of the network, the name of the tensor in the file that it gets."""
     if wanted.keys() == found.keys():
         return {name: name for name in wanted}
     if [tensor.shape for tensor in wanted.values()] == [tensor.shape for tensor in found.values()]:
@@ -193,7 +193,7 @@ def _paired(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[s
 
 
 def _checked(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
-    """Return a tensor as the network's own is, if it can be such."""
+    """Return a tensor in the type of the network's own, if it fits that."""
     if tensor.shape != wanted.shape:
         sizes = ("×".join(map(str, shape)) or "one value" for shape in (tensor.shape, wanted.shape))
         raise ValueError("{} is {}, but the network needs {}".format(_quoted(name), *sizes))
@@ -208,7 +208,7 @@ def _checked(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Say whether every element has a place of its own in memory; else a small file may claim any size."""
+    """Say whether every element has memory of its own; otherwise a small file could claim any size."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

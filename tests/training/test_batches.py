@@ -385,7 +385,7 @@ def test_batches_made_ahead_equal_those_made_when_they_are_needed(
         return [view.clone() for batch in part.training(2, "random", starts, order) for view in batch.views]
 
     plain = epoch()
-    monkeypatch.setattr(batches, "BESIDE_THE_HOST", ("cpu",))
+    monkeypatch.setattr(batches, "ASYNCHRONOUS_DEVICES", ("cpu",))
     assert all(torch.equal(one, other) for one, other in zip(epoch(), plain, strict=True))
 
 
@@ -409,8 +409,8 @@ def test_events_that_stay_on_a_device_give_the_frames_of_a_first_evaluation(
 
     plain = evaluation(source(samples, 3, binning))
     monkeypatch.setattr(batches, "place_events", place)
-    monkeypatch.setattr(batches, "BESIDE_THE_HOST", ("cpu",))
-    monkeypatch.setattr(batches, "KEPT_BYTES", kept)
+    monkeypatch.setattr(batches, "ASYNCHRONOUS_DEVICES", ("cpu",))
+    monkeypatch.setattr(batches, "MAX_KEPT_BYTES", kept)
     part = BatchSource(samples, np.arange(9), FrameFormat(SMALL, 10, binning), 3, CPU, is_repeated=True)
     counts = []
     for _ in range(3):

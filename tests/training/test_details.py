@@ -88,7 +88,7 @@ def test_a_histogram_has_all_values() -> None:
 
 
 def test_a_picture_of_two_layers_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(details, "LEAST_WIDTH", 4)
+    monkeypatch.setattr(details, "MIN_WIDTH", 4)
     picture = draw([np.array([[1, 0], [0, 0.5]], np.float32), np.array([[0, 1]], np.float32)])
     # Rows of 3 pixels, columns stretched twice, a border of 6 pixels.
     assert (picture.shape, picture.dtype) == ((3 + 3 + 6 + 3, 4, 3), np.uint8)
@@ -117,7 +117,7 @@ def test_long_samples_share_columns_and_lose_no_spike() -> None:
 @pytest.mark.parametrize("stretch", [1 << 23, 40])
 def test_what_a_network_does_is_drawn_layer_below_layer(monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
     monkeypatch.setattr(details, "MAX_STRETCH_VALUES", stretch)
-    monkeypatch.setattr(details, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(details, "MIN_WIDTH", 1)
     # 64 of 512 neurons are shown, each eighth; of these every second one fires.
     bias = (torch.arange(512) % 16 == 0).float()
     found = look_at(network("nmnist-mlp2", (4, 4), fc1=bias), Clip.of(half_lit(3, 1, (4, 4))))
