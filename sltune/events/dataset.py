@@ -12,12 +12,12 @@ from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import LONG_COLUMNS, SHORT_COLUMNS, read_table
-from sltune.events.verify import event_problems, refuse, short_problems
+from sltune.events.verify import refuse, short_problems, table_problems
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the manifest says, and all samples in its order."""
+    """A manifest, and all samples in its order."""
 
     root: Path
     manifest: Manifest
@@ -28,8 +28,8 @@ def open_dataset(root: Path) -> Dataset:
     """Open a dataset; a file's events stay in memory once they are read.
 
     Raises:
-        DataError: the folder is no dataset, or a file of it is absent, damaged or not what the manifest says; events
-            that are, are found when they are read.
+        DataError: the folder is not a dataset, or a file of it is absent, damaged or not what the manifest says.
+            Damaged events are found later, when they are read.
     """
     manifest = read_manifest(root)
     samples = Samples([SampleFile(root, file, manifest) for file in manifest.files])
@@ -39,7 +39,7 @@ def open_dataset(root: Path) -> Dataset:
 
 
 class SampleFile:
-    """A sample file as a table; its events are only read, and checked with its hash, when they are asked for.
+    """A sample file as a table; its events are read, and checked with its hash, when they are first asked for.
 
     Raises:
         DataError: the file is absent, damaged, or not what the manifest says.
@@ -73,6 +73,5 @@ def read_samples(root: Path, file: StoredFile, manifest: Manifest) -> pa.Table:
         DataError: it is absent, damaged, or not what the manifest says.
     """
     table = read_table(root / file.file, file.sha256)
-    refuse(root / file.file, short_problems(table, manifest.classes, file))
-    refuse(root / file.file, event_problems(table, manifest.sensor))
+    refuse(root / file.file, table_problems(table, manifest.classes, manifest.sensor, file))
     return table

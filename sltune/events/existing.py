@@ -1,4 +1,4 @@
-"""What an import finds in the folder that it writes to: which files of an earlier one can stay, and what is none."""
+"""What an import finds in the folder that it writes to: files of an earlier import that can stay, and others."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from sltune.errors import DataError, UsageError
 from sltune.events.manifest import MANIFEST, WARNINGS, Manifest, StoredFile, read_manifest
 from sltune.events.source import Finding, Source
 from sltune.events.store import SHORT_COLUMNS, file_sha256, is_sample_file, read_table, stored_metadata
-from sltune.events.verify import event_problems, short_problems
+from sltune.events.verify import short_problems, table_problems
 from sltune.wording import first_of
 
 SHOWN_NAMES = 5
 
 
 def refuse_dropping(source: Source, out: Path) -> None:
-    """Refuse an import that would take recordings out of a dataset, as their files may have been moved by mistake.
+    """Refuse an import that would drop recordings from a dataset: their files may have been moved by mistake.
 
     Raises:
-        UsageError: the dataset, or what a killed import has left of it, holds recordings that the source has not.
+        UsageError: the dataset, or what a killed import left of it, holds recordings that the source does not have.
     """
     here = {name for file in source.files for name in (file.name, *file.recordings)}
     try:
         manifest = read_manifest(out)
-        # Of another source's dataset the import says what it is.
+        # ``prepare`` refuses the dataset of another source, and says what it is.
         held = [name for file in manifest.files for name in file.recordings] if _is_of(source, manifest) else []
     except DataError:
         held = [file.stem for file in sorted(out.glob("recordings/*.parquet")) if stored_metadata(file)]
@@ -38,17 +38,13 @@ def refuse_dropping(source: Source, out: Path) -> None:
 
 
 def prepare(source: Source, out: Path) -> dict[str, str]:
-    """Make out ready, and return the hash of the source of each sample file in it that can stay.
-
-    Takes damaged files away.
+    """Delete what is damaged in ``out``, and return the source's hash for each sample file that can stay.
 
     Raises:
-        UsageError: out is no dataset, or one of another source, or holds files that no import wrote.
+        UsageError: ``out`` is not a dataset, is one of another source, or holds files that no import wrote.
     """
     if (out / "recordings").is_symlink():
-        raise UsageError(
-            f"{out / 'recordings'}: is a link; only a folder in its place is written to, or --out elsewhere"
-        )
+        raise UsageError(f"{out / 'recordings'}: is a link; put a folder in its place, or choose another --out")
     try:
         vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
         names, known = {file.name for file in source.files}, dict[str, str]()
@@ -62,13 +58,10 @@ def prepare(source: Source, out: Path) -> dict[str, str]:
             else:
                 (out / MANIFEST).unlink(missing_ok=True)
                 file.unlink()
-        # What a killed import was writing.
-        for leftover in [
-            *out.glob("recordings/.*.parquet.*"),
-            *out.glob(f".{MANIFEST}.*"),
-            *out.glob(f".{WARNINGS}.*"),
-        ]:
-            leftover.unlink()
+        # A killed import leaves the file that it was writing.
+        for pattern in ("recordings/.*.parquet.*", f".{MANIFEST}.*", f".{WARNINGS}.*"):
+            for leftover in out.glob(pattern):
+                leftover.unlink()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
     return known
@@ -85,23 +78,23 @@ def stored_findings(file: Path) -> tuple[Finding, ...]:
 
 
 def _can_stay(source: Source, file: Path, sha256: str | None) -> bool:
-    """Say whether a sample file is as an import wrote it: by the manifest, else by the checksums within it."""
+    """Say whether a sample file is as an import wrote it; sha256: its hash in the manifest, if there is one."""
     try:
         stored_findings(file)
-        if sha256 is not None and file_sha256(file) != sha256:
-            return False
-        table = read_table(file, columns=SHORT_COLUMNS if sha256 is not None else None)
-        problems = [*short_problems(table, source.classes)]
-        return not problems and (sha256 is not None or not [*event_problems(table, source.sensor)])
+        if sha256 is None:
+            return not list(table_problems(read_table(file), source.classes, source.sensor))
+        # With the right hash, the events are those that were imported; the classes of the source may be others.
+        short = read_table(file, columns=SHORT_COLUMNS)
+        return file_sha256(file) == sha256 and not list(short_problems(short, source.classes))
     except (DataError, ValueError):
         return False
 
 
 def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
-    """Return what the manifest lists; nothing where an import was killed, which leaves only sample files.
+    """Return what the manifest lists; nothing after a killed import, which leaves sample files without a manifest.
 
     Raises:
-        UsageError: it is another source's dataset, or there is no manifest, but something else than sample files.
+        UsageError: it is a dataset of another source, or there is no manifest and something else than sample files.
     """
     try:
         manifest = read_manifest(out)

@@ -1,4 +1,4 @@
-"""Import: a source's files into sample files and, last of all, the manifest that makes them a dataset."""
+"""Import the files of a source into sample files; the manifest, which makes them a dataset, is written last."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHOWN_ERRORS = 20
 
 @dataclass(frozen=True)
 class Task:
-    """A file to import. known: the hash of the source from which there is a sample file already, None for none."""
+    """A file to import. known: the source's hash that an existing sample file was made from; None without one."""
 
     file: SourceFile
     sensor: tuple[int, int]
@@ -46,9 +46,9 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What comes of a task.
+    """The result of a task.
 
-    content: the sample file's bytes; None where it is there already, or where nothing could be read.
+    content: the bytes of the sample file; None if nothing could be read, or if the file exists already (is_known).
     """
 
     name: str
@@ -57,18 +57,15 @@ class Encoded:
     is_known: bool = False
 
 
-Judge = Callable[[Sequence[Finding]], None]
-"""Raises an error where what was found must not pass."""
-
+# Applies a function to tasks, many at once, and gives the results in any order.
 Spread = Callable[[Callable[[Task], Encoded], Sequence[Task]], Iterator[Encoded]]
-"""Applies a function to tasks, many at once, and gives the results in any order."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file done: what was found in it, and whether an earlier import had already done it.
+    """A file that is done: what was found in it, and whether an earlier import had already stored it.
 
-    stored: None where nothing in it could be read.
+    stored: its entry in the manifest; None if nothing in it could be read.
     """
 
     name: str
@@ -85,33 +82,33 @@ def import_source(
     done: Callable[[Imported], object] = lambda _: None,
     spread: Spread | None = None,
 ) -> Manifest:
-    """Write a source's samples below out and return the manifest; files that did not change are not done again.
+    """Write the samples of a source below ``out`` and return the manifest; unchanged files are not read again.
 
     Args:
-        strict: take every warning for an error.
+        strict: treat every warning as an error.
         skip_bad: leave out the samples that cannot be read instead of refusing the source; the manifest names them.
         done: called after each file.
         spread: where files are read and encoded; None for threads of this process. Only this process writes.
 
     Raises:
         DataError: something cannot be read; names up to 20 places at once. No manifest is written then.
-        UsageError: out holds something else, is in use by another import, or cannot be written.
+        UsageError: ``out`` holds something else, is in use by another import, or cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")
     with locked(out / LOCK):
-        judge = partial(_judge, strict=strict, skip_bad=skip_bad)
-        return _import(source, out, judge, done, spread or in_threads(usable_cpus()))
+        refuse = partial(_refuse_errors, strict=strict, skip_bad=skip_bad)
+        return _import(source, out, refuse, done, spread or in_threads(usable_cpus()))
 
 
 def in_threads(threads: int) -> Spread:
-    """Return a spread over threads: hashing, decoding and compression all run outside Python's lock."""
+    """Return a spread over threads; hashing, decoding and compression all run outside Python's lock."""
 
     def spread(work: Callable[[Task], Encoded], tasks: Sequence[Task]) -> Iterator[Encoded]:
         with ThreadPoolExecutor(threads) as pool:
             waiting, running = deque(tasks), set[Future[Encoded]]()
             while waiting or running:
-                # One more than can run: each result holds a file's bytes until it is written.
+                # Only one more than can run: each result holds the bytes of a file until it is written.
                 while waiting and len(running) <= threads:
                     running.add(pool.submit(work, waiting.popleft()))
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -121,7 +118,7 @@ def in_threads(threads: int) -> Spread:
 
 
 def encode_file(task: Task) -> Encoded:
-    """Read one file of a source and return its samples as a sample file; what makes that impossible is a finding."""
+    """Read one file of a source and return its samples as a sample file, or a finding that says why it cannot be."""
     name = task.file.name
     try:
         sha256 = task.file.sha256()
@@ -138,8 +135,14 @@ def encode_file(task: Task) -> Encoded:
         return Encoded(name, findings=(Finding(place, text, is_error=True, lost=(name,)),))
 
 
-def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], object], spread: Spread) -> Manifest:
-    """Read what has changed, judge what was found, and write warnings and, last of all, the manifest."""
+def _import(
+    source: Source,
+    out: Path,
+    refuse: Callable[[Sequence[Finding]], None],
+    done: Callable[[Imported], object],
+    spread: Spread,
+) -> Manifest:
+    """Read what has changed; unless the findings are refused, write warnings and, last of all, the manifest."""
     results = _read_files(source, out, done, spread)
     stored = [result.stored for result in results if result.stored is not None]
     findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
@@ -152,7 +155,7 @@ def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], 
     if source.check is not None:
         recordings = list(dict.fromkeys(columns["recording"].to_pylist()))
         findings += source.check(recordings, columns["duration_us"].to_numpy() / 1000)
-    judge(findings)
+    refuse(findings)
     manifest = _manifest(source, stored, columns, findings)
     write_whole(out / WARNINGS, _warnings_csv(findings), inside=out)
     write_whole(out / MANIFEST, manifest.to_json(), inside=out)
@@ -162,11 +165,11 @@ def _import(source: Source, out: Path, judge: Judge, done: Callable[[Imported], 
 
 
 def _read_files(source: Source, out: Path, done: Callable[[Imported], object], spread: Spread) -> list[Imported]:
-    """Read, encode and write a source's files; return what came of each, in the source's order."""
+    """Read, encode and write the files of a source; return the results in the order of the source."""
     known = prepare(source, out)
-    # The longest first, so that none is left over for one core at the end.
-    longest_first = sorted(source.files, key=lambda file: -file.size)
-    tasks = [Task(file, source.sensor, known.get(file.name)) for file in longest_first]
+    # The largest file comes first, so that the last cores finish at about the same time.
+    largest_first = sorted(source.files, key=lambda file: -file.size)
+    tasks = [Task(file, source.sensor, known.get(file.name)) for file in largest_first]
     results = dict[str, Imported]()
     for encoded in spread(encode_file, tasks):
         results[encoded.name] = _store(out, encoded)
@@ -192,7 +195,7 @@ def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, f
 
 
 def _store(out: Path, encoded: Encoded) -> Imported:
-    """Write what a task gave; a file that is there already keeps its bytes, and its findings lie in it."""
+    """Write the result of a task; a file that exists already keeps its bytes and the findings stored in it."""
     target = out / "recordings" / f"{encoded.name}.parquet"
     if encoded.is_known:
         return Imported(encoded.name, describe_file(out, target), stored_findings(target), reused=True)
@@ -201,13 +204,13 @@ def _store(out: Path, encoded: Encoded) -> Imported:
     with whole_file(target, inside=out) as handle:
         handle.write(encoded.content)
         handle.flush()
-        # From here on the manifest would be untrue; a source that cannot be read, or a full disk, leaves the dataset.
+        # From here on the manifest is wrong. It goes only now, so that a full disk leaves the earlier dataset whole.
         (out / MANIFEST).unlink(missing_ok=True)
     return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)
 
 
-def _judge(findings: Sequence[Finding], strict: bool, skip_bad: bool) -> None:
-    """Raise a DataError for what was found, unless it may pass."""
+def _refuse_errors(findings: Sequence[Finding], strict: bool, skip_bad: bool) -> None:
+    """Raise a DataError if there are errors that are not to be skipped; with strict, warnings count as errors."""
     errors = [str(finding) for finding in findings if finding.is_error or strict]
     if errors and (strict or not skip_bad):
         raise DataError("\n".join(first_of(errors, SHOWN_ERRORS)))

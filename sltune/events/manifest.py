@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
+from sltune.events.formats.archives import max_unpacked_bytes
 from sltune.system.files import parse_json, read_plain
 from sltune.wording import printable
 
@@ -21,23 +22,20 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 WARNINGS = "warnings.csv"
 HINT = "import the dataset again: sltune import SRC --out DATA"
-# What an address of 32 bits can tell apart.
-MOST_ADDRESSES = 1 << 32
-MOST_CLASSES = 256
-"""Labels have 8 bits."""
+# An address has at most 32 bits, a label 8.
+MAX_ADDRESSES = 1 << 32
+MAX_CLASSES = 256
+# The sample file of a recording of an hour has some 2 GB; shards have 64 MB.
 MAX_FILE_BYTES = 8 << 30
-"""A sample file of a recording of an hour has some 2 GB; shards have 64 MB."""
-# Sample files hold some 2.5 bytes an event. What claims to grow beyond this would fill the memory.
+# In memory, an event takes at least 2 bytes for its address and 4 for its time.
 BYTES_PER_EVENT = 6
-MOST_EXPANSION = 100
-ALWAYS_ALLOWED_BYTES = 64 << 20
+# A stranger's file may hold texts of any length; an error should stay readable.
 SHOWN_TEXT = 200
-"""Of a stranger's file in an error, which should stay readable."""
 
 
 @validated(frozen=True)
 class StoredFile:
-    """What is known of one Parquet file without its events. file: its path below the dataset's folder."""
+    """A sample file, described without its events. file: its path below the dataset's folder."""
 
     file: str
     source_sha256: str
@@ -128,16 +126,16 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def _check_manifest(file: Path, manifest: Manifest) -> None:
-    """Refuse what no import writes, and what would cost much if it were believed.
+    """Refuse what no import writes, and numbers that would cost much memory if they were believed.
 
     Raises:
-        DataError: there is such a thing; names it.
+        DataError: there is such a value; names it.
     """
     height, width = manifest.sensor
-    if min(height, width) < 1 or 2 * height * width > MOST_ADDRESSES:
+    if min(height, width) < 1 or 2 * height * width > MAX_ADDRESSES:
         raise _damaged(file, f"sensor of {width}x{height} pixels")
-    if len(manifest.classes) > MOST_CLASSES:
-        raise _damaged(file, f"{len(manifest.classes)} classes, where {MOST_CLASSES} are the most")
+    if len(manifest.classes) > MAX_CLASSES:
+        raise _damaged(file, f"{len(manifest.classes)} classes, where {MAX_CLASSES} are the most")
     if len(set(manifest.classes)) < len(manifest.classes):
         raise _damaged(file, "names a class twice")
     if not all(math.isfinite(value) for value in manifest.durations_ms.values()):
@@ -154,17 +152,12 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
             seen.add(name)
         if min(entry.samples, entry.events) < 0 or entry.samples > entry.events:
             raise _damaged(file, f"{entry.file} has {entry.samples} samples of {entry.events} events")
-        # Ray's memory is sized by what stands here, before any file is read.
-        if BYTES_PER_EVENT * entry.events > most_bytes(size := _size(file.parent / entry.file)):
+        # Ray's memory is sized by the number of events in the manifest, before any file is read.
+        if BYTES_PER_EVENT * entry.events > max_unpacked_bytes(size := file_size(file.parent / entry.file)):
             raise _damaged(file, f"{entry.file} has {size:,} bytes, which cannot be {entry.events:,} events")
 
 
-def most_bytes(size: int) -> int:
-    """Return how many bytes a sample file of a size may become in memory, at the very most."""
-    return max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * size)
-
-
-def _size(file: Path) -> int:
+def file_size(file: Path) -> int:
     """Return a file's size in bytes; 0 where there is nothing, which reading it reports."""
     with suppress(OSError):
         return file.stat().st_size

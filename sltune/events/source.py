@@ -1,4 +1,4 @@
-"""What every source of samples offers to the import: files that can be hashed and read one at a time."""
+"""What the import asks of a source of samples: files that can be hashed and read one at a time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from sltune.events.store import Sample
 
+# Of one file: the manifest lists them all.
 MAX_FINDINGS = 200
-"""Of one file; a manifest lists them all."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd (or, as an error, unusable) in a source, with the place: file, row or sample.
+    """Something odd in a source, or unusable if it is an error, and its place: file, row or sample.
 
-    lost: names of the samples or recordings that cannot be had because of it.
+    lost: names of the samples or recordings that cannot be imported because of it.
     """
 
     place: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def summarized(place: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the findings of a file; of many the first, errors before warnings, and one that stands for the others."""
+    """Return the findings of a file; if they are too many, the first, errors before warnings, and one for the rest."""
     if len(findings) <= MAX_FINDINGS:
         return tuple(findings)
     in_order = sorted(findings, key=lambda finding: not finding.is_error)
@@ -43,11 +43,11 @@ def summarized(place: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file's worth of samples.
+    """The samples that go into one sample file.
 
-    sha256 hashes all that the samples depend on; load reads them and says what is odd. Both raise DataError,
-    and may run in another thread or on another machine that has the same files. size: about how many bytes it has.
-    recordings: their names, where there is not one alone of the file's name.
+    sha256 hashes all that the samples depend on; load reads them and returns what is odd, too. Both raise DataError,
+    and may run in another thread, or on another machine with the same files. size: bytes to read, roughly.
+    recordings: their names; empty for a single recording with the name of the file.
     """
 
     name: str
@@ -59,9 +59,10 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset as found on disk. sensor: (height, width) in pixels; findings concern it as a whole.
+    """Recordings as found on disk, before their import. sensor: (height, width) in pixels.
 
-    check: says what is odd in the outcome, from the recordings and the samples' durations in ms.
+    findings: what is odd in the source as a whole. check: returns what is odd in the result of the import, from the
+    names of the recordings and the durations of the samples in ms.
     """
 
     name: str

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile, most_bytes
+from sltune.events.formats.archives import max_unpacked_bytes
+from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile
 from sltune.system.files import open_plain, parse_json
 from sltune.wording import printable
 
@@ -31,8 +32,8 @@ SHORT_COLUMNS = (
     *("duration_us", "events", "backward_steps", "digest"),
 )
 BYTES_PER_VALUE = 4
+# Arrow's messages may quote a stranger's file at any length; an error should stay readable.
 SHOWN_TEXT = 300
-"""Of what Arrow says of a file; an error should stay readable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class Sample:
         return int(np.count_nonzero(self.time_us[1:] < self.time_us[:-1]))
 
     def digest(self) -> str:
-        """Hash events, label, subject and session: what must not change without being noticed."""
+        """Hash events, label, subject and session, so that no change of these goes unnoticed."""
         head = json.dumps([self.label, self.subject, self.session, self.start_us])
         hasher = hashlib.sha256(head.encode())
         hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
@@ -145,7 +146,8 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
     What the values say of each other is checked by ``verify``.
 
     Args:
-        sha256: what the manifest says of the file. Arrow reads most damage as other events, without an error.
+        sha256: the file's hash in the manifest; None to leave it unchecked. Arrow reads most damage as other events,
+            without an error.
         columns: None for all.
 
     Raises:
@@ -174,7 +176,7 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
 
 
 def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
-    """Refuse a file that says that it holds implausibly much, before anything is allocated for that.
+    """Refuse a file that claims to hold implausibly much, before memory is allocated for it.
 
     Raises:
         ValueError: it does.
@@ -182,22 +184,22 @@ def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
     groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
     chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
     claimed = sum(max(chunk.total_uncompressed_size, BYTES_PER_VALUE * chunk.num_values) for chunk in chunks)
-    if claimed > most_bytes(size):
+    if claimed > max_unpacked_bytes(size):
         raise ValueError(f"its {size:,} bytes claim to be {claimed:,}")
 
 
 def _check_columns(table: pa.Table, names: Sequence[str]) -> None:
-    """Refuse what has not the columns of a sample file.
+    """Refuse a table without the columns of a sample file.
 
     Raises:
-        ValueError: one is missing, of another type, or lacks a value.
+        ValueError: a column is missing, of another type, or lacks a value.
     """
     for name in names:
         if table.column_names.count(name) != 1:
             raise ValueError(f"no sample file: column {name!r} is missing")
         field, right = table.schema.field(name), schema((1, 1)).field(name)
         if name in LONG_COLUMNS:
-            # Of addresses there are two widths; the manifest knows which is right.
+            # Addresses have 16 or 32 bits, depending on the sensor, which stands in the manifest.
             kinds = [pa.uint16(), pa.uint32()] if name == "address" else [TIME_TYPE]
             is_right = pa.types.is_list(field.type) and field.type.value_type in kinds
         else:
@@ -240,21 +242,17 @@ def fingerprint(digests: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
-def file_sha256(*files: Path) -> str:
-    """Hash the bytes of files, one after the other.
+def file_sha256(file: Path) -> str:
+    """Hash the bytes of a file.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: the file cannot be read.
     """
-    hasher = hashlib.sha256()
-    for file in files:
-        try:
-            with open_plain(file) as handle:
-                while block := handle.read(1 << 20):
-                    hasher.update(block)
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    return hasher.hexdigest()
+    try:
+        with open_plain(file) as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array:

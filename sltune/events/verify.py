@@ -1,6 +1,7 @@
-"""Whether sample files are what their manifest says, event by event; what is past here can be trusted.
+"""Check sample files against their manifest, event by event.
 
-That a file's hash is the manifest's says only that both come from the same hand, which may be a stranger's.
+That a file has the hash in the manifest only says that both come from the same person, who may be a stranger. The files
+that trials train on are therefore checked whole before they are used.
 """
 
 from __future__ import annotations
@@ -20,41 +21,39 @@ from sltune.events.store import LONG_COLUMNS, Sample, address_type, fingerprint,
 from sltune.wording import first_of, printable, shortened
 
 SHOWN_FILES = 20
+# Of one file: damage seldom hits one sample alone.
 SHOWN_PROBLEMS = 3
-"""Of one file; damage seldom hits one sample alone."""
 SHOWN_TEXT = 100
 SAMPLE_COLUMNS = ("sample_id", "recording", "subject", "session", "label", "gesture", "start_us")
 
 
 @dataclass(frozen=True)
 class Verified:
-    """How much was found to be in order."""
+    """How many files and samples were found to be in order."""
 
     files: int
     samples: int
 
 
 def verify_dataset(root: Path, done: Callable[[StoredFile], object] = lambda _: None) -> Verified:
-    """Read all of a dataset and compare it with its manifest and with its own short columns.
+    """Read all of a dataset, and compare it with its manifest and its events with what is stored about them.
 
     Args:
         done: called after each file.
 
     Raises:
-        DataError: the folder is no dataset, or something differs; names every bad file, at most 20, and what is bad.
+        DataError: the folder is not a dataset, or something differs; names the first 20 bad files and what is wrong.
     """
     manifest = read_manifest(root)
     digests, bad = dict[str, str](), list[str]()
     for file in manifest.files:
         try:
             table = read_table(root / file.file, file.sha256)
-            problems = list(_check_file(table, file, manifest, digests))
+            refuse(root / file.file, _check_file(table, file, manifest, digests))
         except DataError as error:
             bad.append(str(error))
-        else:
-            bad += [f"{root / file.file}: {shorten(problems)}; {HINT}"] if problems else []
         done(file)
-    # Where a file is bad, the fingerprint differs as well, which would tell nothing new.
+    # If a file is bad, the fingerprint differs as well; to say so would add nothing.
     if not bad and fingerprint(list(digests.values())) != manifest.fingerprint:
         bad.append(f"{root / MANIFEST}: fingerprint {manifest.fingerprint} is not that of the samples; {HINT}")
     if bad:
@@ -64,8 +63,7 @@ def verify_dataset(root: Path, done: Callable[[StoredFile], object] = lambda _: 
 
 def _check_file(table: pa.Table, file: StoredFile, manifest: Manifest, digests: dict[str, str]) -> Iterator[str]:
     """Give what is wrong in a file, and add the digests of its samples, computed from their events."""
-    yield from short_problems(table, manifest.classes, file)
-    yield from event_problems(table, manifest.sensor)
+    yield from table_problems(table, manifest.classes, manifest.sensor, file)
     for row in range(table.num_rows):
         sample = _sample_at(table, row)
         digest = sample.digest()
@@ -85,20 +83,23 @@ def _sample_at(table: pa.Table, row: int) -> Sample:
 def refuse(file: Path, problems: Iterable[str]) -> None:
     """Raise a DataError that names a file and the first of its problems, if there are any."""
     if found := list(problems):
-        raise DataError(f"{file}: {shorten(found)}; {HINT}")
+        raise DataError(f"{file}: {'; '.join(first_of(found, SHOWN_PROBLEMS))}; {HINT}")
 
 
-def shorten(problems: Sequence[str]) -> str:
-    """Return the first problems of a file in a line."""
-    return "; ".join(first_of(problems, SHOWN_PROBLEMS))
+def table_problems(
+    table: pa.Table, classes: Sequence[str], sensor: tuple[int, int], file: StoredFile | None = None
+) -> Iterator[str]:
+    """Give what is wrong with a sample file, read with all columns; arguments as for the two checks it consists of."""
+    yield from short_problems(table, classes, file)
+    yield from event_problems(table, sensor)
 
 
 def short_problems(table: pa.Table, classes: Sequence[str], file: StoredFile | None = None) -> Iterator[str]:
-    """Give what is wrong with a sample file's columns other than events.
+    """Give what is wrong with the columns of a sample file other than its events.
 
     Args:
-        table: as read_table returns it.
-        file: what the manifest says of the file; None where nothing does.
+        table: as ``read_table`` returns it.
+        file: the file's entry in the manifest; None where there is no manifest.
     """
     names = table["recording"].to_pylist()
     found = (tuple(dict.fromkeys(names)), table.num_rows, sum(table["events"].to_pylist()))
@@ -123,10 +124,10 @@ def short_problems(table: pa.Table, classes: Sequence[str], file: StoredFile | N
 
 
 def event_problems(table: pa.Table, sensor: tuple[int, int]) -> Iterator[str]:
-    """Give what is wrong with a sample file's events, and with what its other columns say of them.
+    """Give what is wrong with the events of a sample file, and with what its other columns say about them.
 
     Args:
-        table: as read_table returns it, with all columns.
+        table: as ``read_table`` returns it, with all columns.
         sensor: (height, width) in pixels.
     """
     here, right = table.schema.field("address").type.value_type, address_type(sensor)
@@ -158,7 +159,7 @@ def event_problems(table: pa.Table, sensor: tuple[int, int]) -> Iterator[str]:
 def _time_problems(
     table: pa.Table, times_us: NDArray[np.uint32], starts: NDArray[Any], lengths: NDArray[Any]
 ) -> Iterator[str]:
-    """Give what the short columns say of events that their times do not; starts: of samples among all events."""
+    """Give where the other columns disagree with the times of events; starts: index of each sample's first event."""
     first_us = np.minimum.reduceat(times_us, starts)
     for row in np.flatnonzero(first_us).tolist():
         yield f"sample {_name(table, row)}: its first event lies {first_us[row]} µs after start_us"

@@ -9,6 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -171,7 +172,7 @@ def _is_special(name: str, folder: int) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
 
 
-def open_plain(file: Path, max_bytes: int | None = None) -> BinaryIO:
+def open_plain(file: Path, max_bytes: int | None = None) -> BufferedReader:
     """Open a file that may come from a stranger, to read its bytes.
 
     Args:

@@ -15,20 +15,27 @@ from sltune.errors import DataError
 from sltune.system.files import open_plain
 from sltune.wording import printable
 
+# zipfile and gzip raise these for damage, besides OSError.
 UNPACKING_ERRORS = (
     *(EOFError, NotImplementedError, RuntimeError, ValueError, struct.error),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What zipfile and gzip raise for damage, besides OSError."""
-
+# Real recordings and sample files shrink to a half or a third. What claims to grow beyond this would fill the memory.
+MAX_EXPANSION = 100
+ALWAYS_ALLOWED_BYTES = 64 << 20
+# With these, zipfile unpacks no more than it is asked for; bzip2 may give 20,000 times what it reads.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Of these alone, zipfile unpacks no more than it is asked for; bzip2 may give 20,000 times what it reads."""
 OTHER_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA"}
 ENCRYPTED = 1
 
-# The directory of an archive of 3000 recordings takes 30 ms to read, and each recording is asked for several times.
-OPEN_ARCHIVES = 8
+# To read the directory of an archive of 3000 recordings takes 30 ms, and each recording is asked for several times.
+MAX_OPEN_ARCHIVES = 8
 _LOCK = Lock()
+
+
+def max_unpacked_bytes(packed: int) -> int:
+    """Return how many bytes a packed file may become; what it says of that itself cannot be trusted."""
+    return max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed)
 
 
 class Archive:
@@ -55,7 +62,7 @@ class Archive:
         return [name for name in self._entries if not name.endswith("/")]
 
     def packed_bytes(self, name: str) -> int:
-        """Return how many bytes of the archive a file takes.
+        """Return how many bytes a file takes in the archive.
 
         Raises:
             DataError: there is no such file.
@@ -107,12 +114,12 @@ def open_archive(path: Path) -> Archive:
         DataError, OSError: as Archive.
     """
     status = path.stat()
-    # Else two threads would each read the directory of a large archive.
+    # Without the lock, two threads would each read the directory of a large archive.
     with _LOCK:
         return _open(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 
-@lru_cache(OPEN_ARCHIVES)
+@lru_cache(MAX_OPEN_ARCHIVES)
 def _open(path: Path, identity: tuple[int, ...]) -> Archive:
     """Open an archive; another file in its place has another identity."""
     return Archive(path)

@@ -13,24 +13,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from sltune.errors import DataError
-from sltune.events.formats.archives import UNPACKING_ERRORS, open_archive
+from sltune.events.formats.archives import UNPACKING_ERRORS, max_unpacked_bytes, open_archive
 from sltune.system.files import open_plain
 from sltune.wording import printable
 
-# Real recordings shrink to a half or a third. What grows beyond this would fill the memory.
-MOST_EXPANSION = 100
-NO_RECORDING = "no recording or tag file does"
-ALWAYS_ALLOWED_BYTES = 64 << 20
+# Half a thousand million events: twice the whole of SL-Animals-DVS.
 MAX_RECORDING_BYTES = 4 << 30
-"""Half a thousand million events: twice the whole of SL-Animals-DVS."""
 GZIPPED = ".gz"
 PIECE_BYTES = 1 << 18
+# Suffixes of archives that are not looked into; a zip archive is not if it lies within another one.
 PACKED = {".rar", ".7z", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".bz2", ".xz", ".zst", ".zip"}
-"""Suffixes of archives that are not looked into; of zip archives, those within another archive."""
-SYSTEM_NAMES = {
-    *("__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"),
-}
-"""What operating systems put beside the files of a user, in lower case; hidden files begin with a dot."""
+# Operating systems put these beside a user's files; compared in lower case.
+SYSTEM_NAMES = {"__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, order=True)
@@ -74,7 +68,7 @@ class Member:
             return 0
 
     def content(self, at_most: int | None = None, max_bytes: int = MAX_RECORDING_BYTES) -> bytes:
-        """Return the bytes, unpacked, or no more than so many from the start; arguments and errors as for pieces."""
+        """Return the bytes, unpacked, or only the first ``at_most``; other arguments and errors as for ``pieces``."""
         content, left = bytearray(), at_most
         for piece in self.pieces(max_bytes):
             content += piece[:left]
@@ -83,17 +77,16 @@ class Member:
         return bytes(content)
 
     def pieces(self, max_bytes: int = MAX_RECORDING_BYTES) -> Iterator[memoryview]:
-        """Give the bytes, unpacked, in pieces, each of which is good until the next one.
-
-        They are read and not mapped, since the system ends a process whose mapped file becomes shorter.
+        """Give the bytes, unpacked, in pieces; each piece is overwritten by the next.
 
         Args:
-            max_bytes: the most that such a file may have.
+            max_bytes: how many bytes the file may have, packed and unpacked.
 
         Raises:
-            DataError: the file is no plain one, cannot be read, is damaged, changes meanwhile, has more bytes, or
+            DataError: the file is not a plain file, cannot be read, is damaged, changes meanwhile, has more bytes, or
                 unpacks to implausibly many.
         """
+        # The file is not mapped into memory: the system kills a process whose mapped file becomes shorter.
         buffer = memoryview(bytearray(PIECE_BYTES))
         try:
             with self._opened(max_bytes) as (file, disk, most):
@@ -101,7 +94,8 @@ class Member:
                 while count := file.readinto(buffer):
                     given += count
                     if given > most:
-                        raise DataError(f"{self}: unpacks to more than {most / 1e6:,.0f} MB; {NO_RECORDING}")
+                        most_mb = f"{most / 1e6:,.0f} MB"
+                        raise DataError(f"{self}: unpacks to more than {most_mb}; no recording or tag file does")
                     yield buffer[:count]
                 after = os.fstat(disk.fileno())
         except OSError as error:
@@ -113,10 +107,10 @@ class Member:
 
     @contextmanager
     def _opened(self, max_bytes: int) -> Iterator[tuple[Any, BinaryIO, int]]:
-        """Open for reading: what gives the bytes, the file on disk, and how many bytes may come at most."""
+        """Give what the bytes are read from, the file on disk, and how many bytes may come at most."""
         if self.inside:
             archive = open_archive(self.path)
-            most = _most_bytes(archive.packed_bytes(self.inside), max_bytes)
+            most = min(max_bytes, max_unpacked_bytes(archive.packed_bytes(self.inside)))
             with archive.open(self.inside) as file:
                 if not self.inside.lower().endswith(GZIPPED):
                     yield file, archive.file, most
@@ -129,12 +123,7 @@ class Member:
                 yield disk, disk, max_bytes
                 return
             with gzip.GzipFile(fileobj=disk) as unpacked:
-                yield unpacked, disk, _most_bytes(os.fstat(disk.fileno()).st_size, max_bytes)
-
-
-def _most_bytes(packed: int, max_bytes: int) -> int:
-    """Return what a packed file may unpack to; its own word for that is not to be trusted."""
-    return min(max_bytes, max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * packed))
+                yield unpacked, disk, min(max_bytes, max_unpacked_bytes(os.fstat(disk.fileno()).st_size))
 
 
 def find_members(place: Path) -> list[Member]:
@@ -170,7 +159,7 @@ def sha256_of(*members: Member) -> str:
 
 def _in_folder(top: Path) -> Iterator[Member]:
     folders, links, seen = [top], list[Path](), set[tuple[int, int]]()
-    # Links come last, so that a folder is named by its own path where that lies below the top, too.
+    # Links come last: a folder that also lies below the top is then named by its own path.
     while folders or links:
         folder = (folders or links).pop()
         status = folder.stat()
@@ -185,8 +174,8 @@ def _in_folder(top: Path) -> Iterator[Member]:
                 (links if file.is_symlink() else folders).append(file)
             elif file.suffix.lower() == ".zip":
                 yield from _in_archive(file)
-            # A link to nowhere is a file that cannot be read, and must not be passed over.
             else:
+                # A broken link is kept, so that reading it reports it.
                 yield Member(file)
 
 
@@ -197,7 +186,7 @@ def _in_archive(archive: Path) -> Iterator[Member]:
         raise DataError(f"{Member(archive)}: cannot be read: {error.strerror or error}") from error
     for name in names:
         parts = re.split(r"[/\\]", name)
-        # With a slash at the end it is a folder.
+        # A name that ends in a slash is a folder.
         if parts[-1] and not any(map(_is_passed_over, parts)):
             yield Member(archive, name)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.manifest import MOST_ADDRESSES
+from sltune.events.manifest import MAX_ADDRESSES, file_size
 from sltune.events.source import Finding, SourceFile
 from sltune.events.sources.plausible import ANY, Span, check_duration
 from sltune.events.store import Sample, address_type
@@ -149,7 +149,7 @@ def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
         height, width = max(height, int(y.max()) + 1), max(width, int(x.max()) + 1)
     if len(problems) == len(items):
         raise problems[0]
-    if 2 * height * width > MOST_ADDRESSES:
+    if 2 * height * width > MAX_ADDRESSES:
         raise DataError(f"the events need a sensor of {width}x{height} pixels, more than addresses of 32 bits can tell")
     return max(height, 1), max(width, 1)
 
@@ -165,11 +165,6 @@ def check_bin(file: Path) -> None:
     size = file_size(file)
     if size == 0 or size % BYTES_PER_BIN_EVENT:
         raise DataError(f"{file}: truncated: {size} bytes are no positive multiple of {BYTES_PER_BIN_EVENT}")
-
-
-def file_size(file: Path) -> int:
-    """Return a file's size in bytes; 0 where there is nothing, which reading it reports."""
-    return file.stat().st_size if file.is_file() else 0
 
 
 def _whole(place: str, name: str, values: NDArray[Any]) -> Whole:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.manifest import file_size
 from sltune.events.source import Finding, Source
 from sltune.events.sources.grouping import group
 from sltune.events.sources.plausible import Span
-from sltune.events.sources.shards import FIELDS, Item, check_bin, file_size, find_sensor, pack, read_sample
+from sltune.events.sources.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
 from sltune.events.sources.tonic_listing import item_of, list_part, name_classes
 from sltune.events.sources.tonic_offline import open_parts
 from sltune.events.store import Sample, file_sha256

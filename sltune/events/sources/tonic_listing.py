@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
-from sltune.events.manifest import MOST_CLASSES
-from sltune.events.sources.shards import Item, check_bin, file_size
+from sltune.events.manifest import MAX_CLASSES, file_size
+from sltune.events.sources.shards import Item, check_bin
 from sltune.events.store import file_sha256
 
 Target = int | str
@@ -104,8 +104,8 @@ def name_classes(declared: object, targets: Sequence[Target]) -> tuple[tuple[str
         names = ()
     is_declared = bool(names)
     names = names or tuple(map(str, distinct))
-    if len(names) > MOST_CLASSES:
-        raise DataError(f"{len(names)} classes, {names[0]} to {names[-1]}; at most {MOST_CLASSES} can be stored")
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"{len(names)} classes, {names[0]} to {names[-1]}; at most {MAX_CLASSES} can be stored")
     return names, labels, is_declared
 
 

@@ -145,4 +145,4 @@ def test_archives_stay_open_in_a_small_number(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for number in range(40):
         Member(zipped(tmp_path / f"{number}.zip", [("a.aedat", CONTENT)]), "a.aedat").content()
-    assert len(os.listdir("/proc/self/fd")) <= before + archives.OPEN_ARCHIVES
+    assert len(os.listdir("/proc/self/fd")) <= before + archives.MAX_OPEN_ARCHIVES
