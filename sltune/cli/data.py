@@ -1,4 +1,4 @@
-"""The verbs on data: import, inspect, show. Heavy imports stand inside the verbs, so that --help is instant."""
+"""The verbs on data: import, inspect, show. Slow imports are inside the verbs, so that --help is instant."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     sltune import --source tonic:DVSGesture --root ~/tonic --out data/gesture
     sltune import nmnist/ --source nmnist-folder --out data/nmnist
 
-    What is there already and has not changed is not read again. What is odd is listed in DATA/warnings.csv.
+    Recordings that have not changed since the last import are not read again. DATA/warnings.csv lists what is odd.
     """
     from rich.console import Console
 
@@ -64,7 +64,7 @@ def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
         click.echo(listed if as_json else printable_lines(listed), nl=False)
         return
     summary = summarize(dataset, verified)
-    # Without a terminal, lines may be as long as they are; a closed stdout is None.
+    # Lines are only wrapped for a terminal. sys.stdout is None if it was closed.
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else 1000
     click.echo(summary.to_json() if as_json else printable_lines(summary.to_text(width)), nl=False)

@@ -1,4 +1,4 @@
-"""Flags of the verbs that read and show data, and what they mean for the modules below."""
+"""Flags of the verbs that read and show data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is to be read, and how. kind: as sources/registry.py lists them."""
+    """Which source is imported, and how. kind: see sources/registry.py."""
 
     kind: str
     root: Path | None = None
@@ -48,10 +48,10 @@ class PictureOptions:
         return Span(self.bin_ms, self.start_ms, self.length_ms)
 
     def file(self, stem: str, suffixes: tuple[str, ...]) -> Path:
-        """Return the file to write, a PNG of that stem in the current folder unless --out names one.
+        """Return the file to write: the one of --out, or STEM.png in the current folder.
 
         Raises:
-            UsageError: it exists already, or has another suffix than those.
+            UsageError: it exists already, or does not end in one of the suffixes.
         """
         file = self.out or Path(f"{stem.replace('/', '_')}.png")
         if file.suffix.lower() not in suffixes:
@@ -74,13 +74,13 @@ import_options = bundle(
     ),
     click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
-    click.option("--strict", is_flag=True, help="Take every warning for an error."),
+    click.option("--strict", is_flag=True, help="Treat every warning as an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
-    click.option("--replace", is_flag=True, help="Drop recordings of DATA that SRC does not have any more."),
+    click.option("--replace", is_flag=True, help="Drop recordings from DATA that SRC no longer has."),
     click.option(
         "--address", help="A Ray cluster whose nodes all see SRC; without it, all cores that may be used here."
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
 )
 picture_options = bundle(
     PictureOptions,
@@ -88,9 +88,11 @@ picture_options = bundle(
     click.option("--out", type=FileArgument, metavar="FILE", help="FILE.png or .gif; default: SAMPLE.png"),
     click.option("--bin-ms", type=click.IntRange(min=1), default=30, show_default=True, help="Length of a frame."),
     click.option(
-        "--start-ms", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out what is before."
+        "--start-ms", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out what comes earlier."
     ),
-    click.option("--length-ms", type=click.IntRange(min=1), help="Leave out what comes so long after the start."),
-    click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True, help="Width of a sensor's pixel."),
+    click.option("--length-ms", type=click.IntRange(min=1), help="How long after that the picture ends."),
+    click.option(
+        "--scale", type=click.IntRange(1, 8), default=4, show_default=True, help="How much pixels are enlarged."
+    ),
     click.option("--force", is_flag=True, help="Overwrite the file."),
 )

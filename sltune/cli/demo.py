@@ -1,4 +1,4 @@
-"""The whole way on synthetic recordings: write them, import them, evaluate a small network on four folds, search."""
+"""A demo on synthetic recordings: write and import them, evaluate a small network on four folds, and search."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from sltune.tuning.evaluate import start_evaluation
 from sltune.tuning.tune import Start, start_search
 
 RECORDINGS = 12
+"""Enough for four folds by signer, and trained in minutes on two cores."""
 
 
 def demo_runs(out: Path) -> list[Path]:
-    """Return the run folders of a demo below out: the evaluation, and the search."""
+    """Return the run folders of a demo in ``out``: that of the evaluation and that of the search."""
     return [out / "results" / "demo", out / "results" / "demo-search"]
 
 
 def run_demo(out: Path, request: Request, display: Display) -> None:
-    """Run the demo below out.
+    """Run the demo in the folder ``out``.
 
     Raises:
-        UsageError: out is not empty; it is not ours to overwrite.
+        UsageError: ``out`` is not empty; nothing is overwritten.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not empty; choose another --out or delete it")
@@ -45,6 +46,6 @@ def run_demo(out: Path, request: Request, display: Display) -> None:
 
 
 def shipped_space(name: str) -> Path:
-    """Return a space file as installed with the package or beside it in the source tree."""
+    """Return a space file that comes with sltune, from the installed package or from the source tree."""
     installed = Path(str(resources.files("sltune"))) / "search_spaces" / f"{name}.toml"
     return installed if installed.exists() else Path(__file__).parents[2] / "search_spaces" / f"{name}.toml"

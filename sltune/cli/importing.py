@@ -1,4 +1,4 @@
-"""The verb ``import``: find the source, read it here or on a cluster, and show how far that is."""
+"""The verb ``import``: find the source, read it on this machine or on a cluster, and show the progress."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 
     from sltune.events.importing import Spread
 
-SHOWN_WARNINGS = 10
+MAX_SHOWN = 10
+"""Of many warnings, or many samples that are left out, the first ones say enough; all of them are in a file."""
 
 
 def run_import(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Manifest:
-    """Import what lies at a place, or for Tonic below options.root; progress and warnings go to the console.
+    """Import a dataset and show progress and warnings on the console.
+
+    Args:
+        place: where the source lies; None if ``options.root`` says so, as for Tonic.
 
     Raises:
-        UsageError: the options do not go together, out cannot be used, or recordings would be dropped from it.
+        UsageError: the options contradict each other, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read.
     """
     source = open_source(options.kind, place, options.root, options.group_by)
@@ -40,8 +44,8 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
     warnings = [f"warning: {warning}" for warning in manifest.warnings]
-    for line in first_of(warnings, SHOWN_WARNINGS, f"more warnings, all in {out / WARNINGS}"):
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    for line in first_of(warnings, MAX_SHOWN, f"more warnings, all in {out / WARNINGS}"):
+        _print(line, console)
     return manifest
 
 
@@ -55,34 +59,31 @@ def summary(out: Path, manifest: Manifest) -> str:
         f"fingerprint {manifest.fingerprint}",
     ]
     if manifest.left_out:
-        names = first_of([left.name for left in manifest.left_out], SHOWN_WARNINGS)
+        names = first_of([left.name for left in manifest.left_out], MAX_SHOWN)
         lines.insert(2, f"left out: {', '.join(names)}; see {out / WARNINGS}")
     return "\n".join(lines)
 
 
+def _print(line: str, console: Console) -> None:
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
 def _spread(options: ImportOptions, console: Console) -> AbstractContextManager[Spread | None]:
+    """Spread the import over a Ray cluster, if the options name one."""
     if options.address is None:
         return nullcontext()
     prepare_environment(options.address)
+    # Ray reads its environment when it is imported.
     from sltune.tuning.cluster.importing import import_spread
 
-    def say(text: str) -> None:
-        if not options.quiet:
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    return import_spread(options.address, say)
+    return import_spread(options.address, lambda text: None if options.quiet else _print(text, console))
 
 
 @contextmanager
 def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable[[Imported], None]]:
-    """Show a bar on a terminal, and a line a file elsewhere."""
+    """Show a progress bar on a terminal, and otherwise a line for each file."""
     if quiet or not console.is_terminal:
-
-        def show_line(done: Imported) -> None:
-            if not quiet:
-                console.print(printable(_line(done)), markup=False, highlight=False, soft_wrap=True)
-
-        yield show_line
+        yield lambda done: None if quiet else _print(_line(done), console)
         return
     sizes = {file.name: max(1, file.size) for file in source.files}
     columns = (

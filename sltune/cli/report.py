@@ -1,4 +1,4 @@
-"""What the verb report does: a table to the terminal, or a page of tables and plots to a file."""
+"""The verb ``report``: print tables on the terminal, or write a page of tables and plots to a file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What is shown and where it goes.
+    """What a report shows, and where it goes.
 
-    form: md, csv, latex, json or html. every: all configurations of a search. out: a file instead of the terminal.
+    form: md, csv, latex, json or html. every: show all configurations of a search, not only the best. out: a file
+    instead of the terminal.
     """
 
     form: Format | Literal["html"]
@@ -35,19 +36,19 @@ class ReportOptions:
 
 
 def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
-    """Print or write what is asked for, and return it; of a single run all is also written into its folder.
+    """Print or write the report, and return its table. For a single run, tables are also written into its folder.
 
     Raises:
-        UsageError: a file cannot be written, or nothing says where to.
-        DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
+        UsageError: a file cannot be written, or --out is needed.
+        DataError: a folder is not a run folder, or a file in it is foreign, broken or of a newer schema.
     """
     from sltune.report.analysis.runs import load_runs
     from sltune.report.analysis.summary import table
 
     for folder in folders:
-        _keep_off(folder, options.out)
+        _refuse_inside_run(folder, options.out)
     if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
-        raise UsageError("of several runs, pages and plots need a place: --out FILE")
+        raise UsageError("a page or plots of several runs need a place; name it with --out FILE")
     runs = load_runs(folders)
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
@@ -68,20 +69,19 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
 
 
 def say_headlines(result: Table) -> None:
-    """Say on stderr what stands far above by now: test accuracies over all folds and seeds."""
+    """Repeat the test accuracies over all folds and seeds on stderr: by now the table has scrolled far up."""
     from sltune.report.tables.accuracy import headlines, mean_and_std
 
     for row in headlines(result):
         spread = "" if row.std(result.ddof) is None else f"ddof {result.ddof}, "
         selected = ", epoch selected on the test set" if row.optimistic else ""
-        text = (
-            f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}n {row.n} of {row.planned}{selected})"
-        )
+        count = f"n {row.n} of {row.planned}"
+        text = f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}{count}{selected})"
         click.echo(printable_lines(text), err=True)
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
-    """Write a page on some runs and say on stderr where it is; raises as make_report does."""
+    """Write a page on some runs and say on stderr where it is; raises what ``make_report`` raises."""
     from sltune.report.analysis.runs import load_runs
     from sltune.report.analysis.summary import table
 
@@ -91,10 +91,10 @@ def write_page_of(folders: Sequence[Path], file: Path) -> None:
 
 
 def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
-    """Show how runs go on.
+    """Show the progress of runs.
 
     Raises:
-        UsageError: something is asked for that only tables have.
+        UsageError: the options ask for something that only tables have.
     """
     if options.form not in ("md", "json"):
         raise UsageError(f"--format {options.form}: is for tables; --watch shows a board, or lines of --format json")
@@ -110,8 +110,8 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
     watch(folders, Display(console, mode))
 
 
-def _keep_off(folder: Path, out: Path | None) -> None:
-    """Raise a UsageError if a report would go among the files that a run consists of."""
+def _refuse_inside_run(folder: Path, out: Path | None) -> None:
+    """Raise a UsageError if --out would write among a run's own files."""
     from sltune.runs.folder import RunFolder
 
     if out is None:
@@ -140,7 +140,7 @@ def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> P
 
 
 def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
-    """Write a text where the user wants it, and return its file."""
+    """Write a text where the user wants it, and return the file."""
     from sltune.system.files import named_by_user, write_whole
 
     file, inside = _target(runs, out)
@@ -149,7 +149,7 @@ def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
 
 
 def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:
-    """Return the file for a page and, if that lies in a run, the run's folder, below which no link is followed."""
+    """Return the file for a page and, if it lies in a run folder, that folder: no link is followed in there."""
     from sltune.runs.folder import RunFolder
 
     if out is None:
@@ -168,6 +168,6 @@ def _write_tables(run: Run, result: Table) -> None:
         try:
             write()
         except UsageError as error:
-            # Another's run may be read-only; the table stands on the screen all the same.
+            # Somebody else's run may be read-only. The table was printed all the same.
             click.echo(printable_lines(f"warning: {error}"), err=True)
             return

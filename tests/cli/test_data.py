@@ -106,8 +106,8 @@ def test_show_all_writes_a_sheet_named_after_the_recording_or_the_dataset(datase
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["user3_indoor_02"], "has no sample 'user3_indoor_02'; did you mean user03_indoor_02"),
-        (["--all", "--recording", "user9_indoor"], "has no recording 'user9_indoor'; did you mean user0"),
+        (["user3_indoor_02"], "has no sample 'user3_indoor_02'; did you mean \"user03_indoor_02"),
+        (["--all", "--recording", "user9_indoor"], "has no recording 'user9_indoor'; did you mean \"user0"),
         ([], "name one SAMPLE, or ask for a frame of every class with --all"),
         (["user03_indoor_02", "--all"], "name one SAMPLE, or ask for"),
         (["user03_indoor_02", "--recording", "user03_indoor"], "--all [--recording NAME]"),

@@ -65,7 +65,7 @@ def test_several_runs_need_a_place_for_what_is_not_printed(run: Path, record: Re
     for flags in (["--format", "html"], ["--plots"]):
         refused = report(run, other, *flags)
         assert refused.exit_code == 2
-        assert "of several runs, pages and plots need a place: --out FILE" in refused.stderr
+        assert "a page or plots of several runs need a place; name it with --out FILE" in refused.stderr
     page = run.parent / "both.html"
     assert report(run, other, "--format", "html", "--out", page).exit_code == 0
     assert "other/c0000 against paper/c0000" in page.read_text()
