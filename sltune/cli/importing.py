@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sltune.events.importing import Spread
 
 MAX_SHOWN = 10
-"""Of many warnings, or many samples that are left out, the first ones say enough; all of them are in a file."""
+"""The first warnings, and the first samples that are left out, say enough; a file lists all of them."""
 
 
 def run_import(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Manifest:
