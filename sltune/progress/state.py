@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import get_args
 
 from sltune.progress.board import Board, Cell, Line
 from sltune.runs.plan import Plan
-from sltune.runs.record import Record, TrialKey
+from sltune.runs.record import Record, Status, TrialKey
+from sltune.runs.results import Observed, Result
 
 GIB = 1 << 30
-ENDED = ("done", "pruned", "failed", "diverged")
+ENDED = frozenset(get_args(Status))
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Standings:
         self._cells: dict[str, list[Cell]] = {}
         self._counts: Counter[str] = Counter()
         self._paces: dict[TrialKey, _Pace] = {}
-        self._costs: dict[TrialKey, float] = {}
+        self._observed: dict[TrialKey, Observed] = {}
         self._recent: dict[str, None] = {}
-        self._best: tuple[str, float] | None = None
+        self._best: Result | None = None
         self._seconds, self._epochs, self._device_hours = 0.0, 0, 0.0
 
     def add(self, config_id: str) -> None:
@@ -79,7 +81,7 @@ class Standings:
         test = metrics.get("test_accuracy") if self.plan.shows_test else None
         self._set(key, Cell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
         self._device_hours += record.device_hours
-        self._costs[key] = float(metrics.get("synaptic_ops") or 0.0)
+        self._observed[key] = Observed.of(record)
         self._compare(key.config_id)
 
     def prune(self, key: TrialKey) -> None:
@@ -106,8 +108,8 @@ class Standings:
         return len(self._cells)
 
     @property
-    def best(self) -> tuple[str, float] | None:
-        """The configuration with the highest mean accuracy among those that have all steps, and that mean."""
+    def best(self) -> Result | None:
+        """The best configuration so far among those that have all steps."""
         return self._best
 
     def board(self, lines: int, facts: Sequence[Sequence[str]] = ()) -> Board:
@@ -122,7 +124,7 @@ class Standings:
             lines=tuple(shown),
             begun=len(self._cells),
             counts=dict(self._counts),
-            best=self._best[0] if self._best and plan.configurations > 1 else "",
+            best=self._best.config_id if self._best and plan.configurations > 1 else "",
             facts=(tuple(self._search()), tuple(self._pace()), *map(tuple, facts)),
         )
 
@@ -160,18 +162,15 @@ class Standings:
 
     def _compare(self, config_id: str) -> None:
         """See whether a configuration, of which a trial has ended, is the best so far."""
-        line = Line(config_id, tuple(self._cells[config_id]))
-        if not all(cell.state == "done" for cell in line.cells) or line.mean is None:
-            return
-        costs = [self._costs[TrialKey(config_id, *step)] for step in self.plan.steps]
-        allowed = sum(costs) / len(costs) <= self.plan.most_synaptic_ops
-        if allowed and (self._best is None or line.mean > self._best[1]):
-            self._best = config_id, line.mean
+        if all(cell.state == "done" for cell in self._cells[config_id]):
+            observed = tuple(self._observed[TrialKey(config_id, *step)] for step in self.plan.steps)
+            result = Result(config_id, "complete", observed)
+            self._best = self.plan.criteria.best([self._best, result] if self._best else [result])
 
     def _worth_showing(self) -> Iterator[str]:
         """Give configurations once each: those that run, the best, those that were heard of last, the rest."""
         first = {key.config_id: None for key in self._paces}
-        best = [self._best[0]] if self._best else []
+        best = [self._best.config_id] if self._best else []
         known: set[str] = set()
         for names in (first, best, reversed(self._recent), self._cells):
             for name in names:
@@ -182,8 +181,10 @@ class Standings:
     def _search(self) -> Iterator[str]:
         if self.plan.configurations > 1:
             yield f"{len(self._cells):,} of {self.plan.configurations:,} configurations begun"
-            if self._best:
-                yield f"best mean so far {100 * self._best[1]:.1f} %, {self._best[0]}"
+            if self._best and self._best.val_accuracy is not None:
+                weight = self.plan.criteria.std_weight
+                best = f"{100 * self._best.val_accuracy:.1f} %, {self._best.config_id}"
+                yield f"best so far by mean − {weight:g} std: mean {best}" if weight else f"best mean so far {best}"
 
     def _pace(self) -> Iterator[str]:
         paces = list(self._paces.values())

@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sltune import __version__
-from sltune.report.analysis.outcomes import series_of
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run, names_of
+from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import OPTIMISTIC, Table, incomplete, mixed_folds
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction

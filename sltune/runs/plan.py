@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sltune.runs.record import TrialKey
+from sltune.runs.results import Criteria
 from sltune.settings.configuration import Configuration, Evaluation
 from sltune.settings.search import Search
 from sltune.settings.space import Space
@@ -17,12 +17,13 @@ Step = tuple[int, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run shall do.
+    """What a run is to do.
 
-    steps: (seed, fold) of the trials of each configuration. configurations: how many it shall have at most. epochs:
-    of a trial at most. same_epochs: whether that holds for every configuration. at_most: whether it may end with fewer
-    of any of these. has_val: whether trials have a validation part. shows_test: whether test accuracies may be shown.
-    most_synaptic_ops: the constraint of a search. max_hours, max_device_hours: its budgets, 0 where there is none.
+    steps: (seed, fold) of the trials of each configuration. configurations: at most so many. epochs: at most so many a
+    trial. same_epochs: whether that holds for every configuration. at_most: whether the run may end with fewer of any
+    of these. has_val: whether trials have a validation part. shows_test: whether test accuracies may be shown.
+    criteria: by which configurations are judged. max_hours, max_device_hours: the budgets of a search, 0 where there
+    is none.
     """
 
     title: str
@@ -33,20 +34,20 @@ class Plan:
     at_most: bool = False
     has_val: bool = True
     shows_test: bool = True
-    most_synaptic_ops: float = math.inf
+    criteria: Criteria = field(default_factory=Criteria)
     max_hours: float = 0.0
     max_device_hours: float = 0.0
 
 
 def evaluation_plan(title: str, configuration: Configuration, steps: Sequence[Step]) -> Plan:
-    """Return what the evaluation of one configuration shall do."""
+    """Return what the evaluation of one configuration is to do."""
     training = configuration.training
     has_val = configuration.evaluation.protocol == "train-val-test"
     return Plan(title, tuple(steps), 1, training.epochs, at_most=bool(training.patience), has_val=has_val)
 
 
 def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step]) -> Plan:
-    """Return what a search shall do."""
+    """Return what a search is to do."""
     return Plan(
         title,
         tuple(steps),
@@ -55,7 +56,7 @@ def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step])
         same_epochs="training.epochs" not in space.domains,
         at_most=True,
         shows_test=False,
-        most_synaptic_ops=search.constraints.get("max_synaptic_ops", math.inf),
+        criteria=Criteria.of(search),
         max_hours=search.max_hours,
         max_device_hours=search.max_device_hours,
     )

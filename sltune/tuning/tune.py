@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
 
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
@@ -30,13 +29,14 @@ from sltune.runs.info import (
 from sltune.runs.places import Database
 from sltune.runs.plan import steps_of
 from sltune.runs.record import DatasetInfo, Record
+from sltune.runs.results import Criteria
 from sltune.settings.space import Space
 from sltune.system.locks import locked
 from sltune.tuning.campaign.campaign import Candidate
 from sltune.tuning.campaign.search import SearchCampaign, verdict_of
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy
-from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_best
+from sltune.tuning.campaign.winner import write_best
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_foreign_records, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import failures
@@ -96,7 +96,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
         for source, candidate in known:
             refuse_other_splits(candidate.records.values(), ready.shared.splits)
             values = space.active(candidate.configuration.settings())
-            study.learn(source, values, verdict_of(candidate, TrialState.COMPLETE, search))
+            study.learn(source, values, verdict_of(candidate, search))
         # Read anew, so that what was learned counts from the start as it does after a restart.
         study = SearchStudy(storage, name, space, search)
         checkpoints, place = request.checkpoints_of(name), StudyPlace.of(name, database)
@@ -161,7 +161,6 @@ def _from_run(
         UsageError: there is none.
     """
     read_info(earlier)
-    steps = steps_of(space.evaluation)
     found: dict[str, list[Record]] = {}
     for record in earlier.records():
         found.setdefault(record.config_id, []).append(record)
@@ -173,7 +172,8 @@ def _from_run(
             reasons[reason] += 1
             continue
         candidate.take(records, lambda _: False, earlier.space_toml)
-        if sum(record.status == "done" for record in candidate.records.values()) < len(steps):
+        result = candidate.result
+        if result.state != "complete" or result.val_accuracy is None or result.synaptic_ops is None:
             reasons["not every trial has a result"] += 1
             continue
         used += 1
@@ -207,8 +207,8 @@ def _as_candidate(
 def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) -> None:
     """Write the winner, say how to confirm it, and raise what the search's end calls for."""
     folder = campaign.folder
-    found = complete(campaign)
-    best = winner(found, campaign.search.objectives)
+    results, criteria = campaign.results, Criteria.of(campaign.search)
+    best = criteria.best(results)
     if best is not None:
         write_best(campaign, best)
     if not campaign.finished:
@@ -217,14 +217,14 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
         say(line)
     failed = [record for record in campaign.records if record.status == "failed"]
     if best is None:
-        reason = "no configuration keeps the constraints" if found else "no configuration was completed"
+        is_any = any(result.state == "complete" for result in results)
+        reason = "no configuration keeps the constraints" if is_any else "no configuration was completed"
         raise NothingRan("\n".join([reason, *([failures(failed, folder)] if failed else [])]))
     if len(campaign.search.objectives) > 1:
-        front = pareto_front(found, campaign.search.objectives)
-        say("Pareto front: " + ", ".join(one.candidate.config_id for one in front))
-    say(f"best by validation: {best.candidate.config_id}, written to {folder.best_toml}")
+        say("Pareto front: " + ", ".join(result.config_id for result in criteria.front(results)))
+    say(f"best by validation: {best.config_id}, written to {folder.best_toml}")
     seeds = {seed for seed, _ in campaign.steps}
-    weights = best.candidate.configuration.network.weights
+    weights = campaign.candidates[best.config_id].configuration.network.weights
     outside = weights if Path(weights).is_absolute() else ""
     command = confirmation(campaign.folder.best_toml, str(data), campaign.name, seeds, outside)
     say(f"confirm it with fresh seeds: {command}")
@@ -233,16 +233,11 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
 
 
 def _summary(campaign: SearchCampaign) -> Iterator[str]:
-    statuses = Counter(_status(candidate) for candidate in campaign.candidates.values())
+    states = Counter(result.state for result in campaign.results)
     trained = sum(bool(record.device) for record in campaign.records)
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
     if campaign.spent:
         more = f"raise it in {campaign.folder.space_toml}, then: {resume_command(campaign.folder)}"
         yield f"ended before search.trials = {campaign.search.trials}, as {campaign.spent} is spent; {more}"
-
-
-def _status(candidate: Candidate) -> str:
-    statuses = {record.status for record in candidate.records.values()}
-    return next((status for status in ("failed", "diverged", "pruned") if status in statuses), "complete")

@@ -202,7 +202,7 @@ def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
     assert "configurations begun" in board
     counts = progress._state.board(20).counts
     assert counts["pruned"] == sum(record.status == "pruned" for record in campaign.records) > 0
-    assert progress._state.best == campaign._scores.best()
+    assert progress._state.best == campaign.plan().criteria.best(campaign.results)
 
 
 @pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])

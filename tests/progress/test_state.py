@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sltune.progress.state import Standings, duration
 from sltune.runs.plan import Plan, evaluation_plan, search_plan
 from sltune.runs.record import TrialKey
+from sltune.runs.results import Criteria
 from sltune.settings.space import parse_space
 from tests.small import quick
 from tests.trials import epoch, record
@@ -17,8 +19,8 @@ from tests.trials import epoch, record
 FOLDS = ((0, 0), (0, 1), (0, 2), (0, 3))
 
 
-def search(configurations: int = 10, **more: float) -> Standings:
-    return Standings(Plan("run", FOLDS, configurations, 20, at_most=True, shows_test=False, **more))  # type: ignore[arg-type]
+def search(configurations: int = 10, **more: Any) -> Standings:
+    return Standings(Plan("run", FOLDS, configurations, 20, at_most=True, shows_test=False, **more))
 
 
 def evaluation() -> Standings:
@@ -33,6 +35,11 @@ def key(name: str) -> TrialKey:
 
 def facts(standings: Standings) -> list[str]:
     return [text for group in standings.board(20).facts for text in group]
+
+
+def best(standings: Standings) -> tuple[str, float | None]:
+    assert standings.best is not None
+    return standings.best.config_id, standings.best.val_accuracy
 
 
 def test_every_trial_is_counted_once_whatever_becomes_of_it() -> None:
@@ -70,16 +77,33 @@ def test_means_are_of_what_is_done_and_the_best_has_all_of_its_trials() -> None:
     for fold in range(3):
         standings.end(record(f"c0002-f{fold}-s0", 1.0))
     standings.end(record("c0002-f3-s0", status="failed"))
-    assert standings.best == ("c0001", pytest.approx(0.9))
+    assert best(standings) == ("c0001", pytest.approx(0.9))
 
 
-def test_what_breaks_the_constraint_is_not_the_best() -> None:
-    standings = search(most_synaptic_ops=2.0)
-    for config_id, val, ops in [("c0000", 0.6, [1, 1, 1, 5]), ("c0001", 0.9, [1, 1, 1, 6])]:
+def test_what_cannot_be_shown_to_keep_the_limit_is_not_the_best() -> None:
+    standings = search(criteria=Criteria(max_synaptic_ops=2.0))
+    for config_id, val, ops in [("c0000", 0.6, [1, 1, 1, 5]), ("c0001", 0.9, [1, 1, 1, 6]), ("c0002", 0.8, [None] * 4)]:
         for fold in range(4):
-            metrics = {"val_accuracy": val, "synaptic_ops": float(ops[fold])}
+            metrics = {"val_accuracy": val, "synaptic_ops": ops[fold]}
             standings.end(record(f"{config_id}-f{fold}-s0", metrics=metrics))
-    assert standings.best == ("c0000", pytest.approx(0.6))
+    assert best(standings) == ("c0000", pytest.approx(0.6))
+
+
+def test_the_best_by_mean_less_deviations_is_shown_with_its_mean() -> None:
+    standings = search(criteria=Criteria(std_weight=1.0))
+    for config_id, accuracies in [("c0000", [0.9, 0.5, 0.9, 0.5]), ("c0001", [0.69] * 4)]:
+        for fold, val in enumerate(accuracies):
+            standings.end(record(f"{config_id}-f{fold}-s0", val))
+    assert standings.board(20).best == "c0001"
+    assert "best so far by mean − 1 std: mean 69.0 %, c0001" in facts(standings)
+
+
+def test_of_equals_the_first_that_was_asked_for_is_the_best() -> None:
+    standings = search()
+    for config_id in ("c0001", "c0000"):
+        for fold in range(4):
+            standings.end(record(f"{config_id}-f{fold}-s0", 0.5))
+    assert best(standings) == ("c0000", pytest.approx(0.5))
 
 
 def test_no_test_accuracy_of_a_search_reaches_a_board() -> None:
@@ -179,7 +203,15 @@ def test_plans_say_what_a_run_shall_do() -> None:
     text = "[training]\nepochs = { low = 5, high = 30 }\n[search]\ntrials = 9\nmax_hours = 1.5\n"
     space = parse_space(text + "constraints = { max_synaptic_ops = 1e6 }", "x.toml")
     assert search_plan("run", space, space.searching(), FOLDS) == Plan(
-        "run", FOLDS, 9, 30, same_epochs=False, at_most=True, shows_test=False, most_synaptic_ops=1e6, max_hours=1.5
+        "run",
+        FOLDS,
+        9,
+        30,
+        same_epochs=False,
+        at_most=True,
+        shows_test=False,
+        criteria=Criteria(max_synaptic_ops=1e6),
+        max_hours=1.5,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.analysis.series import RecordedResult, Series
 from sltune.settings.space import Space
 from sltune.settings.types import Value
 
@@ -42,13 +42,13 @@ def explained(series: Series) -> tuple[int, int]:
     return min(found, MOST), found
 
 
-def points(space: Space, outcomes: Iterable[Outcome]) -> list[Point]:
-    """Return searched values and accuracy of the outcomes that have one and lie in the space."""
+def points(space: Space, results: Iterable[RecordedResult]) -> list[Point]:
+    """Return searched values and accuracy of the results that have one and lie in the space."""
     found = list[Point]()
-    for outcome in outcomes:
-        values = space.active(outcome.settings)
-        if outcome.validation is not None and all(space.domains[key].contains(values[key]) for key in values):
-            found.append((values, outcome.validation))
+    for result in results:
+        values = space.active(result.settings)
+        if result.val_percent is not None and all(space.domains[key].contains(values[key]) for key in values):
+            found.append((values, result.val_percent))
     return found
 
 

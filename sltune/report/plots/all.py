@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sltune.report.analysis.importance import importances
-from sltune.report.analysis.outcomes import Series, series_of
 from sltune.report.analysis.runs import Run
+from sltune.report.analysis.series import Series, series_of
 from sltune.report.plots.by_group import accuracy_by_session, accuracy_by_signer
 from sltune.report.plots.confusion_matrix import confusion_matrices
 from sltune.report.plots.fold_by_fold import fold_by_fold

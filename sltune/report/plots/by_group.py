@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.report.analysis.outcomes import Basis, Outcome, Series
+from sltune.report.analysis.series import Basis, RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import chance_line, legend_above, look, new_figure
 
@@ -71,13 +71,13 @@ def accuracy_by_signer(series: Sequence[Series]) -> Iterator[Plot]:
         yield Plot("accuracy-by-signer", "Test accuracy by signer", _alt(found), _by_signer(found, names))
 
 
-def pooled(outcome: Outcome, group: Literal["session", "subject"]) -> dict[str, Share]:
+def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict[str, Share]:
     """Return the share of right test samples by session or subject, over all done trials that have counted them.
 
     A sample counts once, however many seeds have tested it: these repeat it, and tell nothing about further samples.
     """
     tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
-    for record in outcome.done:
+    for record in result.done:
         for recording, counts in record.metrics.get("recordings", {}).items():
             tests[counts[group], recording].append((counts["correct"], counts["samples"]))
     correct, samples = defaultdict[str, float](float), defaultdict[str, int](int)

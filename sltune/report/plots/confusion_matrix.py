@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import names, new_figure, titles
 from sltune.wording import shortened
@@ -39,10 +39,10 @@ def confusion_matrices(series: Sequence[Series]) -> Iterator[Plot]:
         yield Plot(name, title, _alt(one, counts, classes), _figure(counts, classes))
 
 
-def summed(outcome: Outcome) -> Matrix | None:
+def summed(result: RecordedResult) -> Matrix | None:
     """Return the sum of the done trials' matrices, shape (true classes, predicted classes); None without any."""
     matrices = []
-    for record in outcome.done:
+    for record in result.done:
         classes = len(record.dataset.classes)
         matrix = np.array(record.metrics.get("confusion") or [], dtype=np.int64)
         if matrix.shape == (classes, classes):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sltune.report.analysis.outcomes import Basis, Series, number_of
+from sltune.report.analysis.series import Basis, Series, number_of
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, legend_above, look, new_figure
 from sltune.runs.record import Record

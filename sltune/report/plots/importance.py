@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from sltune.report.analysis.importance import explained
-from sltune.report.analysis.outcomes import Series
+from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLUE, names, new_figure, titles
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.report.analysis.outcomes import Basis, Series
+from sltune.report.analysis.series import Basis, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
 from sltune.runs.epochs import Row, read_epochs
@@ -103,16 +103,16 @@ def _figure(found: Sequence[Curves]) -> Figure:
 
 
 def _read(series: Series) -> Curves | None:
-    outcome = series.shown
-    if outcome is None:
+    result = series.shown
+    if result is None:
         return None
     folder = RunFolder(series.run.folder)
-    done = [_rows(folder.trial(record.key)) for record in outcome.done]
-    waiting = [_rows(folder.trial(key)) for key in outcome.waiting]
+    done = [_rows(folder.trial(record.key)) for record in result.done]
+    waiting = [_rows(folder.trial(key)) for key in result.waiting]
     rows = next((row for one in [*done, *waiting] for row in one.values()), {})
-    optimistic = Basis.of(outcome.done[0]).optimistic if outcome.done else "test_accuracy" in rows
+    optimistic = Basis.of(result.done[0]).optimistic if result.done else "test_accuracy" in rows
     part = "test" if optimistic else "val"
-    return Curves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), outcome.trials)
+    return Curves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), result.trials)
 
 
 def _rows(trial: TrialFolder) -> Rows:

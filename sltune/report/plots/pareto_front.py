@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from sltune.report.analysis.outcomes import LONGEST_LABEL, Basis, Outcome, Series
+from sltune.report.analysis.series import MAX_LABEL_CHARACTERS, Basis, RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
+from sltune.runs.results import pareto_front
 from sltune.wording import shortened
 
 
@@ -20,14 +21,14 @@ class Point:
     """One complete configuration. accuracy in per cent; ops: synaptic operations per sample."""
 
     series: Series
-    outcome: Outcome
+    result: RecordedResult
     accuracy: float
     ops: float
 
     @property
     def is_chosen(self) -> bool:
         """Whether it is the shown one of several in its run."""
-        return len(self.series.outcomes) > 1 and self.outcome == self.series.shown
+        return len(self.series.results) > 1 and self.result == self.series.shown
 
 
 def pareto_fronts(series: Sequence[Series]) -> Iterator[Plot]:
@@ -48,22 +49,17 @@ def comparable(series: Iterable[Series]) -> list[list[Point]]:
     """Return the configurations that have both numbers, those that may be compared together."""
     groups: dict[tuple[Basis, frozenset[tuple[int, int]]], list[Point]] = {}
     for one in series:
-        for outcome in one.complete:
-            if outcome.validation is not None and outcome.synaptic_ops is not None:
-                point = Point(one, outcome, outcome.validation, outcome.synaptic_ops)
-                groups.setdefault((Basis.of(outcome.done[0]), outcome.steps), []).append(point)
+        for result in one.complete:
+            if result.val_percent is not None and result.synaptic_ops is not None:
+                point = Point(one, result, result.val_percent, result.synaptic_ops)
+                groups.setdefault((Basis.of(result.done[0]), result.steps), []).append(point)
     return list(groups.values())
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Return the points, by operations, that no other equals or beats in both numbers; one that breaks a constraint
-    of its search is none."""
-    found = list[Point]()
-    kept = [point for point in points if point.series.feasible(point.outcome)]
-    for point in sorted(kept, key=lambda point: (point.ops, -point.accuracy)):
-        if not found or point.accuracy > found[-1].accuracy:
-            found.append(point)
-    return found
+    """Return the points on the Pareto front, by operations, of those that keep the limit of their search."""
+    kept = [point for point in points if point.series.criteria.allows(point.result)]
+    return [kept[place] for place in pareto_front([(point.accuracy, point.ops) for point in kept])]
 
 
 def _draw(axes: Axes, points: Sequence[Point]) -> None:
@@ -76,7 +72,7 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
         axes.scatter(
             [point.ops for point in own], [point.accuracy for point in own], s=8 if dense else 26, alpha=0.7,
             color=style.colour, marker=style.marker, linewidths=0, rasterized=dense,
-            label=shortened(name, LONGEST_LABEL),
+            label=shortened(name, MAX_LABEL_CHARACTERS),
         )  # fmt: skip
     best = front(points)
     if best:
@@ -103,4 +99,4 @@ def _alt(points: Sequence[Point]) -> str:
 
 
 def _show(point: Point) -> str:
-    return f"{point.accuracy:.1f} % at {point.ops:.3g} operations ({point.series.name}/{point.outcome.config_id})"
+    return f"{point.accuracy:.1f} % at {point.ops:.3g} operations ({point.series.name}/{point.result.config_id})"

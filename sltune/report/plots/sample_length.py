@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.transforms import ScaledTranslation
 
-from sltune.report.analysis.outcomes import Basis, Outcome, Series
+from sltune.report.analysis.series import Basis, RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import DENSE, Look, chance_line, legend_above, log_scale, look, new_figure
 from sltune.settings.types import Value
@@ -79,23 +79,23 @@ def lengths(series: Sequence[Series]) -> dict[Kind, list[Point]]:
     """Return the points by kind, by length; test accuracy only of evaluations, as a search is judged without it."""
     groups: dict[Kind, list[Point]] = {}
     for one in series:
-        for outcome in (one for one in one.outcomes if one.state == "complete"):
-            mode = outcome.settings.get(MODE, "whole")
+        for result in (one for one in one.results if one.state == "complete"):
+            mode = result.settings.get(MODE, "whole")
             for part in ("validation",) if one.is_search else ("validation", "test"):
-                point = _point(outcome, part)
+                point = _point(result, part)
                 if point and mode != "whole":
-                    kind = Kind(Basis.of(outcome.done[0]), str(mode), part, one.is_search)
+                    kind = Kind(Basis.of(result.done[0]), str(mode), part, one.is_search)
                     groups.setdefault(kind, []).append(point)
     return {kind: sorted(points, key=lambda point: (point.length_ms, point.mean)) for kind, points in groups.items()}
 
 
-def _point(outcome: Outcome, part: str) -> Point | None:
-    percents = outcome.percents("test_accuracy" if part == "test" else "val_accuracy")
-    length_ms = outcome.settings.get(LENGTH)
-    if not percents or len(percents) < len(outcome.done) or not isinstance(length_ms, int):
+def _point(result: RecordedResult, part: str) -> Point | None:
+    percents = result.percents("test_accuracy" if part == "test" else "val_accuracy")
+    length_ms = result.settings.get(LENGTH)
+    if not percents or len(percents) < len(result.done) or not isinstance(length_ms, int):
         return None
     std = float(np.std(percents, ddof=1)) if len(percents) > 1 else float("nan")
-    others = {key: value for key, value in outcome.settings.items() if key != LENGTH}
+    others = {key: value for key, value in result.settings.items() if key != LENGTH}
     return Point(length_ms, float(np.mean(percents)), std, others)
 
 

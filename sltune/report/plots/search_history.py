@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import (
     BLACK,
@@ -24,6 +25,7 @@ from sltune.report.plots.style import (
     titles,
     whole_numbers,
 )  # fmt: skip
+from sltune.runs.results import State
 
 STRIP = 0.08
 """Height of the strip in which configurations without a mean are marked, as a share of the whole."""
@@ -41,40 +43,35 @@ def search_histories(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def best_so_far(series: Series) -> tuple[list[int], list[float]]:
-    """Return the numbers of configurations that were better than all before them, and their accuracies.
-
-    Those that break a constraint of the search do not count.
-    """
-    numbers, accuracies = list[int](), list[float]()
-    for outcome in filter(series.feasible, series.complete):
-        assert outcome.validation is not None, "complete ones have it"
-        if not accuracies or outcome.validation > accuracies[-1]:
-            numbers.append(outcome.number)
-            accuracies.append(outcome.validation)
-    return numbers, accuracies
+    """Return the numbers of the configurations that are better than all asked for before them, and their accuracies."""
+    found = list[RecordedResult]()
+    for result in series.complete:
+        if series.criteria.best([*found[-1:], result]) is result:
+            found.append(result)
+    return [one.number for one in found], [one.val_percent or 0.0 for one in found]
 
 
 def _ended(series: Series) -> int:
-    return sum(outcome.state != "open" for outcome in series.outcomes)
+    return sum(result.state != "open" for result in series.results)
 
 
-def _with_mean(series: Series, *states: str) -> list[Outcome]:
-    return [one for one in series.outcomes if one.state in states and one.validation is not None]
+def _with_mean(series: Series, *states: str) -> list[RecordedResult]:
+    return [one for one in series.results if one.state in states and one.val_percent is not None]
 
 
 def _draw(axes: Axes, series: Series) -> None:
     complete, pruned = _with_mean(series, "complete"), _with_mean(series, "pruned")
-    dear = [one for one in complete if not series.feasible(one)]
-    kept = [one for one in complete if series.feasible(one)]
+    kept = [one for one in complete if series.criteria.allows(one)]
+    over_limit = [one for one in complete if not series.criteria.allows(one)]
     dense = len(complete) + len(pruned) > DENSE
     size = 6 if dense else 20
     _scatter(axes, kept, s=size, color=BLUE, marker="o", linewidths=0, rasterized=dense, label="complete")
-    _scatter(axes, dear, s=size, facecolors="none", edgecolors=BLUE, marker="s", linewidths=0.8, rasterized=dense,
+    _scatter(axes, over_limit, s=size, facecolors="none", edgecolors=BLUE, marker="s", linewidths=0.8, rasterized=dense,
              label="complete, too many operations")  # fmt: skip
     _scatter(axes, pruned, s=size, facecolors="none", edgecolors=ORANGE, marker="v", linewidths=0.8, rasterized=dense,
              label="pruned, mean of the folds it has")  # fmt: skip
     numbers, accuracies = best_so_far(series)
-    last = max(outcome.number for outcome in series.outcomes)
+    last = max(result.number for result in series.results)
     if numbers:
         axes.plot([*numbers, last], [*accuracies, accuracies[-1]], drawstyle="steps-post", color=BLACK, linewidth=1.1,
                   label="best so far")  # fmt: skip
@@ -86,16 +83,16 @@ def _draw(axes: Axes, series: Series) -> None:
         chance_line(axes, [chance])
 
 
-def _scatter(axes: Axes, outcomes: Sequence[Outcome], **look: object) -> None:
-    if outcomes:
-        x, y = [outcome.number for outcome in outcomes], [outcome.validation for outcome in outcomes]
+def _scatter(axes: Axes, results: Sequence[RecordedResult], **look: object) -> None:
+    if results:
+        x, y = [result.number for result in results], [result.val_percent for result in results]
         axes.scatter(x, np.array(y, dtype=float), **look)  # type: ignore[arg-type]
 
 
 def _mark_without_mean(axes: Axes, series: Series) -> None:
     """Mark at the bottom what has no mean: failed, and pruned within the first fold."""
-    failed = [one.number for one in series.outcomes if one.state == "failed"]
-    pruned = [one.number for one in series.outcomes if one.state == "pruned" and one.validation is None]
+    failed = [one.number for one in series.results if one.state in ("failed", "diverged")]
+    pruned = [one.number for one in series.results if one.state == "pruned" and one.val_percent is None]
     marks = ((failed, "x", VERMILLION, "failed or diverged"), (pruned, "1", GREY, "pruned within its first fold"))
     if not failed and not pruned:
         return
@@ -111,8 +108,8 @@ def _mark_without_mean(axes: Axes, series: Series) -> None:
 
 
 def _alt(series: Series) -> str:
-    states = [outcome.state for outcome in series.outcomes]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed", "open"))
+    states = [result.state for result in series.results]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in get_args(State))
     text = f"{series.name}: {len(states)} configurations, {counts}."
     numbers, accuracies = best_so_far(series)
     if not numbers:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sltune.report.analysis.importance import Point, points
-from sltune.report.analysis.outcomes import Series
+from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import (
     BLUE,
@@ -46,7 +46,7 @@ class Cloud:
     @classmethod
     def of(cls, series: Series, space: Space, shares: Mapping[str, float]) -> Cloud:
         complete = points(space, series.complete)
-        pruned = points(space, [one for one in series.outcomes if one.state == "pruned"])
+        pruned = points(space, [one for one in series.results if one.state == "pruned"])
         best = points(space, [one for one in series.complete if one == series.shown])
         place = complete.index(best[0]) if best else None
         varied = [key for key in space.domains if _values(key, [*complete, *pruned]) > 1]

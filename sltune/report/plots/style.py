@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sltune.report.analysis.outcomes import Series
+from sltune.report.analysis.series import Series
 
 WIDTH_INCHES = 6.5
 INCHES_PER_CHARACTER = 0.066

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from statistics import stdev
 from typing import Any
 
-from sltune.report.analysis.outcomes import Outcome, Series
+from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.tables.grid import NONE, Grid, percent
 
 
 def configurations_grid(series: Series) -> Grid | None:
     """Return a line for each configuration in the order of asking; None where the search has none."""
-    if not series.outcomes:
+    if not series.results:
         return None
     keys = list(series.space.domains) if series.space else []
     best = series.shown.config_id if series.shown else ""
@@ -20,7 +20,7 @@ def configurations_grid(series: Series) -> Grid | None:
     settings = {record.config_id: record.config for record in series.run.records}
     lines = tuple(
         _line(one, one.config_id == best, [_shown(settings.get(one.config_id, {}), key) for key in keys])
-        for one in series.outcomes
+        for one in series.results
     )
     title = f"{series.name}: validation accuracy of every configuration, in %; unequal n is not comparable"
     return Grid(title, header, lines, 2)
@@ -32,12 +32,12 @@ def _names(keys: list[str]) -> list[str]:
     return short if len(set(short)) == len(keys) else keys
 
 
-def _line(one: Outcome, is_best: bool, settings: list[str]) -> tuple[str, ...]:
+def _line(one: RecordedResult, is_best: bool, settings: list[str]) -> tuple[str, ...]:
     values = one.percents("val_accuracy")
     return (
         one.config_id,
         "best" if is_best else one.state,
-        percent(one.validation),
+        percent(one.val_percent),
         *settings,
         percent(stdev(values)) if len(values) > 1 else NONE,
         f"{len(values)} of {one.trials}",

@@ -16,6 +16,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import run_name
 from sltune.runs.plan import Plan, Step, evaluation_plan
 from sltune.runs.record import SCHEMA, DatasetInfo, Record, Status, TrialKey
+from sltune.runs.results import Result
 from sltune.settings.configuration import Configuration
 
 
@@ -75,6 +76,11 @@ class Candidate:
             key: self.records[key].status if key in self.records else "running" if key in self.running else "waiting"
             for key in self.steps
         }
+
+    @property
+    def result(self) -> Result:
+        """What has become of it so far."""
+        return Result.of(self.config_id, self.records.values(), len(self.steps))
 
     @property
     def ended(self) -> bool:

@@ -48,15 +48,6 @@ class Scores:
         row = self._values[self._places[config_id]]
         return {step: float(score) for step, score in enumerate(row) if not math.isnan(score)}
 
-    def best(self) -> tuple[str, float] | None:
-        """Return the configuration with the highest mean among those that have all steps, and that mean."""
-        means = self._values[: len(self._places)].mean(axis=1)
-        means[self._left_out()] = np.nan
-        if np.isnan(means).all():
-            return None
-        place = int(np.nanargmax(means))
-        return list(self._places)[place], float(means[place])
-
     def rivals(self, config_id: str, steps: list[int]) -> np.ndarray:
         """Return the scores, one row each, of all others that have all of these steps."""
         chosen: np.ndarray = np.delete(self._values[: len(self._places)], self._left_out(config_id), axis=0)[:, steps]

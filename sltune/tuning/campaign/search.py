@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import mean, stdev
 
 from optuna.trial import TrialState
 
@@ -19,6 +17,7 @@ from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import Plan, most_epochs, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, TrialKey
+from sltune.runs.results import Criteria, Observed, Result, State, worst
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign, Candidate, Finished
@@ -26,17 +25,14 @@ from sltune.tuning.campaign.pruning import FOLD_PRUNERS, Curves, Scores
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
 from sltune.tuning.campaign.study_checks import FROM, RETRY_OF
 
-
-@dataclass(frozen=True)
-class Observed:
-    """All that a search may know of a trial: means over the validation part at the chosen epoch."""
-
-    val_accuracy: float
-    synaptic_ops: float
-
-    @classmethod
-    def of(cls, record: Record) -> Observed:
-        return cls(record.metrics["val_accuracy"], record.metrics["synaptic_ops"])
+TOLD: Mapping[State, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    # A sampler learns from what was pruned, and forgets what failed: where training diverges is worth knowing.
+    "diverged": TrialState.PRUNED,
+}
+"""What Optuna calls the states of configurations that have ended."""
 
 
 class SearchCampaign(Campaign):
@@ -61,8 +57,9 @@ class SearchCampaign(Campaign):
         self._began = time.monotonic()
         self._space, self._study = space, study
         self._places = {step: place for place, step in enumerate(self.steps)}
+        self._criteria = Criteria.of(search)
         self._infeasible: set[str] = set()
-        self._costs: defaultdict[str, list[float]] = defaultdict(list)
+        self._observed: defaultdict[str, list[Observed]] = defaultdict(list)
         self._scores = Scores(len(self.steps), self._infeasible)
         self._curves = Curves(search.epoch_pruner, most_epochs(space), self._infeasible)
         self._device_hours = 0.0
@@ -134,15 +131,22 @@ class SearchCampaign(Campaign):
         """
         self._decided.add(candidate.config_id)
         if not complete:
-            worst = min(candidate.records.values(), key=_gravity, default=None)
-            self._give_up(candidate, _reason(worst) if worst else "given up")
+            decisive = worst(candidate.records.values())
+            self._give_up(candidate, _reason(decisive) if decisive else "given up")
             self._open.pop(candidate.config_id, None)
 
     def progress(self) -> str:
         ended = len(self.candidates) - len(self._open)
         text = f"{ended} of {self.search.trials} configurations have ended"
-        best = self._scores.best()
-        return text + (f", best {best[0]} with validation {100 * best[1]:.1f} %" if best else "")
+        best = self._criteria.best(self.results)
+        if best is None:
+            return text
+        return f"{text}, best {best.config_id} with validation {100 * (best.val_accuracy or 0.0):.1f} %"
+
+    @property
+    def results(self) -> list[Result]:
+        """What has become of each configuration so far, in the order of asking."""
+        return [candidate.result for candidate in self.candidates.values()]
 
     def plan(self) -> Plan:
         return search_plan(self.name, self._space, self.search, self.steps)
@@ -179,13 +183,14 @@ class SearchCampaign(Campaign):
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
             return
-        seen = Observed.of(record)
-        self._scores.add(record.config_id, step, seen.val_accuracy)
-        limit, costs = self.search.constraints.get("max_synaptic_ops"), self._costs[record.config_id]
-        costs.append(seen.synaptic_ops)
-        if limit is not None:
-            # What costs too much is often accurate, and would crowd out what does not.
-            (self._infeasible.add if mean(costs) > limit else self._infeasible.discard)(record.config_id)
+        seen, config_id = Observed.of(record), record.config_id
+        if seen.val_accuracy is None or seen.synaptic_ops is None:
+            raise ValueError("val_accuracy or synaptic_ops")
+        self._scores.add(config_id, step, seen.val_accuracy)
+        self._observed[config_id].append(seen)
+        is_allowed = self._criteria.allows(Result(config_id, "open", tuple(self._observed[config_id])))
+        # What costs too much is often accurate, and would crowd out what does not.
+        (self._infeasible.discard if is_allowed else self._infeasible.add)(config_id)
 
     def _load_curve(self, key: TrialKey) -> None:
         file = self.folder.trial(key).epochs_csv
@@ -215,68 +220,51 @@ class SearchCampaign(Campaign):
         """
         if candidate.config_id in self._decided:
             return
-        worst = min(candidate.records.values(), key=_gravity, default=None)
-        if worst is None:
+        decisive, is_complete = worst(candidate.records.values()), candidate.result.state == "complete"
+        if decisive is None:
             return
-        is_complete = worst.status == "done" and len(candidate.records) == len(self.steps)
-        reason = "" if is_complete else candidate.over or self._reason_to_give_up(candidate, worst)
+        reason = "" if is_complete else candidate.over or self._reason_to_give_up(candidate, decisive)
         if not (is_complete or reason):
             return
         self._give_up(candidate, reason)
         if candidate.running:
             return
         self._decided.add(candidate.config_id)
-        # Those that waited have been given up by now.
-        state = TrialState.COMPLETE if is_complete else TrialState.PRUNED
-        self._tell(candidate, TrialState.FAIL if worst.status == "failed" else state)
+        self._tell(candidate)
 
-    def _reason_to_give_up(self, candidate: Candidate, worst: Record) -> str:
+    def _reason_to_give_up(self, candidate: Candidate, decisive: Record) -> str:
         """Return why a configuration is to be given up, by the worst of its records; "" where it is not."""
-        if worst.status != "done":
-            return _reason(worst)
+        if decisive.status != "done":
+            return _reason(decisive)
         if FOLD_PRUNERS[self.search.fold_pruner](self._scores, candidate.config_id):
             return f"{self.search.fold_pruner} over folds, after {len(candidate.records)} of {len(self.steps)} trials"
         return ""
 
-    def _tell(self, candidate: Candidate, state: TrialState) -> None:
+    def _tell(self, candidate: Candidate) -> None:
         """Tell the study, after the records: what was told is never asked for again."""
-        verdict = verdict_of(candidate, state, self.search)
+        verdict = verdict_of(candidate, self.search)
         if candidate.config_id not in self._retried:
             self._study.tell(self._numbers[candidate.config_id], verdict)
-        elif state != TrialState.FAIL:
+        elif verdict.state != TrialState.FAIL:
             proposal = self._retried[candidate.config_id]
             self._study.tell_again(proposal.number, proposal.values, verdict)
 
 
-def verdict_of(candidate: Candidate, state: TrialState, search: Search) -> Verdict:
-    """Return what the study is told of a configuration: never anything but validation."""
-    observed = {
-        candidate.steps[key]: Observed.of(record)
-        for key, record in sorted(candidate.records.items(), key=lambda item: candidate.steps[item[0]])
-        if record.status == "done"
-    }
-    scores = {step: seen.val_accuracy for step, seen in observed.items()}
-    objectives, constraints = [], {}
-    if state == TrialState.COMPLETE:
-        objectives = [objective_of(name, list(observed.values()), search) for name in search.objectives]
-    limit = search.constraints.get("max_synaptic_ops")
-    if limit is not None and observed:
-        constraints["max_synaptic_ops"] = mean(seen.synaptic_ops for seen in observed.values()) - limit
-    return Verdict(state, scores, objectives, constraints)
-
-
-def objective_of(name: str, observed: list[Observed], search: Search) -> float:
-    """Return what is maximised or minimised: the mean over folds and seeds, less some standard deviations (ddof 1)."""
-    values = [float(getattr(seen, name)) for seen in observed]
-    # statistics.mean is exact up to one rounding.
-    middle = mean(values)
-    return middle if search.aggregate == "mean" else middle - search.std_weight * stdev(values)
+def verdict_of(candidate: Candidate, search: Search) -> Verdict:
+    """Return what the study is told of a configuration that has ended: never anything but validation."""
+    result, criteria = candidate.result, Criteria.of(search)
+    done = [record for record in candidate.records.values() if record.status == "done"]
+    accuracies = {candidate.steps[record.key]: Observed.of(record).val_accuracy for record in done}
+    scores = {step: accuracy for step, accuracy in sorted(accuracies.items()) if accuracy is not None}
+    objectives = {"val_accuracy": criteria.score(result), "synaptic_ops": result.synaptic_ops or 0.0}
+    return Verdict(
+        TOLD[result.state],
+        scores,
+        [objectives[name] for name in search.objectives] if result.state == "complete" else [],
+        {"max_synaptic_ops": criteria.excess(result)} if search.constraints and scores else {},
+    )
 
 
 def _reason(record: Record) -> str:
     """Return why a configuration ends with this record of one of its trials."""
     return record.error if record.status == "pruned" else f"{record.key.name} {record.status}"
-
-
-def _gravity(record: Record) -> tuple[int, str]:
-    return ("failed", "diverged", "pruned", "done").index(record.status), record.key.name

@@ -12,8 +12,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from sltune.report.analysis import importance
 from sltune.report.analysis.importance import importances
-from sltune.report.analysis.outcomes import series_of
 from sltune.report.analysis.runs import load_runs
+from sltune.report.analysis.series import series_of
 from tests.report.plotting import search_records, write_search
 
 SPACE = """

@@ -74,7 +74,7 @@ def test_the_history_has_every_mean_and_the_best_so_far(search: Path) -> None:
     assert np.array(line(axes, "best so far")) == pytest.approx(np.array([(0, 40), (3, 60), (9, 60)]))
     (step,) = (one for one in axes.lines if one.get_label() == "best so far")
     assert step.get_drawstyle() == "steps-post"
-    assert "10 configurations, 5 complete, 2 pruned, 2 failed, 1 open" in plot.alt
+    assert "10 configurations, 5 complete, 2 pruned, 1 failed, 1 diverged, 1 open" in plot.alt
     assert "went from 40.0 % to 60.0 % by configuration 3" in plot.alt
 
 

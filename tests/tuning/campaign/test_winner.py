@@ -1,4 +1,4 @@
-"""The winner is chosen by validation among what keeps the constraints; the front has what nothing beats."""
+"""The best by validation among what keeps the constraints wins, and everything that names the best names it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from pathlib import Path
 
 import pytest
 from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 
 from sltune.errors import UsageError
+from sltune.progress.state import Standings
+from sltune.report.analysis.runs import load_runs
+from sltune.report.analysis.series import series_of
+from sltune.report.plots.search_history import best_so_far
+from sltune.report.tables.configurations import configurations_grid
 from sltune.runs.commands import confirmation
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
 from sltune.runs.record import TrialKey
+from sltune.runs.results import Result
 from sltune.runs.reuse import configuration_of
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.campaign import Finished
 from sltune.tuning.campaign.search import SearchCampaign
-from sltune.tuning.campaign.winner import complete, pareto_front, winner, write_best
-from tests.tuning.searches import DATASET, done, run, search, space
+from sltune.tuning.campaign.winner import write_best
+from sltune.tuning.tune import _summary
+from tests.tuning.searches import DATASET, done, run, search, space, trials
 
 # Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
 OUTCOMES = [(0.5, 100.0), (0.9, 900.0), (0.7, 300.0), (0.7, 200.0), (0.6, 400.0), (0.9, 900.0)]
@@ -42,33 +50,58 @@ def searched(root: Path, settings: str) -> SearchCampaign:
     return campaign
 
 
-def test_the_best_by_validation_wins_and_the_first_of_equals(tmp_path: Path) -> None:
-    campaign = searched(tmp_path, "")
-    best = winner(complete(campaign), campaign.search.objectives)
+def best_of(campaign: SearchCampaign) -> Result:
+    best = campaign.plan().criteria.best(campaign.results)
     assert best is not None
-    assert best.candidate.config_id == "c0001"
+    return best
+
+
+def test_the_best_by_validation_wins_and_the_first_of_equals(tmp_path: Path) -> None:
+    assert best_of(searched(tmp_path, "")).config_id == "c0001"
 
 
 def test_what_breaks_a_constraint_cannot_win(tmp_path: Path) -> None:
-    campaign = searched(tmp_path, "constraints = { max_synaptic_ops = 250 }")
-    best = winner(complete(campaign), campaign.search.objectives)
-    assert best is not None
-    assert best.candidate.config_id == "c0003"
+    assert best_of(searched(tmp_path, "constraints = { max_synaptic_ops = 250 }")).config_id == "c0003"
     impossible = searched(tmp_path / "x", "constraints = { max_synaptic_ops = 50 }")
-    assert winner(complete(impossible), impossible.search.objectives) is None
+    assert impossible.plan().criteria.best(impossible.results) is None
 
 
-def test_the_front_has_every_configuration_that_none_beats_in_both(tmp_path: Path) -> None:
-    campaign = searched(tmp_path, 'objectives = ["val_accuracy", "synaptic_ops"]')
-    front = pareto_front(complete(campaign), campaign.search.objectives)
-    # c0002 and c0004 are beaten by c0003; equals do not beat each other.
-    assert [one.candidate.config_id for one in front] == ["c0000", "c0001", "c0003", "c0005"]
-
-
-def test_a_configuration_without_all_its_trials_is_no_candidate(tmp_path: Path) -> None:
+def test_a_configuration_without_all_its_trials_cannot_win(tmp_path: Path) -> None:
     campaign = search(tmp_path, space("trials = 2\nfold_pruner = 'none'", folds=2))
     run(campaign, lambda _, key: Finished("failed", "x") if key.name == "c0001-f1-s0" else done(0.5 + key.seed))
-    assert [one.candidate.config_id for one in complete(campaign)] == ["c0000"]
+    assert [(one.config_id, one.state) for one in campaign.results] == [("c0000", "complete"), ("c0001", "failed")]
+
+
+def test_board_and_report_and_summary_name_the_best_that_is_written(tmp_path: Path) -> None:
+    made = space("trials = 2\naggregate = 'mean-std'", folds=2)
+    campaign = search(tmp_path, made, InMemoryStorage())
+    run(campaign, lambda _, key: done([[0.9, 0.5], [0.69, 0.69]][int(key.config_id[1:])][key.fold]))
+    write_info(campaign.folder, INFO)
+    campaign.folder.space_toml.write_text(made.to_toml())
+    standings = Standings(campaign.plan())
+    for record in campaign.records:
+        standings.end(record)
+    (series,) = series_of(load_runs([tmp_path]))
+    assert series.shown is not None
+    assert standings.best is not None
+    assert campaign.progress().endswith("best c0001 with validation 69.0 %")
+    assert {best_of(campaign).config_id, standings.best.config_id, series.shown.config_id} == {"c0001"}
+    assert best_so_far(series) == ([0, 1], [pytest.approx(70), pytest.approx(69)])
+
+
+def test_a_configuration_that_diverged_is_called_so_by_summary_and_report(tmp_path: Path) -> None:
+    made = space("trials = 2\nfold_pruner = 'none'", folds=2)
+    campaign = search(tmp_path, made, InMemoryStorage())
+    run(campaign, lambda _, key: Finished("diverged", "x") if key.name == "c0001-f1-s0" else done(0.5))
+    write_info(campaign.folder, INFO)
+    campaign.folder.space_toml.write_text(made.to_toml())
+    assert next(_summary(campaign)).startswith("2 configurations: 1 complete, 1 diverged;")
+    (series,) = series_of(load_runs([tmp_path]))
+    grid = configurations_grid(series)
+    assert grid is not None
+    assert [line[:2] for line in grid.rows] == [("c0000", "best"), ("c0001", "diverged")]
+    # Optuna has no such state; its samplers learn from what was pruned.
+    assert [trial.state for trial in trials(campaign)] == [TrialState.COMPLETE, TrialState.PRUNED]
 
 
 def test_the_confirmation_has_seeds_that_were_never_used(tmp_path: Path) -> None:
@@ -93,9 +126,7 @@ def test_the_best_and_any_other_configuration_can_be_taken_from_a_run(tmp_path: 
     campaign.folder.space_toml.write_text(space("trials = 6").to_toml())
     with pytest.raises(UsageError, match="its search has no best configuration yet; name one"):
         configuration_of(RunFolder(tmp_path))
-    best = winner(complete(campaign), campaign.search.objectives)
-    assert best is not None
-    write_best(campaign, best)
+    write_best(campaign, best_of(campaign))
     assert read_info(campaign.folder).best == "c0001"
     assert load_space(campaign.folder.best_toml) == configuration_of(RunFolder(tmp_path))
     for trial in ("c0004", "c0004-f1-s0"):
@@ -115,9 +146,7 @@ def test_the_best_by_mean_less_deviations_says_its_mean(tmp_path: Path) -> None:
     campaign = search(tmp_path, made, InMemoryStorage())
     write_info(campaign.folder, INFO)
     run(campaign, lambda _, key: done([0.5, 0.9][key.fold]))
-    best = winner(complete(campaign), campaign.search.objectives)
-    assert best is not None
-    write_best(campaign, best)
+    write_best(campaign, best_of(campaign))
     assert "validation accuracy 70.00 %" in campaign.folder.best_toml.read_text()
 
 
@@ -126,7 +155,7 @@ def test_where_weights_lie_on_this_machine_is_not_in_best_toml_and_confirming_fi
     campaign = search(tmp_path, space("trials = 1", folds=2, domains=domains), InMemoryStorage())
     run(campaign)
     write_info(campaign.folder, INFO)
-    write_best(campaign, complete(campaign)[0])
+    write_best(campaign, best_of(campaign))
     assert str(tmp_path) not in campaign.folder.best_toml.read_text()
     assert load_space(campaign.folder.best_toml).settings["network.weights"] == "w.pt"
     assert configuration_of(campaign.folder).settings["network.weights"] == f"{tmp_path}/w.pt"

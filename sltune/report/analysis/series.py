@@ -1,4 +1,4 @@
-"""What has come of the configurations of a run, as plots and importances read it."""
+"""The configurations of a run and what has become of them, as plots, importances and tables read it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean
-from typing import Literal
 
 from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, Record, TrialKey
+from sltune.runs.results import Criteria, Result
 from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
 from sltune.settings.types import Value
 from sltune.wording import shortened
 
-State = Literal["complete", "pruned", "failed", "open"]
-
-LONGEST_LABEL = 41
+MAX_LABEL_CHARACTERS = 41
+"""Longer names would leave no room for other entries of a legend."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,16 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One configuration. done: its trials with a result; waiting: those without a record, which may be running.
+class RecordedResult(Result):
+    """What has become of a configuration, with its trials.
 
-    state: complete if all trials are done, failed if one failed or diverged.
+    done: the records of those with a result. waiting: those without a record, which may be running. trials: how many
+    there are in all.
     """
 
-    config_id: str
-    state: State
     done: tuple[Record, ...]
     waiting: tuple[TrialKey, ...]
     trials: int
-
-    @property
-    def number(self) -> int:
-        """Its place in the order of asking."""
-        return int(self.config_id[1:])
 
     @property
     def steps(self) -> frozenset[tuple[int, int]]:
@@ -70,25 +62,14 @@ class Outcome:
         items = flat(self.done[0].config if self.done else {})
         return {key: tuple(value) if isinstance(value, list) else value for key, value in items}  # type: ignore[misc]
 
-    def values(self, metric: str) -> list[float]:
-        """Return a metric of every done trial that has it."""
-        return [value for record in self.done if (value := number_of(record, metric)) is not None]
-
     def percents(self, metric: str) -> list[float]:
-        """Return an accuracy of every done trial that has it, in per cent."""
+        """Return an accuracy, in per cent, of every done trial that has it."""
         return [100 * value for record in self.done if (value := number_of(record, metric)) is not None]
 
-    @cached_property
-    def validation(self) -> float | None:
+    @property
+    def val_percent(self) -> float | None:
         """Mean validation accuracy in per cent; None unless every done trial has one."""
-        percents = self.percents("val_accuracy")
-        return mean(percents) if percents and len(percents) == len(self.done) else None
-
-    @cached_property
-    def synaptic_ops(self) -> float | None:
-        """Mean synaptic operations per sample; None unless every done trial has counted them."""
-        values = self.values("synaptic_ops")
-        return mean(values) if values and len(values) == len(self.done) else None
+        return None if self.val_accuracy is None else 100 * self.val_accuracy
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ class Series:
     name: str
     run: Run
     space: Space | None
-    outcomes: tuple[Outcome, ...]
+    results: tuple[RecordedResult, ...]
 
     @property
     def is_search(self) -> bool:
@@ -113,36 +94,35 @@ class Series:
         """
         return self.shown.done[0].dataset if self.shown and self.shown.done else self.run.dataset
 
-    @property
-    def complete(self) -> list[Outcome]:
-        """The configurations that count as results of a search, in the order of asking."""
-        return [one for one in self.outcomes if one.state == "complete" and one.validation is not None]
+    @cached_property
+    def criteria(self) -> Criteria:
+        """By what the search judges its configurations."""
+        return Criteria.of(self.space.search if self.space else None)
 
-    def feasible(self, outcome: Outcome) -> bool:
-        """Say whether a configuration keeps the constraints of the search."""
-        search = self.space.search if self.space else None
-        limit = search.constraints.get("max_synaptic_ops") if search else None
-        return limit is None or (outcome.synaptic_ops is not None and outcome.synaptic_ops <= limit)
+    @property
+    def complete(self) -> list[RecordedResult]:
+        """The configurations that count as results of a search, in the order of asking."""
+        return [one for one in self.results if one.state == "complete" and one.val_accuracy is not None]
 
     @cached_property
-    def shown(self) -> Outcome | None:
+    def shown(self) -> RecordedResult | None:
         """An evaluation's configuration, a search's best; of a search without one yet, the best so far."""
-        named = self.run.best or (self.outcomes[0].config_id if len(self.outcomes) == 1 else "")
+        named = self.run.best or (self.results[0].config_id if len(self.results) == 1 else "")
         if named or not self.is_search:
-            return next((one for one in self.outcomes if one.config_id == named), None)
-        return max(filter(self.feasible, self.complete), key=lambda one: one.validation or 0.0, default=None)
+            return next((one for one in self.results if one.config_id == named), None)
+        return self.criteria.best(self.results)
 
     @property
     def label(self) -> str:
         """Name of the run, and of its shown configuration where it has several."""
-        name = shortened(self.name, LONGEST_LABEL)
-        return f"{name}/{self.shown.config_id}" if self.shown and len(self.outcomes) > 1 else name
+        name = shortened(self.name, MAX_LABEL_CHARACTERS)
+        return f"{name}/{self.shown.config_id}" if self.shown and len(self.results) > 1 else name
 
 
 def series_of(runs: Sequence[Run]) -> list[Series]:
-    """Return every run with its outcomes and a name that no other has."""
+    """Return every run with its results and a name that no other has."""
     return [
-        Series(name, run, _space(run), tuple(_outcomes(run))) for name, run in zip(names_of(runs), runs, strict=True)
+        Series(name, run, _space(run), tuple(_results(run))) for name, run in zip(names_of(runs), runs, strict=True)
     ]
 
 
@@ -152,28 +132,21 @@ def number_of(record: Record, metric: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _outcomes(run: Run) -> Iterator[Outcome]:
+def _results(run: Run) -> Iterator[RecordedResult]:
     records: defaultdict[str, dict[TrialKey, Record | None]] = defaultdict(dict)
     for key in run.planned:
         records[key.config_id][key] = None
     for record in run.records:
         records[record.config_id][record.key] = record
     for config_id in sorted(records, key=lambda name: int(name[1:])):
-        found = [record for record in records[config_id].values() if record is not None]
+        trials = records[config_id]
+        ended = [record for record in trials.values() if record is not None]
         # Trials that differ in more than fold and seed have no mean; the table shows them in rows of their own.
-        if len({Basis.of(record) for record in found}) <= 1:
-            waiting = tuple(key for key, record in records[config_id].items() if record is None)
-            done = tuple(sorted((one for one in found if one.status == "done"), key=lambda one: one.key))
-            yield Outcome(config_id, _state(found, waiting), done, waiting, len(records[config_id]))
-
-
-def _state(records: Sequence[Record], waiting: Sequence[TrialKey]) -> State:
-    statuses = {record.status for record in records}
-    if statuses & {"failed", "diverged"}:
-        return "failed"
-    if "pruned" in statuses:
-        return "pruned"
-    return "open" if waiting else "complete"
+        if len({Basis.of(record) for record in ended}) <= 1:
+            result = Result.of(config_id, ended, len(trials))
+            done = tuple(sorted((one for one in ended if one.status == "done"), key=lambda one: one.key))
+            waiting = tuple(key for key, record in trials.items() if record is None)
+            yield RecordedResult(config_id, result.state, result.observed, done, waiting, len(trials))
 
 
 def _space(run: Run) -> Space | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sltune.report.analysis.outcomes import Series, series_of
 from sltune.report.analysis.runs import load_runs
+from sltune.report.analysis.series import Series, series_of
 from tests.report.plotting import search_records, write_search
 
 Spec = dict[str, Any]
@@ -34,17 +34,17 @@ def test_a_configuration_is_complete_only_with_all_its_trials(record: Record, tm
     failed[1]["status"], diverged[0]["status"] = "failed", "diverged"
     records = [*search_records(0, {}, [0.5, 0.6]), *pruned(1, 0.3), *failed, *search_records(3, {}, [0.7]), *diverged]
     (found,) = series(write_search(tmp_path / "run", SPACE, records))
-    assert [one.state for one in found.outcomes] == ["complete", "pruned", "failed", "open", "failed"]
+    assert [one.state for one in found.results] == ["complete", "pruned", "failed", "open", "diverged"]
     assert [one.number for one in found.complete] == [0]
-    assert [one.validation for one in found.outcomes[:2]] == pytest.approx([55, 30])
-    assert [len(one.waiting) for one in found.outcomes] == [0, 0, 0, 1, 0]
+    assert [one.val_percent for one in found.results[:2]] == pytest.approx([55, 30])
+    assert [len(one.waiting) for one in found.results] == [0, 0, 0, 1, 0]
 
 
 def test_a_missing_value_leaves_a_configuration_without_a_mean(tmp_path: Path) -> None:
     records = search_records(0, {}, [0.5, 0.6])
     records[1]["metrics"]["val_accuracy"] = None
     (found,) = series(write_search(tmp_path / "run", SPACE, records))
-    assert (found.outcomes[0].validation, found.complete) == (None, [])
+    assert (found.results[0].val_percent, found.complete) == (None, [])
 
 
 def test_the_best_that_the_run_names_is_shown_else_the_best_so_far(tmp_path: Path) -> None:
