@@ -14,22 +14,32 @@ from sltune import __version__
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run, names_of
 from sltune.report.analysis.series import series_of
-from sltune.report.analysis.summary import OPTIMISTIC, Table, incomplete, mixed_folds
+from sltune.report.analysis.summary import Table
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
-from sltune.report.tables.accuracy import facts, grids, heading, headlines, mean_and_std, mixture, no_result, remarks
+from sltune.report.tables.accuracy import grids, headlines, mean_and_std
 from sltune.report.tables.configurations import configurations_grid
 from sltune.report.tables.grid import Grid, percent
+from sltune.report.tables.notes import (
+    OPTIMISTIC,
+    facts,
+    heading,
+    incomplete,
+    mixed_folds,
+    mixture,
+    no_result,
+    remarks,
+)
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.
-MOST_RESULTS = 8
+MAX_HEADLINES = 8
 MOST_WARNINGS = 5
 
 
 @dataclass(frozen=True)
-class Result:
+class Headline:
     """A number that stands large at the top: what it is of, and what it means."""
 
     name: str
@@ -52,7 +62,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "warnings": first_of(list(_warnings(table)), MOST_WARNINGS, "more, see the tables"),
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": no_result(table),
-        "results": list(_results(table))[:MOST_RESULTS],
+        "results": list(_headlines(table))[:MAX_HEADLINES],
         "sections": [
             {"heading": heading(part), "facts": facts(part), "grids": grids(part, table.ddof), "remarks": remarks(part)}
             for part in table.sections
@@ -86,9 +96,9 @@ def _warnings(table: Table) -> Iterator[str]:
         yield from mixed_folds(section)
 
 
-def _results(table: Table) -> Iterator[Result]:
+def _headlines(table: Table) -> Iterator[Headline]:
     for row in headlines(table):
-        yield Result(row.group.label, mean_and_std(row, table.ddof), _meaning(row, table.ddof))
+        yield Headline(row.group.label, mean_and_std(row, table.ddof), _meaning(row, table.ddof))
 
 
 def _meaning(row: Row, ddof: int) -> str:

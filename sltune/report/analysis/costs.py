@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import mean
 
 from sltune.report.analysis.rows import Group
-from sltune.report.tables.grid import NONE, Grid
 from sltune.runs.record import Record
 
 
@@ -42,26 +41,6 @@ def cost_of(group: Group, records: Sequence[Record]) -> Cost:
     )
 
 
-def cost_grid(costs: Sequence[Cost]) -> Grid | None:
-    """Return a line for each configuration; None where no trial has counted its operations."""
-    if all(cost.synaptic_ops is None for cost in costs):
-        return None
-    header = ("run", "synaptic ops, M", "spikes, k", "best epoch", "epochs", "minutes", "n")
-    lines = tuple(
-        (
-            cost.group.label,
-            _shown(cost.synaptic_ops, 1e6),
-            _shown(cost.spikes, 1e3),
-            _shown(cost.best_epoch),
-            _shown(cost.epochs),
-            _shown(cost.minutes),
-            str(cost.n),
-        )
-        for cost in costs
-    )
-    return Grid("Cost, means over trials: operations and spikes a sample, epochs and minutes a trial", header, lines, 1)
-
-
 def _fired(record: Record) -> float | None:
     spikes = {layer: count for layer, count in record.metrics.get("spikes", {}).items() if layer != "input"}
     return sum(spikes.values()) if spikes else None
@@ -70,7 +49,3 @@ def _fired(record: Record) -> float | None:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return mean(known) if known else None
-
-
-def _shown(value: float | None, unit: float = 1) -> str:
-    return NONE if value is None else f"{value / unit:.4g}"

@@ -17,8 +17,9 @@ from sltune.runs.record import DatasetInfo
 class Group:
     """What a mean may be taken over: only fold and seed differ inside.
 
-    ``protocol`` and ``sessions`` are empty while no trial of the configuration has ended. ``remark`` says how the
-    configuration was chosen, if it was. ``same_splits``: whether all seeds share the folds.
+    protocol, sessions: empty while no trial of the configuration has ended. chosen_from: of how many configurations
+    this is the best; 0 where none was chosen. is_alone: whether the report leaves the others out. same_splits: whether
+    all seeds share the folds.
     """
 
     run: str
@@ -26,7 +27,8 @@ class Group:
     protocol: str
     sessions: tuple[str, ...]
     dataset: DatasetInfo
-    remark: str = ""
+    chosen_from: int = 0
+    is_alone: bool = False
     same_splits: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Rows of the report: trial records in, accuracies over folds and seeds out.
+"""A report's numbers: trial records in, accuracies over folds and seeds out.
 
 A mean never crosses runs, configurations, protocols, session choices or datasets, and a trial without a
 result is counted and named in its row instead of being left out.
@@ -6,7 +6,7 @@ result is counted and named in its row instead of being left out.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,9 +20,6 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.space import load_space
 
-OPTIMISTIC = "optimistic: selects the epoch on the test set"
-SYNTHETIC = "synthetic data"
-NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
 Trials = Mapping[TrialKey, Record | str]
 """Records of a group's trials; of those without one, how far they are."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
@@ -34,7 +31,7 @@ _LOSSES_ON_TEST = {"test_accuracy": "test_loss_min", "test_accuracy_last": "test
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """The rows of one dataset and session choice, what compares them, and the published figures that fit them."""
 
     dataset: DatasetInfo
@@ -45,13 +42,27 @@ class Section:
     optimism: tuple[Optimism, ...] = ()
     costs: tuple[Cost, ...] = ()
 
+    @property
+    def tests(self) -> list[Row]:
+        """The rows of test accuracies over all folds and seeds; under train-test those of the selected epoch."""
+        return [row for row in self.rows if row.seed is None and row.metric == "test_accuracy"]
+
+    @property
+    def protocols(self) -> list[str]:
+        return list(dict.fromkeys(row.group.protocol or "?" for row in self.rows))
+
+    @property
+    def sources(self) -> list[str]:
+        """Of the published figures, each once."""
+        return list(dict.fromkeys(figure.reference for figure in self.published if figure.reference))
+
 
 @dataclass(frozen=True)
 class Table:
     """What a report says; ``ddof`` is the one asked for."""
 
     ddof: int
-    sections: tuple[Section, ...]
+    sections: tuple[ReportSection, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -60,10 +71,6 @@ class Table:
     @property
     def published(self) -> tuple[Published, ...]:
         return tuple(dict.fromkeys(figure for section in self.sections for figure in section.published))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(note for section in self.sections for note in section_notes(section)))
 
 
 def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = "") -> Table:
@@ -93,7 +100,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
         compared, flattered = comparisons(rows, bests, baseline), optimism(rows, bests)
-        sections.append(Section(dataset, sessions, tuple(rows), fitting, compared, flattered, costs))
+        sections.append(ReportSection(dataset, sessions, tuple(rows), fitting, compared, flattered, costs))
     return Table(ddof, tuple(sections))
 
 
@@ -107,66 +114,16 @@ def _records(trials: Trials) -> list[Record]:
     return [record for record in trials.values() if isinstance(record, Record)]
 
 
-def incomplete(section: Section) -> list[str]:
-    """Return which configurations lack trials, and what has become of these."""
-    return [
-        f"Incomplete: {row.group.label}: {row.trials}"
-        for row in section.rows
-        if not row.complete and row.seed is None and row.metric == "test_accuracy"
-    ]
-
-
-def mixed_folds(section: Section) -> list[str]:
-    """Return which configurations have folds that are none of one split, as they are tested on the same recording."""
-    notes = []
-    for row in section.rows:
-        if row.seed is None and row.metric == "test_accuracy":
-            tested = Counter((value.seed, name) for value in row.values for name in value.tested_on)
-            twice = sorted(place for place, count in tested.items() if count > 1)
-            if twice:
-                (seed, name), label = twice[0], row.group.label
-                notes.append(f"No cross-validation: {label}: {name} was tested on in several folds of seed {seed}")
-    return notes
-
-
-def section_notes(section: Section) -> list[str]:
-    """Return what a reader must know to read the rows of a section rightly."""
-    notes = [*incomplete(section), *mixed_folds(section)]
-    chosen = {row.group.label: row.group.remark for row in section.rows if row.group.remark}
-    notes += [f"{label}: {remark}" for label, remark in chosen.items()]
-    if section.dataset.synthetic:
-        notes.insert(0, f"{SYNTHETIC.capitalize()}: simulated events, not real recordings")
-    if any(row.metric == "val_accuracy" for row in section.rows):
-        notes.append("Validation: at the epoch of the lowest validation loss, whose weights are tested")
-    if any(row.optimistic for row in section.rows):
-        note = f"Protocol train-test is {OPTIMISTIC}, one for the highest accuracy and one for the lowest loss"
-        notes.append(f"{note}; the last epoch stands beside them")
-    if section.published and section.dataset.synthetic:
-        notes.append(f"Published figures: {NO_COMPARISON}")
-    if any(figure.std is not None and figure.ddof is None for figure in section.published):
-        notes.append("Published ddof ?: the source does not say how its standard deviation was computed")
-    return notes
-
-
 def _groups(run: Run, label: str, every: bool) -> Groups:
     """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
-    if run.best and not every:
-        run, others = run.only(run.best), run.configurations
-        return _groups_of(run, label, _remark(others) + "; --all lists the others")
-    return _groups_of(run, label, _remark(run.configurations))
-
-
-def _remark(configurations: int) -> str:
-    return f"best of {configurations} configurations by validation accuracy, which flatters that number"
-
-
-def _groups_of(run: Run, label: str, remark: str) -> Groups:
-    """Sort all trials of a run; the group of its best configuration gets the remark."""
+    chosen_from, is_alone = run.configurations, bool(run.best) and not every
+    run = run.only(run.best) if is_alone else run
     sorted_out: Groups = {}
     for record in run.records:
         group = _group(record, label)
-        is_best = record.config_id == run.best
-        sorted_out.setdefault(replace(group, remark=remark) if is_best else group, {})[record.key] = record
+        if record.config_id == run.best:
+            group = replace(group, chosen_from=chosen_from, is_alone=is_alone)
+        sorted_out.setdefault(group, {})[record.key] = record
     homes: defaultdict[str, list[Group]] = defaultdict(list)
     for group in sorted_out:
         homes[group.config_id].append(group)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-
-from sltune.report.analysis.costs import cost_grid
-from sltune.report.analysis.published import Published, session_set
+from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Row
-from sltune.report.analysis.summary import NO_COMPARISON, SYNTHETIC, Section, Table, section_notes
-from sltune.report.tables.comparison import comparison_grid, comparison_notes, optimism_grid
+from sltune.report.analysis.summary import ReportSection, Table
+from sltune.report.tables.comparison import comparison_grid, optimism_grid
+from sltune.report.tables.costs import cost_grid
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
+from sltune.report.tables.notes import NO_COMPARISON
 
 _LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch"}
 
 
-def grids(section: Section, ddof: int) -> list[Grid]:
+def grids(section: ReportSection, ddof: int) -> list[Grid]:
     """Return the tables of a section: those of what was measured, then the published figures, if any fit."""
     return [*measured_grids(section, ddof), *([published_grid(section)] if section.published else [])]
 
 
-def measured_grids(section: Section, ddof: int) -> list[Grid]:
+def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
     """Return means, losses, values per fold and, where there are any, what compares them."""
     losses = _losses(section, ddof)
     tables = [_means(section, shown_ddofs(section, ddof)), *([losses] if losses else []), _folds(section)]
@@ -29,63 +28,17 @@ def measured_grids(section: Section, ddof: int) -> list[Grid]:
     return [*tables, costs] if costs else tables
 
 
-def shown_ddofs(section: Section, ddof: int) -> list[int]:
+def shown_ddofs(section: ReportSection, ddof: int) -> list[int]:
     """Return the ddof asked for, and each other one that a published figure beneath has."""
     others = {figure.ddof for figure in section.published if figure.ddof is not None}
     return [ddof, *sorted(others - {ddof})]
 
 
-def heading(section: Section) -> str:
-    """Name dataset and session choice: ``SL-Animals-DVS, synthetic data, reduced set (S1, S2, S4)``."""
-    dataset = section.dataset
-    parts = [dataset.name, SYNTHETIC] if dataset.synthetic else [dataset.name]
-    if "SL-Animals" in dataset.name and section.sessions:
-        name = session_set(dataset.name, section.sessions)
-        parts.append(f"{f'{name} set' if name else 'sessions'} ({', '.join(section.sessions)})")
-    return ", ".join(parts)
-
-
-def facts(section: Section) -> str:
-    """Say in one line what the numbers are measured in, against and on."""
-    dataset = section.dataset
-    chance = percent(dataset.chance_percent)
-    protocols = _protocols(section)
-    protocol = f"; protocol {protocols[0]}" if len(protocols) == 1 else ""
-    return (
-        f"Accuracy in %; {len(dataset.classes)} classes, chance {chance} %; data {dataset.fingerprint[:12]}{protocol}."
-    )
-
-
-def remarks(section: Section) -> list[str]:
-    """Return the notes of a section, then what is to be said of single published figures and their sources."""
-    return [*measured_remarks(section), *published_remarks(section)]
-
-
-def measured_remarks(section: Section) -> list[str]:
-    """Return the notes of a section."""
-    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons)]
-
-
-def published_remarks(section: Section) -> list[str]:
-    """Return what is to be said of single published figures, and their sources."""
-    methods: defaultdict[str, list[str]] = defaultdict(list)
-    for figure in section.published:
-        methods[figure.note].append(figure.method)
-    noted = [f"{', '.join(names)}: {note}" for note, names in methods.items() if note]
-    sources = [f"[{number}] {source}" for number, source in enumerate(_sources(section), start=1)]
-    return [*noted, *sources]
-
-
-def no_result(table: Table) -> str | None:
-    """Return the sentence that stands for a table without any result."""
-    return None if any(row.n for row in table.rows) else "No trial has a result."
-
-
 def headlines(table: Table) -> list[Row]:
     """Return the rows that people look for first: test accuracies over all folds and seeds, of a search its best's."""
-    found = [row for row in table.rows if row.seed is None and row.metric == "test_accuracy" and row.n]
-    decided = {row.group.run for row in found if row.group.remark}
-    return [row for row in found if row.group.remark or row.group.run not in decided]
+    found = [row for section in table.sections for row in section.tests if row.n]
+    decided = {row.group.run for row in found if row.group.chosen_from}
+    return [row for row in found if row.group.chosen_from or row.group.run not in decided]
 
 
 def mean_and_std(row: Row, ddof: int) -> str:
@@ -94,32 +47,8 @@ def mean_and_std(row: Row, ddof: int) -> str:
     return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
 
 
-def mixture(table: Table) -> str | None:
-    """Return why there are several tables, where there are: what differs in data or sessions shares no mean."""
-    if len(table.sections) < 2:
-        return None
-    kinds = [f"{heading(section)}, data {section.dataset.fingerprint[:12]}" for section in table.sections]
-    runs = Counter(run for section in table.sections for run in {row.group.run for row in section.rows})
-    mixed = [f"; run {run} itself holds records of {count} kinds" for run, count in runs.items() if count > 1]
-    return f"Never averaged or compared across: {'; '.join(kinds)}{''.join(mixed)}."
-
-
-def _protocols(section: Section) -> list[str]:
-    return list(dict.fromkeys(row.group.protocol or "?" for row in section.rows))
-
-
-def _interval_note(section: Section) -> list[str]:
-    note = (
-        "95 % interval: of the mean over splits, by a t distribution whose variance is corrected for overlapping "
-        "training sets (Nadeau & Bengio 2003)"
-    )
-    shared = any(row.group.same_splits and row.seed is None for row in section.rows)
-    aside = "; seeds that share their folds count as one value a fold" if shared else ""
-    return [note + aside] if any(row.interval for row in section.rows) else []
-
-
-def _means(section: Section, ddofs: list[int]) -> Grid:
-    with_protocol = len(_protocols(section)) > 1
+def _means(section: ReportSection, ddofs: list[int]) -> Grid:
+    with_protocol = len(section.protocols) > 1
     with_seed = any(row.seed is not None for row in section.rows)
     with_interval = any(row.interval for row in section.rows)
     words = ["run", *["protocol"] * with_protocol, "metric", *["seed"] * with_seed]
@@ -142,7 +71,7 @@ def _means(section: Section, ddofs: list[int]) -> Grid:
     return Grid("Mean ± standard deviation over folds and seeds", header, tuple(lines), len(words))
 
 
-def _losses(section: Section, ddof: int) -> Grid | None:
+def _losses(section: ReportSection, ddof: int) -> Grid | None:
     """Return the losses that stand beside accuracies; None where no record has any."""
     rows = [row for row in section.rows if row.losses]
     with_seed = any(row.seed is not None for row in rows)
@@ -173,7 +102,7 @@ def _count(row: Row) -> str:
     return f"{row.n} of {row.planned}: {why}"
 
 
-def _folds(section: Section) -> Grid:
+def _folds(section: ReportSection) -> Grid:
     rows = [row for row in section.rows if row.seed is None]
     folds = sorted({trial.fold for row in rows for trial in row.outcomes})
     lines = [
@@ -191,12 +120,11 @@ def _fold_cells(row: Row, folds: list[int]) -> dict[int, list[str]]:
     return {seed: [texts.get((seed, fold), "") for fold in folds] for seed in sorted({seed for seed, _ in texts})}
 
 
-def published_grid(section: Section) -> Grid:
+def published_grid(section: ReportSection) -> Grid:
     """Return the published figures that fit a section."""
-    sources = _sources(section)
     header = ("method", "protocol", "mean", "std", "ddof", "n")
     title = f"Published, {NO_COMPARISON}" if section.dataset.synthetic else "Published"
-    return Grid(title, header, tuple(_published_line(figure, sources) for figure in section.published), 2)
+    return Grid(title, header, tuple(_published_line(figure, section.sources) for figure in section.published), 2)
 
 
 def _published_line(figure: Published, sources: list[str]) -> tuple[str, ...]:
@@ -204,7 +132,3 @@ def _published_line(figure: Published, sources: list[str]) -> tuple[str, ...]:
     ddof = "?" if figure.ddof is None else str(figure.ddof)
     numbers = (percent(figure.mean), percent(figure.std), NONE if figure.std is None else ddof)
     return (figure.method + source, figure.protocol or "?", *numbers, "?" if figure.n is None else str(figure.n))
-
-
-def _sources(section: Section) -> list[str]:
-    return list(dict.fromkeys(figure.reference for figure in section.published if figure.reference))

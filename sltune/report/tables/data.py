@@ -14,8 +14,8 @@ from sltune.report.analysis.costs import Cost
 from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Group, Row
 from sltune.report.analysis.statistics import Interval
-from sltune.report.analysis.summary import NO_COMPARISON, OPTIMISTIC, SYNTHETIC, Table
-from sltune.report.tables.accuracy import mixture, no_result
+from sltune.report.analysis.summary import Table
+from sltune.report.tables.notes import NO_COMPARISON, OPTIMISTIC, SYNTHETIC, table_notes
 from sltune.wording import spreadsheet_cell
 
 _TABLE_COLUMNS = (
@@ -39,7 +39,7 @@ def table_as_json(table: Table) -> str:
         "optimism": [_optimism_values(one) for section in table.sections for one in section.optimism],
         "costs": [_cost_values(one) for section in table.sections for one in section.costs],
         "published": [_known(figure.model_dump()) for figure in table.published],
-        "notes": [note for note in (no_result(table), mixture(table), *table.notes) if note],
+        "notes": table_notes(table),
     }
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -10,20 +10,18 @@ from typing import Literal
 
 from sltune.errors import UsageError
 from sltune.report.analysis.summary import Table
-from sltune.report.tables.accuracy import (
+from sltune.report.tables.accuracy import grids, measured_grids, published_grid
+from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
+from sltune.report.tables.grid import Grid
+from sltune.report.tables.notes import (
     facts,
-    grids,
     heading,
-    measured_grids,
     measured_remarks,
     mixture,
     no_result,
-    published_grid,
     published_remarks,
     remarks,
 )
-from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
-from sltune.report.tables.grid import Grid
 from sltune.runs.folder import RunFolder
 from sltune.wording import printable
 

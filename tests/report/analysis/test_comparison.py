@@ -15,7 +15,7 @@ from scipy import stats
 from sltune.errors import UsageError
 from sltune.report.analysis.comparison import Comparison
 from sltune.report.analysis.runs import load_runs
-from sltune.report.analysis.summary import Section, table
+from sltune.report.analysis.summary import ReportSection, table
 from sltune.report.tables.text import render, write_report
 
 Spec = dict[str, Any]
@@ -25,12 +25,12 @@ WriteRun = Callable[..., Path]
 THREE_TO_ONE = {"train": ["a", "b", "c"], "val": [], "test": ["d"]}
 
 
-def section(*folders: Path, **options: Any) -> Section:
+def section(*folders: Path, **options: Any) -> ReportSection:
     (found,) = table(load_runs(folders), published=False, **options).sections
     return found
 
 
-def the_only(section: Section) -> Comparison:
+def the_only(section: ReportSection) -> Comparison:
     (one,) = section.comparisons
     return one
 
@@ -186,8 +186,8 @@ def test_the_best_of_a_search_shows_what_choosing_it_has_flattered(record: Recor
     ]
     folder = run_folder(records, kind="tune", best="c0001")
     (one,) = section(folder).optimism
-    remark = one.group.remark.removesuffix("; --all lists the others")
-    assert section(folder, every=True).optimism == (replace(one, group=replace(one.group, remark=remark)),)
+    assert (one.group.chosen_from, one.group.is_alone) == (2, True)
+    assert section(folder, every=True).optimism == (replace(one, group=replace(one.group, is_alone=False)),)
     assert (one.group.config_id, one.by, one.n) == ("c0001", "validation", 2)
     assert (one.selected, one.unselected, one.difference) == pytest.approx((71, 60, 11))
 

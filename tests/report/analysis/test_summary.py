@@ -14,7 +14,8 @@ import pytest
 from sltune.errors import DataError, UsageError
 from sltune.report.analysis.rows import Absence, Row, Value
 from sltune.report.analysis.runs import load_runs
-from sltune.report.analysis.summary import Table, section_notes, table
+from sltune.report.analysis.summary import Table, table
+from sltune.report.tables.notes import section_notes, table_notes
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]
@@ -228,7 +229,7 @@ def test_published_figures_can_be_left_out(record: Record, run_folder: WriteRun)
 
 def test_notes_say_what_makes_a_number_less_than_it_seems(record: Record, run_folder: WriteRun) -> None:
     trials = [record(0, 0.5, protocol="train-test", dataset={"synthetic": True}, test_accuracy_last=0.4)]
-    notes = fitting(run_folder(trials, planned=FOLDS[:1])).notes
+    notes = table_notes(fitting(run_folder(trials, planned=FOLDS[:1])))
     text = "\n".join(notes)
     assert "Synthetic data" in text
     assert "selects the epoch on the test set" in text
