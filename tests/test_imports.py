@@ -46,6 +46,7 @@ FORBIDDEN = {
     "snn": {"ray", "optuna", "tonic", "pydantic"},
     "training": {"ray", "optuna", "tonic", "pydantic"},
     "report": {"torch", "ray"},
+    "runs": {"torch", "ray", "optuna"},
     "tuning.campaign": {"ray"},
     "tuning.trial": {"ray"},
 }
