@@ -73,7 +73,7 @@ class SearchCampaign(Campaign):
         records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in self.folder.records():
             records[record.config_id].append(record)
-            self._recall(record)
+            self._note(record)
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
                 for step, score in trial.intermediate_values.items():
@@ -101,18 +101,6 @@ class SearchCampaign(Campaign):
         # Also those with all their records: the process may have died before it told of them.
         for candidate in undecided:
             self._settle(candidate)
-
-    def _recall(self, record: Record) -> None:
-        """Note a record that an earlier process has written.
-
-        Raises:
-            DataError: it lacks what a search needs.
-        """
-        try:
-            self._note(record)
-        except (KeyError, TypeError, ValueError) as error:
-            file = self.folder.trial(record.key).record_file()
-            raise DataError(f"{file}: lacks what a search needs: {error!r}; delete the trial's folder") from error
 
     def _add(self, proposal: Proposal, records: list[Record], again: bool) -> Candidate:
         candidate = Candidate(proposal.config_id, self._space.configuration(proposal.values), self.steps)
@@ -179,13 +167,19 @@ class SearchCampaign(Campaign):
         return record
 
     def _note(self, record: Record) -> None:
+        """Take what the search needs of a record.
+
+        Raises:
+            DataError: the record does not have it.
+        """
         self._device_hours += record.device_hours
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
             return
         seen, config_id = Observed.of(record), record.config_id
         if seen.val_accuracy is None or seen.synaptic_ops is None:
-            raise ValueError("val_accuracy or synaptic_ops")
+            file = self.folder.trial(record.key).record_file()
+            raise DataError(f"{file}: has no val_accuracy or no synaptic_ops; delete the trial's folder")
         self._scores.add(config_id, step, seen.val_accuracy)
         self._observed[config_id].append(seen)
         is_allowed = self._criteria.allows(Result(config_id, "open", tuple(self._observed[config_id])))
