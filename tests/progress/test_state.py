@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -232,11 +233,14 @@ def _lines_run(work: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    # What other tests have left behind may run lines of its own when it is collected.
+    gc.disable()
     sys.settrace(trace)  # type: ignore[arg-type]
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
