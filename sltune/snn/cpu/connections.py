@@ -1,4 +1,4 @@
-"""Full connections on the CPU: torch's product forward, and our own for the gradients where that is faster."""
+"""Full connections on the CPU: torch's product forward, and our own for the gradients."""
 
 from __future__ import annotations
 
@@ -11,24 +11,11 @@ from torch.nn import functional
 
 from sltune.snn.cpu.arrays import array
 from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
-from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
-from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
-
-MIN_INPUTS = 4096
-"""With fewer inputs torch's product is used: ours is for results of many columns, and both gradients have as many."""
+from sltune.snn.cpu.vectors import LANES
 
 
-def connect(spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the current of full connections as ``Backend.dense`` describes it."""
-    is_ours = HAS_WIDE_VECTORS and is_on("dense-gradient") and weight.shape[1] >= MIN_INPUTS
-    if not is_ours or torch.is_autocast_enabled("cpu"):
-        return functional.linear(spikes, weight, bias)
-    current: Tensor = _Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
-    return current
-
-
-class _Connections(torch.autograd.Function):
+class Connections(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(spikes, weight)

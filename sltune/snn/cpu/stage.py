@@ -14,50 +14,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sltune.snn.cpu import kernels_stage as stages
-from sltune.snn.cpu.arrays import Array, array, fired_of, numbers, outcome, rows, start, window
+from sltune.snn.cpu.arrays import Array, array, numbers, outcome, rows, start, window
 from sltune.snn.cpu.kernels_dense import SIDES, TAPS, spread
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
 from sltune.snn.neurons.images import channels_last, new_images
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import LIF, LIFState
 
 MAX_PARTS = 64
 """Gradients by weights are summed in so many parts, so that the result does not depend on the number of threads."""
 
-MAX_NONZERO = 0.35
-"""The share of values other than 0 above which skipping zeros takes longer than multiplying all (measured)."""
 
-
-def stage(images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None = None) -> Fired:
-    """Run a stage as ``Backend.stage`` describes it, for images that are finite.
-
-    No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's, so
-    a potential may round to the other side of the threshold.
-
-    Raises:
-        ValueError: shapes or types do not fit together.
-    """
-    # The kernels check nothing: with other shapes they would write to memory that is not theirs.
-    wanted = (len(bias), images.shape[2], TAPS, TAPS)
-    if weight.shape != wanted or bias.dim() != 1 or min(images.shape[3:]) < 4:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (images, weight, bias))
-        raise ValueError(f"images (T, B, P, H, W), weight (C, P, 3, 3) and bias (C,) do not fit together: {shapes}")
-    if not images.dtype == weight.dtype == bias.dtype:
-        types = f"{images.dtype}, {weight.dtype} and {bias.dtype}"
-        raise ValueError(f"images, weight and bias must be of one type, but are of {types}")
-    if not images.is_contiguous():
-        images = channels_last(images)
-    return fired_of(_Stage.apply(images, weight, bias, neurons, state))  # type: ignore[no-untyped-call]
-
-
-def is_sparse(images: Tensor) -> bool:
-    """Say whether images (T, B, P, H, W) have so many zeros that skipping them is faster; looks at one time step."""
-    middle = images[len(images) // 2]
-    return int(torch.count_nonzero(middle)) < MAX_NONZERO * middle.numel()
-
-
-class _Stage(torch.autograd.Function):
+class Stage(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None

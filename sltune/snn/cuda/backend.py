@@ -20,13 +20,7 @@ class TritonBackend(Backend):
         return dtype in (torch.float32, torch.bfloat16)
 
     def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        """Run neurons over all time steps.
-
-        Args:
-            current: shape (T, B, ...). It is copied unless it is contiguous or has its channels last.
-
-        Returns:
-            spikes in the current's type and layout, the state in float32, the count as int64.
+        """Run neurons; spikes have the current's type and layout, the state is float32.
 
         Raises:
             ValueError: the state has not the shape of a time step of the current, or lies on another device.
@@ -36,7 +30,7 @@ class TritonBackend(Backend):
         return _run(current, lif, state, pool=False)
 
     def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        """Run neurons as ``layer`` does and average 2×2 of their spikes, which gives multiples of 1/4.
+        """Run neurons and average 2×2 of their spikes.
 
         Raises:
             ValueError: as ``layer``, or the current is not (T, B, C, H, W), or H or W is below 2.
@@ -57,6 +51,7 @@ def _run(current: Tensor, lif: LIF, state: LIFState | None, pool: bool) -> Fired
             given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
             raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
     layout = Layout.of(current, pool)
-    results = Neurons.apply(layout.arrange(current), lif, start, layout)  # type: ignore[no-untyped-call]
-    spikes, potential, fired, counts = results
+    spikes, potential, fired, counts = Neurons.apply(  # type: ignore[no-untyped-call]
+        layout.arrange(current), lif, start, layout
+    )
     return Fired(spikes, LIFState(potential, fired), counts.sum())

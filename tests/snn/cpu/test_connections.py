@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sltune.snn.cpu import connections as connections_cpu
-from sltune.snn.cpu.connections import MIN_INPUTS, connect
+from sltune.snn.cpu import backend as backend_cpu
+from sltune.snn.cpu.backend import MIN_INPUTS, NumbaBackend
 from tests.snn.drawing import assert_close, draw, leaf, with_gradients
+
+DENSE = NumbaBackend().dense
 
 
 @pytest.mark.parametrize("has_wide_vectors", [True, False])
@@ -26,10 +28,10 @@ def test_gradients_equal_torchs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With more and fewer rows than are computed at once, and columns that fill no vector."""
-    monkeypatch.setattr(connections_cpu, "HAS_WIDE_VECTORS", has_wide_vectors)
+    monkeypatch.setattr(backend_cpu, "HAS_WIDE_VECTORS", has_wide_vectors)
     parts = [draw([samples, inputs], dtype, 0), draw([units, inputs], dtype, 1), draw([units], dtype, 2)]
     mine, plain = [leaf(part) for part in parts], [leaf(part) for part in parts]
-    current, expected = connect(*mine), functional.linear(*plain)
+    current, expected = DENSE(*mine), functional.linear(*plain)
     assert torch.equal(current, expected)
     assert_close(with_gradients(current, mine), with_gradients(expected, plain))
 
@@ -38,12 +40,12 @@ def test_inputs_that_lie_otherwise_in_memory_and_need_no_gradient() -> None:
     spikes = draw([MIN_INPUTS, 6], torch.float32, 0).t()
     parts = [draw([5, MIN_INPUTS], torch.float32, 1), draw([5], torch.float32, 2)]
     mine, plain = [leaf(part) for part in parts], [leaf(part) for part in parts]
-    assert_close(with_gradients(connect(spikes, *mine), mine), with_gradients(functional.linear(spikes, *plain), plain))
+    assert_close(with_gradients(DENSE(spikes, *mine), mine), with_gradients(functional.linear(spikes, *plain), plain))
 
 
 def test_bfloat16_is_left_to_torch() -> None:
     parts = [leaf(draw(shape, torch.float32, 0)) for shape in ([3, MIN_INPUTS], [5, MIN_INPUTS], [5])]
     with torch.autocast("cpu", torch.bfloat16):
-        current = connect(*parts)
+        current = DENSE(*parts)
     assert current.dtype == torch.bfloat16
     assert all(bool(grad.isfinite().all()) for grad in with_gradients(current, parts))

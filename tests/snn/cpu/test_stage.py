@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from sltune.snn.cpu import backend as backend_cpu
 from sltune.snn.cpu import stage as stage_cpu
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.network import SpikingNetwork
@@ -134,8 +135,8 @@ def test_types_that_do_not_fit_are_refused() -> None:
 
 
 def test_images_with_few_values_are_sparse() -> None:
-    assert stage_cpu.is_sparse(draw_images((5, 2, 2, 30, 30), 0.1, 0))
-    assert not stage_cpu.is_sparse(draw_images((5, 2, 2, 30, 30), 0.9, 0))
+    assert NUMBA.prefers_stage(draw_images((5, 2, 2, 30, 30), 0.1, 0))
+    assert not NUMBA.prefers_stage(draw_images((5, 2, 2, 30, 30), 0.9, 0))
 
 
 @pytest.mark.parametrize("size", [(34, 34), (33, 70)])
@@ -149,9 +150,10 @@ def test_a_network_computes_the_same_whether_it_skips_zeros_or_not(
             parameter.mul_(2)
     frames = draw_images((12, 3, 2, *size), 0.1, 1)
     staged, results = [], []
-    monkeypatch.setattr(NumbaBackend, "stage", lambda _, *arguments: staged.append(1) or stage_cpu.stage(*arguments))
+    stage = NumbaBackend.stage
+    monkeypatch.setattr(NumbaBackend, "stage", lambda *arguments: staged.append(1) or stage(*arguments))
     for most in (1.1, 0.0):
-        monkeypatch.setattr(stage_cpu, "MAX_NONZERO", most)
+        monkeypatch.setattr(backend_cpu, "MAX_NONZERO", most)
         simulation = network.simulate(frames, count_spikes=True)
         grads = torch.autograd.grad(simulation.output.mean(0).square().sum(), list(network.parameters()))
         results.append((simulation, grads))

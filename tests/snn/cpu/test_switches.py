@@ -11,8 +11,7 @@ import torch
 
 from sltune.snn.cpu import stage as stage_cpu
 from sltune.snn.cpu import switches, threads
-from sltune.snn.cpu.backend import NumbaBackend
-from sltune.snn.cpu.connections import MIN_INPUTS
+from sltune.snn.cpu.backend import MIN_INPUTS, NumbaBackend
 from sltune.snn.cpu.switches import PARTS, parts_off
 from tests.snn.drawing import draw, leaf
 
