@@ -195,7 +195,7 @@ def report(rng: Random, root: Path) -> None:
     """Report a run, or follow it."""
     if rng.random() < 0.3:
         follower = Follower(RunFolder(root))
-        assert follower.standings.begun
+        assert follower.state.begun
         list(follower.facts())
         return
     command(["report", str(root), "--format", rng.choice(["md", "json", "csv", "latex"])])

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sltune.progress.board import Board, render
 from sltune.progress.messages import Message, epoch_ended, goes_again, started, to_json, trial_ended
-from sltune.progress.state import Standings
+from sltune.progress.state import RunState
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, TrialKey
 from sltune.wording import printable_lines
@@ -88,7 +88,7 @@ class Progress:
 
     def __init__(self, display: Display, plan: Plan, earlier: Mapping[str, Iterable[Record]], per_trial: str) -> None:
         self._display, self._plan, self._per_trial = display, plan, per_trial
-        self._state = Standings(plan)
+        self._state = RunState(plan)
         for config_id, records in earlier.items():
             self._state.add(config_id)
             for record in records:

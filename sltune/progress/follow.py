@@ -13,7 +13,7 @@ from pathlib import Path
 from sltune.errors import ConfigError, DataError
 from sltune.progress.board import Board
 from sltune.progress.messages import Message, epoch_ended, left_unfinished, trial_ended
-from sltune.progress.state import Standings, duration
+from sltune.progress.state import RunState, duration
 from sltune.runs.epochs import Row, read_epochs
 from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.info import read_info
@@ -47,9 +47,9 @@ class Follower:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.standings = Standings(_plan(folder))
+        self.state = RunState(_plan(folder))
         self.alive = False
-        self._steps = set(self.standings.plan.steps)
+        self._steps = set(self.state.plan.steps)
         self._trials: dict[TrialKey, _Trial] = {}
         self._open: dict[TrialKey, None] = {}
         self._without_result: deque[TrialKey] = deque()
@@ -58,13 +58,13 @@ class Follower:
         self._looked = False
         if not self._is_search:
             for key in read_info(folder).planned(folder):
-                self.standings.add(key.config_id)
+                self.state.add(key.config_id)
         self.look()
 
     @property
     def name(self) -> str:
         """The name of the run."""
-        return self.standings.plan.title
+        return self.state.plan.title
 
     @property
     def over(self) -> bool:
@@ -72,9 +72,9 @@ class Follower:
 
         A process of this machine that has the run may still train trials once more, so it is waited for.
         """
-        if self.standings.left or is_locked(self.folder.lock):
+        if self.state.left or is_locked(self.folder.lock):
             return False
-        if not self._is_search or self.standings.begun >= self.standings.plan.configurations:
+        if not self._is_search or self.state.begun >= self.state.plan.configurations:
             return True
         return not self.alive and read_info(self.folder).best is not None
 
@@ -90,14 +90,14 @@ class Follower:
         messages = list[Message]()
         for key in [*self._open, *again]:
             messages += self._look_at(key)
-            if key not in self._open and self.standings.cell(key).state != "done":
+            if key not in self._open and self.state.cell(key).state != "done":
                 self._without_result.append(key)
         self._looked = True
         return [*messages, *self._follow_process()]
 
     def board(self, lines: int) -> Board:
         """Return the board as of the last look."""
-        return self.standings.board(lines, list(self.facts()))
+        return self.state.board(lines, list(self.facts()))
 
     def facts(self) -> Iterator[tuple[str, ...]]:
         """Give what the board shows below the grid besides the state of the trials."""
@@ -106,13 +106,13 @@ class Follower:
             yield ("the run is over",) if self.over else ("no process has the run", written)
             return
         with suppress(OSError):
-            times = tuple(self.standings.times(max(0.0, time.time() - held_since(self.folder.lock))))
+            times = tuple(self.state.times(max(0.0, time.time() - held_since(self.folder.lock))))
             host = locked_on(self.folder.lock)
             yield times if is_locked(self.folder.lock) else (*times, f"begun on {host}, {written}")
 
     @property
     def _is_search(self) -> bool:
-        return not self.standings.plan.shows_test
+        return not self.state.plan.shows_test
 
     def _find_trials(self) -> None:
         """Take up the trials whose folders are new since the last look."""
@@ -142,10 +142,10 @@ class Follower:
             if self._looked and stamp and stamp != trial.epochs_csv:
                 # The trial has ended since the last look; these are its last epochs.
                 yield from self._epochs(key, trial, folder.epochs_csv)
-            self.standings.end(record)
+            self.state.end(record)
             trial.record, trial.epochs_csv, trial.epoch = file.name, stamp, 0
             self._open.pop(key, None)
-            yield trial_ended(record, self.standings.plan.shows_test)
+            yield trial_ended(record, self.state.plan.shows_test)
             return
         stamp = self._stamp_of(folder.epochs_csv)
         if stamp and stamp != trial.epochs_csv:
@@ -160,23 +160,23 @@ class Follower:
             return
         if rows[-1]["epoch"] <= trial.epoch:
             trial.epoch = 0
-        if self.standings.cell(key).state != "running":
-            self.standings.begin(key, self.standings.plan.epochs if self.standings.plan.same_epochs else 0)
+        if self.state.cell(key).state != "running":
+            self.state.begin(key, self.state.plan.epochs if self.state.plan.same_epochs else 0)
         self._open[key] = None
         for row in rows:
             if row["epoch"] > trial.epoch:
-                self.standings.advance(key, row)
-                yield epoch_ended(key, row, self.standings.cell(key).epochs)
+                self.state.advance(key, row)
+                yield epoch_ended(key, row, self.state.cell(key).epochs)
         trial.epoch = int(rows[-1]["epoch"])
 
     def _follow_process(self) -> Iterator[Message]:
         """Trials that have begun are running while a process has the run, and unfinished afterwards."""
         for key in self._open:
-            state = self.standings.cell(key).state
+            state = self.state.cell(key).state
             if self.alive and state == "unfinished":
-                self.standings.take_up(key)
+                self.state.take_up(key)
             elif not self.alive and state == "running":
-                self.standings.leave(key)
+                self.state.leave(key)
                 yield left_unfinished(key)
 
     def _stamp_of(self, file: Path) -> Stamp:

@@ -1,4 +1,4 @@
-"""Where the trials of a run stand, kept up as they report, so that a look at it costs no walk through all of them."""
+"""The state of a run, updated with every message of a trial, so that a board of it costs no walk through all trials."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ENDED = frozenset(get_args(Status))
 
 @dataclass(frozen=True)
 class _Pace:
-    """What a trial that runs said last."""
+    """What a running trial reported last."""
 
     samples_per_second: float
     memory_bytes: float
 
 
-class Standings:
-    """The trials of one run."""
+class RunState:
+    """The state of all trials of one run."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -40,43 +40,43 @@ class Standings:
         self._seconds, self._epochs, self._device_hours = 0.0, 0, 0.0
 
     def add(self, config_id: str) -> None:
-        """Take a configuration, whose trials wait; nothing if it is known."""
+        """Add a configuration, whose trials wait, unless it is known already."""
         if config_id not in self._cells:
             self._cells[config_id] = [Cell()] * len(self.plan.steps)
             self._counts["waiting"] += len(self.plan.steps)
 
     def cell(self, key: TrialKey) -> Cell:
-        """Return where a trial stands."""
+        """Return the cell of a trial."""
         self.add(key.config_id)
         return self._cells[key.config_id][self._places[key.seed, key.fold]]
 
     def wait(self, key: TrialKey) -> None:
-        """Note that a trial is to begin, perhaps again."""
+        """A trial is to begin, perhaps again."""
         self._set(key, Cell())
 
     def begin(self, key: TrialKey, epochs: int) -> None:
-        """Note that a trial has a worker; epochs: how many it shall have, 0 where that is unknown."""
+        """A trial has a worker; epochs: how many there will be, 0 if that is unknown."""
         self._set(key, Cell("running", epochs=epochs))
         self._paces[key] = _Pace(0.0, 0.0)
 
     def advance(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        """Note the metrics of an epoch of a trial that runs."""
+        """A running trial has ended an epoch with these metrics."""
         accuracy = row[f"{self._part}_accuracy"]
         self._set(key, Cell("running", int(row["epoch"]), self.cell(key).epochs, accuracy))
         self._paces[key] = _Pace(row["samples_per_second"], row.get("device_memory_bytes", 0.0))
         self._seconds, self._epochs = self._seconds + row["seconds"], self._epochs + 1
 
     def leave(self, key: TrialKey) -> None:
-        """Note that no process works any more on a trial that has begun."""
+        """No process works any more on a trial that has begun."""
         self._set(key, replace(self.cell(key), state="unfinished"))
 
     def take_up(self, key: TrialKey) -> None:
-        """Note that a trial goes on that was left."""
+        """A trial that was left continues."""
         self._set(key, replace(self.cell(key), state="running"))
         self._paces[key] = _Pace(0.0, 0.0)
 
     def end(self, record: Record) -> None:
-        """Note how a trial ended."""
+        """A trial has ended."""
         metrics, key = record.metrics, record.key
         test = metrics.get("test_accuracy") if self.plan.shows_test else None
         self._set(key, Cell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
@@ -85,7 +85,7 @@ class Standings:
         self._compare(key.config_id)
 
     def prune(self, key: TrialKey) -> None:
-        """Note that a trial is not wanted any more."""
+        """A trial is not wanted any more."""
         self._set(key, Cell("pruned"))
 
     @property
@@ -99,7 +99,7 @@ class Standings:
 
     @property
     def left(self) -> int:
-        """How many trials of those that are known have not ended."""
+        """How many of the known trials have not ended."""
         return sum(count for state, count in self._counts.items() if state not in ENDED)
 
     @property
@@ -113,7 +113,7 @@ class Standings:
         return self._best
 
     def board(self, lines: int, facts: Sequence[Sequence[str]] = ()) -> Board:
-        """Return a snapshot with at most so many configurations; facts follow what is known here."""
+        """Return a snapshot of at most ``lines`` configurations; the given facts stand below those known here."""
         shown = [Line(name, tuple(self._cells[name])) for name in islice(self._worth_showing(), lines)]
         plan = self.plan
         return Board(
@@ -129,7 +129,7 @@ class Standings:
         )
 
     def seconds_left(self) -> float | None:
-        """Return how long the rest takes at the measured pace of all epochs so far; None where nothing is measured."""
+        """Return how long the rest takes at the mean pace of all epochs so far; None before the first one."""
         plan, running = self.plan, [self.cell(key) for key in self._paces]
         if not self._epochs or not running:
             return None
@@ -137,12 +137,12 @@ class Standings:
         waiting = self._counts["waiting"] + self._counts["unfinished"] + unasked
         open_epochs = [max(0, (cell.epochs or plan.epochs) - cell.epoch) for cell in running]
         work = sum(open_epochs) + waiting * plan.epochs
-        # The last trials leave places empty: none ends before its own epochs have.
+        # At the end fewer trials run at once, and each still needs the time of its own epochs.
         longest = max(*open_epochs, plan.epochs if waiting else 0)
         return self._seconds / self._epochs * max(work / len(running), longest)
 
     def times(self, elapsed_s: float) -> Iterator[str]:
-        """Say how long it has taken and will take, and what budgets there are."""
+        """Give the times until now and to the end, and what is used of the budgets."""
         plan, left = self.plan, self.seconds_left()
         yield f"{duration(elapsed_s)} elapsed" + (f" of {plan.max_hours:g} h" if plan.max_hours else "")
         if left is not None:
@@ -161,14 +161,14 @@ class Standings:
         self._recent[key.config_id] = None
 
     def _compare(self, config_id: str) -> None:
-        """See whether a configuration, of which a trial has ended, is the best so far."""
+        """Take a configuration of which a trial has ended for the best so far, if it is."""
         if all(cell.state == "done" for cell in self._cells[config_id]):
             observed = tuple(self._observed[TrialKey(config_id, *step)] for step in self.plan.steps)
             result = Result(config_id, "complete", observed)
             self._best = self.plan.criteria.best([self._best, result] if self._best else [result])
 
     def _worth_showing(self) -> Iterator[str]:
-        """Give configurations once each: those that run, the best, those that were heard of last, the rest."""
+        """Give each configuration once: running ones, the best, then those with the latest news, then the rest."""
         first = {key.config_id: None for key in self._paces}
         best = [self._best.config_id] if self._best else []
         known: set[str] = set()

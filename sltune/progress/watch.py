@@ -34,7 +34,7 @@ def watch(paths: Sequence[Path], display: Display) -> None:
                 # Also where nothing has happened, since time passes.
                 boards.refresh()
     for follower in followers:
-        counts = follower.standings.board(1).counts
+        counts = follower.state.board(1).counts
         ended = {state: counts[state] for state in STATES if counts.get(state)}
         text = ", ".join(f"{count} {state}" for state, count in ended.items()) or "no trial"
         display.log({"event": "end", "run": follower.name, "trials": ended}, f"{follower.name} is over: {text}")

@@ -90,7 +90,7 @@ def told(follower: Follower) -> list[str]:
 
 
 def states(follower: Follower) -> list[str]:
-    return [cell.state for line in follower.standings.board(20).lines for cell in line.cells]
+    return [cell.state for line in follower.state.board(20).lines for cell in line.cells]
 
 
 def test_what_others_write_is_told_once(run: RunFolder, hold: Callable[[RunFolder], Callable[[], None]]) -> None:
@@ -148,7 +148,7 @@ def test_a_trial_runs_while_a_process_has_the_run_and_is_unfinished_after(
     assert next(follower.facts())[0] == "no process has the run"
     hold(run)
     assert (told(follower), states(follower)[0]) == ([], "running")
-    assert follower.standings.cell(TrialKey.parse(NAMES[0])).epoch == 1
+    assert follower.state.cell(TrialKey.parse(NAMES[0])).epoch == 1
 
 
 def test_a_trial_that_begins_anew_is_followed_from_its_first_epoch(
@@ -220,7 +220,7 @@ def test_folders_of_ended_trials_are_looked_at_a_few_at_a_time(
     follower.look()
     # 300 are pruned; all are looked at in turn, and none that is done.
     assert len(looked) == 400
-    assert {follower.standings.cell(key).state for key in looked} == {"pruned"}
+    assert {follower.state.cell(key).state for key in looked} == {"pruned"}
     assert len(set(looked)) == 300
 
 
