@@ -1,4 +1,4 @@
-"""Changes the events of a training crop at random, by vector operations on their addresses and times."""
+"""Change the events of a training crop at random, by vector operations on their addresses and times."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from sltune.settings.augmentations import Augmentation
 
 Times = NDArray[np.int64]
 
+# Events farther from the crop than this, in standard deviations, are ignored; one in 3.5 million would jitter into it.
 JITTER_REACH = 5
-"""No event jitters into the crop from further away, in standard deviations; one in 3.5 million there would."""
-
-# Times of a sample have 32 bits, so nothing lies further away.
-FURTHEST_US = 2**32
+# Times within a sample have 32 bits.
+MAX_MARGIN_US = 2**32
 
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Applies augmentations one after the other; every number that it draws comes from rng.
+    """Applies augmentations one after the other, with random numbers from rng.
 
-    sensor: (height, width) of the addresses, (row · width + column) · 2 + polarity.
+    sensor: (height, width) of the addresses, which are (row · width + column) · 2 + polarity.
     """
 
     augmentations: Sequence[Augmentation]
@@ -34,7 +33,7 @@ class Augmenter:
     rng: np.random.Generator
 
     def margin_us(self, crop_us: int) -> int:
-        """Return how far outside a crop of crop_us events may lie that come into it, JITTER_REACH aside."""
+        """Return how far outside a crop of crop_us the events lie that can move into it, up to JITTER_REACH."""
         margin = 0.0
         for step in reversed(self.augmentations):
             match step.name:
@@ -42,13 +41,13 @@ class Augmenter:
                     margin += JITTER_REACH * step.amount
                 case "time_scale":
                     margin = (crop_us + margin) / (1 - step.amount) - crop_us
-        return min(math.ceil(margin), FURTHEST_US)
+        return min(math.ceil(margin), MAX_MARGIN_US)
 
     def __call__(self, address: Addresses, time_us: Times, crop_start_us: int) -> tuple[Addresses, Times]:
-        """Return address and time of the events that are left, arrays of shape (left,) that may be views.
+        """Return address and time of the events that are kept, arrays of shape (kept,) that may be views.
 
-        address: shape (events,). time_us: shape (events,), since the start of the sample, as crop_start_us. Both stay
-        as they are; addresses keep their type.
+        address: shape (events,). time_us: shape (events,); it and crop_start_us count from the start of the sample.
+        Neither array is changed; addresses keep their type.
         """
         for step in self.augmentations:
             match step.name:
@@ -60,7 +59,7 @@ class Augmenter:
                     time_us = time_us + np.rint(noise_us).astype(np.int64)
                 case "time_scale":
                     factor = self.rng.uniform(1 - step.amount, 1 + step.amount)
-                    # Rounding up would bring the last event before the crop into it.
+                    # Rounding up would move the last event before the crop into it.
                     scaled_us = np.floor((time_us - crop_start_us) * factor).astype(np.int64)
                     time_us = crop_start_us + scaled_us
                 case "polarity_flip":
@@ -77,7 +76,7 @@ class Augmenter:
 
 
 def _move(address: Addresses, time_us: Times, target: NDArray[np.int64]) -> tuple[Addresses, Times]:
-    """Move events to the target of their pixel, and drop those whose target is −1."""
+    """Move events to the target of their pixel; drop those whose target is −1."""
     pixel = target[address // POLARITIES]
     kept = pixel >= 0
     moved = address[kept]
@@ -86,20 +85,20 @@ def _move(address: Addresses, time_us: Times, target: NDArray[np.int64]) -> tupl
 
 
 def _shifted(sensor: tuple[int, int], rows: int, columns: int) -> NDArray[np.int64]:
-    """Return the pixel to which each pixel moves; −1 where it leaves the sensor."""
+    """Return the pixel to which each pixel moves; −1 if that lies outside the sensor."""
     row, column = np.ogrid[: sensor[0], : sensor[1]]
     return _pixels(sensor, row + rows, column + columns)
 
 
 def _rotated(sensor: tuple[int, int], angle: float) -> NDArray[np.int64]:
-    """Return the pixel to which each pixel turns, from columns towards rows; −1 where it leaves the sensor."""
+    """Return the pixel to which each pixel is rotated, from columns towards rows; −1 outside of the sensor."""
     row, column = np.ogrid[: sensor[0], : sensor[1]]
     middle_row, middle_column = (sensor[0] - 1) / 2, (sensor[1] - 1) / 2
     down, right = row - middle_row, column - middle_column
     sine, cosine = math.sin(angle), math.cos(angle)
     turned_row = middle_row + cosine * down + sine * right
     turned_column = middle_column + cosine * right - sine * down
-    # Rounding halves to even numbers would merge neighbours in a quarter turn of a sensor with odd and even sides.
+    # If one side is odd and one even, a quarter turn ends at halves; rounding these to even would merge neighbours.
     return _pixels(sensor, np.floor(turned_row + 0.5), np.floor(turned_column + 0.5))
 
 

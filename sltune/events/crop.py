@@ -10,7 +10,7 @@ TrainCrop = Literal["start", "random", "whole", "random-predecessor"]
 
 
 def bins_of(last_ms: int, time_bin_ms: int) -> int:
-    """Return how many whole time bins a sample has; the last, incomplete one is dropped, but one is kept at least.
+    """Return how many whole time bins a sample has, at least 1; an incomplete last bin is dropped.
 
     last_ms: the millisecond of the latest event, counted from that of the first.
     """
@@ -18,9 +18,9 @@ def bins_of(last_ms: int, time_bin_ms: int) -> int:
 
 
 def crop_start(mode: TrainCrop, bins: int, crop_bins: int, rng: np.random.Generator) -> int:
-    """Return the bin at which the crop starts; 0 where the sample is no longer than the crop.
+    """Return the bin at which the crop starts; 0 if the sample is not longer than the crop.
 
-    ``random-predecessor`` draws as the predecessor does and so never picks the last possible start.
+    ``random-predecessor`` draws as the predecessor does, which never picks the last possible start.
     """
     room = bins - crop_bins
     if room <= 0 or mode in ("start", "whole"):

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test parts that no signer straddles."""
+"""Split recordings into training, validation and test parts, so that no signer is in two of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sltune.events.samples import RecordingInfo
 
 @dataclass(frozen=True)
 class Split:
-    """Recordings of each part, in the order in which they are read; val is empty in train/test splits."""
+    """The recordings of each part, in reading order; val is empty in train/test splits."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -19,10 +19,10 @@ class Split:
 
 
 def select_sessions(recordings: Sequence[RecordingInfo], sessions: Sequence[str]) -> list[RecordingInfo]:
-    """Return the recordings of the sessions; those that belong to no session always stay.
+    """Return the recordings of the given sessions, and those without a session.
 
     Raises:
-        DataError: nothing is left.
+        DataError: there are none.
     """
     kept = [recording for recording in recordings if not recording.session or recording.session in sessions]
     if not kept:
@@ -34,20 +34,20 @@ def select_sessions(recordings: Sequence[RecordingInfo], sessions: Sequence[str]
 def split_recordings(
     recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int, val_fraction: float | None
 ) -> Split:
-    """Return one fold's parts as the predecessor draws them, over signers instead of recordings.
+    """Return the parts of one fold, drawn as the predecessor does, but over signers instead of recordings.
 
-    Where each signer has one recording, as in SL-Animals-DVS, the two are the same: scikit-learn's
-    ``KFold(shuffle=True, random_state=seed)`` over the list in file order, then, for validation,
-    ``train_test_split(random_state=seed + 1)``. Training recordings keep the order in which that returns them.
+    It takes scikit-learn's ``KFold(shuffle=True, random_state=seed)`` over the list in file order and then, for
+    validation, ``train_test_split(random_state=seed + 1)``, and keeps the order that this returns. If each signer has
+    one recording, as in SL-Animals-DVS, the result is the same as the predecessor's.
 
     Args:
         fold: counted from 0.
-        val_fraction: share of the training part; None for a train/test split.
+        val_fraction: fraction of the training part; None for a train/test split.
 
     Raises:
         DataError: there are too few signers for so many folds, or for a validation part.
     """
-    # A second to import, which workers, who are told their parts, need not spend.
+    # scikit-learn takes a second to import, and workers, which are given their parts, do not need it.
     from sklearn.model_selection import KFold, train_test_split
 
     of: dict[str, list[str]] = {}

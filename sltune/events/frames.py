@@ -1,4 +1,4 @@
-"""Where events fall in frames: the host's half of making frames, done by binary searches and table look-ups."""
+"""Find where events fall in frames, by binary search and table look-up; the device makes the frames from that."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class FrameFormat:
 
     @property
     def values(self) -> int:
-        """How many values one frame has."""
+        """The number of values in one frame."""
         rows, columns = self.size
         return POLARITIES * rows * columns
 
     @cached_property
     def pixel(self) -> NDArray[np.int64]:
-        """Map an address to its place (polarity, row, column) in one frame; −1 in a rest that fills no pixel."""
+        """For each address, its index in a flat frame (polarity, row, column); −1 at edges that fill no whole pixel."""
         height, width = self.sensor
         rows, columns = self.size
         row, column, polarity = np.unravel_index(np.arange(height * width * POLARITIES), (height, width, POLARITIES))
@@ -51,13 +51,13 @@ class FrameFormat:
 
     @cached_property
     def has_rest(self) -> bool:
-        """Whether some pixels of the sensor fill no pixel of a frame."""
+        """Whether pixels at the edges of the sensor fill no whole pixel of a frame."""
         return bool((self.pixel < 0).any())
 
 
 @dataclass(frozen=True)
 class Window:
-    """The crop of one sample: from start_bin on, as many bins as the batch has; bins is what the sample has in all."""
+    """The crop of one sample, from start_bin on, as long as the batch. bins: the number of bins of the whole sample."""
 
     index: int
     start_bin: int
@@ -68,7 +68,7 @@ class Augment(Protocol):
     """Changes the events of a crop at random; times count from the start of the sample."""
 
     def margin_us(self, crop_us: int) -> int:
-        """Return how far outside a crop of that length events may lie that can come into it."""
+        """Return how far outside a crop of this length the events lie that can move into it."""
 
     def __call__(
         self, address: Addresses, time_us: NDArray[np.int64], crop_start_us: int
@@ -79,10 +79,10 @@ class Augment(Protocol):
 def place_events(
     samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int, augment: Augment | None = None
 ) -> NDArray[np.int64]:
-    """Return where each event of the windows falls in flattened frames of shape (T, B, P, H, W).
+    """Return the index of each event of the windows in flattened frames of shape (T, B, P, H, W).
 
-    An event's bin counts whole milliseconds since the sample's first, as the predecessor does; events after
-    the sample's last whole bin are left out. Only what augment brings from before it may fall into later bins.
+    Bins count whole milliseconds since the first event of the sample, as the predecessor does. Events after the last
+    whole bin of a sample are left out; augment may move earlier events into later bins.
     """
     parts = [np.empty(0, np.int64)]
     for slot, window in enumerate(windows):
@@ -97,9 +97,9 @@ def place_events(
 
 
 def largest_count(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> int:
-    """Return how many events fall on the busiest place of a crop's frames; 0 where there are none."""
+    """Return how many events fall on the busiest place in the frames of a crop; 0 without events."""
     places = place_events(samples, [window], frames, crop_bins)
-    # Sorted, equal places stand side by side; frames of all bins would take as much memory as the crop is long.
+    # Runs of equal places are counted after sorting: frames would take memory in proportion to the crop's length.
     changes = np.flatnonzero(np.diff(np.sort(places), prepend=-1, append=-1))
     return int(np.diff(changes).max(initial=0))
 
@@ -109,7 +109,7 @@ def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple
     address, time_us = samples.events(window.index)
     end_bin = max(window.start_bin, min(window.start_bin + crop_bins, window.bins))
     edges_us = np.arange(window.start_bin, end_bin + 1) * bin_us - samples.phase_us(window.index)
-    # Numbers of another type would have all times converted.
+    # With edges of another type, searchsorted would first convert all times.
     bounds = np.searchsorted(time_us, edges_us.clip(min=0).astype(time_us.dtype))
     return address[bounds[0] : bounds[-1]], np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
 
@@ -117,7 +117,7 @@ def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple
 def _cut_augmented(
     augment: Augment, samples: Samples, window: Window, bin_us: int, crop_bins: int
 ) -> tuple[Addresses, NDArray[np.int64]]:
-    """Return address and bin of each event that augment leaves or brings into the crop."""
+    """Return address and bin of each event that lies in the crop after augmentation."""
     address, time_us = samples.events(window.index)
     phase_us = samples.phase_us(window.index)
     start_us, end_us = (edge * bin_us - phase_us for edge in (window.start_bin, window.start_bin + crop_bins))

@@ -1,4 +1,4 @@
-"""Samples in memory: a read-only view over Arrow tables, wherever these lie (a file, Ray's object store)."""
+"""Samples in memory: a read-only view of Arrow tables, which may lie in files or in Ray's object store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecordingInfo:
 
 
 class Columns(Protocol):
-    """A table of samples; an Arrow table is one, and so is a file that reads its events when they are asked for."""
+    """A table of samples: an Arrow table, or a file that reads its events when they are asked for."""
 
     @property
     def num_rows(self) -> int: ...
@@ -35,9 +35,9 @@ class Columns(Protocol):
 
 
 class Samples:
-    """The samples of some tables, in table and row order.
+    """The samples of several tables, in the order of tables and rows.
 
-    label, event_count: int64 arrays of shape (samples,). sample_id, recording, session: a text of each sample.
+    label, event_count: int64 arrays of shape (samples,). sample_id, recording, session: one text per sample.
     """
 
     def __init__(self, tables: Sequence[Columns]) -> None:
@@ -53,7 +53,7 @@ class Samples:
         return len(self._place)
 
     def recordings(self) -> list[RecordingInfo]:
-        """Return the recordings in file order, each once."""
+        """Return each recording once, in file order."""
         rows = (
             RecordingInfo(*row)
             for view in self._files
@@ -62,41 +62,41 @@ class Samples:
         return list({row.name: row for row in rows}.values())
 
     def indices_of(self, recordings: Sequence[str]) -> NDArray[np.int64]:
-        """Return the samples of the recordings: recordings in the order given, samples in the order of the file."""
+        """Return the indices of the samples of recordings: recordings in the given order, samples in file order."""
         of: dict[str, list[int]] = {}
         for index, name in enumerate(self.recording):
             of.setdefault(name, []).append(index)
         return np.array([index for name in recordings for index in of[name]], dtype=np.int64)
 
     def events(self, index: int) -> tuple[Addresses, NDArray[np.uint32]]:
-        """Return (address, time_us) of a sample in the order of time, read-only; views where they are stored so."""
+        """Return (address, time_us) of a sample, read-only and sorted by time; views if they are stored sorted."""
         view, row = self._place[index]
         return view.events(row)
 
     def backward_steps(self, index: int) -> int:
-        """Return how often time goes backwards in the file from one event of the sample to the next."""
+        """Return how often, in the file, time goes backwards from one event of the sample to the next."""
         view, row = self._place[index]
         return int(view.backward_steps[row])
 
     def phase_us(self, index: int) -> int:
-        """Return how far the sample's start lies behind a full millisecond of the recording's clock.
+        """Return how many µs the sample starts after a full millisecond of the camera's clock.
 
-        The predecessor reads the camera's times of 32 bits as they are, and 2³² is no multiple of 1000: after the clock
-        has wrapped, its milliseconds begin elsewhere than those of the unwrapped time.
+        The clock has 32 bits, and the predecessor reads it as it is. Since 2³² is not a multiple of 1000, milliseconds
+        after a wrap begin elsewhere than those of the unwrapped time.
         """
         view, row = self._place[index]
         return int(view.start_us[row]) % WRAP_US % 1000
 
     def duration_us(self, index: int) -> int:
-        """Return the time of the sample's latest event since its start."""
+        """Return the time from the start of the sample to its latest event."""
         view, row = self._place[index]
         return int(view.duration_us[row])
 
     def last_ms(self, index: int) -> int:
-        """Return the millisecond of the latest event, counted from that of the first as the predecessor does.
+        """Return the millisecond of the latest event, counted from that of the first, as the predecessor does.
 
-        Both are cut to whole milliseconds of the recording's clock, as it was at the first event, before they are
-        subtracted. A clock that wraps within the sample counts on, where the predecessor is left with a single frame.
+        Both times are rounded down to whole milliseconds of the camera's clock before they are subtracted. If the clock
+        wraps within the sample, it is continued here, where the predecessor is left with a single frame.
         """
         return (self.phase_us(index) + self.duration_us(index)) // 1000
 
@@ -108,7 +108,7 @@ class Samples:
 
 
 class _FileView:
-    """The columns of one table as flat arrays; the two long ones stay where Arrow has them."""
+    """The columns of one table as flat arrays; addresses and times are not copied."""
 
     def __init__(self, table: Columns) -> None:
         self._table = table
@@ -130,7 +130,7 @@ class _FileView:
         address, time_us = addresses[span], self._times_us[span]
         if not self.backward_steps[row]:
             return address, time_us
-        # Not kept: what a trial holds must not grow with the dataset.
+        # Sorted copies are not kept, or the memory of a trial would grow with the dataset.
         order = np.argsort(time_us, kind="stable")
         address, time_us = address[order], time_us[order]
         address.flags.writeable = time_us.flags.writeable = False
@@ -151,7 +151,7 @@ def _numbers(table: Columns, column: str) -> NDArray[Any]:
 
 
 def _flat_list(table: Columns, column: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the list column's values and offsets as read-only views; several chunks would force a copy."""
+    """Return values and offsets of a list column as read-only views; several chunks have to be copied into one."""
     chunks = table[column].chunks
     array = chunks[0] if len(chunks) == 1 else table[column].combine_chunks()
     if isinstance(array, pa.ChunkedArray):

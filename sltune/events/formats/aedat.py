@@ -1,7 +1,7 @@
-"""AEDAT-2.0 recordings of a DVS128, read and written.
+"""Read and write AEDAT-2.0 recordings of a DVS128.
 
-The format as jAER writes it: header lines that start with ``#`` and end in CRLF, then eight bytes an
-event, a big-endian 32-bit address and a big-endian *unsigned* 32-bit time in µs, which may wrap.
+jAER writes header lines that start with ``#`` and end in CRLF, then eight bytes an event: a big-endian 32-bit address
+and a big-endian *unsigned* 32-bit time in µs, which may wrap.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ from sltune.errors import DataError
 from sltune.events.formats.members import Member
 
 SENSOR_SIZE = 128
+# Set in the address of events that do not come from a pixel, such as synchronisation pulses.
 SPECIAL_BIT = 0x8000
-"""Set in the address of events that are no pixel's: synchronisation pulses and the like."""
-
 EVENT = np.dtype([("address", ">u4"), ("time_us", ">u4")])
 WRAP_US = 1 << 32
 FIRST_LINE = "!AER-DAT2.0"
+# Every file that we write begins with these comments.
 OPENING = (
     FIRST_LINE,
     "This is a raw AE data file - do not edit",
     "Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event",
     "Timestamps tick is 1 us",
 )
-"""The comments with which every file of ours begins."""
-HEADER_BYTES = 1 << 20
-"""No header is longer; with the preferences of jAER it has some 10 kB."""
+# With the preferences of jAER, a header has some 10 kB.
+MAX_HEADER_BYTES = 1 << 20
 END_OF_HEADER = b"#End Of ASCII Header"
 BEYOND_HEADER = re.compile(rb"\n\s*[^#\s]|\n" + END_OF_HEADER + rb".*\n")
+# Blank lines within a header or at its end, where an event of a DVS128 follows, whose first byte is 0.
 BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)+(?=[#\0])")
-"""Blank lines in a header, or at its end: the first byte of a DVS128's event is 0."""
 SWAPPED = (
     "programs write such files that leave the numbers of a PC as they are; write them with numpy's type '>u4', or in "
     "MATLAB with fopen(…, 'w', 'ieee-be')"
@@ -49,11 +48,11 @@ CONVERTERS = "jAER (File > Save as) writes AEDAT-2.0"
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Every event of a file, in file order, special ones too, because tags count all of them.
+    """Every event of a file in file order, special ones included, because tags count all of them.
 
-    address: uint16 array of shape (events,), the file's low 16 bits: bit 0 polarity (0 = ON), bits 1-7
-    column, bits 8-14 row, bit 15 special. time_us: uint64 array of shape (events,), unwrapped.
-    header: the comment lines, without ``#``. rest_bytes: what is left at the end of a file that was cut short.
+    address: uint16 array of shape (events,), the low 16 bits in the file: bit 0 polarity (0 = ON), bits 1-7 column,
+    bits 8-14 row, bit 15 special. time_us: uint64 array of shape (events,), unwrapped.
+    header: the comment lines, without ``#``. rest_bytes: bytes of an incomplete event at the end of a truncated file.
     """
 
     member: Member
@@ -71,7 +70,7 @@ class Recording:
 
     @property
     def comments(self) -> tuple[str, ...]:
-        """The header without what ``write_aedat`` writes by itself."""
+        """The header without the lines that ``write_aedat`` adds itself."""
         return tuple(line for line in self.header if line not in OPENING)
 
 
@@ -100,10 +99,10 @@ def read_aedat(file: Path | Member) -> Recording:
 
 
 class _Events:
-    """Events of a recording, decoded piece by piece; rest: the bytes of one that is not complete."""
+    """Events of a recording, decoded piece by piece; rest: the bytes of an incomplete event."""
 
     def __init__(self, member: Member, start: int) -> None:
-        # Exact for a plain file; a packed one grows to two or three times its size.
+        # Enough for a plain file; a packed one unpacks to two or three times its size.
         capacity = member.size // EVENT.itemsize + 1
         self.address: NDArray[np.uint16] = np.empty(capacity, np.uint16)
         self.time_us: NDArray[np.uint32] = np.empty(capacity, np.uint32)
@@ -141,7 +140,7 @@ def read_header(file: Path | Member) -> tuple[str, ...]:
 
 
 def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
-    """Write events in jAER's form; times wrap at 2³² µs as the camera's do.
+    """Write events as jAER does; times wrap at 2³² µs, as the camera's clock does.
 
     Raises:
         ValueError: a comment is more than one line or not in Latin-1.
@@ -158,16 +157,15 @@ def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, c
 
 
 def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[str, ...], int, bytes]:
-    """Return the comment lines, the offset of the first event, and what was read from the start to find it.
+    """Return the comment lines, the offset of the first event, and the bytes that were read to find it.
 
-    Files without an end marker stop at the first line that does not start with ``#``. An event whose
-    first byte equals ``#`` would look like one more line, but its address would then lie beyond 15 bits,
-    so in a file of a DVS128 the first event never starts with ``#``.
+    Without an end marker, the header ends before the first line that does not start with ``#``. An event that starts
+    with ``#`` would be taken for a line, but its address would lie beyond the 15 bits of a DVS128.
     """
     head = b""
     for piece in pieces:
         head += piece
-        if BEYOND_HEADER.search(head) or len(head) >= HEADER_BYTES:
+        if BEYOND_HEADER.search(head) or len(head) >= MAX_HEADER_BYTES:
             break
     if not head:
         raise DataError(f"{member}: cannot be read: the file is empty")
@@ -178,7 +176,7 @@ def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[st
     position = 0
     while head.startswith(b"#", position):
         end = head.find(b"\n", position)
-        if end < 0 or end >= HEADER_BYTES:
+        if end < 0 or end >= MAX_HEADER_BYTES:
             raise DataError(f"{member}: the header line at byte {position} does not end")
         line, position = head[position:end].rstrip(b"\r"), end + 1
         if line.startswith(END_OF_HEADER):
@@ -201,15 +199,15 @@ def _what_instead(first: bytes) -> str:
 
 
 def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
-    """Refuse addresses beyond 16 bits; of a little-endian file nearly all are.
+    """Refuse addresses beyond 16 bits, which nearly all events of a little-endian file have.
 
     Args:
-        words: a row an event: address high and low, time high and low.
-        start: the offset of the file's first event.
-        first: which event of the file the first row is.
+        words: shape (events, 4): high and low half of the address, high and low half of the time.
+        start: offset of the first event in the file.
+        first: index of the first row among the events of the file.
 
     Raises:
-        DataError: there is one; names the first.
+        DataError: there is such an address; names the first one.
     """
     high = words[:, 0] != 0
     if high.any():
@@ -225,9 +223,9 @@ def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int,
 
 
 def _is_little_endian(words: NDArray[np.uint16]) -> bool:
-    """Say whether events with their bytes turned round are those of a DVS128, and closer together in time."""
-    as_read, turned = words.view(">u4"), words.view("<u4")
-    return bool((turned[:, 0] <= 0xFFFF).all() and np.ptp(turned[:, 1]) < np.ptp(as_read[:, 1]))
+    """Return whether events read with the other byte order fit a DVS128 and lie closer together in time."""
+    as_read, swapped = words.view(">u4"), words.view("<u4")
+    return bool((swapped[:, 0] <= 0xFFFF).all() and np.ptp(swapped[:, 1]) < np.ptp(as_read[:, 1]))
 
 
 def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:
@@ -237,9 +235,9 @@ def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Continue times over 2³²: a step of more than half the range is a wrap, a smaller one back is kept."""
+    """Continue times beyond 2³²: a step of more than half the range is a wrap; smaller steps back are kept."""
     time_us = raw_us.astype(np.uint64)
-    # Nearly all recordings only rise; the general way takes ten times as long.
+    # Times only rise in nearly all recordings, and the general way takes ten times as long.
     if (raw_us[1:] >= raw_us[:-1]).all() and raw_us[-1] - raw_us[0] <= WRAP_US // 2:
         return time_us
     steps = np.diff(raw_us.astype(np.int64))

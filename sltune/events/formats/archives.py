@@ -1,4 +1,4 @@
-"""Zip archives, which are read in place: their directories are checked, and read only once."""
+"""Read zip archives in place; the list of members is checked, and read only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to read, wherever they lie: plain, gzipped, or members of zip archives."""
+"""Find and read files that are plain, gzipped, or members of zip archives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYSTEM_NAMES = {"__macosx", "lost+found", "$recycle.bin", "system volume informa
 
 @dataclass(frozen=True, order=True)
 class Member:
-    """A file on disk, or one within a zip archive on disk. inside: its name there, "" where path is the file itself."""
+    """A file on disk, or a member of a zip archive on disk. inside: its name in the archive; "" for the file itself."""
 
     path: Path
     inside: str = ""
@@ -39,13 +39,13 @@ class Member:
 
     @classmethod
     def of(cls, file: Path | Member) -> Member:
-        """Return the file itself where it is a path."""
+        """Return a path as a member; a member is returned as it is."""
         return file if isinstance(file, Member) else cls(Path(file))
 
     @property
     def name(self) -> str:
         """The file's name without the folders and without ``.gz``."""
-        # Some programs for Windows write its backslashes into archives.
+        # Some programs on Windows write backslashes into archives.
         name = PurePosixPath(self.inside.replace("\\", "/") or self.path.name).name
         return name[: -len(GZIPPED)] if name.lower().endswith(GZIPPED) else name
 
@@ -127,17 +127,17 @@ class Member:
 
 
 def find_members(place: Path) -> list[Member]:
-    """Return all files in a folder and below it, or in one zip archive, in the order of their paths.
+    """Return all files in a folder and below it, or in a zip archive, in the order of their paths.
 
-    Zip archives in the folder are looked into, links to folders are followed. Hidden files and those of operating
-    systems are passed over, with all that lies below them.
+    Members of zip archives in the folder are included, and links to folders are followed. Hidden files and those of
+    operating systems are skipped, with all that lies below them.
 
     Raises:
         DataError: an archive or folder cannot be read.
     """
     try:
         found = _in_archive(place) if place.is_file() else _in_folder(place)
-        # Texts are compared ten times as fast as paths.
+        # Strings compare ten times as fast as paths.
         return sorted(found, key=lambda member: (str(member.path), member.inside))
     except OSError as error:
         where = printable(os.fsdecode(error.filename or place))
@@ -168,7 +168,7 @@ def _in_folder(top: Path) -> Iterator[Member]:
             continue
         seen.add((status.st_dev, status.st_ino))
         for file in folder.iterdir():
-            if _is_passed_over(file.name):
+            if _is_skipped(file.name):
                 continue
             if file.is_dir():
                 (links if file.is_symlink() else folders).append(file)
@@ -187,9 +187,9 @@ def _in_archive(archive: Path) -> Iterator[Member]:
     for name in names:
         parts = re.split(r"[/\\]", name)
         # A name that ends in a slash is a folder.
-        if parts[-1] and not any(map(_is_passed_over, parts)):
+        if parts[-1] and not any(map(_is_skipped, parts)):
             yield Member(archive, name)
 
 
-def _is_passed_over(name: str) -> bool:
+def _is_skipped(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in SYSTEM_NAMES

@@ -1,6 +1,6 @@
-"""What is published of the full SL-Animals-DVS set, and how a folder that claims to be it differs.
+"""What is published about the full SL-Animals-DVS set, and how a folder with that many recordings differs from it.
 
-Counts and durations are those of the files as the predecessor's repository lists and measures them.
+The predecessor's repository lists the recordings and gives these counts and durations.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ RECORDINGS = tuple(f"user{user:02d}_{session}" for session, users in USERS.items
 REDUCED = sum(not name.endswith("_indoor") for name in RECORDINGS)
 SAMPLES = 1121
 DURATIONS_MS = {"min": 880, "mean": 4360, "std": 1189, "max": 9466}
-# The published figures are whole milliseconds, of frames cut from milliseconds.
+# The published durations were computed from frames of whole milliseconds.
 TOLERANCE_MS = 2
 
 
 def claims_to_be_full(recordings: Sequence[str]) -> bool:
-    """Say whether recordings must be meant as the full set: they are more than the reduced one has."""
+    """Return whether there are more recordings than in the reduced set, so that the full set must be meant."""
     return len(recordings) > REDUCED
 
 
 def check_recordings(place: str, recordings: Sequence[str]) -> list[Finding]:
-    """Say which recordings of the full set are missing, and which are none of it."""
+    """Return which recordings of the full set are missing, and which do not belong to it."""
     if not claims_to_be_full(recordings):
         return []
     findings = []
@@ -40,10 +40,8 @@ def check_recordings(place: str, recordings: Sequence[str]) -> list[Finding]:
         wanted = [f"user{user:02d}_{session}" for user in users]
         missing = [name for name in wanted if name not in recordings]
         if missing:
-            text = (
-                f"{len(wanted) - len(missing)} of {len(wanted)} recordings of {session}; missing: {', '.join(missing)}"
-            )
-            findings.append(Finding(place, text))
+            counts = f"{len(wanted) - len(missing)} of {len(wanted)} recordings of {session}"
+            findings.append(Finding(place, f"{counts}; missing: {', '.join(missing)}"))
     strange = [name for name in recordings if name not in RECORDINGS]
     if strange:
         findings.append(Finding(place, f"not in the published set: {', '.join(strange)}"))
@@ -51,7 +49,7 @@ def check_recordings(place: str, recordings: Sequence[str]) -> list[Finding]:
 
 
 def check_durations(place: str, recordings: Sequence[str], durations_ms: NDArray[np.float64]) -> list[Finding]:
-    """Say where the number of samples and their durations differ from what is published of the full set."""
+    """Return where the number of samples and their durations differ from those published for the full set."""
     if not claims_to_be_full(recordings):
         return []
     findings = []

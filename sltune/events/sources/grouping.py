@@ -1,4 +1,4 @@
-"""Which samples of a dataset belong together, so that no fold trains on one and tests on another of them."""
+"""Group the samples of a dataset, so that no fold trains on one sample of a group and tests on another."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sltune.wording import suggestion
 
 FOLDER = "folder"
 PATH = "path:"
-# Of Tonic 1.7's sets only DVSGesture says who is seen in a sample.
-BY_DEFAULT = "users"
+# Among the datasets of Tonic 1.7, only DVSGesture lists who is seen in a sample.
+DEFAULT_FIELD = "users"
 
 
 def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None) -> tuple[list[str], list[int]]:
-    """Return the group of each sample, and the classes that lie in one group only.
+    """Return the group of each sample, and the classes that occur in one group only.
 
     Args:
-        group_by: the name of a field, ``folder``, or ``path:REGEX``, whose first group is taken from the sample's path
-            below the dataset's root. None: by user where the dataset knows users, else each sample by itself.
+        group_by: the name of a field, ``folder``, or ``path:REGEX``, whose first group in parentheses is matched in the
+            sample's path below the dataset's root. None: by user if the dataset knows users, else each sample alone.
 
     Raises:
         UsageError: there is no such field, a path does not match, or each group is a class.
     """
     fields = _offered(entries)
     if group_by is None:
-        if BY_DEFAULT not in fields:
+        if DEFAULT_FIELD not in fields:
             return [entry.sample_id for entry in entries], []
-        group_by = BY_DEFAULT
+        group_by = DEFAULT_FIELD
     names = _named(entries, fields, group_by)
     of_class: dict[int, set[str]] = {}
     of_group: dict[str, set[int]] = {}
@@ -40,7 +40,7 @@ def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None)
         of_class.setdefault(label, set()).add(name)
         of_group.setdefault(name, set()).add(label)
     alone = sorted(label for label, groups in of_class.items() if len(groups) == 1)
-    if len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group) and group_by != BY_DEFAULT:
+    if len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group) and group_by != DEFAULT_FIELD:
         text = f"--group-by {group_by}: each group is one class, which would then be in one fold only"
         raise UsageError(f"{text}; {_offer(entries, fields)}")
     return names, alone

@@ -1,4 +1,4 @@
-"""Recordings of SL-Animals-DVS and their tag files, wherever below a folder or in an archive they lie."""
+"""Find the recordings of SL-Animals-DVS and their tag files anywhere below a folder or in an archive."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ WHAT_IS_NEEDED = (
     "name the folder or zip archive that holds the recordings, userNN_SESSION.aedat, and their tag files, "
     "userNN_SESSION.csv; the folders in it may have any names"
 )
+# An error shows this many problems, and this many folders of what there is instead.
 MAX_SHOWN = 20
-"""Problems in one error, and folders in a list of what there is."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A recording and its tag file: all the files of that name, of which the first is read and the others are copies.
+    """A recording and its tag file; of several files with the same name, the first is read and the others are copies.
 
-    name: of the recording, such as ``user00_indoor``.
+    name: the name of the recording, such as ``user00_indoor``.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Pair:
 
 
 def find_pairs(place: Path) -> tuple[list[Pair], list[Finding]]:
-    """Return the recordings with their tag files, in the order of their names, and what is there for nothing.
+    """Return the recordings with their tag files, in the order of their names, and findings on files not used.
 
-    Files belong together by their names without suffixes, in which upper and lower case are the same.
+    Files belong together if their names without suffixes are the same in lower case.
 
     Raises:
-        DataError: there are no recordings or no tag files, a recording has no tags or a name that tells no signer and
+        DataError: there are no recordings or no tag files, or a recording has no tags or a name without signer and
             session; says what there is instead.
     """
     if place.is_file() and place.suffix.lower() != ".zip" and not zipfile.is_zipfile(place):
@@ -68,7 +68,7 @@ def find_pairs(place: Path) -> tuple[list[Pair], list[Finding]]:
         raise DataError("\n".join([*first_of(problems, MAX_SHOWN), *_what_there_is(place, members, unopened)]))
     findings = [
         Finding(str(tag), "has no recording and is left out")
-        # Any other table may lie there, too.
+        # A table of any other name may lie there for another purpose.
         for name, tags in tag_files.items() if name not in recordings and NAME.fullmatch(name) for tag in tags
     ] + [
         Finding(str(member), f"is {_kind(member)} that is not looked into; unpack it if something is missing")
@@ -81,7 +81,7 @@ def sha256_of_pair(pair: Pair) -> str:
     """Hash the content of a recording and its tags.
 
     Raises:
-        DataError: one of the files, or a copy of it, cannot be read, or a copy has other content.
+        DataError: one of the files or copies cannot be read, or a copy has other content.
     """
     for first, *copies in (pair.recordings, pair.tag_files):
         sha256 = sha256_of(first) if copies else ""
@@ -92,7 +92,7 @@ def sha256_of_pair(pair: Pair) -> str:
 
 
 def _by_name(members: Iterable[Member]) -> dict[str, tuple[Member, ...]]:
-    """Return files by their recordings' names; of each name the plain one first.
+    """Return files by the name of their recording, unpacked files before packed ones.
 
     Raises:
         DataError: a name is not UTF-8.
@@ -126,7 +126,7 @@ def _problems(
 
 
 def _what_there_is(place: Path, members: Sequence[Member], unopened: Sequence[Member]) -> list[str]:
-    """Return lines that say what files there are in which folders, and which archives should be unpacked."""
+    """Return lines that say which folders hold how many files, and which archives should be unpacked."""
     count = Counter[tuple[str, str]]()
     for member in members:
         folder = PurePosixPath(f"{member.path}/{member.inside}").parent if member.inside else member.path.parent
@@ -138,7 +138,7 @@ def _what_there_is(place: Path, members: Sequence[Member], unopened: Sequence[Me
 
 
 def _is_unpacked(archive: Member) -> bool:
-    """Say whether a folder of an archive's name lies beside it, as programs unpack it."""
+    """Return whether a folder with the archive's name lies beside it, as unpacking makes one."""
     return not archive.inside and (archive.path.parent / archive.stem).is_dir()
 
 

@@ -1,6 +1,6 @@
-"""What no camera records: times that stand still or are in another unit than µs, pixels of another sensor.
+"""Warn of what no camera records: times that stand still or are not in µs, and pixels of another sensor.
 
-Only a source knows what is usual in it, so that every source brings its own limits.
+Every source sets its own limits, since only it knows what is usual.
 """
 
 from __future__ import annotations
@@ -13,46 +13,46 @@ from numpy.typing import NDArray
 
 from sltune.events.source import Finding
 
+# The units that times are mistakenly in, in µs.
 UNITS = {"s": 1e6, "ms": 1e3, "ns": 1e-3}
-"""Units of time in µs, in which times may be instead of µs."""
+# Fewer events may lie anywhere in a sample, so their times do not tell its duration.
 MIN_EVENTS = 10
-"""Fewer events may lie anywhere in a sample, so that their times tell nothing of its length."""
+# Even a region of interest of half a side fills more. A cochlea's 64 channels, read as pixels, fill 4 rows of 128.
 MIN_FILLED = 1 / 4
-"""Even a region of interest of half a side is more. A cochlea's 64 channels, read as pixels, are 4 rows of 128."""
+# Spread over a camera's recording, this many events hit every row and column many times.
 EVENTS_LOOKED_AT = 1 << 16
-"""Of a camera's events so many, spread over the recording, come from all rows and columns many times."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """The least and the most that something of a source lasts. usual: what it is and how long it usually lasts."""
+class DurationLimits:
+    """How short and how long a kind of sample or recording may be. usual: what it is and how long it usually lasts."""
 
-    least_us: int
-    most_us: int
+    min_us: int
+    max_us: int
     usual: str
 
 
-ANY = Span(1, (1 << 32) - 1, "a camera's events come one after the other")
-"""Of a source of which nothing is known."""
+# Limits for a source about which nothing is known.
+ANY = DurationLimits(1, (1 << 32) - 1, "a camera's events come one after the other")
 
 
-def check_duration(place: str, duration_us: int, events: int, span: Span) -> list[Finding]:
-    """Say that something with so many events lasts implausibly short or long, and which unit its times may be in."""
-    if events < MIN_EVENTS or span.least_us <= duration_us <= span.most_us:
+def check_duration(place: str, duration_us: int, events: int, limits: DurationLimits) -> list[Finding]:
+    """Return a warning if a duration is implausible for so many events; it names the unit that would be plausible."""
+    if events < MIN_EVENTS or limits.min_us <= duration_us <= limits.max_us:
         return []
     if not duration_us:
-        return [Finding(place, f"lasts 0 s, as all of its {events:,} events have the same time; {span.usual}")]
-    units = [unit for unit, us in UNITS.items() if span.least_us <= duration_us * us <= span.most_us]
+        return [Finding(place, f"lasts 0 s, as all of its {events:,} events have the same time; {limits.usual}")]
+    units = [unit for unit, us in UNITS.items() if limits.min_us <= duration_us * us <= limits.max_us]
     hint = f"; are its times in {units[0]} instead of µs?" if units else ""
-    return [Finding(place, f"lasts {_shown(duration_us)}; {span.usual}{hint}")]
+    return [Finding(place, f"lasts {_shown(duration_us)}; {limits.usual}{hint}")]
 
 
 def check_pixels(place: str, address: NDArray[np.uint16], side: int) -> list[Finding]:
-    """Say that a recording's events fill implausibly few rows or columns of a square sensor.
+    """Return a warning if the events of a recording fill implausibly few rows or columns of a square sensor.
 
-    address: of shape (events,), (row · side + column) · 2 + polarity; larger ones are no pixel's.
+    address: shape (events,), (row · side + column) · 2 + polarity; larger values are special events.
     """
-    # All are looked at only where these fill too little.
+    # Some events are enough in nearly all recordings; only if they fill too little, all are looked at.
     for step in (max(1, len(address) // EVENTS_LOOKED_AT), 1):
         some = address[::step]
         pixels = some[some < 2 * side**2] >> 1
@@ -61,12 +61,12 @@ def check_pixels(place: str, address: NDArray[np.uint16], side: int) -> list[Fin
             return []
     shown = " and ".join(f"{count} of {side} {name}" for name, count in filled.items())
     text = f"its events fill {shown}; a camera's fill nearly all: was it another sensor, or are the addresses damaged?"
-    # Without any, the samples are errors.
+    # If there is no pixel event at all, every sample is reported as an error instead.
     return [Finding(place, text)] if len(pixels) else []
 
 
 def _count(values: NDArray[np.integer[Any]]) -> int:
-    """Return how many different numbers there are."""
+    """Return how many distinct values there are."""
     return int(np.count_nonzero(np.bincount(values)))
 
 

@@ -1,4 +1,4 @@
-"""Samples that lie one by one in a source, a file each or an array each, packed into shards of about 64 MB."""
+"""Pack samples that each lie in a file or array of their own into shards of about 64 MB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sltune.errors import DataError
 from sltune.events.manifest import MAX_ADDRESSES, file_size
 from sltune.events.source import Finding, SourceFile
-from sltune.events.sources.plausible import ANY, Span, check_duration
+from sltune.events.sources.plausible import ANY, DurationLimits, check_duration
 from sltune.events.store import Sample, address_type
 from sltune.system.files import is_unicode
 
@@ -31,9 +31,9 @@ Whole = NDArray[np.int64] | NDArray[np.uint64]
 class Item:
     """One sample of a source, not yet read; it is a recording of its own.
 
-    place: what names it in a finding. size: about how many bytes it has.
-    read: returns a structured array with the fields x, y, t in µs, and p. sha256: hashes that array or the file that
-    holds it. Both raise DataError with the place before the reason.
+    place: its name in a finding. size: bytes, roughly.
+    read: returns a structured array with the fields x, y, t (in µs) and p. sha256: hashes that array or its file.
+    Both raise a DataError whose text begins with the place.
     """
 
     place: str
@@ -46,12 +46,12 @@ class Item:
     sha256: Callable[[], str]
 
 
-def pack(items: Sequence[Item], sensor: tuple[int, int], span: Span = ANY) -> tuple[SourceFile, ...]:
-    """Return shards of items in their order; an item that cannot be read is an error beside the others.
+def pack(items: Sequence[Item], sensor: tuple[int, int], limits: DurationLimits = ANY) -> tuple[SourceFile, ...]:
+    """Return shards of items in their order; an item that cannot be read does not affect the others of its shard.
 
     Args:
         sensor: (height, width) in pixels.
-        span: how long samples of the source last.
+        limits: how long samples of the source may last.
 
     Raises:
         DataError: the name of a file is not UTF-8.
@@ -70,7 +70,7 @@ def pack(items: Sequence[Item], sensor: tuple[int, int], span: Span = ANY) -> tu
         SourceFile(
             name=f"shard-{number:04d}",
             sha256=partial(_sha256, shard, sensor),
-            load=partial(_load, shard, sensor, span),
+            load=partial(_load, shard, sensor, limits),
             size=sum(item.size for item in shard),
             recordings=tuple(item.sample_id for item in shard),
         )
@@ -79,11 +79,11 @@ def pack(items: Sequence[Item], sensor: tuple[int, int], span: Span = ANY) -> tu
 
 
 def read_sample(item: Item, sensor: tuple[int, int]) -> Sample:
-    """Read an item; rows are y, columns x. The earliest time becomes start_us, or 0 where it is negative.
+    """Read an item; y gives the row, x the column. start_us is the earliest time, or 0 if that is negative.
 
     Raises:
-        DataError: it cannot be read, has no events, a pixel outside the sensor of (height, width) pixels, a polarity
-            that is neither 0/1 nor −1/1, a number that is not whole, or times more than 2³² µs apart.
+        DataError: the item cannot be read, has no events, a pixel outside the sensor of (height, width) pixels, a
+            polarity that is neither 0/1 nor −1/1, a number that is not whole, or times more than 2³² µs apart.
     """
     x, y, times, polarity = read_events(item)
     height, width = sensor
@@ -110,10 +110,10 @@ def read_sample(item: Item, sensor: tuple[int, int]) -> Sample:
 
 
 def read_events(item: Item) -> tuple[Whole, Whole, Whole, NDArray[np.int64]]:
-    """Return x, y, times in µs and polarity, 0 or 1, of an item's events, each of shape (events,), in their order.
+    """Return x, y, times in µs and polarity (0 or 1) of an item, each of shape (events,), in stored order.
 
     Raises:
-        DataError: the item cannot be read, or what it holds is not that.
+        DataError: the item cannot be read, or does not hold events.
     """
     events = item.read()
     names = getattr(getattr(events, "dtype", None), "names", None) or ()
@@ -122,7 +122,7 @@ def read_events(item: Item) -> tuple[Whole, Whole, Whole, NDArray[np.int64]]:
     if not events.size:
         raise DataError(f"{item.place}: holds no events")
     x, y, times, polarity = (_whole(item.place, name, np.ravel(events[name])) for name in FIELDS)
-    # Some sets write −1 and 1; one with −1 and 0 is neither kind.
+    # Some sets write −1 and 1; a mixture of −1 and 0 is refused.
     low = -1 if (polarity == -1).any() else 0
     wrong = (polarity != low) & (polarity != 1)
     if wrong.any():
@@ -132,10 +132,10 @@ def read_events(item: Item) -> tuple[Whole, Whole, Whole, NDArray[np.int64]]:
 
 
 def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
-    """Return the smallest (height, width) that holds every event; reads all items, one at a time.
+    """Return the smallest (height, width) that contains every event; reads all items, one at a time.
 
     Raises:
-        DataError: no item can be read, or the sensor has more pixels than an address can tell.
+        DataError: no item can be read, or the sensor has more pixels than there are addresses.
     """
     height = width = 0
     problems = []
@@ -143,7 +143,7 @@ def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
         try:
             x, y, _, _ = read_events(item)
         except DataError as error:
-            # The import comes by it again and reports it.
+            # The import reads the item again and reports the error.
             problems.append(error)
             continue
         height, width = max(height, int(y.max()) + 1), max(width, int(x.max()) + 1)
@@ -155,7 +155,7 @@ def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
 
 
 def check_bin(file: Path) -> None:
-    """Refuse a file of N-MNIST's format that was cut short; Tonic passes over one byte too many without a word.
+    """Refuse a truncated file in the format of N-MNIST; Tonic silently ignores an incomplete last event.
 
     Raises:
         DataError: the file is absent, empty or cut within an event.
@@ -183,7 +183,7 @@ def _whole(place: str, name: str, values: NDArray[Any]) -> Whole:
     return values.astype(np.int64)
 
 
-def _load(items: Sequence[Item], sensor: tuple[int, int], span: Span) -> tuple[list[Sample], list[Finding]]:
+def _load(items: Sequence[Item], sensor: tuple[int, int], limits: DurationLimits) -> tuple[list[Sample], list[Finding]]:
     samples, findings = [], []
     for item in items:
         try:
@@ -193,7 +193,7 @@ def _load(items: Sequence[Item], sensor: tuple[int, int], span: Span) -> tuple[l
             findings.append(Finding(item.place, text, is_error=True, lost=(item.sample_id,)))
             continue
         samples.append(sample)
-        findings += check_duration(item.place, sample.duration_us, sample.events, span)
+        findings += check_duration(item.place, sample.duration_us, sample.events, limits)
         if sample.backward_steps:
             text = f"time goes backwards {sample.backward_steps} times; sorted when read"
             findings.append(Finding(item.place, text))
@@ -201,7 +201,7 @@ def _load(items: Sequence[Item], sensor: tuple[int, int], span: Span) -> tuple[l
 
 
 def _sha256(items: Sequence[Item], sensor: tuple[int, int]) -> str:
-    """Hash all that the samples depend on, with the sensor, as events of other shards may have given its size."""
+    """Hash all that the samples depend on; this includes the sensor, whose size may come from other shards."""
     lines = [
         json.dumps([item.sample_id, item.subject, item.label, item.gesture, _sha256_of(item), *sensor])
         for item in items
@@ -213,5 +213,5 @@ def _sha256_of(item: Item) -> str:
     try:
         return item.sha256()
     except DataError:
-        # Loading says what is wrong with it, and with nothing else of the shard.
+        # Loading the shard reports the error, and keeps the other samples.
         return "unreadable"

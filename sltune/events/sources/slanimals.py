@@ -1,6 +1,6 @@
-"""SL-Animals-DVS: recordings and tag files into labelled samples, with every hazard checked.
+"""SL-Animals-DVS: cut recordings into labelled samples by their tag files, and check everything that may be wrong.
 
-Tags count all events of a file, so nothing may be dropped before the cut.
+Tags count all events of a file, so no event may be dropped before the recording is cut.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sltune.events.formats.members import Member
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.sources.full_set import check_durations, check_recordings
 from sltune.events.sources.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
-from sltune.events.sources.plausible import Span, check_duration, check_pixels
+from sltune.events.sources.plausible import DurationLimits, check_duration, check_pixels
 from sltune.events.sources.tags import (
     GESTURES,
     Tag,
@@ -31,21 +31,20 @@ from sltune.events.sources.tags import (
 from sltune.events.store import Sample
 
 # The quietest session has 12,000 events a second and the shortest sample lasts 0.88 s.
-FEW_EVENTS = 1000
-SIGN = Span(500_000, 30_000_000, "a sign takes about 4 s")
-"""The published samples last from 0.88 to 9.5 s. Half a second leaves room for quicker signers and tighter tags; a
-clock that was reset on the way gives anything up to 71 minutes."""
+MIN_SAMPLE_EVENTS = 1000
+# The published samples last from 0.88 to 9.5 s. Half a second leaves room for quicker signers and tighter tags; a
+# clock that was reset during a sign gives anything up to 71 minutes.
+SIGN = DurationLimits(500_000, 30_000_000, "a sign takes about 4 s")
+# 19 signs and the pauses between them take one to three minutes. A camera may have been left on, but not for an hour.
 MAX_RECORDING_US = 3_600_000_000
-"""19 signs and the pauses between them take one to three minutes. A camera may have been left on, but for no hour."""
 ENDLESS = "lasts longer than 2³² µs (71 minutes); the times of the recording are damaged or not in µs"
 
 
 def open_slanimals(place: Path) -> Source:
-    """Return the source for a folder or zip archive that holds recordings and tag files, under folders of any names.
+    """Return the source for a folder or zip archive with recordings and tag files, in subfolders of any names.
 
     Raises:
-        DataError: there are no recordings or no tag files, a recording has no tags or a name that tells no signer and
-            session; says what there is instead.
+        DataError: as ``find_pairs``.
     """
     pairs, findings = find_pairs(place)
     synthetic = any(_is_synthetic(pair.recording) for pair in pairs)
@@ -61,7 +60,7 @@ def open_slanimals(place: Path) -> Source:
 
 
 def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[Sample], list[Finding]]:
-    """Read one recording and its tags into samples and everything found wrong or odd in them.
+    """Read one recording and its tags; return the samples and everything that is wrong or odd in them.
 
     Raises:
         DataError: the recording or the tag file cannot be read at all.
@@ -78,8 +77,8 @@ def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[S
     findings += [lost_row(tags_of, tag.row, ENDLESS) for tag in endless]
     samples = cut_recording(recording, usable, name[1], SESSIONS[name[2]])
     findings += _check_recording(recording, len(samples))
-    # Of a recording that is too short for its signs, no sample is long enough; to say it once will do.
-    is_long_enough = recording.duration_us >= SIGN.least_us * len(samples)
+    # If a recording is too short for its signs, so is every sample; the warning about the recording is enough.
+    is_long_enough = recording.duration_us >= SIGN.min_us * len(samples)
     for sample in samples:
         findings += _check_sample(f"{file} sample {sample.sample_id}", sample, is_duration_judged=is_long_enough)
     special = np.count_nonzero(recording.address & SPECIAL_BIT)
@@ -90,7 +89,7 @@ def load_recording(file: Path | Member, tag_file: Path | Member) -> tuple[list[S
 
 
 def cut_recording(recording: Recording, tags: Iterable[Tag], subject: str, session: str) -> list[Sample]:
-    """Cut a recording into samples along usable tags; special events are dropped after the cut."""
+    """Cut a recording into samples by usable tags; special events are dropped after the cut."""
     samples = []
     for tag in tags:
         part = slice(tag.start, tag.end)
@@ -116,17 +115,17 @@ def cut_recording(recording: Recording, tags: Iterable[Tag], subject: str, sessi
 
 
 def _part_endless(recording: Recording, tags: list[Tag]) -> tuple[list[Tag], list[Tag]]:
-    """Return the tags whose samples have times of 32 bits, and those whose have not."""
+    """Return the tags whose samples' times fit into 32 bits, and the others."""
     endless = [tag for tag in tags if np.ptp(recording.time_us[tag.start : tag.end]) >= WRAP_US]
     return [tag for tag in tags if tag not in endless], endless
 
 
 def _check_recording(recording: Recording, signs: int) -> list[Finding]:
-    """Say what is odd in a recording of so many signs as a whole."""
+    """Return what is odd in a recording of so many signs as a whole."""
     place = str(recording.member)
-    span = Span(SIGN.least_us * signs, MAX_RECORDING_US, f"{signs} signs take about {4 * signs} s")
+    limits = DurationLimits(SIGN.min_us * signs, MAX_RECORDING_US, f"{signs} signs take about {4 * signs} s")
     return [
-        *check_duration(place, recording.duration_us, len(recording), span),
+        *check_duration(place, recording.duration_us, len(recording), limits),
         *check_pixels(place, recording.address, SENSOR_SIZE),
     ]
 
@@ -135,7 +134,7 @@ def _check_sample(place: str, sample: Sample, is_duration_judged: bool) -> list[
     if not sample.events:
         return [Finding(place, "holds no pixel event", is_error=True, lost=(sample.sample_id,))]
     findings = []
-    if sample.events < FEW_EVENTS:
+    if sample.events < MIN_SAMPLE_EVENTS:
         findings.append(Finding(place, f"holds only {sample.events} events"))
     if is_duration_judged:
         findings += check_duration(place, sample.duration_us, sample.events, SIGN)
@@ -148,7 +147,7 @@ def _is_synthetic(file: Member) -> bool:
     try:
         return any("synthetic:" in line for line in read_header(file))
     except DataError:
-        # The import reports it together with everything else that is wrong.
+        # The import reads the file again, and reports this with everything else that is wrong.
         return False
 
 

@@ -25,13 +25,13 @@ GESTURES = (
     *("shark", "lion", "monkey", "snake", "spider", "butterfly", "bird", "duck", "zebra"),
 )
 TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
-# A file that is no tag file may hold anything, and an error should stay readable.
+# A file that is not a tag file may hold texts of any length; an error should stay readable.
 SHOWN_TEXT = 60
+# A tag file of 19 rows has some 300 bytes.
 MAX_TAG_BYTES = 1 << 20
-"""One of 19 rows has some 300."""
 MAX_TAG_ROWS = 1000
+# Tags overlap only by mistake, so they cannot cut out many times the events of the recording.
 MAX_COVER = 2
-"""So many times its events the tags of a recording may cut out of it; they overlap by mistake only."""
 SHOWN_ROWS = 20
 
 
@@ -46,12 +46,12 @@ class Tag:
 
 
 def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
-    """Read a tag file; rows that make no sense are left out and reported, empty ones are passed over.
+    """Read a tag file; rows without three whole numbers are left out and reported, empty rows are skipped.
 
-    Columns are separated by commas, semicolons or tabs. Their names may be in upper or lower case, and in any order.
+    Columns are separated by commas, semicolons or tabs, and stand in any order; the case of their names is ignored.
 
     Raises:
-        DataError: the file cannot be read, has implausibly many rows, or lacks a column or has it twice.
+        DataError: the file cannot be read, has implausibly many rows, or has a column twice or not at all.
     """
     member = Member.of(file)
     try:
@@ -83,7 +83,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
 
 
 def _decode(content: bytes) -> str:
-    """Return a table's text. Besides UTF-8, spreadsheets write UTF-16, and older ones letters of Latin-1 in notes."""
+    """Return the text of a table in UTF-8, or in UTF-16 or Latin-1, which some spreadsheets write."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     try:
@@ -93,21 +93,21 @@ def _decode(content: bytes) -> str:
 
 
 def _rows(text: str) -> list[list[str]]:
-    """Return the cells of all rows that are not wholly empty."""
+    """Return the cells of all rows that are not completely empty."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    # Where decimals have a comma, spreadsheets separate columns by semicolons.
+    # In languages that write decimals with a comma, spreadsheets separate columns by semicolons.
     delimiter = max(",;\t", key=first.count)
     table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     return [row for row in table if any(map(str.strip, row))]
 
 
 def _whole_number(text: str) -> int:
-    """Read digits, and nothing else that Python would take for a number.
+    """Read digits, also those of 3200.0 or 3200,0, as a table of floats has them; ``int`` would accept much else.
 
-    A table of floats writes 3200.0, or 3200,0. Three zeros are not allowed: 3.000 may be three thousand.
+    Three zeros after the point are refused: 3.000 may mean three thousand.
 
     Raises:
-        ValueError: it is something else, or too long to be shown.
+        ValueError: the text is something else, or too long.
     """
     number = re.fullmatch(r"\s*([+-]?[0-9]{1,40})([.,](0{1,2}|0{4,40}))?\s*", text)
     if number is None:
@@ -116,17 +116,17 @@ def _whole_number(text: str) -> int:
 
 
 def recording_name(file: Member) -> str:
-    """Return the name of the recording that a file holds or tags, in lower case however the file is written."""
+    """Return the name of the recording that a file holds or tags, in lower case."""
     return file.stem.lower()
 
 
 def sample_name(file: Member, row: int) -> str:
-    """Return the name of the sample that a row of a tag file cuts out."""
+    """Return the name of the sample that a row of a tag file describes."""
     return f"{recording_name(file)}_{row:02d}"
 
 
 def is_usable(tag: Tag, events: int) -> bool:
-    """Say whether the tag cuts a gesture out of a recording of so many events."""
+    """Return whether a tag has a known class and lies within a recording of so many events."""
     return 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= events
 
 
@@ -140,15 +140,15 @@ def first_usable(tags: Sequence[Tag], events: int) -> list[Tag]:
 
 
 def lost_row(file: Member, row: int, text: str) -> Finding:
-    """Return the finding that a row's sample cannot be had."""
+    """Return the error that the sample of a row is lost."""
     return Finding(f"{file} row {row}", text, is_error=True, lost=(sample_name(file, row),))
 
 
 def check_tags(file: Member, tags: Sequence[Tag], events: int) -> list[Finding]:
-    """Return what is wrong with a recording's tags as a whole.
+    """Return what is wrong with the tags of a recording as a whole.
 
     Raises:
-        DataError: they cut out much more than there is.
+        DataError: together they cover many times the events of the recording.
     """
     kept = first_usable(tags, events)
     if (covered := sum(tag.end - tag.start for tag in kept)) > MAX_COVER * events:

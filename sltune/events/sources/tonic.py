@@ -17,7 +17,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.manifest import file_size
 from sltune.events.source import Finding, Source
 from sltune.events.sources.grouping import group
-from sltune.events.sources.plausible import Span
+from sltune.events.sources.plausible import DurationLimits
 from sltune.events.sources.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
 from sltune.events.sources.tonic_listing import item_of, list_part, name_classes
 from sltune.events.sources.tonic_offline import open_parts
@@ -25,11 +25,11 @@ from sltune.events.store import Sample, file_sha256
 from sltune.wording import suggestion
 
 NMNIST_SENSOR = (34, 34)
-NMNIST_SPAN = Span(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")
-"""Three movements of the sensor of 0.1 s each: 0.29 to 0.34 s in all. One movement may have been cut out."""
+# The sensor moves three times for 0.1 s each: 0.29 to 0.34 s in all. A single movement may have been cut out.
+NMNIST_LIMITS = DurationLimits(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")
 DIGITS = tuple("0123456789")
 SHOWN_CLASSES = 5
-# Nothing in these classes tells it before their data, many gigabytes, are read.
+# Only the data of these sets, many gigabytes, would show that their labels are no classes.
 UNLABELLED = {
     "EBSSA": "boxes around satellites",
     "NERDD": "boxes around drones",
@@ -41,7 +41,7 @@ UNLABELLED = {
 def open_nmnist_folder(folder: Path) -> Source:
     """Return the source for a folder of N-MNIST files, ``[NMNIST/][Train/]<digit>/<id>.bin``, complete or not.
 
-    There are no signers in it, so every sample is its own recording and its own subject.
+    N-MNIST has no signers, so every sample is its own recording and its own subject.
 
     Raises:
         DataError: no folder named by a digit holds a .bin file.
@@ -56,7 +56,7 @@ def open_nmnist_folder(folder: Path) -> Source:
         synthetic=False,
         sensor=NMNIST_SENSOR,
         classes=DIGITS,
-        files=pack([_nmnist_item(file) for file in files], NMNIST_SENSOR, NMNIST_SPAN),
+        files=pack([_nmnist_item(file) for file in files], NMNIST_SENSOR, NMNIST_LIMITS),
     )
 
 
@@ -70,20 +70,20 @@ def read_nmnist(file: Path) -> Sample:
 
 
 def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
-    """Return the source for a dataset of ``tonic.datasets`` whose data lie below root, as Tonic itself lays them out.
+    """Return the source for a dataset of ``tonic.datasets`` whose data lie below root, where Tonic expects them.
 
-    Both parts of a set that has a training and a test part are taken, where they are there; ids of samples begin with
-    ``train-`` and ``test-``. Each sample is a recording. Where Tonic states no size of the sensor, all events are read.
+    If a set has a training and a test part, those that are there are read; the ids of samples then begin with
+    ``train-`` and ``test-``. Each sample is a recording. If Tonic states no sensor, all events are read to find it.
 
     Args:
-        name: the class's name, such as ``DVSGesture``.
-        root: what Tonic calls ``save_to``: most sets lie in root/NAME.
-        group_by: what samples of one subject have in common: a field of the dataset, such as ``users``, ``folder`` or
-            ``path:REGEX``. None: the user where the dataset knows users, else each sample is its own subject.
+        name: the name of the class, such as ``DVSGesture``.
+        root: what Tonic calls ``save_to``; most sets lie in root/NAME.
+        group_by: what the samples of a subject have in common: a field of the dataset such as ``users``, ``folder``, or
+            ``path:REGEX``. None: the user if the dataset knows users, else each sample is its own subject.
 
     Raises:
-        UsageError: Tonic has no such dataset, or one without x, y, t, p and a class for each sample; group_by is none
-            of what the dataset offers.
+        UsageError: Tonic has no such dataset, or the dataset lacks x, y, t, p or a class for each sample, or it does
+            not offer group_by.
         DataError: there are no samples, Tonic cannot list them, or there are more than 256 classes.
     """
     root = root.expanduser()
@@ -142,7 +142,7 @@ def _dataset(name: str) -> Any:
     """Return Tonic's class of this name.
 
     Raises:
-        UsageError: there is none, or none that can be imported; says why and names those that can.
+        UsageError: there is none, or it cannot be imported; says why, and names the classes that can.
     """
     import tonic.datasets
 
@@ -171,7 +171,7 @@ def _is_dataset(kind: object, module: str) -> bool:
 
 
 def _reason_against(kind: Any) -> str:
-    """Say why a dataset has no samples of events and a class each; "" where nothing speaks against it."""
+    """Return why a dataset cannot be imported as events with a class for each sample; "" if it can."""
     fields = getattr(getattr(kind, "dtype", None), "names", None) or ()
     lacking = [field for field in FIELDS if field not in fields]
     if lacking:

@@ -1,4 +1,4 @@
-"""What a dataset of Tonic's kind says of its samples before any of them is read, and how one of them is read."""
+"""List the samples of a Tonic dataset without reading them, and read one of them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TARGETS = (int, np.integer, str)
 class Entry:
     """One sample as its dataset lists it.
 
-    dataset: with no sample but this one's content and target it reads this one.
-    path: of the sample's file, below the dataset's root; "" where it lies in no file of its own.
-    folder: the one that holds this file, below that of the dataset's part.
-    fields: what else the dataset says of each sample, such as its user.
+    dataset: reads this sample if its data and targets are only this content and target.
+    path: the sample's file, relative to the dataset's root; "" if the sample has no file of its own.
+    folder: the folder of this file, relative to that of the dataset's part.
+    fields: what else the dataset lists for each sample, such as its user.
     """
 
     dataset: Any
@@ -48,13 +48,13 @@ def list_part(dataset: Any, prefix: str, root: Path) -> list[Entry]:
         prefix: what the ids begin with, such as ``train-``.
 
     Raises:
-        UsageError: the dataset lists no data or no targets, or targets that are no classes.
+        UsageError: the dataset lists no data or no targets, or its targets are not classes.
     """
     count = len(dataset)
     columns = {name: column for name, column in vars(dataset).items() if _is_column(column, count)}
     _check(type(dataset).__name__, columns)
     data, targets = columns.pop("data"), [_plain(target) for target in columns.pop("targets")]
-    # Kept with every sample, where the full lists would be sent to each process with every shard.
+    # The shell goes to other processes with every shard; with the full lists it would be large.
     shell = copy.copy(dataset)
     for name in ("data", "targets", *columns):
         setattr(shell, name, [])
@@ -62,7 +62,7 @@ def list_part(dataset: Any, prefix: str, root: Path) -> list[Entry]:
     is_files = all(isinstance(content, str) for content in data)
     paths = [_below(Path(content), root) if is_files else "" for content in data]
     inside = [Path(_below(Path(content), folder) if is_files else "-") for content in data]
-    # Where there are no paths, Tonic has sorted the files of a class, but not the classes.
+    # Tonic sorts the files of a class, but not the classes: without paths, they are ordered by target.
     order = sorted(range(count), key=lambda index: (paths[index], str(targets[index]), index))
     ids = ["-".join(path.with_suffix("").parts) for path in inside]
     if not is_files or len(set(ids)) < count:
@@ -83,14 +83,14 @@ def list_part(dataset: Any, prefix: str, root: Path) -> list[Entry]:
 
 
 def name_classes(declared: object, targets: Sequence[Target]) -> tuple[tuple[str, ...], list[int], bool]:
-    """Return the names of the classes, each sample's index into them, and whether they are the declared ones.
+    """Return the names of the classes, each sample's index into them, and whether the names are the declared ones.
 
     Args:
-        declared: names in the order of their indices, or a mapping from names to these; anything else is ignored, and
-            so are names that do not fit the targets. Then the distinct targets, sorted, are the classes.
+        declared: names in the order of their indices, or a mapping from names to indices. Anything else is ignored, as
+            are names that do not fit the targets; the classes are then the distinct targets, sorted.
 
     Raises:
-        DataError: there are more classes than a label has room for.
+        DataError: there are more classes than labels.
     """
     names = _declared(declared)
     if names and all(isinstance(target, int) and 0 <= target < len(names) for target in targets):
@@ -110,7 +110,7 @@ def name_classes(declared: object, targets: Sequence[Target]) -> tuple[tuple[str
 
 
 def item_of(entry: Entry, root: Path, subject: str, label: int, gesture: str) -> Item:
-    """Return a listed sample as an item, which is read through the dataset's own decoding."""
+    """Return a listed sample as an item, which the dataset itself decodes."""
     file = root / entry.path if entry.path else None
     place = str(file) if file else f"{entry.dataset.location_on_system} sample {entry.sample_id}"
     return Item(
@@ -136,7 +136,7 @@ def _read(entry: Entry, place: str) -> NDArray[np.void]:
     dataset = copy.copy(entry.dataset)
     dataset.data, dataset.targets = [entry.content], [entry.target]
     try:
-        # Else a time that is NaN becomes some other one where Tonic makes it a whole number.
+        # Without this, Tonic would silently convert a time that is NaN to some whole number.
         with np.errstate(invalid="raise"):
             events, target = dataset[0]
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Tonic's datasets over what is on disk. Their constructors download and unpack what they miss; here they may not."""
+"""Open Tonic's datasets on what is on disk, and keep their constructors from downloading and unpacking the rest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NO_DOWNLOAD = "sltune downloads and unpacks nothing"
 
 
 def open_parts(kind: Any, root: Path) -> tuple[list[tuple[str, Any]], list[Finding]]:
-    """Return the parts that are there, each after the prefix of its samples' ids, and what is odd about them.
+    """Return each part that is there, as the prefix of its samples' ids and the dataset, and what is odd.
 
     Raises:
-        DataError: there are none.
+        DataError: there is none.
     """
     has_parts = "train" in inspect.signature(kind).parameters
     options = {f"{name}-": {"train": value} for name, value in PARTS.items()} if has_parts else {"": {}}
@@ -46,10 +46,10 @@ def open_parts(kind: Any, root: Path) -> tuple[list[tuple[str, Any]], list[Findi
 
 
 def _open(kind: Any, root: Path, option: dict[str, bool]) -> tuple[Any, str]:
-    """Return a part of a dataset, None where it has no samples, and the place where it was looked for.
+    """Return a part of a dataset, or None if it has no samples, and the place where it was looked for.
 
     Raises:
-        DataError: Tonic cannot list the samples that are there, or would open something that is no plain file.
+        DataError: Tonic cannot list the samples that are there, or would open something that is not a plain file.
     """
     place = str(root / kind.__name__)
     if not root.is_dir():
@@ -61,14 +61,14 @@ def _open(kind: Any, root: Path, option: dict[str, bool]) -> tuple[Any, str]:
         return None, str(error.filename or place)
     except DataError:
         raise
-    # SystemExit: some of Tonic's datasets end the process.
+    # Some of Tonic's datasets end the process, by SystemExit.
     except (Exception, SystemExit) as error:
         raise DataError(f"{place}: Tonic cannot list the samples: {in_words(error)}; {NO_DOWNLOAD}") from error
     return dataset if len(dataset) else None, str(_folder(dataset))
 
 
 def _refuse_special(folder: str) -> None:
-    """Refuse named pipes, which Tonic would wait at, and devices, which it would read for ever."""
+    """Refuse named pipes, which would block Tonic, and devices, which it would read for ever."""
     for path, _, names in os.walk(folder):
         for entry in (Path(path, name) for name in names):
             if not entry.is_file() and entry.exists():
@@ -76,10 +76,10 @@ def _refuse_special(folder: str) -> None:
 
 
 def _offline(kind: Any) -> Any:
-    """Return a class that takes its data as they are. It has the same name, of which Tonic makes its paths."""
+    """Return a subclass that takes its data as they are, with the same name, as Tonic derives paths from the name."""
     taken_as_is = {
         "_check_exists": lambda self: True,
-        # Archives are often deleted after they were unpacked.
+        # People often delete archives after unpacking them.
         "_is_file_present": lambda self: True,
         "download": _download,
         "_download_all": _download_all,
@@ -92,7 +92,7 @@ def _download(dataset: Any) -> None:
 
 
 def _download_all(dataset: Any) -> None:
-    """Only look for what POKERDVS131 would download without asking whether it is there."""
+    """Check for the files that POKERDVS131 would download even if they were there."""
     absent = [name for name in dataset.files if not Path(dataset.location, name).is_file()]
     if absent:
         raise DataError(f"{dataset.location}: holds no {', '.join(absent)}; {NO_DOWNLOAD}")

@@ -9,19 +9,17 @@ from numpy.typing import NDArray
 
 from sltune.events.synthetic.gestures import Array, Hands, Signer
 
+# Time from one pose to the next; in between, edges move in straight lines.
 STEP_US = 8000
-"""Edges move in straight lines between poses this far apart."""
-
+# The upper arm and the forearm have the same length.
 BONE_LENGTH = 34.0
-"""Of the upper arm and of the forearm."""
+# Half the width of upper arm, forearm, palm, four fingers and thumb.
 HALF_WIDTHS = np.array([5.0, 4.0, 4.5, 1.2, 1.2, 1.2, 1.2, 1.3], dtype=np.float32)
-"""Of the bones of one arm: upper arm, forearm, palm, four fingers, thumb."""
-
+# Outlines run counter-clockwise, so that the body is on their left.
 SHOULDERS = np.array([(-20, -6), (20, -6)], dtype=np.float32)
 TORSO = np.array([(25, -60), (25, -14), (20, -5), (5, 0), (-5, 0), (-20, -5), (-25, -14), (-25, -60)], dtype=np.float32)
 _TURN = np.linspace(0, 2 * np.pi, 13)
 HEAD = np.stack([10 * np.cos(_TURN), 18 + 13 * np.sin(_TURN)], axis=-1).astype(np.float32)
-"""Outlines run counter-clockwise, so that the body is on their left."""
 
 
 class Edges(NamedTuple):

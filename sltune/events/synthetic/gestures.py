@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
 
+# Both hands rest on the knees.
 REST = np.array([(-25, -64), (25, -64)], dtype=np.float32)
-"""Where both hands lie, on the knees."""
 
 
 class Wave(NamedTuple):

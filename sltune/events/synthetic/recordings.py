@@ -22,16 +22,14 @@ from sltune.events.synthetic.body import STEP_US, Edges, edges_of
 from sltune.events.synthetic.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
 from sltune.system.files import whole_file, write_whole
 
+# Events as time_us · 2¹⁶ + address: sorting the numbers sorts by time.
 Keys = NDArray[np.int64]
-"""Events as time_us · 2¹⁶ + address: sorting the numbers sorts by time."""
-
+# The recording whose times pass 2³² µs.
 WRAPPING = "user36_dc"
-"""The recording whose times pass 2³² µs."""
-
+# Neon tubes on 50 Hz mains flicker 100 times a second.
 FLICKER_US = 10_000
-"""Neon tubes on 50 Hz mains brighten and darken 100 times a second."""
+# Flicker appears and disappears in spells of this length.
 SPELL_US = 300_000
-"""They are seen, or not, for so long at a time."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Pictures of counted events: colours, cells side by side, labels and legend, as images of one small palette.
+"""Draw counted events: panels side by side with labels and a legend.
 
-An image holds indices of PALETTE, so that every colour is exact, in a GIF too, and files stay small.
+Images hold indices of PALETTE, so that all colours are exact, in a GIF too, and files stay small.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from PIL import Image, ImageDraw, ImageFont
 Indices = NDArray[np.uint8]
 Counts = NDArray[np.int32]
 
+# Vermillion and blue of Okabe and Ito's palette, which colour-blind people can distinguish; together they give black.
 ON_COLOUR = (213, 94, 0)
 OFF_COLOUR = (0, 114, 178)
-"""Vermillion and blue of Okabe and Ito's palette, which colour-blind people tell apart; both at once give black."""
 SHADES = 8
+# The shade of a single event beside pixels with many.
 FAINTEST = 0.3
-"""Shade of a single event where others have many."""
+# Each word with its shades of ON and OFF.
 LEGEND = (("ON", SHADES, 0), ("OFF", 0, SHADES), ("both", SHADES, SHADES))
-"""Words, and the shades of ON and OFF beside them."""
 FULL_SHARE = 0.98
 GREYS = 64
 FIRST_GREY = (SHADES + 1) ** 2
@@ -35,7 +35,7 @@ def _palette() -> bytes:
     """Return RGB of each index: shade of ON · 9 + shade of OFF, then greys from white to black."""
     shade = np.where(np.arange(SHADES + 1) > 0, FAINTEST + (1 - FAINTEST) * np.arange(SHADES + 1) / SHADES, 0)
     on, off = (1 - shade[:, None] * (1 - np.array(colour) / 255) for colour in (ON_COLOUR, OFF_COLOUR))
-    # As inks on paper: where both lie, each takes away its light.
+    # ON and OFF mix like inks on paper: where both lie, each absorbs its part of the light.
     inks = (on[:, None] * off[None, :]).reshape(-1, 3)
     greys = np.repeat(np.linspace(1, 0, GREYS)[:, None], 3, axis=1)
     return np.round(255 * np.concatenate([inks, greys])).astype(np.uint8).tobytes()
@@ -45,17 +45,17 @@ PALETTE = _palette()
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """One frame and what stands below it. inks: index array of shape (height, width), or None for an empty cell."""
+class Panel:
+    """One frame and the label below it. inks: index array of shape (height, width), or None for an empty panel."""
 
     label: str
     inks: Indices | None
 
 
 def full_count(counts: Iterable[Counts]) -> int:
-    """Return the count from which a pixel has its full colour: few of the pixels with events have more.
+    """Return the count from which a pixel has its full colour: the 98th percentile of pixels with events, at least 1.
 
-    It is the 98th percentile of all of these, at least 1. No two frames are needed at once.
+    Only one frame is held in memory at a time.
     """
     pixels = dict[int, int]()
     for frame in counts:
@@ -78,15 +78,15 @@ def ink(on: Counts, off: Counts, full: int) -> Indices:
 
 
 class Canvas:
-    """Where cells of one size, their labels, a title above and the legend below go; lengths in pixels.
+    """The layout of panels of one size, with labels, a title above and a legend below; lengths in pixels.
 
-    cell: (height, width) of a frame; each of its pixels becomes a square of scale × scale.
+    frame: (height, width) of a frame; each of its pixels becomes a square of scale × scale.
     """
 
-    def __init__(self, cell: tuple[int, int], cells: int, columns: int, title: str, scale: int) -> None:
+    def __init__(self, frame: tuple[int, int], panels: int, columns: int, title: str, scale: int) -> None:
         self._scale, self._columns, self._title = scale, columns, title
-        self._rows = math.ceil(cells / columns)
-        self._height, self._width = cell[0] * scale, cell[1] * scale
+        self._rows = math.ceil(panels / columns)
+        self._height, self._width = frame[0] * scale, frame[1] * scale
         self._letter = max(12, round(self._width / 15))
         self._line = self._gap = round(1.5 * self._letter)
         self._font = ImageFont.load_default(size=self._letter)
@@ -98,24 +98,24 @@ class Canvas:
         width = 2 * self._gap + max(grid, self._text_width(self._title), self._legend_width)
         return width, round(3.5 * self._line) + self._rows * self._row_height
 
-    def origin(self, cell: int) -> tuple[int, int]:
-        """Return (x, y) of the upper left corner of a cell's frame."""
-        row, column = divmod(cell, self._columns)
+    def origin(self, panel: int) -> tuple[int, int]:
+        """Return (x, y) of the upper left corner of a panel's frame."""
+        row, column = divmod(panel, self._columns)
         return self._gap + column * (self._width + self._gap), 2 * self._line + row * self._row_height
 
-    def image(self, cells: Sequence[Cell]) -> Image.Image:
-        """Return the picture of the cells, with mode P."""
+    def image(self, panels: Sequence[Panel]) -> Image.Image:
+        """Return the picture of the panels, with mode P."""
         width, height = self.size
         text = Image.new("L", (width, height))
         draw = ImageDraw.Draw(text)
         draw.text((self._gap, self._line), self._title, 255, self._font, anchor="lm")
         patches = self._legend(draw, height - self._line)
-        for number, cell in enumerate(cells):
+        for number, panel in enumerate(panels):
             x, y = self.origin(number)
             middle = (x + self._width // 2, y + self._height + round(0.6 * self._line))
-            draw.text(middle, cell.label, 255, self._font, anchor="mm")
-            if cell.inks is not None:
-                patches.append((x, y, np.kron(cell.inks, np.ones((self._scale, self._scale), np.uint8))))
+            draw.text(middle, panel.label, 255, self._font, anchor="mm")
+            if panel.inks is not None:
+                patches.append((x, y, np.kron(panel.inks, np.ones((self._scale, self._scale), np.uint8))))
         indices = (FIRST_GREY + np.asarray(text) * (TEXT_GREY * (GREYS - 1) / 255)).astype(np.uint8)
         for x, y, patch in patches:
             rows, columns = patch.shape
@@ -133,7 +133,7 @@ class Canvas:
         return math.ceil(self._font.getlength(text))
 
     def _legend(self, draw: ImageDraw.ImageDraw, middle: int) -> list[tuple[int, int, Indices]]:
-        """Write the legend's words round a height and return its patches of colour, each with x and y."""
+        """Write the words of the legend at a height, and return its patches of colour, each with x and y."""
         side, x, patches = self._letter, self._gap, []
         for word, on, off in LEGEND:
             index = on * (SHADES + 1) + off

@@ -1,4 +1,4 @@
-"""Animations written frame by frame, so that memory does not grow with their length; Pillow keeps all frames of one."""
+"""Write animations frame by frame, so that memory does not grow with their length; Pillow would keep all frames."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
 END = b";"
+# How a frame is disposed of: it stays, and the next one is drawn over it.
 KEEP = 1
-"""Disposal of a frame: it stays, and the next one is drawn over it."""
 
 
 def write_gif(out: BinaryIO, frames: Iterable[tuple[Image.Image, int]]) -> None:
-    """Write images of one size and palette, each with how many ms it is seen, as an animation that is repeated.
+    """Write images of one size and palette, each with how many ms it is seen, as a repeating animation.
 
-    Of each frame only the rectangle that changes is written.
+    Only the rectangle in which a frame differs from the one before is written.
     """
     before = None
     for image, duration_ms in frames:
@@ -37,7 +37,7 @@ def _write_frame(out: BinaryIO, image: Image.Image, before: Image.Image | None, 
 
 
 def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
-    """Return the box of pixels that differ, of one pixel at least, as a frame has to have some."""
+    """Return the box that contains all pixels that differ; at least one pixel, as a frame cannot be empty."""
     differs = np.asarray(before) != np.asarray(after)
     lines, columns = (np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0))
     if not len(lines):

@@ -1,4 +1,4 @@
-"""Pictures of samples: frames side by side, animations, and a contact sheet of all classes, always upright."""
+"""Draw samples upright: some frames side by side, an animation, or one frame of each class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from sltune.errors import UsageError
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
-from sltune.events.views.canvas import Canvas, Cell, Counts, Indices, full_count, ink
+from sltune.events.views.canvas import Canvas, Counts, Indices, Panel, full_count, ink
 from sltune.events.views.gif import write_gif
 from sltune.system.files import named_by_user, whole_file
 from sltune.wording import as_argument, suggestion
@@ -23,17 +23,17 @@ from sltune.wording import as_argument, suggestion
 FRAMES = 3
 SHEET_COLUMNS = 5
 GIF_TICK_MS = 10
-SHORTEST_GIF_MS = 20
-"""Browsers slow down what is faster."""
-LONGEST_GIF_MS = 655_350
-"""A GIF counts hundredths of a second in 16 bits."""
-MOST_GIF_FRAMES = 5000
-"""2.5 minutes of frames of 30 ms. One wrong timestamp makes 143,000 of them."""
+# Browsers slow down animations whose frames are shorter.
+MIN_GIF_MS = 20
+# A GIF counts hundredths of a second in 16 bits.
+MAX_GIF_MS = 655_350
+# 2.5 minutes of frames of 30 ms. A single wrong timestamp would make 143,000 frames.
+MAX_GIF_FRAMES = 5000
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a stored frame becomes the picture. turned: by 180°; on: the polarity of events that turn brighter."""
+    """How a stored frame becomes upright. turned: by 180°; on: the polarity of events of pixels that turn brighter."""
 
     turned: bool
     on: int
@@ -41,7 +41,7 @@ class Orientation:
 
 @dataclass(frozen=True)
 class Span:
-    """Which part of a sample is shown, in ms from its first event, and how long a frame collects events.
+    """The part of a sample that is shown, in ms from its first event, and the duration of a frame.
 
     length_ms: None for the rest of the sample.
     """
@@ -52,12 +52,11 @@ class Span:
 
 
 def orientation_of(dataset_name: str) -> Orientation:
-    """Return how the frames of a dataset are to be seen.
+    """Return how the frames of a dataset become upright.
 
-    A picture's lines count from the top, its pixels from the left. SL-Animals-DVS is stored with the address bits of
-    the DVS128: by jAER, x from the left is 127 − column and y from the bottom is row, so that the pixel is
-    127 − column and the line 127 − row, a turn by 180°; raw polarity 0 is ON. All other sources come through Tonic or
-    in its form: columns from the left, rows from the top, and polarity 1 is ON.
+    SL-Animals-DVS is stored with the address bits of the DVS128. According to jAER, x from the left is 127 − column and
+    y from the bottom is row. A picture counts its lines from the top, so it has to be turned by 180°; raw polarity 0 is
+    ON. All other sources come from Tonic or in its form: columns from the left, rows from the top, polarity 1 is ON.
     """
     jaer = dataset_name == "SL-Animals-DVS"
     return Orientation(turned=jaer, on=0 if jaer else 1)
@@ -73,7 +72,7 @@ def find_sample(dataset: Dataset, sample_id: str) -> int:
 
 
 def frames_picture(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Image.Image:
-    """Return three frames of a sample side by side, in the middles of three equal parts of the span.
+    """Return three frames of a sample side by side, each from the middle of a third of the span.
 
     Raises:
         UsageError: there is no such sample, or the span lies after its end.
@@ -86,30 +85,30 @@ def frames_picture(dataset: Dataset, sample_id: str, span: Span, scale: int) -> 
     counts = [counter.counts(index, start, span.bin_ms) for start in starts]
     full = full_count(counts)
     labels = [f"{start}-{start + span.bin_ms} ms" for start in starts]
-    cells = [Cell(label, counter.ink(count, full)) for label, count in zip(labels, counts, strict=True)]
-    return Canvas(dataset.manifest.sensor, number, number, _sample_title(dataset, index), scale).image(cells)
+    panels = [Panel(label, counter.ink(count, full)) for label, count in zip(labels, counts, strict=True)]
+    return Canvas(dataset.manifest.sensor, number, number, _sample_title(dataset, index), scale).image(panels)
 
 
 def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Iterator[tuple[Image.Image, int]]:
-    """Return the frames of a sample one after the other, each with how many ms it is to be seen: real time.
+    """Return the frames of a sample in real time, each with how many ms it is to be seen.
 
-    They are made when they are asked for. An incomplete frame at the end is left out, as in training.
+    Frames are drawn when they are asked for. An incomplete frame at the end is left out, as in training.
 
     Raises:
         UsageError: there is no such sample, the span lies after its end or has too many frames, or a GIF cannot show
             frames of this length.
     """
-    if not SHORTEST_GIF_MS <= span.bin_ms <= LONGEST_GIF_MS:
-        limits = f"{SHORTEST_GIF_MS} ms are the least and {LONGEST_GIF_MS} ms the most"
+    if not MIN_GIF_MS <= span.bin_ms <= MAX_GIF_MS:
+        limits = f"{MIN_GIF_MS} ms are the least and {MAX_GIF_MS} ms the most"
         raise UsageError(f"a GIF cannot show frames of {span.bin_ms} ms in real time, {limits}; draw a .png instead")
     index = find_sample(dataset, sample_id)
     first, last = _ends(dataset, index, span)
     starts = range(first, max(first + 1, last - span.bin_ms + 1), span.bin_ms)
-    if len(starts) > MOST_GIF_FRAMES:
+    if len(starts) > MAX_GIF_FRAMES:
         raise UsageError(
             f"{sample_id} from {first} to {last} ms has {len(starts)} frames of {span.bin_ms} ms, and an animation "
-            f"{MOST_GIF_FRAMES} at most; show a part of it with --start-ms and --length-ms "
-            f"{MOST_GIF_FRAMES * span.bin_ms} or less, or longer frames with --bin-ms"
+            f"{MAX_GIF_FRAMES} at most; show a part of it with --start-ms and --length-ms "
+            f"{MAX_GIF_FRAMES * span.bin_ms} or less, or longer frames with --bin-ms"
         )
     canvas = Canvas(dataset.manifest.sensor, 1, 1, _sample_title(dataset, index), scale)
     return _frames(_Counter(dataset), canvas, index, starts, span.bin_ms)
@@ -118,20 +117,22 @@ def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Itera
 def _frames(
     counter: _Counter, canvas: Canvas, index: int, starts: Sequence[int], bin_ms: int
 ) -> Iterator[tuple[Image.Image, int]]:
-    # Counted twice, since the frames of a minute fill more memory than a machine may have.
+    # Events are counted twice, since the frames of a minute may not fit into memory.
     full = full_count(counter.counts(index, start, bin_ms) for start in starts)
-    # A GIF counts in hundredths of a second; what one frame is short of, the next gets.
+    # A GIF counts in hundredths of a second; what one frame is short of, the next one gets.
     ticks = pairwise(round(number * bin_ms / GIF_TICK_MS) for number in range(len(starts) + 1))
     for start, (begin, end) in zip(starts, ticks, strict=True):
         inks = counter.ink(counter.counts(index, start, bin_ms), full)
-        yield canvas.image([Cell(f"{start}-{start + bin_ms} ms", inks)]), GIF_TICK_MS * (end - begin)
+        yield canvas.image([Panel(f"{start}-{start + bin_ms} ms", inks)]), GIF_TICK_MS * (end - begin)
 
 
 def contact_sheet(dataset: Dataset, span: Span, scale: int, recording: str | None = None) -> Image.Image:
     """Return one frame of each class, from the middle of the span of its first sample, labelled with its name.
 
-    recording: None for the first sample of a class in the whole dataset, which is the first recording's where that
-    has all classes. A class without a sample has an empty cell.
+    A class without a sample has an empty panel.
+
+    Args:
+        recording: where the samples are from; None for the first sample of each class in the dataset.
 
     Raises:
         UsageError: there is no such recording, or the span lies after the end of a sample.
@@ -148,16 +149,16 @@ def contact_sheet(dataset: Dataset, span: Span, scale: int, recording: str | Non
         start = _middle(*_ends(dataset, index, span), span.bin_ms, 0.5)
         counts[label] = counter.counts(index, start, span.bin_ms)
     full = full_count(list(counts.values()))
-    cells = [
-        Cell(name, counter.ink(counts[label], full)) if label in counts else Cell(f"{name}: no sample", None)
+    panels = [
+        Panel(name, counter.ink(counts[label], full)) if label in counts else Panel(f"{name}: no sample", None)
         for label, name in enumerate(manifest.classes)
     ]
     shown = {samples.recording[index] for index in first_of.values()}
     where = f", {shown.pop()}" if len(shown) == 1 else ""
     which = "the middle " if span == Span(span.bin_ms) else ""
     title = f"{_dataset_title(dataset)}{where}: {which}{span.bin_ms} ms of each sample"
-    columns = min(len(cells), max(SHEET_COLUMNS, math.ceil(math.sqrt(len(cells)))))
-    return Canvas(manifest.sensor, len(cells), columns, title, scale).image(cells)
+    columns = min(len(panels), max(SHEET_COLUMNS, math.ceil(math.sqrt(len(panels)))))
+    return Canvas(manifest.sensor, len(panels), columns, title, scale).image(panels)
 
 
 def draw_sample(dataset: Dataset, sample_id: str, span: Span, scale: int, file: Path) -> None:
@@ -189,11 +190,11 @@ def _write_png(image: Image.Image, file: Path) -> None:
 
 
 class _Counter:
-    """Counts events of any whole milliseconds, and gives them the colours of the upright picture."""
+    """Counts the events between any two milliseconds, and colours them in the upright picture."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._samples = dataset.samples
-        # With bins of 1 ms a frame may start at any millisecond; the bins of one are added up.
+        # With bins of 1 ms, a frame may start at any millisecond; its bins are added up.
         self._format = FrameFormat(dataset.manifest.sensor, time_bin_ms=1)
         self._orientation = orientation_of(dataset.manifest.name)
 
@@ -201,7 +202,7 @@ class _Counter:
         """Return the events of each pixel, shape (2, rows, columns), as stored."""
         window = Window(index, start_ms, self._samples.last_ms(index) + 1)
         place = place_events(self._samples, [window], self._format, bin_ms) % self._format.values
-        # An animation has hundreds of frames.
+        # bincount is fast enough for the hundreds of frames of an animation.
         return np.bincount(place, minlength=self._format.values).astype(np.int32).reshape(2, *self._format.size)
 
     def ink(self, counts: Counts, full: int) -> Indices:
@@ -221,7 +222,7 @@ def _ends(dataset: Dataset, index: int, span: Span) -> tuple[int, int]:
 
 
 def _middle(first: int, last: int, bin_ms: int, part: float) -> int:
-    """Return the start of a frame whose middle lies at a part of the span, within the span where it is long enough."""
+    """Return the start of a frame whose middle lies at a fraction of the span; it stays in the span if it fits."""
     start = round(first + part * (last - first) - bin_ms / 2)
     return max(first, min(start, last - bin_ms))
 

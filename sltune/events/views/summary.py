@@ -1,4 +1,4 @@
-"""What is in a dataset: facts by session and by class, from the short columns alone; events are not read."""
+"""Summarize a dataset by session and by class, without reading its events."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ NOTE = "±: standard deviation over samples (ddof 0); rate: all events over all 
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a dataset; the statistics of durations, in ms (std with ddof 0), are empty where there are none.
+    """Facts about some samples of a dataset.
 
     events_per_second: all events over the whole time.
+    durations_ms: mean, std (ddof 0), min and max; empty without samples.
     """
 
     name: str
@@ -45,9 +46,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Summary:
-    """A dataset in numbers. bytes: of the sample files; backward: samples in which time goes backwards.
+    """A dataset in numbers. bytes: size of the sample files; backward: samples in which time goes backwards.
 
-    sessions: empty where the dataset has none. verified: None where nobody looked.
+    sessions: empty if the dataset has none. verified: None if the dataset was not verified.
     """
 
     root: Path
@@ -66,12 +67,12 @@ class Summary:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the import let pass, without the reasons for which it left something out."""
+        """The warnings of the import, except those that give the reason why something was left out."""
         reasons = {left.reason for left in self.left_out}
         return tuple(warning for warning in self.manifest.warnings if warning not in reasons)
 
     def to_text(self, width: int) -> str:
-        """Return what a user reads; tables are at most so many columns wide."""
+        """Return the summary as a text whose tables are at most ``width`` columns wide."""
         out = io.StringIO()
         console = Console(file=out, width=width, color_system=None)
         out.write("\n".join(_head(self)) + "\n\n")
@@ -207,7 +208,7 @@ def _findings(summary: Summary) -> Iterator[str]:
 
 
 def _tables(summary: Summary) -> tuple[Table, Table]:
-    """Return the tables by session and by class, of at most 80 columns where names are short."""
+    """Return the tables by session and by class, of at most 80 columns if names are short."""
     by_session, by_class = _table("session", is_long=True), _table("class", is_long=False)
     for part in summary.sessions:
         by_session.add_row(*_cells(part, is_long=True))
@@ -221,7 +222,7 @@ def _tables(summary: Summary) -> tuple[Table, Table]:
 
 
 def _table(kind: str, is_long: bool) -> Table:
-    """Return a table without rows; a long one also has recordings and the range of durations."""
+    """Return a table without rows; a long one has columns for recordings and the range of durations, too."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column(kind, overflow="fold")
     headers = ["samples", "events\na sample", "rate\nk/s", "duration ms\nmean ± std"]
@@ -240,7 +241,7 @@ def _cells(part: Part, is_long: bool) -> list[Text]:
     ]
     if is_long:
         cells = [f"{part.recordings:,}", *cells, f"{span['min']:.0f} – {span['max']:>5.0f}" if span else NONE]
-    # Names may hold brackets, which rich would take for markup.
+    # As Text, since rich would take brackets in a name for markup.
     return [Text(cell) for cell in [part.name, *cells]]
 
 

@@ -13,9 +13,9 @@ from sltune.errors import DataError
 from sltune.events.formats.aedat import read_aedat, write_aedat
 from sltune.events.importing import import_source
 from sltune.events.source import Source
-from sltune.events.sources.plausible import ANY, Span, check_duration, check_pixels
+from sltune.events.sources.plausible import ANY, DurationLimits, check_duration, check_pixels
 from sltune.events.sources.slanimals import MAX_RECORDING_US, SIGN, load_recording, open_slanimals
-from sltune.events.sources.tonic import NMNIST_SPAN, open_nmnist_folder, open_tonic
+from sltune.events.sources.tonic import NMNIST_LIMITS, open_nmnist_folder, open_tonic
 from sltune.events.synthetic.recordings import write_dataset
 from tests.events.conftest import TinyFolder, refused
 from tests.events.sources.test_tonic import event, write
@@ -168,7 +168,7 @@ def test_samples_of_the_tests_are_not_warned_of(tiny_folder: TinyFolder) -> None
 def test_the_real_recording_is_not_warned_of(real_recording: Path) -> None:
     """MovingDarkBox lasts 39.8 s; it is no recording of signs, but one of a DVS128."""
     recording = read_aedat(real_recording)
-    span = Span(19 * SIGN.least_us, MAX_RECORDING_US, "19 signs")
+    span = DurationLimits(19 * SIGN.min_us, MAX_RECORDING_US, "19 signs")
     assert recording.duration_us == pytest.approx(39.8e6, rel=0.01)
     assert check_duration("x", recording.duration_us, len(recording), span) == []
     assert check_pixels("x", recording.address, 128) == []
@@ -203,7 +203,7 @@ def test_of_n_mnist_the_limits_are_its_own_and_of_tonic_there_are_none(
 
 def test_times_that_stand_still_are_warned_of_whatever_the_source(tmp_path: Path) -> None:
     still = "lasts 0 s, as all of its 12 events have the same time; "
-    assert digits(tmp_path, *[5] * 12) == [still + NMNIST_SPAN.usual, still + ANY.usual]
+    assert digits(tmp_path, *[5] * 12) == [still + NMNIST_LIMITS.usual, still + ANY.usual]
 
 
 def test_the_real_digits_are_not_warned_of(nmnist_folder: Path) -> None:
@@ -211,7 +211,7 @@ def test_the_real_digits_are_not_warned_of(nmnist_folder: Path) -> None:
 
 
 def test_of_a_few_events_the_duration_tells_nothing() -> None:
-    span = Span(1000, 2000, "it lasts 1.5 ms")
+    span = DurationLimits(1000, 2000, "it lasts 1.5 ms")
     assert check_duration("x", 0, 9, span) == []
     assert len(check_duration("x", 0, 10, span)) == 1
     assert [check_duration("x", us, 10, span) for us in (1000, 2000)] == [[], []]
