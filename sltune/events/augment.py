@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.events.frames import POLARITIES
-from sltune.events.samples import Addresses
+from sltune.events.samples import POLARITIES, Addresses
 from sltune.settings.augmentations import Augmentation
 
 Times = NDArray[np.int64]

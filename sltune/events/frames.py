@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.events.samples import Addresses, Samples
-
-POLARITIES = 2
+from sltune.events.augment import Augmenter
+from sltune.events.samples import POLARITIES, Addresses, Samples
 
 
 @dataclass(frozen=True)
@@ -64,20 +62,8 @@ class Window:
     bins: int
 
 
-class Augment(Protocol):
-    """Changes the events of a crop at random; times count from the start of the sample."""
-
-    def margin_us(self, crop_us: int) -> int:
-        """Return how far outside a crop of this length the events lie that can move into it."""
-
-    def __call__(
-        self, address: Addresses, time_us: NDArray[np.int64], crop_start_us: int
-    ) -> tuple[Addresses, NDArray[np.int64]]:
-        """Return other events, in any order."""
-
-
 def place_events(
-    samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int, augment: Augment | None = None
+    samples: Samples, windows: Sequence[Window], frames: FrameFormat, crop_bins: int, augment: Augmenter | None = None
 ) -> NDArray[np.int64]:
     """Return the index of each event of the windows in flattened frames of shape (T, B, P, H, W).
 
@@ -115,7 +101,7 @@ def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple
 
 
 def _cut_augmented(
-    augment: Augment, samples: Samples, window: Window, bin_us: int, crop_bins: int
+    augment: Augmenter, samples: Samples, window: Window, bin_us: int, crop_bins: int
 ) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin of each event that lies in the crop after augmentation."""
     address, time_us = samples.events(window.index)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sltune.events.formats.aedat import WRAP_US
 
 Addresses = NDArray[np.uint16] | NDArray[np.uint32]
+POLARITIES = 2
 
 
 @dataclass(frozen=True)

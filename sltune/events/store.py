@@ -27,10 +27,12 @@ from sltune.wording import printable
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 LONG_COLUMNS = ("address", "time_us")
-SHORT_COLUMNS = (
-    *("sample_id", "recording", "subject", "session", "gesture", "label", "start_us"),
-    *("duration_us", "events", "backward_steps", "digest"),
-)
+SHORT_TYPES = {
+    **dict.fromkeys(("sample_id", "recording", "subject", "session", "gesture"), pa.string()),
+    **{"label": pa.uint8(), "start_us": pa.uint64(), "duration_us": pa.uint32()},
+    **{"events": pa.uint32(), "backward_steps": pa.uint32(), "digest": pa.string()},
+}
+SHORT_COLUMNS = tuple(SHORT_TYPES)
 BYTES_PER_VALUE = 4
 # Arrow's messages may quote a stranger's file at any length; an error should stay readable.
 SHOWN_TEXT = 300
@@ -68,8 +70,9 @@ class Sample:
         """How often time goes backwards from one event to the next."""
         return int(np.count_nonzero(self.time_us[1:] < self.time_us[:-1]))
 
+    @property
     def digest(self) -> str:
-        """Hash events, label, subject and session, so that no change of these goes unnoticed."""
+        """A hash of events, label, subject and session, so that no change of these goes unnoticed."""
         head = json.dumps([self.label, self.subject, self.session, self.start_us])
         hasher = hashlib.sha256(head.encode())
         hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
@@ -85,15 +88,8 @@ def address_type(sensor: tuple[int, int]) -> pa.DataType:
 
 def schema(sensor: tuple[int, int]) -> pa.Schema:
     """Return the columns of a sample file for a sensor of (height, width) pixels."""
-    text = [pa.field(name, pa.string()) for name in ("sample_id", "recording", "subject", "session", "gesture")]
-    numbers = [("label", pa.uint8()), ("start_us", pa.uint64()), ("duration_us", pa.uint32())]
-    counts = [("events", pa.uint32()), ("backward_steps", pa.uint32())]
-    lists = [
-        pa.field(name, pa.list_(kind))
-        for name, kind in zip(LONG_COLUMNS, (address_type(sensor), TIME_TYPE), strict=True)
-    ]
-    fields = [*text, *(pa.field(*number) for number in [*numbers, *counts]), pa.field("digest", pa.string()), *lists]
-    return pa.schema(fields)
+    lists = zip(LONG_COLUMNS, (pa.list_(address_type(sensor)), pa.list_(TIME_TYPE)), strict=True)
+    return pa.schema([*SHORT_TYPES.items(), *lists])
 
 
 def encode_samples(samples: Sequence[Sample], sensor: tuple[int, int], metadata: Mapping[str, str]) -> pa.Buffer:
@@ -261,6 +257,4 @@ def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array:
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
         values = np.concatenate(parts)
         return pa.ListArray.from_arrays(offsets, pa.array(values, field.type.value_type), type=field.type)
-    if field.name == "digest":
-        return pa.array([sample.digest() for sample in samples], field.type)
     return pa.array([getattr(sample, field.name) for sample in samples], field.type)

@@ -66,7 +66,7 @@ def _check_file(table: pa.Table, file: StoredFile, manifest: Manifest, digests: 
     yield from table_problems(table, manifest.classes, manifest.sensor, file)
     for row in range(table.num_rows):
         sample = _sample_at(table, row)
-        digest = sample.digest()
+        digest = sample.digest
         if table["digest"][row].as_py() != digest:
             yield f"sample {sample.sample_id}: digest is not that of its events, label, subject and session"
         if sample.sample_id in digests:

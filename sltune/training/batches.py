@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sltune.events.augment import Augmenter
 from sltune.events.crop import TrainCrop, bins_of, crop_start
-from sltune.events.frames import POLARITIES, Augment, FrameFormat, Window, largest_count, place_events
-from sltune.events.samples import Samples
+from sltune.events.frames import FrameFormat, Window, largest_count, place_events
+from sltune.events.samples import POLARITIES, Samples
 
 ASYNCHRONOUS_DEVICES = ("cuda",)
 """Kinds of devices that have memory of their own and work while the host prepares the next batch."""
@@ -112,7 +113,7 @@ class BatchSource:
         crop: TrainCrop,
         starts: np.random.Generator,
         order: np.random.Generator | None,
-        augment: Augment | None = None,
+        augment: Augmenter | None = None,
     ) -> Iterator[Batch]:
         """Give one epoch's batches; the last may be smaller. order shuffles the samples; None keeps their order."""
         indices = self.indices if order is None else order.permutation(self.indices)
@@ -141,7 +142,7 @@ class BatchSource:
         return torch.from_numpy(self.samples.label[part]).to(self.device)
 
     def _placed(
-        self, part: NDArray[np.int64], crop: TrainCrop, starts: np.random.Generator, augment: Augment | None
+        self, part: NDArray[np.int64], crop: TrainCrop, starts: np.random.Generator, augment: Augmenter | None
     ) -> tuple[NDArray[np.int64], Tensor]:
         """Draw the crops of some samples, and return the samples and the places of their events."""
         windows = [

@@ -230,7 +230,7 @@ def test_digests_can_be_made_again_from_files_of_another_compression(rows: list[
     for row in pq.read_table(sink).to_pylist():
         facts = {name: row[name] for name in ("sample_id", "recording", "subject", "session", "label", "gesture")}
         events = np.array(row["address"], np.uint16), np.array(row["time_us"], np.uint32)
-        assert Sample(**facts, start_us=row["start_us"], address=events[0], time_us=events[1]).digest() == row["digest"]
+        assert Sample(**facts, start_us=row["start_us"], address=events[0], time_us=events[1]).digest == row["digest"]
 
 
 def test_a_dataset_can_be_moved(dataset: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def write_first(root: Path, **changes: Any) -> None:
     others = [small.sample(signer, row, 400) for signer in range(1, 8) for row in range(6)]
     vouch(root, FIRST, events=events)
     manifest = json.loads((root / "manifest.json").read_text())
-    manifest["fingerprint"] = fingerprint([sample.digest() for sample in [*samples, *others]])
+    manifest["fingerprint"] = fingerprint([sample.digest for sample in [*samples, *others]])
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,8 +122,9 @@ class _Events:
         _refuse_other_sensors(self._member, words, self._start, self.count)
         until = self.count + events
         if until > len(self.address):
-            capacity = max(until, 2 * len(self.address))
-            self.address, self.time_us = _grown(self.address, capacity), _grown(self.time_us, capacity)
+            for values in (self.address, self.time_us):
+                # Nothing refers to the arrays' memory yet.
+                values.resize(max(until, 2 * len(values)), refcheck=False)
         self.address[self.count : until] = words[:, 1]
         self.time_us[self.count : until] = words.view(">u4")[:, 1]
         self.count = until
@@ -226,12 +227,6 @@ def _is_little_endian(words: NDArray[np.uint16]) -> bool:
     """Return whether events read with the other byte order fit a DVS128 and lie closer together in time."""
     as_read, swapped = words.view(">u4"), words.view("<u4")
     return bool((swapped[:, 0] <= 0xFFFF).all() and np.ptp(swapped[:, 1]) < np.ptp(as_read[:, 1]))
-
-
-def _grown(values: NDArray[Any], capacity: int) -> NDArray[Any]:
-    grown = np.empty(capacity, values.dtype)
-    grown[: len(values)] = values
-    return grown
 
 
 def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:

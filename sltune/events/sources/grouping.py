@@ -28,7 +28,7 @@ def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None)
     Raises:
         UsageError: there is no such field, a path does not match, or each group is a class.
     """
-    fields = _offered(entries)
+    fields = [name for name in entries[0].fields if all(name in entry.fields for entry in entries)]
     if group_by is None:
         if DEFAULT_FIELD not in fields:
             return [entry.sample_id for entry in entries], []
@@ -78,11 +78,6 @@ def _by_path(entries: Sequence[Entry], group_by: str) -> list[str]:
             raise UsageError(f"--group-by {group_by}: does not match {entry.path}")
         names.append(match[1])
     return names
-
-
-def _offered(entries: Sequence[Entry]) -> list[str]:
-    """Return the fields that all samples have."""
-    return [name for name in entries[0].fields if all(name in entry.fields for entry in entries)]
 
 
 def _offer(entries: Sequence[Entry], fields: Sequence[str]) -> str:

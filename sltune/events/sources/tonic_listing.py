@@ -51,9 +51,12 @@ def list_part(dataset: Any, prefix: str, root: Path) -> list[Entry]:
         UsageError: the dataset lists no data or no targets, or its targets are not classes.
     """
     count = len(dataset)
-    columns = {name: column for name, column in vars(dataset).items() if _is_column(column, count)}
+    columns = {
+        name: column for name, column in vars(dataset).items() if isinstance(column, list) and len(column) == count
+    }
     _check(type(dataset).__name__, columns)
-    data, targets = columns.pop("data"), [_plain(target) for target in columns.pop("targets")]
+    data, targets = columns.pop("data"), columns.pop("targets")
+    targets = [str(target) if isinstance(target, str) else int(target) for target in targets]
     # The shell goes to other processes with every shard; with the full lists it would be large.
     shell = copy.copy(dataset)
     for name in ("data", "targets", *columns):
@@ -162,10 +165,6 @@ def _declared(classes: object) -> tuple[str, ...]:
     return tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
 
 
-def _is_column(value: object, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count
-
-
 def _check(name: str, columns: Mapping[str, Sequence[Any]]) -> None:
     if not {"data", "targets"} <= columns.keys():
         raise UsageError(f"tonic:{name}: cannot be imported: it lists no class for each of its samples")
@@ -179,10 +178,6 @@ def _check(name: str, columns: Mapping[str, Sequence[Any]]) -> None:
 
 def _other_than(values: Iterable[object], kinds: tuple[type, ...]) -> str | None:
     return next((type(value).__name__ for value in values if not isinstance(value, kinds)), None)
-
-
-def _plain(target: Any) -> Target:
-    return str(target) if isinstance(target, str) else int(target)
 
 
 def _below(file: Path, folder: Path) -> str:

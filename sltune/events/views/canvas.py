@@ -6,6 +6,7 @@ Images hold indices of PALETTE, so that all colours are exact, in a GIF too, and
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,11 +58,10 @@ def full_count(counts: Iterable[Counts]) -> int:
 
     Only one frame is held in memory at a time.
     """
-    pixels = dict[int, int]()
+    pixels = Counter[int]()
     for frame in counts:
         busy, numbers = np.unique(frame[frame > 0], return_counts=True)
-        for value, number in zip(busy.tolist(), numbers.tolist(), strict=True):
-            pixels[value] = pixels.get(value, 0) + number
+        pixels.update(dict(zip(busy.tolist(), numbers.tolist(), strict=True)))
     if not pixels:
         return 1
     values = np.array(sorted(pixels))

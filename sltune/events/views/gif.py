@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.GifImagePlugin import getdata, getheader
 
 END = b";"
@@ -22,24 +21,11 @@ def write_gif(out: BinaryIO, frames: Iterable[tuple[Image.Image, int]]) -> None:
     before = None
     for image, duration_ms in frames:
         if before is None:
-            header, _ = getheader(image, info={"loop": 0})
-            out.writelines(header)
-        before = _write_frame(out, image, before, duration_ms)
+            out.writelines(getheader(image, info={"loop": 0})[0])
+            box = (0, 0, *image.size)
+        else:
+            # A frame cannot be empty.
+            box = ImageChops.difference(before, image).getbbox() or (0, 0, 1, 1)
+        out.writelines(getdata(image.crop(box), box[:2], duration=duration_ms, disposal=KEEP))
+        before = image
     out.write(END)
-
-
-def _write_frame(out: BinaryIO, image: Image.Image, before: Image.Image | None, duration_ms: int) -> Image.Image:
-    """Write what differs from the image before; return the image."""
-    left, top, right, bottom = (0, 0, *image.size) if before is None else _changed(before, image)
-    part = image.crop((left, top, right, bottom))
-    out.writelines(getdata(part, (left, top), duration=duration_ms, disposal=KEEP))
-    return image
-
-
-def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
-    """Return the box that contains all pixels that differ; at least one pixel, as a frame cannot be empty."""
-    differs = np.asarray(before) != np.asarray(after)
-    lines, columns = (np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0))
-    if not len(lines):
-        return 0, 0, 1, 1
-    return int(columns[0]), int(lines[0]), int(columns[-1]) + 1, int(lines[-1]) + 1

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sltune.errors import DataError
 from sltune.events.dataset import Dataset
-from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest
+from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest, file_size
 from sltune.events.samples import Samples
 from sltune.events.verify import Verified
 from sltune.wording import first_of
@@ -79,7 +79,9 @@ class Summary:
         for table in _tables(self):
             console.print(table)
             console.print()
-        out.write("\n".join([NOTE, "", *_findings(self), *_verified(self)]))
+        out.write("\n".join([NOTE, "", *_findings(self)]))
+        if self.verified is not None:
+            out.write(f"\nverified: {self.verified.files:,} files, {self.verified.samples:,} samples")
         return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
     def to_json(self) -> str:
@@ -111,7 +113,7 @@ def summarize(dataset: Dataset, verified: Verified | None = None) -> Summary:
     """Count what is in a dataset.
 
     Raises:
-        DataError: it holds no samples, or a file of it is absent.
+        DataError: it holds no samples.
     """
     samples, manifest = dataset.samples, dataset.manifest
     if not len(samples):
@@ -123,7 +125,7 @@ def summarize(dataset: Dataset, verified: Verified | None = None) -> Summary:
         root=dataset.root,
         manifest=manifest,
         subjects=len({info.subject for info in samples.recordings()}),
-        bytes=sum(_size(dataset.root / file.file) for file in manifest.files),
+        bytes=sum(file_size(dataset.root / file.file) for file in manifest.files),
         backward=sum(samples.backward_steps(index) > 0 for index in range(len(samples))),
         total=_part("all", samples, duration_us, everything),
         sessions=tuple(_part(name, samples, duration_us, session == name) for name in names),
@@ -169,11 +171,6 @@ def _part(name: str, samples: Samples, duration_us: NDArray[np.int64], mask: NDA
         events_per_second=events / seconds if seconds else None,
         durations_ms={name: float(function(durations_ms)) for name, function in functions.items()},
     )
-
-
-def _verified(summary: Summary) -> Iterator[str]:
-    if summary.verified is not None:
-        yield f"verified: {summary.verified.files:,} files, {summary.verified.samples:,} samples"
 
 
 def _head(summary: Summary) -> Iterator[str]:
@@ -243,10 +240,3 @@ def _cells(part: Part, is_long: bool) -> list[Text]:
         cells = [f"{part.recordings:,}", *cells, f"{span['min']:.0f} – {span['max']:>5.0f}" if span else NONE]
     # As Text, since rich would take brackets in a name for markup.
     return [Text(cell) for cell in [part.name, *cells]]
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
