@@ -137,8 +137,15 @@ def test_large_layers_equal_the_reference(
     assert_equal(current, neurons, pool)
 
 
-@every_window
-@pooled_or_not
+# The interpreter takes seconds for each; the other half of the combinations is slow.
+@pytest.mark.parametrize(
+    ("surrogate", "pool"),
+    [
+        pytest.param(surrogate, pool, marks=[pytest.mark.slow] if pool != bool(number % 2) else [])
+        for number, surrogate in enumerate(WINDOWS)
+        for pool in (False, True)
+    ],
+)
 def test_three_hundred_steps_equal_the_reference(surrogate: str, pool: bool) -> None:
     neurons = LIF(0.3, 0.9, surrogate, 1.0)
     assert_equal(draw_current((300, 2, 2, 5, 4), seed=3), neurons, pool)

@@ -39,9 +39,8 @@ def results(folder: RunFolder) -> dict[str, dict[str, Any]]:
     return {record.key.name: record.metrics for record in folder.records()}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
-    dataset: Path, space: Path, tmp_path: Path, stop: signal.Signals
+def test_a_run_that_is_killed_interrupted_and_terminated_goes_on_to_the_same_results(
+    dataset: Path, space: Path, tmp_path: Path
 ) -> None:
     whole = ("evaluate", space, "--data", dataset, "--results", tmp_path)
     undisturbed = RunFolder(tmp_path / "undisturbed")
@@ -55,13 +54,13 @@ def test_a_killed_or_interrupted_run_goes_on_to_the_same_results(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     kept = first.read_bytes()
-    assert len(results(folder)) < 4
 
-    process = start("resume", folder.root)
-    second = folder.trials / "c0000-f1-s0"
-    wait_for(lambda: (second / "epochs.csv").exists() and not (second / "record.json").exists(), process)
-    os.kill(process.pid, stop)
-    assert f"sltune resume {folder.root}" in ended(process, 130)
+    for stop, fold in ((signal.SIGINT, 1), (signal.SIGTERM, 2)):
+        process = start("resume", folder.root)
+        wait_for((folder.trials / f"c0000-f{fold}-s0" / "epochs.csv").exists, process)
+        os.kill(process.pid, stop)
+        assert f"sltune resume {folder.root}" in ended(process, 130)
+        assert len(results(folder)) < 4
 
     ended(start("resume", folder.root), 0)
     assert first.read_bytes() == kept

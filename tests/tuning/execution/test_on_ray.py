@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ from tests.tuning.clusters import workers_below
 pytestmark = pytest.mark.processes
 
 QUIET = Display(Console(stderr=True), "quiet")
+
+# One worker for all of a run's trials, as its start takes longer than they do.
+ONE_AT_A_TIME = Request(device="cpu", max_concurrent=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +95,7 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> No
 def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(NothingRan, match=r"holds GPU .* on node .* but torch .* sees none"):
-        start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5), QUIET)
+        start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5, max_concurrent=1), QUIET)
     assert {record.status for record in records(folder)} == {"failed"}
 
 
@@ -107,7 +110,7 @@ def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
 
     monkeypatch.setattr(preparation, "execute", execute_without_data)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
 
 
@@ -121,7 +124,7 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
         torch.save({**theirs, "spike.ksi": torch.tensor([0.36])}, tmp_path / f"model_weights_fold{fold + 1}.pt")
     folder = RunFolder(tmp_path / "run")
     given = space(training__epochs=0, network__weights=str(tmp_path / "model_weights_fold{fold1}.pt"))
-    start_evaluation(given, dataset, folder, Request(device="cpu"), Display(Console(file=sys.stdout), "lines"))
+    start_evaluation(given, dataset, folder, ONE_AT_A_TIME, Display(Console(file=sys.stdout), "lines"))
     found = records(folder)
     assert [record.status for record in found] == ["done"] * 4
     assert all(record.metrics["best_epoch"] is None and record.timings["epochs"] == 0 for record in found)
@@ -135,14 +138,14 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
     (file,) = first.path.glob("events.out.tfevents.*")
     assert b"final/test_accuracy" in file.read_bytes()
     assert b"loss/train" not in file.read_bytes()
-    resume_evaluation(given, folder, None, Request(device="cpu"), QUIET)
+    resume_evaluation(given, folder, None, ONE_AT_A_TIME, QUIET)
     assert [record.timings for record in records(folder)] == [record.timings for record in found]
 
 
 def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    start_evaluation(space(), dataset, folder, Request(device="cpu"), QUIET)
+    start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
     # Or the first Ctrl-C after the last trial would be swallowed.
     assert {number: signal.getsignal(number) for number in before} == before
     assert read_info(folder).dataset.fingerprint == read_manifest(dataset).fingerprint
@@ -175,11 +178,11 @@ def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
     with pytest.raises(
         UsageError, match=rf"best\.pt: cannot be written: No space .*; make room, then: sltune resume {folder.root}"
     ):
-        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+        start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert records(folder) == []
 
     monkeypatch.undo()
-    resume_evaluation(space(), folder, None, Request(device="cpu", gpus_per_trial=0), QUIET)
+    resume_evaluation(space(), folder, None, ONE_AT_A_TIME, QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
 
 
@@ -195,52 +198,53 @@ def test_a_run_whose_folder_is_deleted_stops_and_says_so(
     monkeypatch.setattr(preparation, "Progress", Deletes)
     gone = rf"run: is gone; .*; put the run's folder back, then: sltune resume {folder.root}"
     with pytest.raises(UsageError, match=gone):
-        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0), QUIET)
+        start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert not folder.root.exists()
 
 
-class _KillsOnce(Progress):
-    """Kills the worker that reports first, as a crash would."""
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """Return what has the first worker that reports be sent a signal; gives a list that then holds its process."""
+    others, victims = workers_below(os.getpid()), list[int]()
 
-    killed: int | None = None
+    def send(number: int) -> list[int]:
+        class Sends(Progress):
+            def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+                if not victims:
+                    (worker,) = set(workers_below(os.getpid())).difference(others)
+                    os.kill(worker, number)
+                    victims.append(worker)
+                super().epoch(key, row)
 
-    def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        if _KillsOnce.killed is None:
-            _KillsOnce.killed = workers_below(os.getpid())[0]
-            os.kill(_KillsOnce.killed, signal.SIGKILL)
-        super().epoch(key, row)
+        monkeypatch.setattr(preparation, "Progress", Sends)
+        return victims
+
+    return send
 
 
 def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, tmp_path: Path, sent: Callable[[int], list[int]]
 ) -> None:
-    monkeypatch.setattr(preparation, "Progress", _KillsOnce)
+    killed = sent(signal.SIGKILL)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(
-        space(training__epochs=40), dataset, folder, Request(device="cpu", gpus_per_trial=0, max_concurrent=1), QUIET
-    )
-    assert _KillsOnce.killed is not None
+    start_evaluation(space(training__epochs=40), dataset, folder, ONE_AT_A_TIME, QUIET)
+    assert len(killed) == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
-    assert _KillsOnce.killed not in {record.device["pid"] for record in records(folder)}
+    assert not {record.device["pid"] for record in records(folder)}.intersection(killed)
     for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
 
 
 def test_a_frozen_worker_is_replaced(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sent: Callable[[int], list[int]],
 ) -> None:
     """What is too long a silence is cut short once there is one, so that no slow start is taken for it."""
-    silent, others = Watch.silent, workers_below(os.getpid())
-    frozen, replaced = list[int](), list[object]()
-
-    class Freezes(Progress):
-        def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
-            if not frozen:
-                (worker,) = set(workers_below(os.getpid())).difference(others)
-                os.kill(worker, signal.SIGSTOP)
-                frozen.append(worker)
-            super().epoch(key, row)
+    silent, frozen, replaced = Watch.silent, sent(signal.SIGSTOP), list[object]()
 
     def impatient(watch: Watch) -> list[tuple[Trial, object]]:
         with monkeypatch.context() as patch:
@@ -250,7 +254,6 @@ def test_a_frozen_worker_is_replaced(
         replaced.extend(found)
         return found
 
-    monkeypatch.setattr(preparation, "Progress", Freezes)
     monkeypatch.setattr(Watch, "silent", impatient)
     folder = RunFolder(tmp_path / "run")
     request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=60)
@@ -324,7 +327,9 @@ def test_trials_that_need_more_memory_than_there_is_fail_and_say_what_to_lower(d
     folder = RunFolder(tmp_path / "run")
     settings = {"sampling__time_bin_ms": 1, "sampling__train_crop_ms": 4_294_967, "sampling__eval_crop_ms": 20}
     with pytest.raises(NothingRan, match=r"out of memory on cpu of .*training.batch_size = 8 crops of 4294967 time"):
-        start_evaluation(space(**settings), dataset, folder, Request(device="cpu", cpus_per_trial=2), QUIET)
+        start_evaluation(
+            space(**settings), dataset, folder, Request(device="cpu", cpus_per_trial=2, max_concurrent=1), QUIET
+        )
     for record in records(folder):
         assert record.status == "failed"
         assert "of which the trial has 2 CPUs: training.batch_size = 8" in record.error
@@ -391,8 +396,7 @@ def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
 
     monkeypatch.setattr(desk.Desk, "on_trial_start", loses)
     folder = RunFolder(tmp_path / "run")
-    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1)
-    start_evaluation(space(training__epochs=4), dataset, folder, request, QUIET)
+    start_evaluation(space(training__epochs=4), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert len(lost) == 2
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     for key in read_info(folder).planned(folder):
