@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from click.testing import CliRunner, Result
 
 from sltune.cli.main import main
+from tests.tuning.clusters import ray_here
 
 pytestmark = pytest.mark.processes
 
@@ -19,17 +19,8 @@ SPACES = Path(__file__).parents[2] / "search_spaces"
 @pytest.fixture(scope="module", autouse=True)
 def without_gpus() -> Iterator[None]:
     """A Ray for all of these commands, which use one that their process has started."""
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=0,
-        object_store_memory=80 << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
-    yield
-    ray.shutdown()
+    with ray_here(num_cpus=2):
+        yield
 
 
 def sltune(*arguments: object) -> Result:

@@ -159,6 +159,26 @@ class Node:
 
 
 @contextmanager
+def ray_here(num_cpus: int, num_gpus: int = 0, store_mib: int = 80) -> Iterator[None]:
+    """Start a Ray that the commands of this process use; its GPUs exist only in its books."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        object_store_memory=store_mib << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
 def cluster(*flags: str) -> Iterator[Callable[..., Node]]:
     """Give what adds nodes to a cluster with this head; the head's address is that of each."""
     nodes = [Node(flags)]

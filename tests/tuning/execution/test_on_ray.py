@@ -42,7 +42,7 @@ from sltune.tuning.preparation import Display
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import EpochDone, Job, Outcome
 from tests.small import CLASSES, SENSOR, quick, source, table_of
-from tests.tuning.clusters import workers_below
+from tests.tuning.clusters import ray_here, workers_below
 
 pytestmark = pytest.mark.processes
 
@@ -56,17 +56,8 @@ ONE_AT_A_TIME = Request(device="cpu", max_concurrent=1)
 def cluster() -> Iterator[None]:
     """Four logical CPUs and two GPUs that exist only in Ray's books."""
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
-    ray.init(
-        address="local",
-        num_cpus=4,
-        num_gpus=2,
-        object_store_memory=600 << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
-    yield
-    ray.shutdown()
+    with ray_here(num_cpus=4, num_gpus=2, store_mib=600):
+        yield
 
 
 def space(**settings: object) -> Space:

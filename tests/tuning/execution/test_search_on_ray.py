@@ -10,20 +10,23 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import tomlkit
+from click.testing import CliRunner, Result
 
+from sltune.cli.main import main
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import Record
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.storage import open_storage
 from tests.small import quick
-from tests.tuning.clusters import cluster, ended, sltune, wait_for, workers_below
+from tests.tuning.clusters import cluster, ended, ray_here, sltune, wait_for, workers_below
 
 pytestmark = pytest.mark.processes
 
@@ -242,12 +245,27 @@ def test_a_worker_that_is_silent_for_longer_than_the_flag_allows_is_replaced(dat
     assert victim not in {record.device["pid"] for record in folder.records()}
 
 
-def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(dataset: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def ray_of_this_process() -> Iterator[None]:
+    with ray_here(num_cpus=2):
+        yield
+
+
+def in_process(*arguments: object, exit_code: int = 0) -> Result:
+    """Run a command on the Ray of this process."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == exit_code, result.stderr
+    return result
+
+
+def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
+    dataset: Path, tmp_path: Path, ray_of_this_process: None
+) -> None:
     space = write_space(tmp_path / "space.toml", epochs=2, trials=6, network__name="nmnist-mlp2")
     folder = RunFolder(tmp_path / "run")
-    process = sltune("tune", space, "--data", dataset, "--results", tmp_path, "--run", "run", "--device", "cpu")
-    table, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    on = ("--data", dataset, "--results", tmp_path, "--device", "cpu")
+    searched = in_process("tune", space, *on, "--run", "run")
+    table, said = searched.stdout, searched.stderr
     best = read_info(folder).best
     accuracies = {
         config_id: [r.metrics["val_accuracy"] for r in folder.records() if r.config_id == config_id]
@@ -265,8 +283,7 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(dataset: 
 
     # The command that it prints confirms the winner with seeds that it never saw.
     command = next(line for line in said.splitlines() if line.startswith("confirm it")).partition("sltune ")[2]
-    confirmation = sltune(*shlex.split(command), "--results", tmp_path, "--run", "confirmed", "--device", "cpu")
-    ended(confirmation, 0)
+    in_process(*shlex.split(command), "--results", tmp_path, "--run", "confirmed", "--device", "cpu")
     confirmed = RunFolder(tmp_path / "confirmed").records()
     assert {record.seed for record in confirmed} == {1, 2, 3}
     assert all(
@@ -274,23 +291,18 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(dataset: 
     )
 
     # More configurations, and another search that knows these.
-    ended(sltune("resume", folder.root, "--trials", "8", "--device", "cpu"), 0)
+    in_process("resume", folder.root, "--trials", "8", "--device", "cpu")
     assert len({record.config_id for record in folder.records()}) == 8
-    assert "has 8 configurations already" in ended(sltune("resume", folder.root, "--trials", "3"), 2)
+    assert "has 8 configurations already" in in_process("resume", folder.root, "--trials", "3", exit_code=2).stderr
     complete = sum(state == "COMPLETE" for _, state, *_ in study_of(folder))
-    learned = sltune(
-        *("tune", space, "--data", dataset, "--results", tmp_path, "--run", "next", "--device", "cpu"),
-        *("--from", folder.root, "--set", "search.trials=1"),
-    )
-    assert f"learned from {complete} configurations" in ended(learned, 0)
+    learned = in_process("tune", space, *on, "--run", "next", "--from", folder.root, "--set", "search.trials=1")
+    assert f"learned from {complete} configurations" in learned.stderr
     states = [state for _, state, *_ in study_of(RunFolder(tmp_path / "next"))]
     assert states[:complete] == ["COMPLETE"] * complete
     assert len(states) == complete + 1
-    other = sltune(
-        *("tune", space, "--data", dataset, "--results", tmp_path, "--run", "other", "--from", folder.root),
-        *("--set", "training.epochs=3", "--device", "cpu"),
-    )
-    assert "training.epochs is not the same" in ended(other, 2)
+    changed = ("--from", folder.root, "--set", "training.epochs=3")
+    other = in_process("tune", space, *on, "--run", "other", *changed, exit_code=2)
+    assert "training.epochs is not the same" in other.stderr
 
 
 def settings_of(folder: RunFolder, config_id: str) -> dict[str, Any]:
