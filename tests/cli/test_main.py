@@ -209,6 +209,7 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
     assert not loaded & {"torch", "ray", "optuna", "pandas", "pyarrow", "numpy", "pydantic", "tonic", "matplotlib"}
 
 
+@pytest.mark.processes
 def test_the_network_and_training_import_without_ray_optuna_tonic_and_pydantic() -> None:
     script = (
         "import sys\n"

@@ -28,6 +28,7 @@ print(faults())
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 def test_tensors_of_a_step_take_the_memory_of_the_step_before() -> None:
     """20 times 32 MiB are 163,840 pages of 4 KiB."""

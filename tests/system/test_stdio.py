@@ -55,6 +55,7 @@ def test_a_full_disk_behind_stdout_is_still_an_error() -> None:
     assert process.returncode not in (0, 4)
 
 
+@pytest.mark.processes
 def test_a_verb_that_reports_to_a_broken_pipe_does_its_work(tmp_path: Path) -> None:
     broken = broken_pipe()
     command = [*SLTUNE, "synth", str(tmp_path / "out"), "--recordings", "2"]

@@ -161,6 +161,7 @@ print(sorted({"torch", "ray", "matplotlib.pyplot", "sltune.tuning"} & sys.module
 """
 
 
+@pytest.mark.processes
 def test_another_process_draws_the_same_without_pyplot_torch_and_ray(
     everything: list[Path], files: dict[str, tuple[str, bytes]]
 ) -> None:

@@ -164,17 +164,20 @@ def warned(before: str, **variables: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.processes
 def test_without_numba_the_reference_runs_after_one_warning() -> None:
     said = warned("sys.modules['numba'] = None")
     assert said.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (")
     assert "step by step in plain torch" in said
 
 
+@pytest.mark.processes
 def test_where_numba_does_not_compile_the_reference_runs_after_one_warning() -> None:
     said = warned("", NUMBA_DISABLE_JIT="1")
     assert said.startswith("[1.0, 1.0, 1.0, 1.0] 1 numba cannot be used (NUMBA_DISABLE_JIT is set); ")
 
 
+@pytest.mark.processes
 def test_where_numba_can_keep_nothing_kernels_run_after_a_warning() -> None:
     # numba looks whether it may write into a folder by making a file there.
     refuse = "def refuse(*_, **__): raise OSError('read-only')"

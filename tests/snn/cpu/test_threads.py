@@ -103,6 +103,7 @@ print(caught > 100, lost, undone)
 """
 
 
+@pytest.mark.processes
 def test_no_signal_is_lost_and_leaves_work_undone() -> None:
     """Python hands signals out between any two steps, the entry of a thread's function included."""
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True)

@@ -295,6 +295,7 @@ def test_layers_large_and_small_are_cut_into_other_blocks(monkeypatch: pytest.Mo
         assert_equal(draw_current((3, 1, neurons), seed=neurons), neurons_of_the_paper, pool=False)
 
 
+@pytest.mark.processes
 def test_compiled_kernels_have_no_fused_multiply_add(tmp_path: Path) -> None:
     """Compile for an H100 and H200, which needs no GPU, and count in the machine's own code."""
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
