@@ -114,7 +114,7 @@ def test_a_search_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     said = ended(process, 130)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert f"go on with: sltune resume {folder.root}" in said
 
     ended(sltune("resume", folder.root, *ONE_AT_A_TIME), 0)
