@@ -17,6 +17,10 @@ from tests.written_runs import Spec, make_record, write_run
 
 VARIABLE = "SLTUNE_TEST_DATA"
 
+# The tests' networks are so small that threads would mostly wait for each other, and spin while they do. Torch reads
+# it when it is imported, in processes that tests start as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long one example takes says more about what else the machine does than about the code.
 settings.register_profile("sltune", deadline=None)
 settings.load_profile("sltune")
