@@ -17,7 +17,7 @@ from peers import CLASSES, SIDE, Peer, draw_frames, sltune_network
 from torch import Tensor
 from torch.nn import functional
 
-from sltune.snn.cpu.connections import product
+from sltune.snn.cpu.layer import product
 from sltune.system.memory import keep_freed_memory
 from sltune.training.fit import loss_of
 from sltune.training.optim import make_optimizer

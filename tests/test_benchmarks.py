@@ -23,7 +23,7 @@ SMALLEST = {
     "packing": [("--device", "cpu", "--data", "DATA", "--epochs", "2", "--together", "1,2")],
     "search_cost": [("--repeats", "2", "--trials", "3")],
     "simulator": [("--recordings", "4", "--epochs", "1")],
-    "stbp": [ONE_STEP, (*ONE_STEP, "--sltune-backends", "reference"), ("--density",)],
+    "stbp": [ONE_STEP, (*ONE_STEP, "--alone", "--sltune-backends", "reference,numba:stage"), ("--density",)],
 }
 """For DATA, a dataset of eight synthetic recordings is made."""
 READ_FLAGS = """

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from sltune.snn.cpu.arrays import fired_of
-from sltune.snn.cpu.connections import Connections
 from sltune.snn.cpu.kernels_dense import TAPS
-from sltune.snn.cpu.layer import Neurons, PooledNeurons
+from sltune.snn.cpu.layer import Connections, Neurons, PooledNeurons
 from sltune.snn.cpu.stage import Stage
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS

@@ -1,6 +1,6 @@
-"""Layers of neurons on the CPU: torch's gradients around the compiled loops of kernels.py.
+"""Neurons and full connections on the CPU: torch's gradients around the loops of kernels.py and kernels_dense.py.
 
-Only the layer's input is kept for the backward pass, which computes the potentials once more. As many threads as torch
+For the backward pass only a layer's input is kept, and the potentials are computed once more. As many threads as torch
 uses share the work, and the result does not depend on their number. The state is carried without a gradient.
 """
 
@@ -12,10 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from sltune.snn.cpu import kernels
 from sltune.snn.cpu.arrays import array, lines, numbers, outcome, rows, start, window
+from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
 from sltune.snn.cpu.threads import share
+from sltune.snn.cpu.vectors import LANES
 from sltune.snn.neurons.images import channels_last, new_images
 from sltune.snn.neurons.lif import LIF, LIFState
 
@@ -68,6 +71,28 @@ class PooledNeurons(torch.autograd.Function):
         arrays = (rows(current), current.shape[2], rows(channels_last(grad_pooled)), rows(grad), *state)
         share(kernels.pooled_backward, blocks, *arrays, numbers(ctx.neurons, current), window(ctx.neurons))
         return grad, None, None
+
+
+class Connections(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(spikes, weight)
+        return functional.linear(spikes, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        spikes, weight = ctx.saved_tensors
+        grad_spikes = product(grad, weight) if ctx.needs_input_grad[0] else None
+        return grad_spikes, product(grad.t(), spikes), grad.sum(0)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left · right, of shapes (rows, inner) and (inner, columns); fast for few rows and many columns."""
+    result = torch.empty(len(left), right.shape[1], dtype=right.dtype)
+    strips = -(-right.shape[1] // (len(VECTORS) * LANES))
+    share(multiply, strips, array(left.contiguous()), array(right.contiguous()), array(result), SIDES, VECTORS)
+    return result
 
 
 def _blocks(current: Tensor) -> int:
