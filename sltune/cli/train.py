@@ -116,7 +116,7 @@ def tune(
     from sltune.runs.info import refuse_existing
 
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
-    space.searching()
+    space.required_search()
     folder = run_name.folder(space_options.space_file.stem)
     refuse_existing(folder)
     earlier = RunFolder(search_options.earlier) if search_options.earlier else None

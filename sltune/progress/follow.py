@@ -194,7 +194,7 @@ def _plan(folder: RunFolder) -> Plan:
     try:
         space = load_space(folder.space_toml)
         if info.steps is not None:
-            return search_plan(info.name, space, space.searching(), info.steps)
+            return search_plan(info.name, space, space.required_search(), info.steps)
         steps = [(key.seed, key.fold) for key in info.planned(folder)]
         return evaluation_plan(info.name, space.configuration(), steps)
     except ConfigError as error:

@@ -47,11 +47,7 @@ class Search(TomlTable):
 
 
 def read_search(
-    table: object,
-    settings: Settings,
-    domains: Domains,
-    problems: list[str],
-    fixed: Collection[str] = (),
+    table: object, settings: Settings, domains: Domains, problems: list[str], fixed: Collection[str] = ()
 ) -> tuple[Search | None, tuple[Settings, ...]]:
     """Return the settings of the search and the configurations to try first; add what is wrong to ``problems``.
 
@@ -110,11 +106,7 @@ def _problems_of(search: Search, domains: Domains) -> Iterator[str]:
 
 
 def _read_first(
-    tables: object,
-    settings: Settings,
-    domains: Domains,
-    problems: list[str],
-    fixed: Collection[str],
+    tables: object, settings: Settings, domains: Domains, problems: list[str], fixed: Collection[str]
 ) -> Iterator[dict[str, Value]]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         problems.append(f"search.first = {as_toml(tables)}: must be a list of tables, [[search.first]]")

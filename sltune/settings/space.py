@@ -72,7 +72,7 @@ class Space:
             raise ConfigError(self.source, problems)
         return Configuration.of({**DEFAULTS, **values})
 
-    def searching(self) -> Search:
+    def required_search(self) -> Search:
         """Return how the space is to be searched.
 
         Raises:

@@ -93,7 +93,7 @@ def _differences(before: Space, after: Space) -> Iterator[str]:
         if old != new:
             yield f"{key} = {new} instead of {old}"
     if before.domains:
-        first, second = before.searching().model_dump(), after.searching().model_dump()
+        first, second = before.required_search().model_dump(), after.required_search().model_dump()
         for name in first:
             if name not in BUDGETS and first[name] != second[name]:
                 yield f"search.{name} = {as_toml(second[name])} instead of {as_toml(first[name])}"

@@ -77,7 +77,7 @@ def start_search(space: Space, data: Path, folder: RunFolder, request: Request, 
         UsageError, DataError, Interrupted: as start_evaluation does.
         SomeTrialsFailed: some trials failed. NothingRan: no configuration was completed.
     """
-    search = space.searching()
+    search = space.required_search()
     manifest = read_manifest(data)
     steps = steps_of(space.evaluation)
     refuse_existing(folder)
@@ -116,7 +116,7 @@ def resume_search(
     Args:
         data: where the dataset lies now; None for where it lay when the run began.
     """
-    search = space.searching()
+    search = space.required_search()
     info = read_info(folder)
     data, manifest = dataset_of(folder, info, data)
     with locked(folder.lock):

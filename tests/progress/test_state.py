@@ -203,7 +203,7 @@ def test_plans_say_what_a_run_shall_do() -> None:
     )
     text = "[training]\nepochs = { low = 5, high = 30 }\n[search]\ntrials = 9\nmax_hours = 1.5\n"
     space = parse_space(text + "constraints = { max_synaptic_ops = 1e6 }", "x.toml")
-    assert search_plan("run", space, space.searching(), FOLDS) == Plan(
+    assert search_plan("run", space, space.required_search(), FOLDS) == Plan(
         "run",
         FOLDS,
         9,
