@@ -18,7 +18,7 @@ from pathlib import Path
 from sltune.errors import DataError
 from sltune.events.formats.members import Member
 from sltune.events.source import Finding
-from sltune.wording import printable
+from sltune.wording import first_of, printable
 
 GESTURES = (
     *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
@@ -173,8 +173,7 @@ def _check_classes(file: Member, tags: Sequence[Tag], kept: Sequence[Tag]) -> li
             chosen = [tag.row for tag in kept if tag.label == label]
             text = f"class {label + 1} ({gesture}) is repeated"
             lost = tuple(sample_name(file, row) for row in rows if row not in chosen)
-            shown = ", ".join(map(str, rows[:SHOWN_ROWS])) + (", …" if len(rows) > SHOWN_ROWS else "")
-            place = f"{file} rows {shown}"
+            place = f"{file} rows {', '.join(first_of(list(map(str, rows)), SHOWN_ROWS))}"
             findings.append(Finding(place, text, is_error=True, lost=lost))
     return findings
 

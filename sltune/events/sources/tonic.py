@@ -22,7 +22,7 @@ from sltune.events.sources.shards import FIELDS, Item, check_bin, find_sensor, p
 from sltune.events.sources.tonic_listing import item_of, list_part, name_classes
 from sltune.events.sources.tonic_offline import open_parts
 from sltune.events.store import Sample, file_sha256
-from sltune.wording import suggestion
+from sltune.wording import first_of, suggestion
 
 NMNIST_SENSOR = (34, 34)
 # The sensor moves three times for 0.1 s each: 0.29 to 0.34 s in all. A single movement may have been cut out.
@@ -110,7 +110,7 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
 
 
 def _say_alone(classes: Sequence[str]) -> str:
-    names = ", ".join(classes[:SHOWN_CLASSES]) + (", …" if len(classes) > SHOWN_CLASSES else "")
+    names = ", ".join(first_of(classes, SHOWN_CLASSES))
     return f"no fold can both train and test {len(classes)} classes that lie in one group only: {names}"
 
 
