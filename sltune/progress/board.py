@@ -8,6 +8,7 @@ from itertools import groupby, islice
 
 from rich.text import Text
 
+from sltune.runs.record import config_number
 from sltune.wording import printable, shortened
 
 STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
@@ -25,7 +26,7 @@ NARROW = {1: 1, 2: 1, 3: 3, 4: 3}
 
 
 @dataclass(frozen=True)
-class Cell:
+class TrialCell:
     """One trial.
 
     epoch: the last one that has ended. epochs: how many there will be, 0 if that is unknown. accuracy: a fraction, on
@@ -44,7 +45,7 @@ class Line:
     """A configuration, with a cell for each (seed, fold) of the run."""
 
     config_id: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TrialCell, ...]
 
     @property
     def mean(self) -> float | None:
@@ -114,7 +115,7 @@ def render(board: Board, width: int, height: int, ascii_only: bool = False) -> T
     room = max(1, height - around - len(below))
     layout = _layout(board, width, room, symbols)
     lines = list(board.lines[: max(1, room // _rows_a_line(board, layout))])
-    lines.sort(key=lambda line: int(line.config_id[1:]))
+    lines.sort(key=lambda line: config_number(line.config_id))
     rows = [row for line in lines for row in _rows(board, layout, line)][:room]
     title = Text(shortened(printable(board.title), width), "bold")
     remarks = _packed(_remarks(board, layout, board.begun - len(lines)), width)
@@ -174,7 +175,7 @@ def _rows(board: Board, layout: _Layout, line: Line) -> Iterator[Text]:
         yield row
 
 
-def _cell(cell: Cell, layout: _Layout) -> str:
+def _cell(cell: TrialCell, layout: _Layout) -> str:
     """Return the longest text on a trial that fits its column; the text is enough without its colour."""
     symbol, width = layout.symbols[cell.state], layout.content
     percent = None if cell.accuracy is None else 100 * cell.accuracy

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import get_args
 
-from sltune.progress.board import Board, Cell, Line
+from sltune.progress.board import Board, Line, TrialCell
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, Status, TrialKey
 from sltune.runs.results import Observed, Result
@@ -31,7 +31,7 @@ class RunState:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._places = {step: place for place, step in enumerate(plan.steps)}
-        self._cells: dict[str, list[Cell]] = {}
+        self._cells: dict[str, list[TrialCell]] = {}
         self._counts: Counter[str] = Counter()
         self._paces: dict[TrialKey, _Pace] = {}
         self._observed: dict[TrialKey, Observed] = {}
@@ -42,27 +42,27 @@ class RunState:
     def add(self, config_id: str) -> None:
         """Add a configuration, whose trials wait, unless it is known already."""
         if config_id not in self._cells:
-            self._cells[config_id] = [Cell()] * len(self.plan.steps)
+            self._cells[config_id] = [TrialCell()] * len(self.plan.steps)
             self._counts["waiting"] += len(self.plan.steps)
 
-    def cell(self, key: TrialKey) -> Cell:
+    def cell(self, key: TrialKey) -> TrialCell:
         """Return the cell of a trial."""
         self.add(key.config_id)
         return self._cells[key.config_id][self._places[key.seed, key.fold]]
 
     def wait(self, key: TrialKey) -> None:
         """A trial is to begin, perhaps again."""
-        self._set(key, Cell())
+        self._set(key, TrialCell())
 
     def begin(self, key: TrialKey, epochs: int) -> None:
         """A trial has a worker; epochs: how many there will be, 0 if that is unknown."""
-        self._set(key, Cell("running", epochs=epochs))
+        self._set(key, TrialCell("running", epochs=epochs))
         self._paces[key] = _Pace(0.0, 0.0)
 
     def advance(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """A running trial has ended an epoch with these metrics."""
         accuracy = row[f"{self._part}_accuracy"]
-        self._set(key, Cell("running", int(row["epoch"]), self.cell(key).epochs, accuracy))
+        self._set(key, TrialCell("running", int(row["epoch"]), self.cell(key).epochs, accuracy))
         self._paces[key] = _Pace(row["samples_per_second"], row.get("device_memory_bytes", 0.0))
         self._seconds, self._epochs = self._seconds + row["seconds"], self._epochs + 1
 
@@ -79,14 +79,14 @@ class RunState:
         """A trial has ended."""
         metrics, key = record.metrics, record.key
         test = metrics.get("test_accuracy") if self.plan.shows_test else None
-        self._set(key, Cell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
+        self._set(key, TrialCell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
         self._device_hours += record.device_hours
         self._observed[key] = Observed.of(record)
         self._compare(key.config_id)
 
     def prune(self, key: TrialKey) -> None:
         """A trial is not wanted any more."""
-        self._set(key, Cell("pruned"))
+        self._set(key, TrialCell("pruned"))
 
     @property
     def _part(self) -> str:
@@ -150,7 +150,7 @@ class RunState:
         if plan.max_device_hours:
             yield f"{self._device_hours:.1f} of {plan.max_device_hours:g} device hours"
 
-    def _set(self, key: TrialKey, cell: Cell) -> None:
+    def _set(self, key: TrialKey, cell: TrialCell) -> None:
         before = self.cell(key)
         self._cells[key.config_id][self._places[key.seed, key.fold]] = cell
         self._counts[before.state] -= 1

@@ -35,7 +35,7 @@ from sltune.wording import first_of
 TEMPLATE = "page.html"
 # Of more, the tables below tell better.
 MAX_HEADLINES = 8
-MOST_WARNINGS = 5
+MAX_WARNINGS = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "version": __version__,
         "title": " · ".join(names),
         "alive": any(run.alive for run in runs),
-        "warnings": first_of(list(_warnings(table)), MOST_WARNINGS, "more, see the tables"),
+        "warnings": first_of(list(_warnings(table)), MAX_WARNINGS, "more, see the tables"),
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": no_result(table),
         "results": list(_headlines(table))[:MAX_HEADLINES],

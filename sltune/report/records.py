@@ -11,7 +11,7 @@ import pandas as pd
 
 from sltune.report.analysis.runs import Run, load_runs
 from sltune.runs.folder import RunFolder
-from sltune.runs.record import Record, TrialKey
+from sltune.runs.record import Record, TrialKey, config_number
 
 _METRICS = (
     *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),
@@ -95,7 +95,7 @@ def _as_shared(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:
     records: dict[TrialKey, Record] = {record.key: record for record in run.records}
-    keys = sorted({*records, *run.planned}, key=lambda key: (int(key.config_id[1:]), key.seed, key.fold))
+    keys = sorted({*records, *run.planned}, key=lambda key: (config_number(key.config_id), key.seed, key.fold))
     for key in keys:
         place = {"folder": str(run.folder), "run": run.name}
         facts = {**place, "config_id": key.config_id, "fold": key.fold, "seed": key.seed}

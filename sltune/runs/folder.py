@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sltune.errors import DataError, UsageError
-from sltune.runs.record import SCHEMA, Record, TrialKey
+from sltune.runs.record import SCHEMA, Record, TrialKey, config_number
 from sltune.system.files import open_folder, parse_json, read_plain, remove, write_whole
 from sltune.system.locks import LOCK
 from sltune.wording import first_of, printable, shortened
@@ -144,7 +144,7 @@ class RunFolder:
             # What is no trial's folder, such as a copy of one, is not ours to judge.
             with suppress(ValueError):
                 found.add(TrialKey.parse(folder.name).config_id)
-        return sorted(found, key=lambda config_id: int(config_id[1:]))
+        return sorted(found, key=config_number)
 
     def records(self) -> list[Record]:
         """Return the newest record of every finished trial, by configuration, seed and fold.

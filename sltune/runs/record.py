@@ -67,6 +67,11 @@ def _known(config_id: str) -> str:
 ConfigId = Annotated[str, AfterValidator(_known)]
 
 
+def config_number(config_id: str) -> int:
+    """Return the place of a configuration in the order of asking, which is not that of the alphabet from c10000 on."""
+    return int(config_id[1:])
+
+
 class DatasetInfo(BaseModel):
     """What a record says of its data: enough to never mix two datasets in one mean."""
 

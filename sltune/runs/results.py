@@ -12,7 +12,7 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Literal, TypeVar
 
-from sltune.runs.record import Record, Status
+from sltune.runs.record import Record, Status, config_number
 from sltune.settings.search import Search
 
 State = Literal["complete", "pruned", "failed", "diverged", "open"]
@@ -50,7 +50,7 @@ class Result:
     @property
     def number(self) -> int:
         """Its place in the order of asking."""
-        return int(self.config_id[1:])
+        return config_number(self.config_id)
 
     @cached_property
     def val_accuracy(self) -> float | None:

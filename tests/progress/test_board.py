@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sltune.progress.board import ASCII_SYMBOLS, STATES, STYLES, SYMBOLS, Board, Cell, Line, render
+from sltune.progress.board import ASCII_SYMBOLS, STATES, STYLES, SYMBOLS, Board, Line, TrialCell, render
 
 FOLDS = tuple((0, fold) for fold in range(4))
 CELLS = (
-    Cell("done", accuracy=0.875, test=0.7),
-    Cell("running", 12, 400, 0.5),
-    Cell("running", 0, 400),
-    Cell(),
-    Cell("pruned"),
-    Cell("failed"),
-    Cell("diverged"),
-    Cell("unfinished", 3, 400, 0.25),
+    TrialCell("done", accuracy=0.875, test=0.7),
+    TrialCell("running", 12, 400, 0.5),
+    TrialCell("running", 0, 400),
+    TrialCell(),
+    TrialCell("pruned"),
+    TrialCell("failed"),
+    TrialCell("diverged"),
+    TrialCell("unfinished", 3, 400, 0.25),
 )
 
 
-def board(cells: tuple[Cell, ...] = CELLS[:4], **more: object) -> Board:
+def board(cells: tuple[TrialCell, ...] = CELLS[:4], **more: object) -> Board:
     counts = {state: sum(cell.state == state for cell in cells) for state in STATES}
     steps = tuple((place // 4, place % 4) for place in range(len(cells)))
     plain = Board("run", steps, "val", False, (Line("c0000", cells),), 1, counts)
@@ -65,7 +65,7 @@ def test_no_state_is_told_by_colour_alone() -> None:
 
 
 def test_folds_and_seeds_are_columns_side_by_side_or_rows_of_seeds_by_what_fits() -> None:
-    cells = tuple(Cell("done", accuracy=0.5 + place / 100) for place in range(20))
+    cells = tuple(TrialCell("done", accuracy=0.5 + place / 100) for place in range(20))
     one = board(cells)
     # One configuration has space for a row of each seed.
     assert lines(one)[1:4] == [
@@ -85,7 +85,7 @@ def test_folds_and_seeds_are_columns_side_by_side_or_rows_of_seeds_by_what_fits(
 
 
 def test_many_folds_go_on_in_a_second_row() -> None:
-    cells = tuple(Cell("done", accuracy=0.5) for _ in range(61))
+    cells = tuple(TrialCell("done", accuracy=0.5) for _ in range(61))
     many = replace(board(cells), steps=tuple((0, fold) for fold in range(61)), shows_test=True)
     # 80 columns less the name, the seed and two means.
     assert lines(many)[2:4] == ["c0000 s0 " + "✓" * 57 + "   50.0", "      s0 ✓✓✓✓"]

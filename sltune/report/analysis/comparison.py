@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sltune.report.analysis.rows import Group, Row, Value, independent, ratio_of
+from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of
 from sltune.report.analysis.statistics import PairedTest, holm, paired_test
 
 # Of so many configurations every pair is compared; of more, each with the reference.
-MOST_IN_PAIRS = 6
+MAX_ALL_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def optimism(rows: Sequence[Row], bests: Collection[str] = ()) -> tuple[Optimism
 
 
 def _pairs(rows: Sequence[Row], references: Collection[str]) -> Iterator[tuple[Row, Row]]:
-    if len(rows) <= MOST_IN_PAIRS:
+    if len(rows) <= MAX_ALL_PAIRS:
         yield from itertools.combinations(rows, 2)
         return
     reference = next((row for row in rows if row.group.label in references), rows[0])
@@ -110,7 +110,7 @@ def _compare(first: Row, second: Row) -> Comparison:
     return replace(one, test=paired_test(_differences(pairs, first.group, second.group), ratio))
 
 
-def _differences(pairs: Sequence[tuple[Value, Value]], first: Group, second: Group) -> list[float]:
+def _differences(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], first: Group, second: Group) -> list[float]:
     group = first if first.same_splits else second
     # Per cent of the same fraction may differ in the last digit.
     return independent([(a.fold, round(b.percent - a.percent, 9)) for a, b in pairs], group)

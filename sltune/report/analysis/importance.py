@@ -14,22 +14,22 @@ from sltune.settings.types import Value
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-FEWEST = 4
-"""Of fewer configurations nothing can be explained."""
-MOST = 250
-"""The time of fANOVA grows faster than the number of configurations: 4 s for these, minutes for thousands."""
+MIN_CONFIGURATIONS = 4
+"""With fewer, nothing can be explained."""
+MAX_CONFIGURATIONS = 250
+"""The time of fANOVA grows faster than their number: 4 s for these, minutes for thousands."""
 
-Point = tuple[Mapping[str, Value], float]
-"""Values of the searched domains, and the mean validation accuracy in per cent."""
+SearchedPoint = tuple[Mapping[str, Value], float]
+"""The values of a configuration's searched domains, and its mean validation accuracy in per cent."""
 
 
 def importances(series: Series) -> dict[str, float]:
     """Return the share of each searched parameter in the variance of mean validation accuracy that single ones explain.
 
-    Hutter et al. 2014, as in Optuna, with a fixed seed; the largest share first, their sum 1. Only complete
-    configurations count, at most MOST of them, evenly spaced in the order of asking. Parameters that were constant, or
-    drawn only under conditions, have no share. Empty where there are fewer than FEWEST configurations, where nothing
-    varies or where the accuracy does not.
+    This is fANOVA (Hutter et al. 2014) as in Optuna, with a fixed seed. The largest share comes first, and they sum
+    to 1. Only complete configurations count, at most MAX_CONFIGURATIONS of them, evenly spaced in the order of asking.
+    Parameters that were constant, or drawn only under conditions, have no share. There are no shares at all with fewer
+    than MIN_CONFIGURATIONS configurations, or where the accuracy does not vary.
     """
     if series.space is None:
         return {}
@@ -39,12 +39,12 @@ def importances(series: Series) -> dict[str, float]:
 def explained(series: Series) -> tuple[int, int]:
     """Return how many configurations importances are computed from, and how many there are."""
     found = len(points(series.space, series.complete)) if series.space else 0
-    return min(found, MOST), found
+    return min(found, MAX_CONFIGURATIONS), found
 
 
-def points(space: Space, results: Iterable[RecordedResult]) -> list[Point]:
-    """Return searched values and accuracy of the results that have one and lie in the space."""
-    found = list[Point]()
+def points(space: Space, results: Iterable[RecordedResult]) -> list[SearchedPoint]:
+    """Return the points of the configurations that have an accuracy and lie in the space."""
+    found = list[SearchedPoint]()
     for result in results:
         values = space.active(result.settings)
         if result.val_percent is not None and all(space.domains[key].contains(values[key]) for key in values):
@@ -52,15 +52,15 @@ def points(space: Space, results: Iterable[RecordedResult]) -> list[Point]:
     return found
 
 
-def _sampled(found: list[Point]) -> list[Point]:
-    places = np.linspace(0, len(found) - 1, min(len(found), MOST)).round().astype(int)
+def _sampled(found: list[SearchedPoint]) -> list[SearchedPoint]:
+    places = np.linspace(0, len(found) - 1, min(len(found), MAX_CONFIGURATIONS)).round().astype(int)
     return [found[place] for place in places]
 
 
-def _fanova(found: list[Point], space: Space) -> dict[str, float]:
+def _fanova(found: list[SearchedPoint], space: Space) -> dict[str, float]:
     varied = [key for key in space.domains if _varies(key, found)]
     # Means that differ by rounding alone do not differ.
-    if len(found) < FEWEST or not varied or float(np.ptp([accuracy for _, accuracy in found])) < 1e-9:
+    if len(found) < MIN_CONFIGURATIONS or not varied or float(np.ptp([accuracy for _, accuracy in found])) < 1e-9:
         return {}
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -77,12 +77,12 @@ def _fanova(found: list[Point], space: Space) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _varies(key: str, found: list[Point]) -> bool:
+def _varies(key: str, found: list[SearchedPoint]) -> bool:
     """Say whether every point has a value of the key, and not all the same."""
     return all(key in values for values, _ in found) and len({values[key] for values, _ in found}) > 1
 
 
-def _trials(found: list[Point], space: Space) -> Iterable[FrozenTrial]:
+def _trials(found: list[SearchedPoint], space: Space) -> Iterable[FrozenTrial]:
     from optuna.trial import create_trial
 
     from sltune.settings.distributions import as_parameter, distribution_of

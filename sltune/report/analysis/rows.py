@@ -37,7 +37,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Value:
+class TrialAccuracy:
     """The accuracy of one trial in per cent.
 
     tested_on: recordings of its test part. test_ratio: how many they are, over those of the training part.
@@ -69,7 +69,7 @@ class Row:
     metric: str
     seed: int | None
     ddof: int
-    values: tuple[Value, ...]
+    values: tuple[TrialAccuracy, ...]
     absent: tuple[Absence, ...]
 
     @property
@@ -77,7 +77,7 @@ class Row:
         return len(self.values)
 
     @property
-    def outcomes(self) -> tuple[Value | Absence, ...]:
+    def outcomes(self) -> tuple[TrialAccuracy | Absence, ...]:
         return (*self.values, *self.absent)
 
     @property
@@ -144,7 +144,7 @@ class Row:
             yield f"{word} {', '.join(map(str, numbers))}{of_seed} {reason}"
 
 
-def ratio_of(values: Sequence[Value]) -> float | None:
+def ratio_of(values: Sequence[TrialAccuracy]) -> float | None:
     """Return the mean size of the test part over that of the training part; None where no record tells."""
     ratios = [value.test_ratio for value in values if value.test_ratio is not None]
     return float(np.mean(ratios)) if ratios else None

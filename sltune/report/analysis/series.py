@@ -10,7 +10,7 @@ from functools import cached_property
 from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
-from sltune.runs.record import DatasetInfo, Record, TrialKey
+from sltune.runs.record import DatasetInfo, Record, TrialKey, config_number
 from sltune.runs.results import Criteria, Result
 from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
@@ -138,7 +138,7 @@ def _results(run: Run) -> Iterator[RecordedResult]:
         records[key.config_id][key] = None
     for record in run.records:
         records[record.config_id][record.key] = record
-    for config_id in sorted(records, key=lambda name: int(name[1:])):
+    for config_id in sorted(records, key=config_number):
         trials = records[config_id]
         ended = [record for record in trials.values() if record is not None]
         # Trials that differ in more than fold and seed have no mean; the table shows them in rows of their own.

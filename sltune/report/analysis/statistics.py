@@ -16,7 +16,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 # Of so many pairs and fewer, the signed-rank test is exact, with ties as well, which scipy's is not.
-MOST_COUNTED = 50
+MAX_EXACT_PAIRS = 50
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _wilcoxon(differences: Sequence[float]) -> float | None:
     values = values[values != 0]
     if not len(values):
         return None
-    if len(values) > MOST_COUNTED:
+    if len(values) > MAX_EXACT_PAIRS:
         return float(stats.wilcoxon(values).pvalue)
     # Twice the ranks are whole numbers, in ties too.
     ranks = np.round(2 * stats.rankdata(np.abs(values))).astype(int)

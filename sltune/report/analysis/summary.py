@@ -14,7 +14,7 @@ from sltune.errors import ConfigError, DataError, UsageError
 from sltune.report.analysis.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.analysis.costs import Cost, cost_of
 from sltune.report.analysis.published import Published, load_published, published_file
-from sltune.report.analysis.rows import Absence, Group, Row, Value
+from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, Record, TrialKey
@@ -165,11 +165,11 @@ def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:
 def _row(group: Group, trials: Trials, metric: str, seed: int | None, ddof: int) -> Row:
     loss = (_LOSSES_ON_TEST if group.protocol == "train-test" else _LOSSES)[metric]
     outcomes = [_outcome(key, trials[key], metric, loss) for key in sorted(trials) if seed in (None, key.seed)]
-    values = tuple(outcome for outcome in outcomes if isinstance(outcome, Value))
+    values = tuple(outcome for outcome in outcomes if isinstance(outcome, TrialAccuracy))
     return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
 
 
-def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Value | Absence:
+def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> TrialAccuracy | Absence:
     if isinstance(record, str):
         return Absence(key.fold, key.seed, record)
     if record.status != "done":
@@ -179,4 +179,4 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Val
         return Absence(key.fold, key.seed, "without value")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
-    return Value(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.get(loss))
+    return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.get(loss))

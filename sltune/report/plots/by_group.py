@@ -16,14 +16,14 @@ from sltune.report.analysis.series import Basis, RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import chance_line, legend_above, look, new_figure
 
-MOST_GROUPS = 100
+MAX_GROUPS = 100
 """Of more, as where every sample is a subject of its own, nobody learns anything from a row for each."""
 NORMAL_95 = 1.959963984540054
 """Two-sided 5 % point of the normal distribution."""
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """How many of some samples were right; of one that was tested with several seeds, the share of these counts."""
 
     correct: float
@@ -42,7 +42,7 @@ class Share:
         return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
 
 
-Found = Sequence[tuple[Series, Mapping[str, Share]]]
+Found = Sequence[tuple[Series, Mapping[str, Proportion]]]
 """Runs with their shares by group."""
 
 
@@ -71,7 +71,7 @@ def accuracy_by_signer(series: Sequence[Series]) -> Iterator[Plot]:
         yield Plot("accuracy-by-signer", "Test accuracy by signer", _alt(found), _by_signer(found, names))
 
 
-def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict[str, Share]:
+def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict[str, Proportion]:
     """Return the share of right test samples by session or subject, over all done trials that have counted them.
 
     A sample counts once, however many seeds have tested it: these repeat it, and tell nothing about further samples.
@@ -85,13 +85,13 @@ def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict
         size = max(of for _, of in found)
         correct[name] += size * sum(right for right, _ in found) / sum(of for _, of in found)
         samples[name] += size
-    return {name: Share(correct[name], samples[name]) for name in samples}
+    return {name: Proportion(correct[name], samples[name]) for name in samples}
 
 
 def _found(series: Sequence[Series], group: Literal["session", "subject"]) -> Found:
     """Return the shares of every run whose test samples are of more than one group."""
     shares = [(one, pooled(one.shown, group)) for one in series if one.shown]
-    return [(one, found) for one, found in shares if 1 < len(found) <= MOST_GROUPS]
+    return [(one, found) for one, found in shares if 1 < len(found) <= MAX_GROUPS]
 
 
 def _by_signer(found: Found, names: Sequence[str]) -> Figure:
@@ -142,7 +142,7 @@ def _alt(found: Found) -> str:
     return f"{words}. Bars: Wilson 95 % intervals of the tested samples, each counted once."
 
 
-def _sentence(series: Series, shares: Mapping[str, Share]) -> str:
+def _sentence(series: Series, shares: Mapping[str, Proportion]) -> str:
     """Say how accurate the groups are: each of a few, else the ends."""
     order = sorted(shares, key=lambda name: (-shares[name].percent, name))
     if len(order) <= 4:

@@ -14,14 +14,14 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import names, new_figure, titles
 from sltune.wording import shortened
 
-MOST_RUNS = 4
-MOST_COUNTS = 24
+MAX_RUNS = 4
+MAX_CLASSES_WITH_COUNTS = 24
 """Cells of more classes are too small for numbers."""
-MOST_NAMES = 48
+MAX_NAMES = 48
 """Of more classes only some names fit beside the axes."""
 MATRIX_POINTS = 355
 """Width of all cells, about, in points."""
-LONGEST_NAME = 18
+MAX_NAME_LENGTH = 18
 DARK = 0.55
 """Share from which a cell is so dark that its text must be white."""
 
@@ -29,8 +29,8 @@ Matrix = NDArray[np.int64]
 
 
 def confusion_matrices(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw the sum over folds and seeds, a row per true class, of the first MOST_RUNS runs that have one."""
-    found = [(one, counts) for one in series if one.shown and (counts := summed(one.shown)) is not None][:MOST_RUNS]
+    """Draw the sum over folds and seeds, a row per true class, of the first MAX_RUNS runs that have one."""
+    found = [(one, counts) for one in series if one.shown and (counts := summed(one.shown)) is not None][:MAX_RUNS]
     shown = [one for one, _ in found]
     for (one, counts), name, title in zip(
         found, names("confusion-matrix", shown), titles("Confusion matrix", shown), strict=True
@@ -61,10 +61,10 @@ def _figure(counts: Matrix, classes: Sequence[str]) -> Figure:
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("share of the true class (%)")
     bar.outline.set_linewidth(0.4)
-    step = -(-len(classes) // MOST_NAMES)
+    step = -(-len(classes) // MAX_NAMES)
     places = range(0, len(classes), step)
-    texts = [shortened(classes[place], LONGEST_NAME) for place in places]
-    size = 8.5 if len(classes) <= MOST_COUNTS else 6.5
+    texts = [shortened(classes[place], MAX_NAME_LENGTH) for place in places]
+    size = 8.5 if len(classes) <= MAX_CLASSES_WITH_COUNTS else 6.5
     fits = len(classes) * max(map(len, texts)) * 0.6 * size < MATRIX_POINTS
     axes.set_xticks(places, texts, rotation=0 if fits else 90, fontsize=size)
     axes.set_yticks(places, texts, fontsize=size)
@@ -73,7 +73,7 @@ def _figure(counts: Matrix, classes: Sequence[str]) -> Figure:
     axes.spines[:].set_linewidth(0.4)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if len(classes) <= MOST_COUNTS:
+    if len(classes) <= MAX_CLASSES_WITH_COUNTS:
         _write_counts(axes, counts, shares)
     return figure
 

@@ -11,7 +11,7 @@ from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLUE, names, new_figure, titles
 
-FEW = 20
+MIN_RELIABLE = 20
 """Of fewer configurations another seed of the method may give another order."""
 
 
@@ -26,7 +26,7 @@ def importance_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]
 
 def _sampled(series: Series) -> str:
     used, of = explained(series)
-    few = ": too few to rely on" if used < FEW else ""
+    few = ": too few to rely on" if used < MIN_RELIABLE else ""
     return f", {used}{f' of {of}' if used < of else ''} configurations{few}"
 
 

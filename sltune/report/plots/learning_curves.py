@@ -18,14 +18,14 @@ from sltune.runs.folder import RunFolder, TrialFolder
 Rows = dict[int, Row]
 """Metrics by epoch."""
 WORDS = {"val": "validation", "test": "test"}
-FEW_TRIALS = 8
+MAX_SINGLE_CURVES = 8
 """The single curves of so many can be told apart."""
-MOST_BANDS = 4
+MAX_BANDS = 4
 """The ranges of more runs would hide one another."""
 
 
 @dataclass(frozen=True)
-class Curves:
+class TrialCurves:
     """Epochs of one configuration's trials. part: what the accuracy is measured on, "val" or "test"."""
 
     series: Series
@@ -84,14 +84,14 @@ def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
     yield Plot("learning-curves", "Learning curves", _alt(found), _figure(found))
 
 
-def _figure(found: Sequence[Curves]) -> Figure:
+def _figure(found: Sequence[TrialCurves]) -> Figure:
     figure = new_figure(5.9)
     axes = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(1.9, 1, 1))
     words = " or ".join(dict.fromkeys(WORDS[curves.part] for curves in found))
     for panel, (column, label, scale) in zip(axes, PANELS, strict=True):
         _draw(panel, found, column, scale)
         panel.set_ylabel(label.format(words=words))
-    if len(found) <= MOST_BANDS and any(len(curves.done) > 1 for curves in found):
+    if len(found) <= MAX_BANDS and any(len(curves.done) > 1 for curves in found):
         axes[0].fill_between([], [], color=GREY, alpha=0.25, linewidth=0, label="lowest to highest trial")
     chance_line(axes[0], [curves.chance_percent for curves in found])
     axes[0].set_ylim(bottom=0)
@@ -102,7 +102,7 @@ def _figure(found: Sequence[Curves]) -> Figure:
     return figure
 
 
-def _read(series: Series) -> Curves | None:
+def _read(series: Series) -> TrialCurves | None:
     result = series.shown
     if result is None:
         return None
@@ -112,15 +112,15 @@ def _read(series: Series) -> Curves | None:
     rows = next((row for one in [*done, *waiting] for row in one.values()), {})
     optimistic = Basis.of(result.done[0]).optimistic if result.done else "test_accuracy" in rows
     part = "test" if optimistic else "val"
-    return Curves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), result.trials)
+    return TrialCurves(series, part, tuple(filter(None, done)), tuple(filter(None, waiting)), result.trials)
 
 
 def _rows(trial: TrialFolder) -> Rows:
     return {int(row["epoch"]): row for row in read_epochs(trial.epochs_csv, skip_bad=True)}
 
 
-def _draw(axes: Axes, found: Sequence[Curves], column: str, scale: float) -> None:
-    single = sum(len(curves.done) for curves in found) <= FEW_TRIALS or (len(found) == 1 and found[0].is_uneven)
+def _draw(axes: Axes, found: Sequence[TrialCurves], column: str, scale: float) -> None:
+    single = sum(len(curves.done) for curves in found) <= MAX_SINGLE_CURVES or (len(found) == 1 and found[0].is_uneven)
     for number, curves in enumerate(found):
         scaled = column.format(part=curves.part), scale
         _draw_mean(axes, curves, scaled, look(number), len(found))
@@ -129,28 +129,28 @@ def _draw(axes: Axes, found: Sequence[Curves], column: str, scale: float) -> Non
             axes.plot(*curves.line(*scaled, rows), color=look(number).colour, linewidth=0.6, alpha=0.45)
 
 
-def _draw_mean(axes: Axes, curves: Curves, column: tuple[str, float], look: Look, runs: int) -> None:
+def _draw_mean(axes: Axes, curves: TrialCurves, column: tuple[str, float], look: Look, runs: int) -> None:
     epochs, values = curves.matrix(*column)
     if epochs:
-        if runs <= MOST_BANDS:
+        if runs <= MAX_BANDS:
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(epochs, low, high, color=look.colour, alpha=0.15, linewidth=0)
         marker, label = look.marker if len(epochs) == 1 else "", curves.label(runs == 1)
         axes.plot(epochs, values.mean(axis=0), color=look.colour, linestyle=look.line, marker=marker, label=label)
 
 
-def _draw_under_way(axes: Axes, curves: Curves, column: tuple[str, float], look: Look, runs: int) -> None:
+def _draw_under_way(axes: Axes, curves: TrialCurves, column: tuple[str, float], look: Look, runs: int) -> None:
     for number, rows in enumerate(curves.under_way):
         label = f"{'' if runs == 1 else curves.series.label + ', '}trials under way" if number == 0 else None
         axes.plot(*curves.line(*column, rows), color=look.colour, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
 
 
-def _alt(found: Sequence[Curves]) -> str:
+def _alt(found: Sequence[TrialCurves]) -> str:
     chances = sorted({curves.chance_percent for curves in found})
     return f"{'; '.join(map(_sentence, found))}. Chance is {' or '.join(f'{chance:.1f} %' for chance in chances)}."
 
 
-def _sentence(curves: Curves) -> str:
+def _sentence(curves: TrialCurves) -> str:
     epochs, values = curves.matrix(f"{curves.part}_accuracy", 100.0)
     name = f"{curves.series.label}: {WORDS[curves.part]} accuracy"
     if not epochs:

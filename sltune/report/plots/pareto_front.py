@@ -17,7 +17,7 @@ from sltune.wording import shortened
 
 
 @dataclass(frozen=True)
-class Point:
+class TradeOff:
     """One complete configuration. accuracy in per cent; ops: synaptic operations per sample."""
 
     series: Series
@@ -45,26 +45,26 @@ def pareto_fronts(series: Sequence[Series]) -> Iterator[Plot]:
         yield Plot(name, title if len(groups) == 1 else f"{title}: {runs}", _alt(points), figure)
 
 
-def comparable(series: Iterable[Series]) -> list[list[Point]]:
+def comparable(series: Iterable[Series]) -> list[list[TradeOff]]:
     """Return the configurations that have both numbers, those that may be compared together."""
-    groups: dict[tuple[Basis, frozenset[tuple[int, int]]], list[Point]] = {}
+    groups: dict[tuple[Basis, frozenset[tuple[int, int]]], list[TradeOff]] = {}
     for one in series:
         for result in one.complete:
             if result.val_percent is not None and result.synaptic_ops is not None:
-                point = Point(one, result, result.val_percent, result.synaptic_ops)
+                point = TradeOff(one, result, result.val_percent, result.synaptic_ops)
                 groups.setdefault((Basis.of(result.done[0]), result.steps), []).append(point)
     return list(groups.values())
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def front(points: Sequence[TradeOff]) -> list[TradeOff]:
     """Return the points on the Pareto front, by operations, of those that keep the limit of their search."""
     kept = [point for point in points if point.series.criteria.allows(point.result)]
     return [kept[place] for place in pareto_front([(point.accuracy, point.ops) for point in kept])]
 
 
-def _draw(axes: Axes, points: Sequence[Point]) -> None:
+def _draw(axes: Axes, points: Sequence[TradeOff]) -> None:
     dense = len(points) > DENSE
-    runs: dict[str, list[Point]] = {}
+    runs: dict[str, list[TradeOff]] = {}
     for point in points:
         runs.setdefault(point.series.name, []).append(point)
     for number, (name, own) in enumerate(runs.items()):
@@ -90,7 +90,7 @@ def _draw(axes: Axes, points: Sequence[Point]) -> None:
     axes.set(xlabel="synaptic operations per sample", ylabel="mean validation accuracy (%)")
 
 
-def _alt(points: Sequence[Point]) -> str:
+def _alt(points: Sequence[TradeOff]) -> str:
     best = front(points)
     text = f"{len(points)} complete configurations, {len(best)} of them on the Pareto front"
     if best:
@@ -98,5 +98,5 @@ def _alt(points: Sequence[Point]) -> str:
     return "; ".join([text, *(f"chosen: {_show(point)}" for point in points if point.is_chosen)]) + "."
 
 
-def _show(point: Point) -> str:
+def _show(point: TradeOff) -> str:
     return f"{point.accuracy:.1f} % at {point.ops:.3g} operations ({point.series.name}/{point.result.config_id})"

@@ -16,7 +16,7 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import DENSE, Look, chance_line, legend_above, log_scale, look, new_figure
 from sltune.settings.types import Value
 
-MOST_BARS = 150
+MAX_BARS = 150
 """More error bars would hide one another."""
 
 LENGTH, MODE = "sampling.train_crop_ms", "sampling.train_crop"
@@ -38,7 +38,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Point:
+class LengthPoint:
     """One complete configuration: mean and standard deviation (ddof 1) over its trials, NaN for one; other settings."""
 
     length_ms: int
@@ -47,7 +47,7 @@ class Point:
     others: Mapping[str, Value]
 
 
-Groups = Mapping[Kind, Sequence[Point]]
+Groups = Mapping[Kind, Sequence[LengthPoint]]
 
 
 def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
@@ -75,9 +75,9 @@ def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
     yield Plot("accuracy-over-sample-length", "Accuracy over sample length", _alt(groups, several), figure)
 
 
-def lengths(series: Sequence[Series]) -> dict[Kind, list[Point]]:
+def lengths(series: Sequence[Series]) -> dict[Kind, list[LengthPoint]]:
     """Return the points by kind, by length; test accuracy only of evaluations, as a search is judged without it."""
-    groups: dict[Kind, list[Point]] = {}
+    groups: dict[Kind, list[LengthPoint]] = {}
     for one in series:
         for result in (one for one in one.results if one.state == "complete"):
             mode = result.settings.get(MODE, "whole")
@@ -89,21 +89,21 @@ def lengths(series: Sequence[Series]) -> dict[Kind, list[Point]]:
     return {kind: sorted(points, key=lambda point: (point.length_ms, point.mean)) for kind, points in groups.items()}
 
 
-def _point(result: RecordedResult, part: str) -> Point | None:
+def _point(result: RecordedResult, part: str) -> LengthPoint | None:
     percents = result.percents("test_accuracy" if part == "test" else "val_accuracy")
     length_ms = result.settings.get(LENGTH)
     if not percents or len(percents) < len(result.done) or not isinstance(length_ms, int):
         return None
     std = float(np.std(percents, ddof=1)) if len(percents) > 1 else float("nan")
     others = {key: value for key, value in result.settings.items() if key != LENGTH}
-    return Point(length_ms, float(np.mean(percents)), std, others)
+    return LengthPoint(length_ms, float(np.mean(percents)), std, others)
 
 
-def _draw(axes: Axes, points: Sequence[Point], look: Look, label: str, total: int) -> ErrorbarContainer:
+def _draw(axes: Axes, points: Sequence[LengthPoint], look: Look, label: str, total: int) -> ErrorbarContainer:
     joined = len({point.length_ms for point in points}) == len(points) > 1
     joined = joined and all(point.others == points[0].others for point in points)
     x, y = [point.length_ms for point in points], [point.mean for point in points]
-    std = None if total > MOST_BARS else np.nan_to_num([point.std for point in points])
+    std = None if total > MAX_BARS else np.nan_to_num([point.std for point in points])
     return axes.errorbar(
         x, y, yerr=std, color=look.colour, marker=look.marker, linestyle=look.line if joined else "none",
         markersize=4.5 if std is not None else 2.5, elinewidth=0.8, capsize=2, capthick=0.8,
@@ -120,12 +120,12 @@ def _move(drawn: ErrorbarContainer, axes: Axes, points_right: float) -> None:
 
 def _alt(groups: Groups, several: bool) -> str:
     bars = "Bars: standard deviation over folds and seeds (ddof 1)."
-    if sum(map(len, groups.values())) > MOST_BARS:
+    if sum(map(len, groups.values())) > MAX_BARS:
         bars = "Standard deviations are left out, as they would hide one another."
     return f"{'; '.join(_sentence(kind, points, several) for kind, points in groups.items())}. {bars}"
 
 
-def _sentence(kind: Kind, points: Sequence[Point], several: bool) -> str:
+def _sentence(kind: Kind, points: Sequence[LengthPoint], several: bool) -> str:
     best = max(points, key=lambda point: point.mean)
     std = "" if np.isnan(best.std) else f" ± {best.std:.1f}"
     highest = f"{best.mean:.1f}{std} % at {best.length_ms} ms"

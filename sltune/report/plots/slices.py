@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.report.analysis.importance import Point, points
+from sltune.report.analysis.importance import SearchedPoint, points
 from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import (
@@ -27,9 +27,9 @@ from sltune.settings.space import Space
 from sltune.settings.types import Value
 from sltune.wording import as_toml, shortened
 
-MOST_SLICES = 9
+MAX_SLICES = 9
 COLUMNS = 3
-LONGEST_CATEGORY = 16
+MAX_CATEGORY_LENGTH = 16
 GOLDEN = (5**0.5 - 1) / 2
 """Its multiples, modulo 1, lie evenly spread however many there are."""
 
@@ -38,8 +38,8 @@ GOLDEN = (5**0.5 - 1) / 2
 class Cloud:
     """The configurations of a search as points, and the parameters to show. best: its place among the complete."""
 
-    complete: list[Point]
-    pruned: list[Point]
+    complete: list[SearchedPoint]
+    pruned: list[SearchedPoint]
     best: int | None
     domains: Mapping[str, Domain]
 
@@ -50,7 +50,7 @@ class Cloud:
         best = points(space, [one for one in series.complete if one == series.shown])
         place = complete.index(best[0]) if best else None
         varied = [key for key in space.domains if _values(key, [*complete, *pruned]) > 1]
-        keys = [*shares, *(key for key in varied if key not in shares)][:MOST_SLICES]
+        keys = [*shares, *(key for key in varied if key not in shares)][:MAX_SLICES]
         return cls(complete, pruned, place, {key: space.domains[key] for key in keys})
 
     @property
@@ -59,7 +59,7 @@ class Cloud:
 
 
 def slice_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
-    """Draw at most MOST_SLICES parameters of every search with two complete configurations, the important first."""
+    """Draw at most MAX_SLICES parameters of every search with two complete configurations, the important first."""
     clouds = [(one, Cloud.of(one, one.space, shares)) for one, shares in explained_runs if one.space]
     found = [(one, cloud) for one, cloud in clouds if cloud.domains and len(cloud.complete) > 1]
     shown = [one for one, _ in found]
@@ -67,7 +67,7 @@ def slice_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) ->
         yield Plot(name, title, _alt(one, cloud), _figure(cloud))
 
 
-def _values(key: str, found: Sequence[Point]) -> int:
+def _values(key: str, found: Sequence[SearchedPoint]) -> int:
     return len({values[key] for values, _ in found if key in values})
 
 
@@ -118,7 +118,7 @@ def _name_categories(axes: Axes, domain: ChoiceDomain) -> None:
     axes.set_xlim(-0.5, len(texts) - 0.5)
 
 
-def _places(key: str, domain: Domain, found: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _places(key: str, domain: Domain, found: Sequence[SearchedPoint]) -> tuple[list[float], list[float]]:
     """Return where the configurations that have a value stand; those of a category beside each other."""
     here = [(values[key], accuracy) for values, accuracy in found if key in values]
     if isinstance(domain, ChoiceDomain):
@@ -131,7 +131,7 @@ def _places(key: str, domain: Domain, found: Sequence[Point]) -> tuple[list[floa
 def _category(value: Value) -> str:
     items = value if isinstance(value, tuple) else [value]
     text = ", ".join(item if isinstance(item, str) else as_toml(item) for item in items)
-    return shortened(text or "none", LONGEST_CATEGORY)
+    return shortened(text or "none", MAX_CATEGORY_LENGTH)
 
 
 def _alt(series: Series, cloud: Cloud) -> str:

@@ -10,7 +10,7 @@ from sltune.report.tables.grid import NONE, Grid, bounds, percent
 
 SIGNIFICANT = 0.05
 # Of more comparisons the table says it better than sentences.
-MOST_IN_WORDS = 3
+MAX_IN_WORDS = 3
 TESTS = (
     "p: two-sided t-test on paired differences, corrected for overlapping training sets (Nadeau & Bengio 2003); "
     "p ranks: Wilcoxon's signed-rank test, which is not corrected; d: mean difference over its standard deviation"
@@ -38,7 +38,7 @@ def optimism_grid(found: Sequence[Optimism]) -> Grid:
 def comparison_notes(compared: Sequence[Comparison]) -> Iterator[str]:
     """Say what the tests are, what they tell, and where there are too few values to tell anything."""
     tested = [one.test for one in compared if one.test]
-    if len(compared) <= MOST_IN_WORDS:
+    if len(compared) <= MAX_IN_WORDS:
         yield from map(_in_words, compared)
     else:
         for reason in dict.fromkeys(one.reason for one in compared if one.reason):

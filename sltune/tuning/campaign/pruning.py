@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 # With fewer to compare with, half of the good ones would go by chance.
-LEAST_RIVALS = 4
+MIN_RIVALS = 4
 # Of a paired t-test between a configuration and the best one.
 ALPHA = 0.1
 # Successive halving keeps one in so many, and looks first after this share of the epochs.
@@ -23,7 +23,7 @@ FIRST_RUNG = 1 / 27
 WARM_UP = 1 / 10
 
 
-class Scores:
+class FoldScores:
     """Validation accuracies, as fractions, of configurations on the steps, (fold, seed), of a search.
 
     barred: configurations that are nobody's rivals, as they break a constraint; may grow.
@@ -58,14 +58,14 @@ class Scores:
         return [self._places[name] for name in {*self._barred, *others} if name in self._places]
 
 
-def below_median(scores: Scores, config_id: str) -> bool:
+def below_median(scores: FoldScores, config_id: str) -> bool:
     """Say whether the mean over a configuration's steps is below the median of the others' on the same steps."""
     own = scores.of(config_id)
     rivals = scores.rivals(config_id, list(own))
-    return len(rivals) >= LEAST_RIVALS and float(np.mean([*own.values()])) < float(np.median(rivals.mean(axis=1)))
+    return len(rivals) >= MIN_RIVALS and float(np.mean([*own.values()])) < float(np.median(rivals.mean(axis=1)))
 
 
-def worse_than_best(scores: Scores, config_id: str) -> bool:
+def worse_than_best(scores: FoldScores, config_id: str) -> bool:
     """Say whether a one-sided paired t-test finds a configuration worse than the best of the others.
 
     The best is that with the highest mean over the same steps, of which there must be two at least.
@@ -84,21 +84,21 @@ def worse_than_best(scores: Scores, config_id: str) -> bool:
     return bool(stats.t.cdf(statistic, len(differences) - 1) < ALPHA)
 
 
-FOLD_PRUNERS: Mapping[str, Callable[[Scores, str], bool]] = {
+FOLD_PRUNERS: Mapping[str, Callable[[FoldScores, str], bool]] = {
     "median": below_median,
     "paired-t": worse_than_best,
     "none": lambda scores, config_id: False,
 }
 
 
-class Curves:
+class EpochScores:
     """Learning curves by (fold, seed): what each trial would score if it ended after an epoch.
 
     That is the validation accuracy at the lowest validation loss so far.
 
     Args:
         most_epochs: the largest number of epochs that any configuration of the search has.
-        barred: as of Scores.
+        barred: as of FoldScores.
     """
 
     def __init__(self, pruner: str, most_epochs: int, barred: Set[str] = frozenset()) -> None:
@@ -129,7 +129,7 @@ class Curves:
         ]
         if self._pruner == "median":
             due = epoch >= self._most_epochs * WARM_UP
-            return due and len(rivals) >= LEAST_RIVALS and own < float(np.median(rivals))
+            return due and len(rivals) >= MIN_RIVALS and own < float(np.median(rivals))
         if self._pruner == "halving":
             # Of n that reached the rung the best n / 3 go on, rounded up, so that the first always does.
             better = sum(score > own for score in rivals)

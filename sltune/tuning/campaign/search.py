@@ -21,7 +21,7 @@ from sltune.runs.results import Criteria, Observed, Result, State, worst
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign, Candidate, Finished
-from sltune.tuning.campaign.pruning import FOLD_PRUNERS, Curves, Scores
+from sltune.tuning.campaign.pruning import FOLD_PRUNERS, EpochScores, FoldScores
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
 from sltune.tuning.campaign.study_checks import FROM, RETRY_OF
 
@@ -60,8 +60,8 @@ class SearchCampaign(Campaign):
         self._criteria = Criteria.of(search)
         self._infeasible: set[str] = set()
         self._observed: defaultdict[str, list[Observed]] = defaultdict(list)
-        self._scores = Scores(len(self.steps), self._infeasible)
-        self._curves = Curves(search.epoch_pruner, most_epochs(space), self._infeasible)
+        self._scores = FoldScores(len(self.steps), self._infeasible)
+        self._curves = EpochScores(search.epoch_pruner, most_epochs(space), self._infeasible)
         self._device_hours = 0.0
         self._retried: dict[str, Proposal] = {}
         self._numbers: dict[str, int] = {}

@@ -129,6 +129,6 @@ def test_a_run_whose_space_searches_nothing_or_is_of_another_version_has_none(sp
 
 def test_of_many_configurations_evenly_spaced_ones_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = points(13)
-    monkeypatch.setattr(importance, "MOST", 7)
+    monkeypatch.setattr(importance, "MAX_CONFIGURATIONS", 7)
     shares = importances(series_of([load_runs([write(tmp_path / "run", found)])[0]])[0])
     assert shares == pytest.approx(by_optuna(found[::2]))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sltune.errors import DataError, UsageError
-from sltune.report.analysis.rows import Absence, Row, Value
+from sltune.report.analysis.rows import Absence, Row, TrialAccuracy
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import Table, table
 from sltune.report.tables.notes import section_notes, table_notes
@@ -60,7 +60,7 @@ def test_several_seeds_give_one_row_over_all_and_one_for_each(record: Record, ru
     )
     # deviations from 55: 35, 15, 5, 45 -> 1225 + 225 + 25 + 2025 = 3500
     assert pick(rows).std(1) == pytest.approx((3500 / 3) ** 0.5)
-    assert pick(rows, seed=7).values == (Value(0, 7, 60.0), Value(1, 7, 100.0))
+    assert pick(rows, seed=7).values == (TrialAccuracy(0, 7, 60.0), TrialAccuracy(1, 7, 100.0))
 
 
 def test_a_single_value_has_no_sample_deviation_and_a_population_deviation_of_zero(

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from sltune.errors import DataError
-from sltune.report.plots.by_group import Share
+from sltune.report.plots.by_group import Proportion
 from tests.report.plotting import config, dots, drawn, labels, line, plot_named, write_epochs
 from tests.written_runs import DATASET
 
@@ -179,8 +179,8 @@ def test_signers_stand_by_their_accuracy_and_runs_beside_each_other(record: Reco
 
 def test_wilson_intervals_at_the_ends_stay_within_0_and_100() -> None:
     # Wilson for 0 of n: upper end z² / (n + z²) = 3.841459 / 13.841459
-    assert Share(0, 10).interval_percent == pytest.approx((0, 27.7533), abs=1e-3)
-    assert Share(10, 10).interval_percent == pytest.approx((72.2467, 100), abs=1e-3)
+    assert Proportion(0, 10).interval_percent == pytest.approx((0, 27.7533), abs=1e-3)
+    assert Proportion(10, 10).interval_percent == pytest.approx((72.2467, 100), abs=1e-3)
 
 
 def test_groups_are_left_out_with_a_single_one_or_none(record: Record, run_folder: WriteRun) -> None:

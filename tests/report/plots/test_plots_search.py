@@ -114,7 +114,7 @@ def test_importances_are_bars_in_their_order_that_sum_to_100_percent(search: Pat
 
 
 def test_importances_of_some_configurations_say_of_how_many(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importance, "MOST", 4)
+    monkeypatch.setattr(importance, "MAX_CONFIGURATIONS", 4)
     plot = plot_named("parameter-importance", search)
     assert plot.title == "Parameter importance (fANOVA), 4 of 5 configurations: too few to rely on"
     assert "used: 4 of the 5" in plot.alt
@@ -143,7 +143,7 @@ def test_categories_stand_apart_and_a_conditional_value_only_where_it_was_drawn(
 
 
 def test_at_most_nine_parameters_are_sliced(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices_module, "MOST_SLICES", 2)
+    monkeypatch.setattr(slices_module, "MAX_SLICES", 2)
     plots = drawn(search)
     order = [tick.get_text() for tick in plots["parameter-importance"].figure.axes[0].get_yticklabels()]
     assert [axes.get_title() for axes in plots["slices"].figure.axes] == order[:2]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sltune.tuning.campaign.pruning import Curves, Scores, below_median, worse_than_best
+from sltune.tuning.campaign.pruning import EpochScores, FoldScores, below_median, worse_than_best
 
 
-def scores(*rows: dict[int, float], steps: int = 4) -> Scores:
-    """Scores of configurations a, b, c, …"""
-    table = Scores(steps)
+def scores(*rows: dict[int, float], steps: int = 4) -> FoldScores:
+    """FoldScores of configurations a, b, c, …"""
+    table = FoldScores(steps)
     for name, row in zip("abcdefghij", rows, strict=False):
         for step, score in row.items():
             table.add(name, step, score)
@@ -57,7 +57,7 @@ def test_an_easy_fold_never_gives_up_a_good_configuration() -> None:
     rng = np.random.default_rng(0)
     given_up = {True: 0, False: 0}
     for _ in range(20):
-        table = Scores(4)
+        table = FoldScores(4)
         quality = {f"{'good' if good else 'bad'}{number}": good for number in range(6) for good in (True, False)}
         alive = list(quality)
         # In flight at the same time, so that easy folds of some stand beside hard folds of others.
@@ -76,16 +76,16 @@ def test_an_easy_fold_never_gives_up_a_good_configuration() -> None:
     assert given_up[False] > 20
 
 
-def curves(pruner: str, epochs: int, *others: list[float]) -> Curves:
-    """Curves of other configurations: accuracies by epoch, with losses that fall throughout."""
-    table = Curves(pruner, epochs)
+def curves(pruner: str, epochs: int, *others: list[float]) -> EpochScores:
+    """EpochScores of other configurations: accuracies by epoch, with losses that fall throughout."""
+    table = EpochScores(pruner, epochs)
     for number, curve in enumerate(others):
         for epoch, accuracy in enumerate(curve, start=1):
             table.add((0, 0), f"other{number}", epoch, 1 / epoch, accuracy)
     return table
 
 
-def stops_at(table: Curves, curve: list[float], step: tuple[int, int] = (0, 0)) -> int | None:
+def stops_at(table: EpochScores, curve: list[float], step: tuple[int, int] = (0, 0)) -> int | None:
     for epoch, accuracy in enumerate(curve, start=1):
         table.add(step, "own", epoch, 1 / epoch, accuracy)
         if table.gives_up(step, "own"):
