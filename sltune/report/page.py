@@ -1,4 +1,4 @@
-"""The report as one HTML page: a single file that needs no network and can be read, sorted, printed and passed on."""
+"""The report as one HTML page: a single file that needs no network and can be sorted, printed and passed on."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from sltune.report.tables.notes import (
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
-# Of more, the tables below tell better.
 MAX_HEADLINES = 8
 MAX_WARNINGS = 5
+"""More would push the tables, which have all of them, off the first screen."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A number that stands large at the top: what it is of, and what it means."""
+    """A number shown large at the top of the page, with its name and its meaning."""
 
     name: str
     value: str
@@ -48,7 +48,7 @@ class Headline:
 
 
 def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
-    """Return the page as HTML; plots are drawn and let go one after the other."""
+    """Return the page as HTML. Plots are drawn one after the other, so that only one is in memory."""
     figures = [{"title": plot.title, "alt": plot.alt, "source": _source(plot)} for plot in plots]
     series, names = series_of(runs), names_of(runs)
     configurations = [grid for one in series if one.is_search and (grid := configurations_grid(one))]

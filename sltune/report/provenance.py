@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: what was run, on what, with what, and the commands that do it again."""
+"""Where the numbers of a run come from: the command, data, versions and hardware, and the commands that repeat it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def facts_of(run: Run) -> list[Fact]:
 
 
 def configuration_text(run: Run) -> str:
-    """Return the settings of what the report shows, the best of a search or the run's own; "" where they are lost.
+    """Return the space file of what the report shows: the best of a search, or the run's own; "" if it is lost.
 
-    Of paths only the names are left.
+    Of paths, only the last names are left.
     """
     folder = RunFolder(run.folder)
     file = folder.best_toml if run.best else folder.space_toml
@@ -52,9 +52,9 @@ def configuration_text(run: Run) -> str:
 
 
 def reproduction(run: Run) -> list[str]:
-    """Return the commands that run it again, and for a search those that confirm its best.
+    """Return the commands that repeat the run, and for a search also the one that confirms its best.
 
-    They are typed beside the run's folder and the dataset, wherever these lie by then.
+    They are to be typed in the folder that holds both the run's folder and the dataset.
     """
     folder, info = RunFolder(Path(run.folder.resolve().name)), run.info
     torch, data = info.versions.get("torch", "").partition("+")[0], Path(info.dataset.path).name

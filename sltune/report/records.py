@@ -1,4 +1,4 @@
-"""All trials of some runs as one tidy frame, a row a trial: what a notebook starts from."""
+"""All trials of some runs as one tidy table, a row per trial, to start from in a notebook."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     for name in settings:
         _make_alike(rows, name)
     frame = pd.DataFrame(rows, columns=list(columns))
-    # A column in which some trials have no value would else have another type in every run.
+    # Without this, the type of a column would depend on whether some trial has no value.
     kinds = {**dict.fromkeys(_TEXTS, "string"), "synthetic": "boolean"}
     frame = frame.astype({name: kind for name, kind in kinds.items() if name in frame})
     numbers = [name for name in frame if name in _METRICS]
@@ -63,7 +63,7 @@ def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _make_alike(rows: Sequence[dict[str, Any]], name: str) -> None:
-    """Turn the values of a setting into texts where some are numbers and some are words, as "whole" among lengths."""
+    """Turn the values of a setting into texts if some are numbers and others words, such as "whole" among lengths."""
     kinds = {type(row[name]) for row in rows if row.get(name) is not None}
     if len(kinds) > 1 and kinds != {int, float}:
         for row in rows:

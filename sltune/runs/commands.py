@@ -9,18 +9,18 @@ from pathlib import Path
 
 from sltune.wording import as_argument
 
-# Fewer seeds than these say little of how sure a result is.
-CONFIRMING_SEEDS = 3
+# Fewer seeds say little about how certain a result is.
+MIN_CONFIRMING_SEEDS = 3
 
 
 def confirmation(best_toml: Path, data: str, run: str, used: Collection[int], weights: str = "") -> str:
-    """Return the command that evaluates the best configuration of a run with as many seeds as it has used, or more.
+    """Return the command that evaluates the best configuration of a search with fresh seeds, at least as many.
 
     Args:
-        data: where the dataset lies. run: name of the search. used: its seeds. weights: those that networks start from,
-            where ``best.toml`` does not say where they lie.
+        data: where the dataset lies. run: name of the search. used: its seeds. weights: the file of weights from which
+            networks start, if ``best.toml`` does not say where it lies.
     """
-    wanted = max(CONFIRMING_SEEDS, len(used))
+    wanted = max(MIN_CONFIRMING_SEEDS, len(used))
     fresh = list(islice((seed for seed in count() if seed not in used), wanted))
     seeds = f"evaluation.seeds={fresh}"
     more = ["--set", f"network.weights={weights}"] if weights else []

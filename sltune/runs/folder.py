@@ -118,15 +118,15 @@ class RunFolder:
         return TrialFolder(self.trials / key.name)
 
     def write(self, file: Path, content: str | bytes | memoryview) -> None:
-        """Write a file of the run, never through a link; raises as ``files.write_whole`` does."""
+        """Write a file of the run, but never through a link. Raises as ``files.write_whole`` does."""
         write_whole(file, content, inside=self.root)
 
     def remove(self, file: Path) -> None:
-        """Remove a file of the run, if it is there; raises as ``files.remove`` does."""
+        """Remove a file of the run, if it is there. Raises as ``files.remove`` does."""
         remove(file, inside=self.root)
 
     def make(self, folder: Path) -> Path:
-        """Return a folder of the run, made where it is missing, into which others may write.
+        """Return a folder of the run, into which others may write. It is made if it is missing.
 
         Raises:
             UsageError: it cannot be made, or a link on the way leads elsewhere.
@@ -138,10 +138,10 @@ class RunFolder:
             raise UsageError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
     def begun(self) -> list[str]:
-        """Return the configurations of which trials have folders, in the order of their numbers."""
+        """Return the configurations that have a trial's folder, in the order of asking."""
         found = set()
         for folder in self.trials.glob("c*-f*-s*"):
-            # What is no trial's folder, such as a copy of one, is not ours to judge.
+            # Users may keep other folders here, such as a copy of a trial's.
             with suppress(ValueError):
                 found.add(TrialKey.parse(folder.name).config_id)
         return sorted(found, key=config_number)
@@ -160,7 +160,7 @@ def read_record(file: Path) -> Record:
     """Read one trial's record.
 
     Raises:
-        DataError: the file is no record or of a newer schema.
+        DataError: the file is not a record, or has a newer schema.
     """
     values = read_object(file, "delete the trial's folder to run it again")
     try:
@@ -170,14 +170,17 @@ def read_record(file: Path) -> Record:
 
 
 def read_object(file: Path, hint: str) -> dict[str, Any]:
-    """Return the values of a JSON file that this version of sltune reads; hint: what else to do if it does not.
+    """Return the values of a JSON file of sltune's.
+
+    Args:
+        hint: what the user may do if the file is broken.
 
     Raises:
-        DataError: it cannot be read, is no JSON object, or is of a newer sltune.
+        DataError: the file cannot be read, holds no JSON object, or was written by a newer sltune.
     """
     try:
         values = parse_json(read_plain(file))
-        # Half a character, which JSON can escape, could be written nowhere.
+        # JSON can hold half of a surrogate pair, which no file or terminal can.
         json.dumps(values, ensure_ascii=False).encode()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; {hint}") from error
@@ -194,7 +197,7 @@ def read_object(file: Path, hint: str) -> dict[str, Any]:
 
 
 def reasons(error: Exception) -> str:
-    """Return what a model says against the content of a file, in one line: keys, values, and what is allowed."""
+    """Return what is wrong with the content of a file, in one line: keys, values, and what is allowed."""
     if not isinstance(error, ValidationError):
         return _short(str(error))
     problems = [
@@ -205,7 +208,7 @@ def reasons(error: Exception) -> str:
 
 
 def _found(problem: ErrorDetails) -> str:
-    """Return the value that is wrong; of what is missing or does not fit together it would be all of the file."""
+    """Return the value that is wrong; nothing for a missing key or a misfit of several, where it is the whole file."""
     return "" if problem["type"] == "missing" or not problem["loc"] else f" = {_short(repr(problem['input']))}"
 
 

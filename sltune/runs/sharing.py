@@ -1,4 +1,4 @@
-"""What a report leaves out because it is handed on: folders and hosts of the machines of a run."""
+"""What a report leaves out, since it may be published: the folders and hosts of the machines of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sltune.runs.info import RunInfo
 from sltune.runs.record import Record
 
 PLACES = ("--address", "--study-storage", "--checkpoints")
-"""Options whose values are hosts, databases and folders of somebody's own."""
+"""Options whose values are private: hosts, databases and folders."""
 OMITTED = "..."
 
 _URL = re.compile(r"\b([A-Za-z][\w+.-]*://)[^\s'\"]+")
@@ -20,9 +20,9 @@ _PATH = re.compile(r"(?<![\w.~/:<-])~?(?:/[^\s/'\"`:;,()\[\]{}<>|]+)*/([^\s/'\"`
 
 @dataclass(frozen=True)
 class Sharing:
-    """Texts of a run as they may be read elsewhere.
+    """Makes texts of a run fit to be published.
 
-    hosts: names of its machines. folders: where its own folder and its data lie, whose names may contain blanks.
+    hosts: names of its machines. folders: those that hold the run and its data; their names may contain blanks.
     """
 
     hosts: frozenset[str]
@@ -30,14 +30,14 @@ class Sharing:
 
     @classmethod
     def of(cls, info: RunInfo, records: Iterable[Record], folder: Path) -> Sharing:
-        """Return that of a run."""
+        """Return the Sharing of a run."""
         found = {info.host, *(str(record.device.get("host") or "") for record in records)}
         hosts = {name for host in found for name in (host, host.partition(".")[0])} - {"", "localhost"}
         above = {str(path.parent) for path in (folder.absolute(), Path(info.dataset.path)) if path.is_absolute()}
         return cls(frozenset(hosts), tuple(sorted(above - {"/"}, key=len, reverse=True)))
 
     def text(self, text: str) -> str:
-        """Return a text with the last names of paths instead of whole ones, and without hosts."""
+        """Return a text in which only the last name of each path is left, and no host."""
         for folder in self.folders:
             text = text.replace(f"{folder}/", "")
         text = _PATH.sub(r"\1", _URL.sub(rf"\1{OMITTED}", text))
@@ -46,7 +46,7 @@ class Sharing:
         return text
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return a command without the values that only its machine knows."""
+        """Return a command without private values."""
         return [*(["sltune"] if command else []), *self._arguments(command[1:])]
 
     def _arguments(self, arguments: Sequence[str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of
 from sltune.report.analysis.statistics import PairedTest, holm, paired_test
 
-# Of so many configurations every pair is compared; of more, each with the reference.
+# Beyond this number of configurations, a table of all pairs is too long to read.
 MAX_ALL_PAIRS = 6
 
 
@@ -19,8 +19,8 @@ MAX_ALL_PAIRS = 6
 class Comparison:
     """The second group against the first.
 
-    test: of the second's accuracies minus the first's, in points; None where the two cannot be compared, which reason
-    then explains. p_holm: its p value, corrected for the number of comparisons in the section.
+    test: of the second's accuracies minus the first's, in points; None where the two cannot be compared. reason: why
+    they cannot. p_holm: the p value of the test, corrected for the number of comparisons in the section.
     """
 
     first: Group
@@ -33,7 +33,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Optimism:
-    """An accuracy that was selected by looking at it, beside one that was not; means in per cent over n trials."""
+    """An accuracy that was selected for being high, beside one that was not; means in per cent over n trials."""
 
     group: Group
     by: str
@@ -52,15 +52,16 @@ def headline_metric(protocol: str) -> str:
     return "test_accuracy_last" if protocol == "train-test" else "test_accuracy"
 
 
-def comparisons(rows: Iterable[Row], references: Collection[str] = (), baseline: str = "") -> tuple[Comparison, ...]:
+def comparisons(rows: Iterable[Row], baseline: str = "") -> tuple[Comparison, ...]:
     """Compare the groups of some rows, each pair on the trials that tested both on the same recordings.
 
+    Many groups are compared with one alone: the first that is the best of a search, or else the first.
+
     Args:
-        references: labels, of which the first group that has one is what many others are compared with; else the first.
         baseline: name of a run, or label of a group, with which alone all others are compared.
     """
     found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
-    pairs = _with_baseline(found, baseline) if baseline else _pairs(found, references)
+    pairs = _with_baseline(found, baseline) if baseline else _pairs(found)
     compared = [_compare(first, second) for first, second in pairs]
     p_values = [one.test.p for one in compared if one.test and one.test.p is not None]
     corrected = iter(holm(p_values))
@@ -69,21 +70,16 @@ def comparisons(rows: Iterable[Row], references: Collection[str] = (), baseline:
     )
 
 
-def optimism(rows: Sequence[Row], bests: Collection[str] = ()) -> tuple[Optimism, ...]:
-    """Return what selection has flattered: a search's best by validation, or the best epoch on the test set.
-
-    Args:
-        bests: labels of the groups that are the best of a search.
-    """
-    over_seeds = {(row.group, row.metric): row for row in rows if row.seed is None}
-    return tuple(_optimism(over_seeds, bests))
+def optimism(rows: Sequence[Row]) -> tuple[Optimism, ...]:
+    """Return what selection has flattered: a search's best by validation, or the best epoch on the test set."""
+    return tuple(_optimism({(row.group, row.metric): row for row in rows if row.seed is None}))
 
 
-def _pairs(rows: Sequence[Row], references: Collection[str]) -> Iterator[tuple[Row, Row]]:
+def _pairs(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
     if len(rows) <= MAX_ALL_PAIRS:
         yield from itertools.combinations(rows, 2)
         return
-    reference = next((row for row in rows if row.group.label in references), rows[0])
+    reference = next((row for row in rows if row.group.chosen_from), rows[0])
     yield from ((reference, row) for row in rows if row is not reference)
 
 
@@ -116,13 +112,13 @@ def _differences(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], first: Gr
     return independent([(a.fold, round(b.percent - a.percent, 9)) for a, b in pairs], group)
 
 
-def _optimism(rows: dict[tuple[Group, str], Row], bests: Collection[str]) -> Iterator[Optimism]:
+def _optimism(rows: dict[tuple[Group, str], Row]) -> Iterator[Optimism]:
     for (group, metric), row in rows.items():
         if metric != "test_accuracy":
             continue
         if group.protocol == "train-test":
             yield from _between(row, rows.get((group, "test_accuracy_last")), "test set, best epoch")
-        elif group.label in bests and (validation := rows.get((group, "val_accuracy"))):
+        elif group.chosen_from and (validation := rows.get((group, "val_accuracy"))):
             yield from _between(validation, row, "validation")
 
 

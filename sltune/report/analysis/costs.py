@@ -1,4 +1,4 @@
-"""What a configuration costs: operations and spikes a sample, epochs and time a trial."""
+"""What a configuration costs: operations and spikes per sample, epochs and time per trial."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sltune.runs.record import Record
 
 @dataclass(frozen=True)
 class Cost:
-    """Means over n trials with a result; None where none of them tells.
+    """Means over n trials with a result; None where no record has the value.
 
-    synaptic_ops, spikes: per sample, as the record measures them; spikes of all layers, without those of the input.
-    best_epoch: whose weights were kept. epochs: trained. minutes: of work.
+    synaptic_ops, spikes: per sample; spikes of all layers but the input. best_epoch: the epoch whose weights were kept.
+    epochs: how many were trained. minutes: how long a trial was worked on.
     """
 
     group: Group

@@ -15,7 +15,7 @@ _SETS = {frozenset({"S1", "S2", "S3", "S4"}): "full", frozenset({"S1", "S2", "S4
 
 
 class Published(BaseModel):
-    """One published accuracy in per cent; what its source does not give is None or empty."""
+    """One published accuracy in per cent; a value that its source does not give is None or empty."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str

@@ -1,4 +1,4 @@
-"""What a line of the report says: one metric of the trials that may share a mean."""
+"""Rows of the report: one metric of the trials that may share a mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sltune.runs.record import DatasetInfo
 
 @dataclass(frozen=True)
 class Group:
-    """What a mean may be taken over: only fold and seed differ inside.
+    """Trials that may share a mean: they differ in nothing but fold and seed.
 
     protocol, sessions: empty while no trial of the configuration has ended. chosen_from: of how many configurations
     this is the best; 0 where none was chosen. is_alone: whether the report leaves the others out. same_splits: whether
@@ -40,8 +40,8 @@ class Group:
 class TrialAccuracy:
     """The accuracy of one trial in per cent.
 
-    tested_on: recordings of its test part. test_ratio: how many they are, over those of the training part.
-    loss: that stands beside the accuracy; None where the record has none.
+    tested_on: recordings of the test part. test_ratio: their number over that of the training part's. loss: the loss
+    of the same epoch and part; None where the record has none.
     """
 
     fold: int
@@ -54,7 +54,7 @@ class TrialAccuracy:
 
 @dataclass(frozen=True)
 class Absence:
-    """A trial without a value, and why: failed, pruned, diverged, running, unfinished (begun once), missing, …"""
+    """A trial without a value, and why: failed, pruned, diverged, running, unfinished (stopped), missing, …"""
 
     fold: int
     seed: int
@@ -123,14 +123,14 @@ class Row:
         found = mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
         if found is None or self.mean is None:
             return None
-        # Round the mean that stands in the table, which is not that of the folds' means where some lack a seed; and an
-        # accuracy lies between 0 and 100 %, whatever a t distribution says.
+        # The interval is centred on the mean in the table. Where some folds lack a seed, the mean of the folds' means
+        # is another. Accuracies end at 0 and 100 %, which a t distribution does not know.
         reach = (found.high - found.low) / 2
         return Interval(max(0.0, self.mean - reach), min(100.0, self.mean + reach))
 
     @property
     def trials(self) -> str:
-        """How many trials count, and which do not: ``3 of 4 trials; fold 2 failed``."""
+        """How many trials count, and what became of the others: ``3 of 4 trials; fold 2 failed``."""
         return "; ".join([f"{self.n} of {self.planned} trials", *self._absences()])
 
     def _absences(self) -> Iterator[str]:
@@ -145,15 +145,15 @@ class Row:
 
 
 def ratio_of(values: Sequence[TrialAccuracy]) -> float | None:
-    """Return the mean size of the test part over that of the training part; None where no record tells."""
+    """Return the mean size of the test part over that of the training part; None if no record tells."""
     ratios = [value.test_ratio for value in values if value.test_ratio is not None]
     return float(np.mean(ratios)) if ratios else None
 
 
 def independent(values: Sequence[tuple[int, float]], group: Group) -> list[float]:
-    """Return what counts as one draw each, of values by fold.
+    """Return the independent draws among values by fold.
 
-    Seeds that share their folds redraw the weights alone, so a fold's values are averaged first: more of them would
+    Seeds that share their folds redraw the weights alone. Their values are averaged first: counted as draws, they would
     narrow an interval without telling more about other signers.
     """
     if not group.same_splits:

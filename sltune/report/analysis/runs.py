@@ -1,4 +1,4 @@
-"""Run folders as the report reads them."""
+"""Run folders, as the report reads them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Run:
 
     @property
     def sharing(self) -> Sharing:
-        """What is left out of its texts where they are handed on."""
+        """What makes its texts fit to be published."""
         return Sharing.of(self.info, self.records, self.folder)
 
     @property
     def best(self) -> str:
-        """The configuration that a search has found best; "" where there is none."""
+        """The configuration that run.json names as the best of a search; "" where there is none."""
         best = self.info.best
         return best if best is not None and any(key.config_id == best for key in self.planned) else ""
 
@@ -47,7 +47,7 @@ class Run:
         return len({key.config_id for key in self.planned})
 
     def only(self, config_id: str) -> Run:
-        """Return the run as if it had this configuration alone."""
+        """Return the run with this configuration alone."""
         records = tuple(record for record in self.records if record.config_id == config_id)
         return replace(self, records=records, planned=tuple(key for key in self.planned if key.config_id == config_id))
 
@@ -71,7 +71,7 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def each_once(paths: Sequence[Path]) -> list[Path]:
-    """Return folders in their order, those that are given again, perhaps by another path, left out."""
+    """Return folders in their order, each once, even if it is given again by another path."""
     folders: dict[Path, Path] = {}
     for path in paths:
         folders.setdefault(path.resolve(), path)
@@ -87,14 +87,14 @@ def _load(path: Path) -> Run:
         raise DataError(f"{folder.trials}: several folders hold a record of {twice[0]}; remove the copies")
     planned, ended = info.planned(folder), {record.key for record in records}
     begun = frozenset(key for key in planned if key not in ended and folder.trial(key).epochs_csv.exists())
-    # Reasons end up in tables and pages that are handed on; error.txt beside each record has all of its text.
+    # Reasons appear in pages that may be published. The whole text is in error.txt beside each record.
     sharing = Sharing.of(info, records, path)
     records = [record.model_copy(update={"error": sharing.text(record.error)}) for record in records]
     return Run(info.name, path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Return the runs' names; for those that several have, as much of the end of their path as tells them apart."""
+    """Return the runs' names. Those of the same name get as much of the end of their paths as tells them apart."""
     names = [run.name for run in runs]
     paths = [run.folder.resolve().parts for run in runs]
     shared = {place for place, name in enumerate(names) if names.count(name) > 1}

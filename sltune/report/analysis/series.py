@@ -58,7 +58,7 @@ class RecordedResult(Result):
 
     @cached_property
     def settings(self) -> Mapping[str, Value]:
-        """Every setting by its key; none where no trial is done."""
+        """Every setting by its key; empty where no trial is done."""
         items = flat(self.done[0].config if self.done else {})
         return {key: tuple(value) if isinstance(value, list) else value for key, value in items}  # type: ignore[misc]
 
@@ -87,11 +87,7 @@ class Series:
 
     @property
     def dataset(self) -> DatasetInfo:
-        """The data that the shown results are of; without any, those that the run was started on.
-
-        Raises:
-            DataError: ``run.json`` does not describe them.
-        """
+        """The data of the shown results; without any, those that the run was started on."""
         return self.shown.done[0].dataset if self.shown and self.shown.done else self.run.dataset
 
     @cached_property
@@ -106,7 +102,7 @@ class Series:
 
     @cached_property
     def shown(self) -> RecordedResult | None:
-        """An evaluation's configuration, a search's best; of a search without one yet, the best so far."""
+        """The configuration of an evaluation, or the best of a search: that in run.json, or else the best so far."""
         named = self.run.best or (self.results[0].config_id if len(self.results) == 1 else "")
         if named or not self.is_search:
             return next((one for one in self.results if one.config_id == named), None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-# Of so many pairs and fewer, the signed-rank test is exact, with ties as well, which scipy's is not.
+# Up to so many pairs, the signed-rank test counts all signs. Unlike scipy's it is then exact with ties, too.
 MAX_EXACT_PAIRS = 50
 
 
@@ -59,7 +59,7 @@ def corrected_error(values: Sequence[float], test_ratio: float) -> float:
 
 
 def mean_interval(values: Sequence[float], test_ratio: float) -> Interval | None:
-    """Return the 95 % interval of a cross-validated mean; None for fewer than two values, or values without spread."""
+    """Return the 95 % interval of a cross-validated mean; None for fewer than two values, or if all are alike."""
     if len(values) < 2 or _all_alike(values):
         return None
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * corrected_error(values, test_ratio)

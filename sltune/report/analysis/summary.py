@@ -21,13 +21,13 @@ from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.space import load_space
 
 Trials = Mapping[TrialKey, Record | str]
-"""Records of a group's trials; of those without one, how far they are."""
+"""The record of each trial of a group, or how far a trial without one is."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
 _METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
 _DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
 _LOSSES = {"test_accuracy": "test_loss", "val_accuracy": "val_loss"}
 _LOSSES_ON_TEST = {"test_accuracy": "test_loss_min", "test_accuracy_last": "test_loss_last"}
-"""With train-test, earlier versions wrote another epoch's loss as test_loss."""
+"""Under train-test, earlier versions wrote the loss of another epoch as test_loss."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ReportSection:
 
     @property
     def sources(self) -> list[str]:
-        """Of the published figures, each once."""
+        """Where the published figures come from."""
         return list(dict.fromkeys(figure.reference for figure in self.published if figure.reference))
 
 
@@ -87,10 +87,8 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
     if ddof not in (0, 1):
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
     figures = load_published(published_file()) if published else []
-    named = list(zip(runs, names_of(runs), strict=True))
-    bests = {f"{name}/{run.best}" for run, name in named if run.best}
     apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
-    for run, name in named:
+    for run, name in zip(runs, names_of(runs), strict=True):
         for group, trials in _groups(run, name, every).items():
             apart.setdefault((group.dataset, group.sessions), {})[group] = trials
     _check_baseline(baseline, [group for groups in apart.values() for group in groups])
@@ -99,15 +97,15 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
-        compared, flattered = comparisons(rows, bests, baseline), optimism(rows, bests)
-        sections.append(ReportSection(dataset, sessions, tuple(rows), fitting, compared, flattered, costs))
+        compared = comparisons(rows, baseline)
+        sections.append(ReportSection(dataset, sessions, tuple(rows), fitting, compared, optimism(rows), costs))
     return Table(ddof, tuple(sections))
 
 
 def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:
     if baseline and not any(baseline in (group.run, group.label) for group in groups):
         known = ", ".join(sorted({group.run for group in groups}))
-        raise UsageError(f"--baseline {baseline}: is none of the runs, {known}, and no configuration of theirs")
+        raise UsageError(f"--baseline {baseline}: is neither one of the runs, {known}, nor a configuration of theirs")
 
 
 def _records(trials: Trials) -> list[Record]:
@@ -115,7 +113,7 @@ def _records(trials: Trials) -> list[Record]:
 
 
 def _groups(run: Run, label: str, every: bool) -> Groups:
-    """Sort a run's trials by what may share a mean; a planned trial without a record maps to its state."""
+    """Sort a run's trials into groups that may share a mean; a planned trial without a record maps to its state."""
     chosen_from, is_alone = run.configurations, bool(run.best) and not every
     run = run.only(run.best) if is_alone else run
     sorted_out: Groups = {}
@@ -146,7 +144,7 @@ def _group(record: Record, label: str) -> Group:
 
 
 def _planned_group(run: Run, label: str, config_id: str) -> Group:
-    """Return the group of trials without any record, as the run's space file plans it, or else with nothing known."""
+    """Return the group of a configuration without any record, as far as the run's space file tells."""
     try:
         evaluation = load_space(RunFolder(run.folder).space_toml).evaluation
     except ConfigError:

@@ -20,10 +20,10 @@ from sltune.report.plots.slices import slice_plots
 
 
 def plots(runs: Sequence[Run]) -> Iterator[Plot]:
-    """Give the plots that the records of some runs allow; one that has nothing to show is left out."""
+    """Give all plots of some runs that have something to show."""
     series = series_of(runs)
     for draw in _DRAWN:
-        # A generator that sleeps must not hold the settings of matplotlib, which are the whole process's.
+        # Matplotlib's settings belong to the whole process, so a suspended generator must not hold them.
         with style():
             drawn = [settled(plot) for plot in draw(series)]
         yield from drawn

@@ -17,14 +17,14 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import chance_line, legend_above, look, new_figure
 
 MAX_GROUPS = 100
-"""Of more, as where every sample is a subject of its own, nobody learns anything from a row for each."""
+"""With more, as when every sample is a subject of its own, a row for each tells nothing."""
 NORMAL_95 = 1.959963984540054
 """Two-sided 5 % point of the normal distribution."""
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """How many of some samples were right; of one that was tested with several seeds, the share of these counts."""
+    """How many of some samples were right; a sample tested with several seeds counts with the share of right ones."""
 
     correct: float
     samples: int
@@ -72,9 +72,9 @@ def accuracy_by_signer(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict[str, Proportion]:
-    """Return the share of right test samples by session or subject, over all done trials that have counted them.
+    """Return the proportion of right test samples by session or subject, over all done trials that have counted them.
 
-    A sample counts once, however many seeds have tested it: these repeat it, and tell nothing about further samples.
+    A sample counts once, however many seeds have tested it, since seeds tell nothing about further samples.
     """
     tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
     for record in result.done:
@@ -89,7 +89,7 @@ def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict
 
 
 def _found(series: Sequence[Series], group: Literal["session", "subject"]) -> Found:
-    """Return the shares of every run whose test samples are of more than one group."""
+    """Return the proportions of every run whose test samples are of more than one group."""
     shares = [(one, pooled(one.shown, group)) for one in series if one.shown]
     return [(one, found) for one, found in shares if 1 < len(found) <= MAX_GROUPS]
 

@@ -1,4 +1,4 @@
-"""Which gestures are taken for which: confusion matrices of the shown configurations."""
+"""Confusion matrices of the shown configurations: which classes are taken for which."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sltune.wording import shortened
 
 MAX_RUNS = 4
 MAX_CLASSES_WITH_COUNTS = 24
-"""Cells of more classes are too small for numbers."""
+"""With more classes, the cells are too small for numbers."""
 MAX_NAMES = 48
-"""Of more classes only some names fit beside the axes."""
+"""With more classes, only some of their names fit beside the axes."""
 MATRIX_POINTS = 355
-"""Width of all cells, about, in points."""
+"""Approximate width of all cells together, in points."""
 MAX_NAME_LENGTH = 18
 DARK = 0.55
-"""Share from which a cell is so dark that its text must be white."""
+"""From this share on, a cell is so dark that its text must be white."""
 
 Matrix = NDArray[np.int64]
 
 
 def confusion_matrices(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw the sum over folds and seeds, a row per true class, of the first MAX_RUNS runs that have one."""
+    """Draw the sum over folds and seeds, a row per true class, for the first MAX_RUNS runs that have one."""
     found = [(one, counts) for one in series if one.shown and (counts := summed(one.shown)) is not None][:MAX_RUNS]
     shown = [one for one, _ in found]
     for (one, counts), name, title in zip(

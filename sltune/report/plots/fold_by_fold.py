@@ -17,11 +17,11 @@ Pairs = Mapping[tuple[int, int], tuple[float, float]]
 """Test accuracies in per cent by (seed, fold)."""
 
 PLACES = ((7, -3, "left"), (-7, -3, "right"), (0, 6, "center"), (0, -12, "center"), (7, 6, "left"), (-7, -12, "right"))
-"""Where a point's label may stand, in points from it, the first place that is free."""
+"""Where a label may stand, in points from what it labels; the first free place is taken."""
 
 
 def fold_by_fold(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw two runs' shown configurations where they were tested on the same recordings fold by fold."""
+    """Draw the shown configurations of two runs, if they were tested on the same recordings fold by fold."""
     shown = [one for one in series if one.shown and one.shown.done]
     found = pairs(*shown) if len(shown) == 2 else {}
     if not found:
@@ -84,7 +84,7 @@ def _draw(axes: Axes, found: Pairs) -> None:
 
 
 def _annotate(axes: Axes, point: tuple[float, float], text: str, taken: list[tuple[float, float]]) -> None:
-    """Write the folds beside a point, where neither another point nor a label is near; taken: where those are."""
+    """Write the folds beside a point, away from the other points and labels, whose places are in ``taken``."""
     low, high = axes.get_xlim()
     per_point = (high - low) / (3.8 * 72)
     centres = [

@@ -12,7 +12,7 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLUE, names, new_figure, titles
 
 MIN_RELIABLE = 20
-"""Of fewer configurations another seed of the method may give another order."""
+"""With fewer configurations, another seed of the method may give another order."""
 
 
 def importance_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:

@@ -19,7 +19,7 @@ Rows = dict[int, Row]
 """Metrics by epoch."""
 WORDS = {"val": "validation", "test": "test"}
 MAX_SINGLE_CURVES = 8
-"""The single curves of so many can be told apart."""
+"""More single curves cannot be told apart."""
 MAX_BANDS = 4
 """The ranges of more runs would hide one another."""
 
@@ -36,7 +36,7 @@ class TrialCurves:
 
     @property
     def common(self) -> list[int]:
-        """The epochs that every done trial has; a mean over others would jump where a trial ends."""
+        """The epochs that every done trial has. A mean over others would jump where a trial ends."""
         return sorted(set.intersection(*map(set, self.done))) if self.done else []
 
     @property
@@ -74,9 +74,9 @@ PANELS = (
 
 
 def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw the mean of the done trials over (fold, seed), the range from lowest to highest, and single curves if few.
+    """Draw the mean over the done trials, the range from lowest to highest, and single curves if they are few.
 
-    Trials under way are drawn singly and have no part in the mean.
+    Trials under way are drawn singly and do not count in the mean.
     """
     found = [curves for one in series if (curves := _read(one)) and (curves.done or curves.under_way)]
     if not found:

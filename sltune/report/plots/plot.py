@@ -1,4 +1,4 @@
-"""A plot and its files: PNG, and SVG with text as text, the same bytes whenever it is drawn from the same data."""
+"""A plot and its files: PNG, and SVG with text as text. The same data always give the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from sltune.system.files import write_whole
 
 DPI = 150
-# Names of settings are of a type of their own in the stubs of newer versions.
+# Newer stubs of matplotlib have a type of their own for the names of settings.
 SETTINGS: dict[Any, Any] = {
     "font.size": 9.5,
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
@@ -35,7 +35,7 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.5,
     "lines.markersize": 5,
     "figure.constrained_layout.use": True,
-    # Letters are as wide at any resolution, so that what is laid out for the PNG fits in the SVG, too.
+    # Letters have the same width at any resolution, so that a layout for the PNG fits the SVG, too.
     "figure.dpi": DPI,
     "text.hinting": "none",
     # A run may have a $ in its name.
@@ -46,7 +46,7 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure. name: the stem of its files. alt: the main numbers in words, for those who cannot see it."""
+    """A figure. name: the stem of its files. alt: the main numbers in words, for readers who cannot see it."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ class Plot:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw as all plots of the report look, whatever the user's own settings of matplotlib are."""
+    """Draw in the style of the report, whatever the user's own settings of matplotlib are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -64,7 +64,7 @@ def style() -> Iterator[None]:
 
 
 def settled(plot: Plot) -> Plot:
-    """Lay the figure out for good; each drawing would move its parts a little, starting from where they were."""
+    """Lay the figure out once and for all. Otherwise each drawing would move its parts a little."""
     plot.figure.draw_without_rendering()
     plot.figure.set_layout_engine("none")
     # The last bits of the solver's numbers depend on where its variables lie in memory.
@@ -81,7 +81,7 @@ def svg(plot: Plot) -> str:
         out = io.StringIO()
         metadata = {"Date": None, "Title": plot.title, "Description": plot.alt}
         plot.figure.savefig(out, format="svg", metadata=metadata, dpi=DPI)
-    # What XML cannot hold may stand in names.
+    # Names of runs may have characters that XML cannot hold.
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "�", out.getvalue())
 
 

@@ -24,7 +24,7 @@ LENGTH, MODE = "sampling.train_crop_ms", "sampling.train_crop"
 
 @dataclass(frozen=True)
 class Kind:
-    """What the points of a series share. part: what they were measured on, validation or test."""
+    """What the points of a series have in common. part: what they were measured on, validation or test."""
 
     basis: Basis
     mode: str
@@ -51,9 +51,9 @@ Groups = Mapping[Kind, Sequence[LengthPoint]]
 
 
 def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw every complete configuration with crops of a length, if there are two lengths.
+    """Draw every complete configuration with crops of some length, if there are at least two lengths.
 
-    Those of one kind are joined where they differ in nothing but the length.
+    Points of one kind are joined if they differ in nothing but the length.
     """
     groups = lengths(series)
     if len({point.length_ms for point in chain(*groups.values())}) < 2:
@@ -76,7 +76,7 @@ def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def lengths(series: Sequence[Series]) -> dict[Kind, list[LengthPoint]]:
-    """Return the points by kind, by length; test accuracy only of evaluations, as a search is judged without it."""
+    """Return the points of each kind by length; test accuracy of evaluations only, as a search must not see it."""
     groups: dict[Kind, list[LengthPoint]] = {}
     for one in series:
         for result in (one for one in one.results if one.state == "complete"):
@@ -112,7 +112,7 @@ def _draw(axes: Axes, points: Sequence[LengthPoint], look: Look, label: str, tot
 
 
 def _move(drawn: ErrorbarContainer, axes: Axes, points_right: float) -> None:
-    """Move what is drawn aside: validation and test of a configuration have the same length, and both can be read."""
+    """Move what is drawn aside: validation and test of a configuration, at the same length, must both be readable."""
     aside = ScaledTranslation(points_right / 72, 0, axes.figure.dpi_scale_trans)
     for artist in drawn.get_children():
         artist.set_transform(artist.get_transform() + aside)

@@ -90,7 +90,7 @@ def _scatter(axes: Axes, results: Sequence[RecordedResult], **look: object) -> N
 
 
 def _mark_without_mean(axes: Axes, series: Series) -> None:
-    """Mark at the bottom what has no mean: failed, and pruned within the first fold."""
+    """Mark the configurations without a mean at the bottom: failed or diverged, or pruned within the first fold."""
     failed = [one.number for one in series.results if one.state in ("failed", "diverged")]
     pruned = [one.number for one in series.results if one.state == "pruned" and one.val_percent is None]
     marks = ((failed, "x", VERMILLION, "failed or diverged"), (pruned, "1", GREY, "pruned within its first fold"))

@@ -31,12 +31,12 @@ MAX_SLICES = 9
 COLUMNS = 3
 MAX_CATEGORY_LENGTH = 16
 GOLDEN = (5**0.5 - 1) / 2
-"""Its multiples, modulo 1, lie evenly spread however many there are."""
+"""Its multiples, modulo 1, are evenly spread, however many there are."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """The configurations of a search as points, and the parameters to show. best: its place among the complete."""
+    """The configurations of a search as points, and the parameters to show. best: place of the best in ``complete``."""
 
     complete: list[SearchedPoint]
     pruned: list[SearchedPoint]
@@ -59,7 +59,7 @@ class Cloud:
 
 
 def slice_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
-    """Draw at most MAX_SLICES parameters of every search with two complete configurations, the important first."""
+    """Draw at most MAX_SLICES parameters, the most important first, of searches with two complete configurations."""
     clouds = [(one, Cloud.of(one, one.space, shares)) for one, shares in explained_runs if one.space]
     found = [(one, cloud) for one, cloud in clouds if cloud.domains and len(cloud.complete) > 1]
     shown = [one for one, _ in found]
@@ -105,7 +105,7 @@ def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain) -> None:
 
 
 def _label_length(domain: Domain) -> int:
-    """Return how many characters long the categories are where they stand upright, as side by side they do not fit."""
+    """Return the length of the longest category if they must stand upright, as they do not fit side by side; else 0."""
     texts = [_category(choice) for choice in domain.choices] if isinstance(domain, ChoiceDomain) else []
     longest = max(map(len, texts), default=0)
     return longest if longest * len(texts) > 18 else 0
@@ -119,7 +119,7 @@ def _name_categories(axes: Axes, domain: ChoiceDomain) -> None:
 
 
 def _places(key: str, domain: Domain, found: Sequence[SearchedPoint]) -> tuple[list[float], list[float]]:
-    """Return where the configurations that have a value stand; those of a category beside each other."""
+    """Return where the configurations that have a value stand. Those of a category stand beside each other."""
     here = [(values[key], accuracy) for values, accuracy in found if key in values]
     if isinstance(domain, ChoiceDomain):
         x = [domain.choices.index(value) + 0.5 * (place * GOLDEN % 1 - 0.5) for place, (value, _) in enumerate(here)]

@@ -1,4 +1,4 @@
-"""What the plots have in common: colours with the markers and lines that go with them, chance, names of files."""
+"""What the plots have in common: colours with their markers and lines, legends, axes, names of files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sltune.report.analysis.series import Series
 
 WIDTH_INCHES = 6.5
 INCHES_PER_CHARACTER = 0.066
-"""Of legends, about."""
+"""Approximate width of a character in a legend."""
 CHANCE = "chance"
 DENSE = 1000
-"""So many points are stored as pixels within an SVG."""
+"""More points are stored as pixels within an SVG, which would be slow to draw otherwise."""
 
 BLACK, GREY = "#000000", "#767676"
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"
-"""Of Okabe and Ito's palette, which colour-blind people tell apart; its yellow is too light for lines on white."""
+"""From the palette of Okabe and Ito for colour-blind people, without its yellow, which is too light on white."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one series is told from the others, never by colour alone."""
+    """How a series looks. It is never told from the others by colour alone."""
 
     colour: str
     marker: str
@@ -47,7 +47,7 @@ LOOKS = (
 
 
 def look(number: int) -> Look:
-    """Return how a series looks; colours and markers come round at different places, so that pairs differ for long."""
+    """Return the look of a series. Colours and markers repeat at different places, so that pairs differ for long."""
     colour, other = LOOKS[number % len(LOOKS)], LOOKS[(number + number // len(LOOKS)) % len(LOOKS)]
     return Look(colour.colour, other.marker, other.line)
 
@@ -57,7 +57,7 @@ def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figu
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
-    """Put the legend of some axes above all of the figure, which grows by its height, so that it covers no data."""
+    """Put the legend of some axes above the figure, which grows by its height, so that it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda place: labels[place].startswith(CHANCE))
     widths = [0.55 + INCHES_PER_CHARACTER * len(labels[place]) for place in order]
@@ -85,12 +85,12 @@ def log_scale(axes: Axes) -> None:
 
 
 def _width(widths: Sequence[float], columns: int) -> float:
-    """Return the width of a legend, whose entries matplotlib sorts into columns of as equal a length as can be."""
+    """Return the width of a legend, whose entries matplotlib sorts into columns of nearly equal length."""
     return float(sum(max(column) for column in np.array_split(widths, columns)))
 
 
 def chance_line(axes: Axes, percents: Iterable[float], vertical: bool = False) -> None:
-    """Draw the accuracy of guessing, in per cent, for every number of classes among the series."""
+    """Draw the accuracies of guessing, in per cent; each once."""
     draw = axes.axvline if vertical else axes.axhline
     for percent in sorted(set(percents)):
         draw(percent, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), label=f"{CHANCE} ({percent:.1f} %)", zorder=0)

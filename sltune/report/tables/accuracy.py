@@ -1,4 +1,4 @@
-"""The tables of a report as cells of text, before Markdown or LaTeX dresses them."""
+"""The tables of a report as cells of text, without the syntax of Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch
 
 
 def grids(section: ReportSection, ddof: int) -> list[Grid]:
-    """Return the tables of a section: those of what was measured, then the published figures, if any fit."""
+    """Return the tables of a section: those of the measured numbers, then the published figures, if any fit."""
     return [*measured_grids(section, ddof), *([published_grid(section)] if section.published else [])]
 
 
 def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
-    """Return means, losses, values per fold and, where there are any, what compares them."""
+    """Return the tables of means, losses, values per fold, comparisons and costs, as far as there are any."""
     losses = _losses(section, ddof)
     tables = [_means(section, shown_ddofs(section, ddof)), *([losses] if losses else []), _folds(section)]
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
@@ -29,20 +29,20 @@ def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
 
 
 def shown_ddofs(section: ReportSection, ddof: int) -> list[int]:
-    """Return the ddof asked for, and each other one that a published figure beneath has."""
+    """Return the ddof asked for, then each other one that a published figure of the section has."""
     others = {figure.ddof for figure in section.published if figure.ddof is not None}
     return [ddof, *sorted(others - {ddof})]
 
 
 def headlines(table: Table) -> list[Row]:
-    """Return the rows that people look for first: test accuracies over all folds and seeds, of a search its best's."""
+    """Return the rows that people look for first: test accuracies over all folds and seeds; of a search, its best's."""
     found = [row for section in table.sections for row in section.tests if row.n]
     decided = {row.group.run for row in found if row.group.chosen_from}
     return [row for row in found if row.group.chosen_from or row.group.run not in decided]
 
 
 def mean_and_std(row: Row, ddof: int) -> str:
-    """Return ``75.78 ± 2.73 %``, or the mean alone where there is no deviation."""
+    """Return ``75.78 ± 2.73 %``, or the mean alone if there is no deviation."""
     std = row.std(ddof)
     return f"{percent(row.mean)}{'' if std is None else f' ± {percent(std)}'} %"
 
@@ -72,7 +72,7 @@ def _means(section: ReportSection, ddofs: list[int]) -> Grid:
 
 
 def _losses(section: ReportSection, ddof: int) -> Grid | None:
-    """Return the losses that stand beside accuracies; None where no record has any."""
+    """Return the table of losses; None if no record has any."""
     rows = [row for row in section.rows if row.losses]
     with_seed = any(row.seed is not None for row in rows)
     words = ("run", "loss", *["seed"] * with_seed)

@@ -1,4 +1,4 @@
-"""Comparisons and the optimism of selection as cells of text, and what they say in words."""
+"""Comparisons and the optimism of selection, as cells of text and in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sltune.report.analysis.statistics import PairedTest
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 
 SIGNIFICANT = 0.05
-# Of more comparisons the table says it better than sentences.
+# More comparisons are easier to read in the table than in sentences.
 MAX_IN_WORDS = 3
 TESTS = (
     "p: two-sided t-test on paired differences, corrected for overlapping training sets (Nadeau & Bengio 2003); "
@@ -26,7 +26,7 @@ def comparison_grid(compared: Sequence[Comparison]) -> Grid:
 
 
 def optimism_grid(found: Sequence[Optimism]) -> Grid:
-    """Return a line for each accuracy that was selected."""
+    """Return a line for each selected accuracy."""
     header = ("run", "selected by", "accuracy", "unselected", "difference", "n")
     lines = tuple(
         (one.group.label, one.by, percent(one.selected), percent(one.unselected), f"{one.difference:+.2f}", str(one.n))
@@ -36,7 +36,7 @@ def optimism_grid(found: Sequence[Optimism]) -> Grid:
 
 
 def comparison_notes(compared: Sequence[Comparison]) -> Iterator[str]:
-    """Say what the tests are, what they tell, and where there are too few values to tell anything."""
+    """Say what the tests are and what they show, and where there are too few values to show anything."""
     tested = [one.test for one in compared if one.test]
     if len(compared) <= MAX_IN_WORDS:
         yield from map(_in_words, compared)
@@ -76,7 +76,7 @@ def _verdict(test: PairedTest, p: float | None) -> str:
     if p < SIGNIFICANT:
         return f"more than chance explains at 5 % ({_p(p)})"
     words = f"which can be chance ({_p(p)})"
-    # Where p is corrected for other comparisons, the interval is not that of its test.
+    # If p is corrected for other comparisons, the interval does not belong to it.
     if p != test.p:
         return words
     return (

@@ -1,4 +1,4 @@
-"""Every configuration of a search as a table: what it was, how far it came, what it reached in validation."""
+"""Every configuration of a search as a table: its settings, its state, and what it reached in validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def configurations_grid(series: Series) -> Grid | None:
 
 
 def _names(keys: list[str]) -> list[str]:
-    """Return keys without their tables, where that tells them apart."""
+    """Return keys without the names of their TOML tables, if they still differ."""
     short = [key.partition(".")[2] for key in keys]
     return short if len(set(short)) == len(keys) else keys
 

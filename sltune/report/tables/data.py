@@ -1,4 +1,4 @@
-"""A report's table for programs: JSON and CSV, at full precision."""
+"""A report's numbers for programs: JSON and CSV, at full precision."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _comparison_line(one: Comparison) -> dict[str, Any]:
 
 
 def _row_line(row: Row) -> dict[str, Any]:
-    """Return a measured line; ``values_percent`` is ``f0-s0:81.25;f1-s0:…``, named as the trials are."""
+    """Return the line of a measured row; ``values_percent`` is ``f0-s0:81.25;f1-s0:…``, by fold and seed."""
     values = _row_values(row)
     return {key: _csv_cell(values[key]) for key in _TABLE_COLUMNS if key in values} | {
         "kind": "measured",

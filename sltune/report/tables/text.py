@@ -32,7 +32,7 @@ _TEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{char: f"{{{char}}}" for char in "[]"},
     "~": r"\textasciitilde{}",
-    # No dash, and after the end of a row no part of it.
+    # Two hyphens would become a dash, and a star after the end of a row would belong to it.
     "--": "-{}-",
     "*": "{*}",
     "^": r"\textasciicircum{}",
@@ -72,7 +72,7 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
     if any(section.comparisons for section in table.sections):
         folder.write(compared, comparisons_as_csv(table))
         return [*files, compared]
-    # One of an earlier report would stand beside a table that it does not belong to.
+    # A file of an earlier report does not belong to this table.
     folder.remove(compared)
     return files
 
@@ -97,7 +97,7 @@ def _md_grid(grid: Grid) -> str:
 
 
 def _md(text: str) -> str:
-    # In cells, bars separate; elsewhere, names could make code, links or HTML of what follows.
+    # A bar would end a cell. The rest keeps names from starting code, links or HTML.
     return re.sub(r"[|`]|<(?=[A-Za-z/!?])|(?<=\])(?=\()", r"\\\g<0>", printable(" ".join(text.split())))
 
 
@@ -117,7 +117,7 @@ def _latex(table: Table) -> str:
         grids_of_ours = measured_grids(section, table.ddof)
         parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, measured_remarks(section)))
         if section.published:
-            # A float of its own, as both together are higher than a page.
+            # Both together would be higher than a page.
             caption, label = f"Published accuracies in %, {heading(section)}.", f"sltune-{number}-published"
             parts.append(_latex_float(caption, label, [published_grid(section)], published_remarks(section)))
     return "\n".join(parts) + "\n"

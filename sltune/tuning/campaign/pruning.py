@@ -1,6 +1,6 @@
 """Which configurations a search gives up early: after some folds, or after some epochs of one.
 
-Everything is compared on identical (fold, seed) sets only: an easy fold is easy for all, and so decides nothing.
+Configurations are compared on the same folds and seeds only. An easy fold is easy for all, so it decides nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Callable, Mapping, Set
 import numpy as np
 from scipy import stats
 
-# With fewer to compare with, half of the good ones would go by chance.
+# With fewer rivals, the median is so uncertain that many good configurations would be given up by chance.
 MIN_RIVALS = 4
-# Of a paired t-test between a configuration and the best one.
+# The level of the paired t-test between a configuration and the best one.
 ALPHA = 0.1
-# Successive halving keeps one in so many, and looks first after this share of the epochs.
+# Successive halving keeps one configuration in REDUCTION. It looks for the first time after this share of the epochs.
 REDUCTION = 3
 FIRST_RUNG = 1 / 27
-# The median rule for epochs lets curves rise for this share of the epochs.
+# The median rule leaves learning curves alone for this share of the epochs, in which they rise at different rates.
 WARM_UP = 1 / 10
 
 
 class FoldScores:
-    """Validation accuracies, as fractions, of configurations on the steps, (fold, seed), of a search.
+    """Validation accuracies, as fractions, of configurations on the steps, (seed, fold), of a search.
 
-    barred: configurations that are nobody's rivals, as they break a constraint; may grow.
+    Args:
+        barred: configurations with which none is compared, as they exceed the limit; the caller may change the set.
     """
 
     def __init__(self, steps: int, barred: Set[str] = frozenset()) -> None:
@@ -92,13 +93,13 @@ FOLD_PRUNERS: Mapping[str, Callable[[FoldScores, str], bool]] = {
 
 
 class EpochScores:
-    """Learning curves by (fold, seed): what each trial would score if it ended after an epoch.
+    """Learning curves by (seed, fold): what each trial would score if it ended after an epoch.
 
     That is the validation accuracy at the lowest validation loss so far.
 
     Args:
         most_epochs: the largest number of epochs that any configuration of the search has.
-        barred: as of FoldScores.
+        barred: as in FoldScores.
     """
 
     def __init__(self, pruner: str, most_epochs: int, barred: Set[str] = frozenset()) -> None:
@@ -131,7 +132,7 @@ class EpochScores:
             due = epoch >= self._most_epochs * WARM_UP
             return due and len(rivals) >= MIN_RIVALS and own < float(np.median(rivals))
         if self._pruner == "halving":
-            # Of n that reached the rung the best n / 3 go on, rounded up, so that the first always does.
+            # Of n configurations at a rung, the best n / 3 go on. This is rounded up, so that the first always does.
             better = sum(score > own for score in rivals)
             return self._is_rung(epoch) and better >= math.ceil((len(rivals) + 1) / REDUCTION)
         return False
