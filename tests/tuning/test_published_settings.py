@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from click.testing import CliRunner
 
 from sltune.cli.main import main
@@ -15,6 +14,9 @@ from sltune.events.importing import import_source
 from sltune.events.sources.slanimals import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.runs.folder import RunFolder
+from tests.tuning.clusters import ray_here
+
+pytestmark = pytest.mark.processes
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 # 10 recordings: folds of 2 or 3 signers, and 6 are left without S3.
@@ -32,16 +34,8 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=700 << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
-    yield
-    ray.shutdown()
+    with ray_here(num_cpus=2, store_mib=700):
+        yield
 
 
 @pytest.mark.parametrize("sessions", [FULL, REDUCED], ids=["full", "reduced"])
@@ -67,7 +61,7 @@ def test_a_published_setting_runs_to_the_table(
         "--run",
         "r",
     ]
-    result = CliRunner().invoke(main, [*run, *overrides, "--json", "--device", "cpu"])
+    result = CliRunner().invoke(main, [*run, *overrides, "--json", "--device", "cpu", "--max-concurrent", "1"])
     assert result.exit_code == 0, result.stderr
 
     table = json.loads(result.stdout)

@@ -21,7 +21,6 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
-from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.progress.display import Progress
@@ -41,7 +40,7 @@ from sltune.tuning.execution.worker import SharedData
 from sltune.tuning.preparation import Display
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import EpochDone, Job, Outcome
-from tests.small import CLASSES, SENSOR, quick, source, table_of
+from tests.small import CLASSES, SENSOR, quick, table_of
 from tests.tuning.clusters import ray_here, workers_below
 
 pytestmark = pytest.mark.processes
@@ -70,11 +69,26 @@ def records(folder: RunFolder) -> list[Record]:
     return folder.records()
 
 
-def test_four_trials_on_halves_of_two_gpus_overlap_in_time(tmp_path: Path) -> None:
-    import_source(source(samples=12, events=2000), tmp_path / "data")
+def test_four_trials_on_halves_of_two_gpus_overlap_in_time(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+
+    # Defined here, so that Ray sends the class itself to the workers and not its name.
+    class Meets(trial.TrialWorker):
+        """Trains once all four are there."""
+
+        def _run(self) -> Iterator[EpochDone | Outcome]:
+            (meeting / str(self._key.fold)).touch()
+            end = time.monotonic() + 200
+            while len(list(meeting.iterdir())) < 4 and time.monotonic() < end:
+                time.sleep(0.02)
+            yield from super()._run()
+
+    monkeypatch.setattr(executor, "TrialWorker", Meets)
     folder = RunFolder(tmp_path / "run")
-    request = Request(device="cpu", gpus_per_trial=0.5)
-    start_evaluation(space(network__name="slanimals", training__epochs=30), tmp_path / "data", folder, request, QUIET)
+    start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
     done = records(folder)
     assert [record.fold for record in done] == [0, 1, 2, 3]
     assert {record.device["num_gpus"] for record in done} == {0.5}
