@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -52,7 +52,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     runs = load_runs(folders)
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
-        click.echo(printable_lines(str(_write_page(runs, result, options))))
+        click.echo(printable_lines(str(_write_page(runs, result, options.out))))
     else:
         _print_table(runs, result, options.form, options.out)
     if options.plots:
@@ -61,8 +61,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
 
         file, inside = _target(runs, options.out)
         files = write_plots(file.parent, plots(runs), inside)
-        number = len({file.stem for file in files})
-        click.echo(f"plots in {printable_lines(str(file.parent))}: {number}, each as PNG and SVG", err=True)
+        _say(f"plots in {file.parent}: {len({file.stem for file in files})}, each as PNG and SVG")
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
@@ -77,7 +76,7 @@ def say_headlines(result: Table) -> None:
         selected = ", epoch selected on the test set" if row.optimistic else ""
         count = f"n {row.n} of {row.planned}"
         text = f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}{count}{selected})"
-        click.echo(printable_lines(text), err=True)
+        _say(text)
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
@@ -86,8 +85,7 @@ def write_page_of(folders: Sequence[Path], file: Path) -> None:
     from sltune.report.analysis.summary import table
 
     runs = load_runs(folders)
-    options = ReportOptions("html", out=file)
-    click.echo(printable_lines(f"all of it with plots: {_write_page(runs, table(runs), options)}"), err=True)
+    _say(f"all of it with plots: {_write_page(runs, table(runs), file)}")
 
 
 def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
@@ -110,6 +108,10 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
     watch(folders, Display(console, mode))
 
 
+def _say(text: str) -> None:
+    click.echo(printable_lines(text), err=True)
+
+
 def _refuse_inside_run(folder: Path, out: Path | None) -> None:
     """Raise a UsageError if --out would write among a run's own files."""
     from sltune.runs.folder import RunFolder
@@ -129,14 +131,14 @@ def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | N
         click.echo(text, nl=False)
     else:
         _write(runs, out, text)
-        click.echo(printable_lines(f"written: {out}"), err=True)
+        _say(f"written: {out}")
 
 
-def _write_page(runs: Sequence[Run], result: Table, options: ReportOptions) -> Path:
+def _write_page(runs: Sequence[Run], result: Table, out: Path | None) -> Path:
     from sltune.report.page import page
     from sltune.report.plots.all import plots
 
-    return _write(runs, options.out, page(runs, result, plots(runs)))
+    return _write(runs, out, page(runs, result, plots(runs)))
 
 
 def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
@@ -163,11 +165,9 @@ def _write_tables(run: Run, result: Table) -> None:
     from sltune.report.records import write_records
     from sltune.report.tables.text import write_report
 
-    writers: list[Callable[[], object]] = [lambda: write_report(run.folder, result), lambda: write_records(run)]
-    for write in writers:
-        try:
-            write()
-        except UsageError as error:
-            # Somebody else's run may be read-only. The table was printed all the same.
-            click.echo(printable_lines(f"warning: {error}"), err=True)
-            return
+    try:
+        write_report(run.folder, result)
+        write_records(run)
+    except UsageError as error:
+        # Somebody else's run may be read-only. The table was printed all the same.
+        _say(f"warning: {error}")
