@@ -49,9 +49,10 @@ def prepare(source: Source, out: Path) -> dict[str, str]:
         vouched = {file.file: file.sha256 for file in _files_of_dataset(source, out)}
         names, known = {file.name for file in source.files}, dict[str, str]()
         for file in sorted(out.glob("recordings/*.parquet")):
-            expected = vouched.get(file.relative_to(out).as_posix())
+            place = file.relative_to(out).as_posix()
+            expected = vouched.get(place)
             if expected is None and file.stem not in names and not is_sample_file(file):
-                raise UsageError(f"{out}: holds {file.relative_to(out)}, which is not of sltune; choose another --out")
+                raise UsageError(f"{out}: holds {place}, which sltune did not write; choose another --out")
             metadata = stored_metadata(file)
             if "source_sha256" in metadata and _can_stay(source, file, expected):
                 known[file.stem] = metadata["source_sha256"]
@@ -102,7 +103,7 @@ def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
         own = (out / "recordings", out / MANIFEST, out / WARNINGS)
         for entry in sorted([*out.glob("*"), *out.glob("recordings/*")]):
             if entry not in own and entry.suffix != ".parquet" and not entry.name.startswith("."):
-                text = f"{out}: exists and is no sltune dataset, it holds {entry.relative_to(out)}"
+                text = f"{out}: exists and is not a dataset of sltune: it holds {entry.relative_to(out)}"
                 raise UsageError(f"{text}; choose another --out or empty it") from error
         return ()
     if not _is_of(source, manifest):

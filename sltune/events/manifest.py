@@ -1,4 +1,4 @@
-"""The manifest: what a dataset says of itself, and of its sample files without their events."""
+"""The manifest: what is known of a dataset and its sample files without reading them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LeftOut:
 class Manifest:
     """What ``manifest.json`` says of a dataset.
 
-    sensor: (height, width) in pixels. warnings: what the import found and let pass; also in ``warnings.csv``.
+    sensor: (height, width) in pixels. warnings: what the import found but did not refuse; also in ``warnings.csv``.
     """
 
     name: str
@@ -99,13 +99,13 @@ def read_manifest(root: Path) -> Manifest:
     """Read a dataset's manifest.
 
     Raises:
-        DataError: the folder is no dataset, or of another format.
+        DataError: the folder is not a dataset, or of another format.
     """
     file = root / MANIFEST
     try:
         values: dict[str, Any] = parse_json(read_plain(file))
         if not isinstance(values, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         number = values["format"]
         if number != FORMAT:
             which = "newer" if number > FORMAT else "older"
@@ -114,7 +114,7 @@ def read_manifest(root: Path) -> Manifest:
         values.pop("address_layout")
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:
-        raise DataError(f"{root}: is no dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
+        raise DataError(f"{root}: is not a dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
     except ValidationError as error:
         parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:3]]
         where = "; ".join(f"{place[:SHOWN_TEXT]}: {text[:SHOWN_TEXT]}" for place, text in parts)
@@ -135,17 +135,17 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
     if min(height, width) < 1 or 2 * height * width > MAX_ADDRESSES:
         raise _damaged(file, f"sensor of {width}x{height} pixels")
     if len(manifest.classes) > MAX_CLASSES:
-        raise _damaged(file, f"{len(manifest.classes)} classes, where {MAX_CLASSES} are the most")
+        raise _damaged(file, f"{len(manifest.classes)} classes; at most {MAX_CLASSES} are possible")
     if len(set(manifest.classes)) < len(manifest.classes):
         raise _damaged(file, "names a class twice")
     if not all(math.isfinite(value) for value in manifest.durations_ms.values()):
-        raise _damaged(file, "a duration is no finite number")
+        raise _damaged(file, "a duration is not a finite number")
     seen = set[str]()
     for entry in manifest.files:
         path = PurePosixPath(entry.file)
         is_plain = str(path) == entry.file == printable(entry.file)
         if not is_plain or len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
-            raise _damaged(file, f"names {entry.file[:SHOWN_TEXT]!r}, which is no sample file below it")
+            raise _damaged(file, f"names {entry.file[:SHOWN_TEXT]!r}, which is not a sample file below it")
         for name in (entry.file, *entry.recordings):
             if name in seen:
                 raise _damaged(file, f"names {name[:SHOWN_TEXT]!r} twice")
@@ -158,7 +158,7 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
 
 
 def file_size(file: Path) -> int:
-    """Return a file's size in bytes; 0 where there is nothing, which reading it reports."""
+    """Return the size of a file in bytes, or 0 if there is no file; reading it then reports that."""
     with suppress(OSError):
         return file.stat().st_size
     return 0

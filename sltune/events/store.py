@@ -192,7 +192,7 @@ def _check_columns(table: pa.Table, names: Sequence[str]) -> None:
     """
     for name in names:
         if table.column_names.count(name) != 1:
-            raise ValueError(f"no sample file: column {name!r} is missing")
+            raise ValueError(f"not a sample file: column {name!r} is missing")
         field, right = table.schema.field(name), schema((1, 1)).field(name)
         if name in LONG_COLUMNS:
             # Addresses have 16 or 32 bits, depending on the sensor, which stands in the manifest.

@@ -70,7 +70,7 @@ def test_inspect_verifies_and_ends_with_exit_code_3_where_a_file_is_bad(dataset:
 def test_a_folder_that_is_no_dataset_is_exit_code_3(tmp_path: Path, verb: list[str]) -> None:
     result = sltune(*verb, tmp_path)
     assert result.exit_code == 3
-    assert f"{tmp_path}: is no dataset" in result.stderr
+    assert f"{tmp_path}: is not a dataset" in result.stderr
 
 
 def test_show_writes_sample_png_in_the_current_folder_and_never_over_a_file(dataset: Path, here: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_missing_folder_and_a_dataset_that_is_none_are_exit_code_3(tmp_path: P
     assert f"{missing}: cannot be read: No such file" in sltune("import", missing, "--out", tmp_path / "x").stderr
     result = sltune("evaluate", SPACES / "paper.toml", "--data", missing)
     assert result.exit_code == 3
-    assert f"{missing}: is no dataset" in result.stderr
+    assert f"{missing}: is not a dataset" in result.stderr
 
 
 def test_every_mistake_in_a_space_file_is_told_at_once(tmp_path: Path) -> None:

@@ -218,11 +218,11 @@ def test_a_manifest_that_is_no_sane_json_is_refused(dataset: Path, content: str 
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"file": "/etc/passwd.parquet"}, "which is no sample file below it"),
-        ({"file": "recordings/../../x.parquet"}, "which is no sample file below it"),
-        ({"file": "../x.parquet"}, "which is no sample file below it"),
-        ({"file": "recordings//user01_indoor.parquet"}, "which is no sample file below it"),
-        ({"file": "recordings/a\x00.parquet"}, "which is no sample file below it"),
+        ({"file": "/etc/passwd.parquet"}, "which is not a sample file below it"),
+        ({"file": "recordings/../../x.parquet"}, "which is not a sample file below it"),
+        ({"file": "../x.parquet"}, "which is not a sample file below it"),
+        ({"file": "recordings//user01_indoor.parquet"}, "which is not a sample file below it"),
+        ({"file": "recordings/a\x00.parquet"}, "which is not a sample file below it"),
         ({"file": "recordings/\ud800.parquet"}, "is damaged"),
         ({"file": "recordings/user01_indoor.parquet"}, "names 'recordings/user01_indoor.parquet' twice"),
         ({"recordings": ["user01_indoor"]}, "names 'user01_indoor' twice"),

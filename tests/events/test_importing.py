@@ -356,7 +356,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_kept(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text('{"name": "my web page"}')
     before = content(out)
-    with refused(UsageError, out, "is no sltune dataset", stranger, "choose another --out"):
+    with refused(UsageError, out, "is not a dataset of sltune", stranger, "choose another --out"):
         import_source(open_slanimals(source), out)
     assert content(out) == before
 
@@ -364,7 +364,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_kept(
 def test_the_source_itself_is_refused_as_out(tiny_folder: TinyFolder) -> None:
     source = tiny_folder(events=1)
     before = content(source)
-    with refused(UsageError, source, "is no sltune dataset"):
+    with refused(UsageError, source, "is not a dataset of sltune"):
         import_source(open_slanimals(source), source)
     assert content(source) == before
 
@@ -458,7 +458,7 @@ def test_files_that_no_import_wrote_are_never_deleted(
     else:
         mine.write_bytes(b"notes")
     before = content(out)
-    with refused(UsageError, f"{out}: holds recordings/mine.parquet, which is not of sltune; choose another --out"):
+    with refused(UsageError, f"{out}: holds recordings/mine.parquet, which sltune did not write; choose another --out"):
         import_source(open_slanimals(tiny_folder(events=20)), out)
     assert content(out) == before
 

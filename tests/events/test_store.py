@@ -218,7 +218,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", COLUMNS)
 def test_a_parquet_file_of_something_else_is_refused_with_the_column(written: Path, missing: str) -> None:
     pq.write_table(read_table(written).drop_columns([missing]), written)
-    with refused(DataError, written, f"no sample file: column {missing!r} is missing"):
+    with refused(DataError, written, f"not a sample file: column {missing!r} is missing"):
         read_table(written)
 
 
@@ -252,14 +252,16 @@ def test_a_manifest_is_read_back_equal(tmp_path: Path, manifest: Manifest) -> No
 
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        with refused(DataError, folder, "is no dataset", "manifest.json: No such file", "sltune import SRC --out DATA"):
+        with refused(
+            DataError, folder, "is not a dataset", "manifest.json: No such file", "sltune import SRC --out DATA"
+        ):
             read_manifest(folder)
 
 
 def test_a_file_in_place_of_a_dataset_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.touch()
-    with refused(DataError, file, "is no dataset", "Not a directory"):
+    with refused(DataError, file, "is not a dataset", "Not a directory"):
         read_manifest(file)
 
 

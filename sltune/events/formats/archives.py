@@ -34,7 +34,7 @@ _LOCK = Lock()
 
 
 def max_unpacked_bytes(packed: int) -> int:
-    """Return how many bytes a packed file may become; what it says of that itself cannot be trusted."""
+    """Return how many bytes a packed file may unpack to; the size that it claims cannot be trusted."""
     return max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed)
 
 
@@ -42,7 +42,7 @@ class Archive:
     """A zip archive, open for reading; threads may read from it at once.
 
     Raises:
-        DataError: it is no zip archive, is damaged, or names files that no archive should.
+        DataError: it is not a zip archive, is damaged, or names files that no archive should.
         OSError: it cannot be read.
     """
 
@@ -52,7 +52,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(self.file)
         except UNPACKING_ERRORS as error:
-            raise DataError(f"{path}: is no zip archive, or a damaged one: {error}") from error
+            raise DataError(f"{path}: is not a zip archive, or is damaged: {error}") from error
         self.size = os.fstat(self.file.fileno()).st_size
         self._entries = {entry.filename: entry for entry in self._zip.infolist()}
         self._check()
@@ -121,5 +121,5 @@ def open_archive(path: Path) -> Archive:
 
 @lru_cache(MAX_OPEN_ARCHIVES)
 def _open(path: Path, identity: tuple[int, ...]) -> Archive:
-    """Open an archive; another file in its place has another identity."""
+    """Open an archive. identity: differs for another file in its place, which is then opened anew."""
     return Archive(path)

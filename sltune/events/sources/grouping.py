@@ -67,7 +67,7 @@ def _by_path(entries: Sequence[Entry], group_by: str) -> list[str]:
     try:
         pattern = re.compile(group_by.removeprefix(PATH))
     except re.error as error:
-        raise UsageError(f"--group-by {group_by}: is no regular expression: {error}") from error
+        raise UsageError(f"--group-by {group_by}: is not a regular expression: {error}") from error
     if not pattern.groups:
         text = r"has no group in parentheses, such as path:subject(\d+)"
         raise UsageError(f"--group-by {group_by}: {text}; the first path is {entries[0].path}")

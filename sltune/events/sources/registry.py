@@ -1,4 +1,4 @@
-"""Which source ``--source`` names: each kind is entered here once, with what opens it and what it needs."""
+"""The kinds of sources that ``--source`` takes, each entered here once with what opens it and what it needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sltune.events.source import Source
 
 
-# Openers import what they need when they are called: the command line reads this module for its help.
+# Each imports its source only when called: the command line reads this module for its help, which should be instant.
 def _open_slanimals(name: str, place: Path, group_by: str | None) -> Source:
     from sltune.events.sources.slanimals import open_slanimals
 
@@ -36,9 +36,9 @@ def _open_tonic(name: str, place: Path, group_by: str | None) -> Source:
 class SourceKind:
     """A kind of source.
 
-    open: takes the name after the colon ("" where the kind has none), the place, and what --group-by says.
-    shown: how a user writes it after --source. about: what it reads, for the help.
-    flags: those that this kind takes. place: what a user must name if there is nothing to open.
+    open: takes the name after the colon ("" if the kind has none), the place, and the value of --group-by.
+    shown: how a user writes the kind after --source. about: what it reads, for the help.
+    flags: the flags that this kind takes. place: what the user has to name, for an error.
     """
 
     open: Callable[[str, Path, str | None], Source]
@@ -72,9 +72,9 @@ def open_source(wanted: str, place: Path | None, root: Path | None = None, group
     """Return the source that a user names.
 
     Args:
-        wanted: a kind, or KIND:NAME.
-        place: where it lies. root: the same under the name that Tonic's users know; it goes first.
-        group_by: what samples of one subject have in common.
+        wanted: the value of --source: a kind, or KIND:NAME.
+        place: SRC, where the source lies. root: --root, Tonic's name for the same; it takes precedence.
+        group_by: what the samples of a subject have in common.
 
     Raises:
         UsageError: there is no such kind, or the arguments do not go together.

@@ -125,16 +125,11 @@ def sample_name(file: Member, row: int) -> str:
     return f"{recording_name(file)}_{row:02d}"
 
 
-def is_usable(tag: Tag, events: int) -> bool:
-    """Return whether a tag has a known class and lies within a recording of so many events."""
-    return 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= events
-
-
 def first_usable(tags: Sequence[Tag], events: int) -> list[Tag]:
-    """Return the first usable tag of each class, in the order of rows."""
+    """Return the first tag of each class that lies within a recording of so many events, in the order of rows."""
     first: dict[int, Tag] = {}
     for tag in tags:
-        if is_usable(tag, events):
+        if 0 <= tag.label < len(GESTURES) and 0 <= tag.start < tag.end <= events:
             first.setdefault(tag.label, tag)
     return list(first.values())
 

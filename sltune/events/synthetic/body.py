@@ -39,7 +39,7 @@ class Edges(NamedTuple):
 
 
 def edges_of(hands: Hands, signer: Signer, time_us: NDArray[np.int64]) -> Edges:
-    """Return the edges of arms, hands, head and shoulders in the picture; time_us only moves the sway."""
+    """Return the edges of arms, hands, head and shoulders in the picture; time_us only determines the sway."""
     bones = _bones(hands)
     bones[0] *= -1 if signer.mirrored else 1
     arms = _outlines(bones).reshape(2, len(time_us), -1)
@@ -77,7 +77,7 @@ def _towards(direction: Array) -> Array:
 
 
 def _elbows(wrist: Array) -> Array:
-    """Return elbows, shape of wrist: outwards of the line from shoulder to wrist, as far as the arm is bent."""
+    """Return elbows, shaped as wrist: outside of the line from shoulder to wrist, as far as the arm is bent."""
     shoulder = SHOULDERS.T[:, None]
     reach = wrist - shoulder
     length = np.hypot(*reach) + np.float32(1e-3)

@@ -35,7 +35,7 @@ STILL = Wave()
 
 @dataclass(frozen=True)
 class Gesture:
-    """A closed path of the leading hand round a place, and what the other hand does meanwhile.
+    """A closed path of the leading hand around a place, and what the other hand does meanwhile.
 
     pointing and tilt: direction of the fingers and its swing, degrees. spread: opening of the fingers,
     degrees. swaps: the second half of the sign exchanges x and y.
@@ -121,7 +121,7 @@ class Take:
 
 
 def draw_take(rng: np.random.Generator, duration_us: int) -> Take:
-    """Draw how a sign of this duration goes; about a fifth of it passes before the hand is up."""
+    """Draw the performance of a sign of this duration; the hand is up after about a fifth of it."""
     rest = rng.uniform(0.02, 0.14, 2) * duration_us
     moving = np.minimum(rng.uniform(300_000, 600_000, 2), 0.16 * duration_us)
     return Take(
@@ -169,6 +169,6 @@ def _partner_path(gesture: Gesture, path: Array) -> Array:
 
 
 def _smooth(time_us: NDArray[np.int64], start_us: float, end_us: float) -> Array:
-    """Rise from 0 at the start to 1 at the end, without jerks."""
+    """Rise smoothly from 0 at the start to 1 at the end."""
     part = np.clip((time_us - start_us) / (end_us - start_us), 0, 1)
     return np.asarray(part * part * (3 - 2 * part), dtype=np.float32)

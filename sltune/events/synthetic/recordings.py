@@ -34,7 +34,7 @@ SPELL_US = 300_000
 
 @dataclass(frozen=True)
 class Session:
-    """Light and camera of one set: mean events a second, and which parts of them are noise and flicker."""
+    """Light and camera of one set: mean events a second, and the fractions of these that are noise and flicker."""
 
     suffix: str
     rate_hz: float
@@ -56,7 +56,7 @@ SESSIONS = (
 
 @dataclass(frozen=True, eq=False)
 class SyntheticRecording:
-    """Events in the order of time, and tags of shape (gestures, 3): class from 1, first event, event after the last.
+    """Events sorted by time, and tags of shape (gestures, 3): class from 1, first event, event after the last.
 
     address: uint16 array of shape (events,). time_us: uint64 array of shape (events,), not wrapped.
     """
@@ -78,12 +78,15 @@ class Sign(NamedTuple):
 def write_dataset(
     out: Path, recordings: int = 12, seed: int = 0, progress: Callable[[str, int], None] | None = None
 ) -> None:
-    """Write out/recordings/*.aedat and out/tags/*.csv; progress hears of each recording's name and events.
+    """Write out/recordings/*.aedat and out/tags/*.csv.
 
     A recording depends on its name and the seed, not on how many there are.
 
+    Args:
+        progress: called after each recording with its name and number of events.
+
     Raises:
-        UsageError: out holds something already or cannot be written, or recordings or seed are out of range.
+        UsageError: out is not empty or cannot be written, or recordings or seed are out of range.
     """
     names = recording_names(recordings)
     if seed < 0:
@@ -101,17 +104,17 @@ def write_dataset(
 
 
 def recording_names(recordings: int) -> list[str]:
-    """Return names in order of user number: every session from 4 recordings on, in the dataset's proportions.
+    """Return names sorted by user number; from 4 recordings on, from every session, in the dataset's proportions.
 
     Raises:
-        UsageError: there are no so many recordings in the dataset, or none is asked for.
+        UsageError: the number is less than 1, or more than the dataset has.
     """
     total = sum(len(session.users) for session in SESSIONS)
     if not 1 <= recordings <= total:
         raise UsageError(f"recordings must be 1 to {total}, as many as the dataset has, but got {recordings}")
     taken = dict.fromkeys(SESSIONS, 0)
     for _ in range(recordings):
-        # Sainte-Laguë's quotients, but nobody gets a second seat before everybody has one.
+        # Sainte-Laguë's method, but no session gets a second recording before every session has one.
         free = [session for session in SESSIONS if taken[session] < len(session.users)]
         next_one = max(free, key=lambda s: (taken[s] == 0, len(s.users) / (2 * taken[s] + 1)))
         taken[next_one] += 1
@@ -124,7 +127,7 @@ def simulate_recording(name: str, seed: int, gestures: Sequence[Gesture] = GESTU
     """Simulate gestures in sequence, with pauses before, between and after them.
 
     Args:
-        name: as in recording_names; with the seed it determines everything.
+        name: as ``recording_names`` returns it; name and seed determine the recording.
     """
     user = int(name.removeprefix("user").partition("_")[0])
     session = next(session for session in SESSIONS if user in session.users)
@@ -163,7 +166,7 @@ def draw_signs(rng: np.random.Generator, signer: Signer, gestures: Sequence[Gest
 
 
 def draw_duration_us(rng: np.random.Generator) -> int:
-    """Draw the length of a sign: normal, cut where the dataset's shortest and longest lie."""
+    """Draw the duration of a sign: normally distributed, within the shortest and longest of the dataset."""
     while True:
         duration_ms = rng.normal(4360, 1189)
         if 888 < duration_ms < 9464:
@@ -171,14 +174,14 @@ def draw_duration_us(rng: np.random.Generator) -> int:
 
 
 def gain_of(session: Session, signs: Sequence[Sign]) -> float:
-    """Return how many events a pixel must send when an edge passes for the signs to have the session's rate."""
+    """Return how many events a pixel must send when an edge passes, so that the signs have the session's rate."""
     area = sum(_visible_area(sign.edges, (sign.end_us - sign.start_us) // STEP_US) for sign in signs)
     seconds = sum(sign.end_us - sign.start_us for sign in signs) * 1e-6
     return session.rate_hz * (1 - session.noise - session.flicker) * seconds / area
 
 
 def signal_keys(rng: np.random.Generator, edges: Edges, gain: float, start_us: int) -> Keys:
-    """Draw the events of moving edges, unsorted: gain for each pixel swept, ON where it turns brighter."""
+    """Draw the events of moving edges, unsorted: ``gain`` events per pixel swept, ON if it turns brighter."""
     expected = np.abs(edges.swept) * np.float32(gain)
     counts = (expected + rng.random(expected.shape, dtype=np.float32)).astype(np.int32).ravel()
     busy = np.flatnonzero(counts)
@@ -195,7 +198,7 @@ def signal_keys(rng: np.random.Generator, edges: Edges, gain: float, start_us: i
 
 
 def noise_keys(rng: np.random.Generator, session: Session, length_us: int) -> Keys:
-    """Draw events without a cause, unsorted: more from some pixels than from others, most from a few hot ones."""
+    """Draw noise events, unsorted: pixels differ in their rates, and a few hot ones send most."""
     pixels = SENSOR_SIZE**2
     weights = np.exp(rng.normal(0, 0.7, pixels))
     weights[rng.integers(0, pixels, 12)] *= 60
@@ -206,7 +209,7 @@ def noise_keys(rng: np.random.Generator, session: Session, length_us: int) -> Ke
 
 
 def flicker_keys(rng: np.random.Generator, session: Session, length_us: int) -> Keys:
-    """Draw the events of neon light, unsorted: where the wall is bright, ON and OFF once in each cycle of a spell."""
+    """Draw the events of neon light, unsorted: bright pixels of the wall send ON and OFF once a cycle of a spell."""
     spells = rng.random(length_us // SPELL_US + 1) < 0.5
     cycles = np.flatnonzero(np.repeat(spells, SPELL_US // FLICKER_US)[: length_us // FLICKER_US])
     if not (session.flicker and len(cycles)):
@@ -234,7 +237,7 @@ def _visible_area(edges: Edges, steps: int) -> float:
 
 
 def _draw_pixels(rng: np.random.Generator, weights: NDArray[np.float64], events: int) -> tuple[NDArray[np.int16], ...]:
-    """Draw (row, column) in proportion to weights, from a table of 2¹⁸ entries: much faster than a search."""
+    """Draw (row, column) in proportion to weights, by a table of 2¹⁸ entries, which is much faster than a search."""
     entries = 1 << 18
     last = np.round(np.cumsum(weights) / weights.sum() * entries).astype(np.int64)
     table = np.repeat(np.arange(len(weights), dtype=np.int16), np.diff(last, prepend=0))
@@ -249,7 +252,7 @@ def _keys(time_us: NDArray[np.int64], row: NDArray[Any], column: NDArray[Any], o
 
 
 def _first_us(rng: np.random.Generator, user: int, name: str, length_us: int) -> int:
-    """Return when a recording starts: even users below 2³¹ µs, odd ones above it, and one shortly before 2³²."""
+    """Return when a recording starts: for even users below 2³¹ µs, for odd ones above, for one just before 2³²."""
     half = WRAP_US // 2
     if name == WRAPPING:
         return WRAP_US - length_us // 2

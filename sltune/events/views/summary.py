@@ -174,7 +174,7 @@ def _part(name: str, samples: Samples, duration_us: NDArray[np.int64], mask: NDA
 
 
 def _head(summary: Summary) -> Iterator[str]:
-    """Give the facts that are no table, one a line of at most 80 columns but for long paths."""
+    """Give the facts above the tables, one a line of at most 80 columns unless a path is long."""
     manifest, total = summary.manifest, summary.total
     height, width = manifest.sensor
     facts = {

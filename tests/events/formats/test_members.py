@@ -90,7 +90,7 @@ def test_a_damaged_or_foreign_archive_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"a.aedat": CONTENT})
     whole = archive.read_bytes()
     archive.write_bytes(whole[:-30])
-    with refused(DataError, archive, "is no zip archive, or a damaged one"):
+    with refused(DataError, archive, "is not a zip archive, or is damaged"):
         find_members(tmp_path)
     changed = bytearray(whole)
     changed[60] ^= 0x41
