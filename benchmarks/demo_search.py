@@ -47,7 +47,7 @@ def main() -> None:
         )
         seconds = time.monotonic() - began
         search = RunFolder(results / "search")
-        trained = sum(bool(record.device) for record in search.records())
+        trained = sum(record.was_trained for record in search.records())
         print(
             f"search: {trained} trainings in {seconds:.0f} s on {os.cpu_count()} cores, best {read_info(search).best}\n"
         )
@@ -76,7 +76,7 @@ def changes(search: RunFolder) -> str:
 
 def accuracies(run: RunFolder) -> dict[tuple[int, int], float]:
     """Return test accuracies in per cent by (seed, fold)."""
-    return {(record.seed, record.fold): 100 * record.metrics["test_accuracy"] for record in run.records()}
+    return {(record.seed, record.fold): 100 * record.metrics.test_accuracy for record in run.records()}
 
 
 def comparison(default: Accuracies, found: Accuracies) -> str:

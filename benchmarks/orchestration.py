@@ -66,8 +66,8 @@ def gaps(folder: Path) -> None:
     began = time.time()
     run = search(folder, space, data, "gaps", concurrent=1)
     records = trained(run)
-    between = [later.timings["started"] - earlier.timings["ended"] for earlier, later in pairwise(records)]
-    print(f"first trial begins {records[0].timings['started'] - began:.1f} s after the command (limit 8)")
+    between = [later.timings.started - earlier.timings.ended for earlier, later in pairwise(records)]
+    print(f"first trial begins {records[0].timings.started - began:.1f} s after the command (limit 8)")
     median, high = statistics.median(between), float(np.percentile(between, 90))
     print(
         f"between trials, {len(records)} of them: median {1000 * median:.0f} ms (limit 60), 90 % {1000 * high:.0f} ms"
@@ -84,7 +84,7 @@ def concurrency(folder: Path, data: Path) -> None:
         flags = ["--run", name, "--results", str(folder), "--max-concurrent", str(concurrent), "--cpus-per-trial", "1"]
         call(["evaluate", str(space), "--data", str(data), *seeds, *flags])
         records = trained(RunFolder(folder / name))
-        seconds = records[-1].timings["ended"] - min(record.timings["started"] for record in records)
+        seconds = records[-1].timings.ended - min(record.timings.started for record in records)
         rates[concurrent] = len(records) / seconds
         print(f"{concurrent} at a time: {len(records)} trainings in {seconds:.1f} s, {rates[concurrent]:.3f} a second")
     print(f"ratio {rates[2] / rates[1]:.2f} (limit 1.7)")
@@ -107,7 +107,7 @@ def many(folder: Path, configurations: int, concurrent: int) -> None:
     print("| quarter | ms a trial | driver's memory, MB |\n|---|--:|--:|")
     times, highest = [], []
     for number, quarter in enumerate(np.array_split(np.arange(len(records)), 4), start=1):
-        first, last = (records[int(quarter[end])].timings["ended"] for end in (0, -1))
+        first, last = (records[int(quarter[end])].timings.ended for end in (0, -1))
         seen = [megabytes for moment, megabytes in memory if first <= moment <= last]
         times.append(1000 * (last - first) / (len(quarter) - 1))
         highest.append((min(seen), max(seen)))
@@ -130,7 +130,7 @@ def call(arguments: Sequence[str]) -> None:
 
 def trained(run: RunFolder) -> list[Record]:
     """Return the records of trials that ran, in the order in which they ended."""
-    return sorted((record for record in run.records() if record.device), key=lambda record: record.timings["ended"])
+    return sorted((record for record in run.records() if record.was_trained), key=lambda record: record.timings.ended)
 
 
 def resident_mb(process: int) -> float:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sltune.runs.metrics import METRICS
 from sltune.runs.record import Record, TrialKey
 from sltune.wording import printable
 
 _PARTS = {"test": "test", "val": "validation"}
-# Metrics of a record that were measured on the validation part alone.
-_WITHOUT_TEST = ("best_epoch", "val_loss", "val_accuracy", "spikes", "synaptic_ops")
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,13 @@ def epoch_ended(key: TrialKey, row: Mapping[str, float], epochs: int) -> Message
 
 def trial_ended(record: Record, shows_test: bool) -> Message:
     """A trial has ended; nothing of a search is shown that was measured on the test part."""
-    metrics, text = record.metrics, str(record.status)
+    metrics, text = record.metrics.as_json(), str(record.status)
     if not shows_test:
-        metrics = {name: metrics[name] for name in _WITHOUT_TEST if name in metrics}
+        metrics = {name: value for name, value in metrics.items() if name in METRICS and METRICS[name].part != "test"}
     part = "test" if shows_test else "val"
-    if isinstance(metrics.get(f"{part}_accuracy"), int | float):
-        text += f"  {_PARTS[part]} accuracy {100 * metrics[f'{part}_accuracy']:.1f} %"
+    accuracy = record.metrics.number(f"{part}_accuracy")
+    if accuracy is not None:
+        text += f"  {_PARTS[part]} accuracy {100 * accuracy:.1f} %"
     elif record.error:
         text += f": {record.reason}"
     return Message(record.key, text, {"event": "finish", "status": record.status, "metrics": metrics})

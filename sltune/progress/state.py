@@ -78,8 +78,8 @@ class RunState:
     def end(self, record: Record) -> None:
         """A trial has ended."""
         metrics, key = record.metrics, record.key
-        test = metrics.get("test_accuracy") if self.plan.shows_test else None
-        self._set(key, TrialCell(record.status, accuracy=metrics.get(f"{self._part}_accuracy"), test=test))
+        test = metrics.test_accuracy if self.plan.shows_test else None
+        self._set(key, TrialCell(record.status, accuracy=metrics.number(f"{self._part}_accuracy"), test=test))
         self._device_hours += record.device_hours
         self._observed[key] = Observed.of(record)
         self._compare(key.config_id)

@@ -11,21 +11,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from sltune.runs.folder import RunFolder
+from sltune.runs.metrics import METRICS, tag_of
 from sltune.runs.record import Record, TrialKey
 from sltune.training.details import Details
-
-TAGS = {
-    "train_loss": "loss/train",
-    "val_loss": "loss/val",
-    "val_accuracy": "accuracy/val",
-    "test_loss": "loss/test",
-    "test_accuracy": "accuracy/test",
-    "samples_per_second": "speed/samples_per_second",
-    "synaptic_ops": "activity/synaptic_ops",
-    "device_memory_bytes": "speed/device_memory_bytes",
-}
-FINAL = ("val_loss", "val_accuracy", "test_loss", "test_accuracy", "synaptic_ops")
-"""Metrics of a record that stand beside the settings in the tab HPARAMS."""
 
 
 @contextmanager
@@ -58,20 +46,20 @@ class ScalarLog:
             self._close(key)
         writer = self._writer(key)
         for name, value in row.items():
-            tag = _tag(name)
-            if tag:
+            if tag := tag_of(name):
                 writer.add_scalar(tag, value, int(row["epoch"]))
 
     def finish(self, record: Record, details: Details | None = None) -> None:
         """Add the result at the epoch that it belongs to, with the settings that led to it, and close the file."""
         writer = self._writer(record.key)
-        step = record.metrics.get("best_epoch") or int(record.timings.get("epochs", 0))
-        for name in FINAL:
-            if record.metrics.get(name) is not None:
-                writer.add_scalar(f"final/{name}", record.metrics[name], step)
+        step = record.metrics.best_epoch or int(record.timings.epochs or 0)
+        names = [name for name, metric in METRICS.items() if metric.hparam]
+        for name in names:
+            if (value := record.metrics.number(name)) is not None:
+                writer.add_scalar(f"final/{name}", value, step)
         # Not add_hparams, which makes a folder of its own. Trials without a result name the metrics as well, since
         # TensorBoard takes any one trial's word for all.
-        metrics = {f"final/{name}": 0.0 for name in FINAL}
+        metrics = {f"final/{name}": 0.0 for name in names}
         for summary in hparams(settings_of(record), metrics):  # type: ignore[no-untyped-call]
             writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         if details:
@@ -109,13 +97,6 @@ def settings_of(record: Record) -> dict[str, bool | float | str]:
         for name, value in settings.items():
             values[f"{section}.{name}"] = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
     return values
-
-
-def _tag(name: str) -> str:
-    """Return where a column of epochs.csv is drawn; "" for nowhere."""
-    if name.startswith("firing_rate_"):
-        return f"firing_rate/{name.removeprefix('firing_rate_')}"
-    return TAGS.get(name, f"activity/{name}" if name.startswith("spikes_") else "")
 
 
 def _add_details(writer: SummaryWriter, details: Details, step: int) -> None:

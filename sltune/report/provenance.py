@@ -98,17 +98,17 @@ def _versions(info: RunInfo) -> str:
 
 
 def _hardware(run: Run) -> str:
-    devices = Counter(record.device["name"] for record in run.records if record.device.get("name"))
-    hosts = {record.device["host"] for record in run.records if record.device.get("host")}
+    devices = Counter(record.device.name for record in run.records if record.device.name)
+    hosts = {record.device.host for record in run.records if record.device.host}
     names = ", ".join(f"{name} ({count} trials)" for name, count in devices.most_common())
     return f"{names} on {len(hosts)} host{'s' * (len(hosts) != 1)}" if names else ""
 
 
 def _times(run: Run) -> Iterator[Fact]:
     spans = [
-        (float(record.timings["started"]), float(record.timings["ended"]))
+        (record.timings.started, record.timings.ended)
         for record in run.records
-        if record.timings.get("started") and record.timings.get("ended")
+        if record.timings.started and record.timings.ended
     ]
     if spans:
         first, last = min(start for start, _ in spans), max(end for _, end in spans)

@@ -11,12 +11,9 @@ import pandas as pd
 
 from sltune.report.analysis.runs import Run, load_runs
 from sltune.runs.folder import RunFolder
+from sltune.runs.metrics import METRICS
 from sltune.runs.record import Record, TrialKey, config_number
 
-_METRICS = (
-    *("best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "test_accuracy_last"),
-    *("test_accuracy_max", "test_loss_last", "test_loss_min", "synaptic_ops"),
-)
 _KEYS = ("folder", "run", "config_id", "fold", "seed")
 _TEXTS = (
     "folder",
@@ -58,7 +55,7 @@ def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     # Without this, the type of a column would depend on whether some trial has no value.
     kinds = {**dict.fromkeys(_TEXTS, "string"), "synthetic": "boolean"}
     frame = frame.astype({name: kind for name, kind in kinds.items() if name in frame})
-    numbers = [name for name in frame if name in _METRICS]
+    numbers = [name for name in frame if name in METRICS]
     return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce").astype(float) for name in numbers})
 
 
@@ -106,7 +103,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _facts(record: Record) -> dict[str, Any]:
-    metrics, device = record.metrics, record.device
+    timings, device = record.timings, record.device
     return {
         "status": record.status,
         "error": record.error or None,
@@ -116,18 +113,17 @@ def _facts(record: Record) -> dict[str, Any]:
         "synthetic": record.dataset.synthetic,
         "fingerprint": record.dataset.fingerprint,
         "classes": len(record.dataset.classes),
-        **{name: metrics.get(name) for name in _METRICS},
-        **{f"spikes_{layer}": count for layer, count in metrics.get("spikes", {}).items()},
+        **record.metrics.in_columns(),
         **{
             f"{part}_recordings": len(record.splits[part]) for part in ("train", "val", "test") if part in record.splits
         },
-        "epochs": record.timings.get("epochs"),
-        "started": record.timings.get("started"),
-        "ended": record.timings.get("ended"),
-        "host": device.get("host"),
-        "device": device.get("name"),
-        "num_cpus": device.get("num_cpus"),
-        "num_gpus": device.get("num_gpus"),
+        "epochs": timings.epochs,
+        "started": timings.started,
+        "ended": timings.ended,
+        "host": device.host,
+        "device": device.name,
+        "num_cpus": device.num_cpus,
+        "num_gpus": device.num_gpus,
         **dict(_settings(record.config)),
     }
 

@@ -6,18 +6,20 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sltune.errors import DataError
-from sltune.runs.metrics import checked_device, checked_metrics
+from sltune.runs.metrics import LARGEST, Metrics
 from sltune.settings.configuration import Configuration
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 
 SCHEMA = 1
 MAX_TIME_S = 1e11
 """Unix time in the year 5138. A later time in a record is an error."""
+Time = Annotated[float, Field(strict=True, ge=0, le=MAX_TIME_S)]
+Share = Annotated[int | float, Field(ge=0, le=LARGEST)]
 Status = Literal["done", "pruned", "failed", "diverged"]
 Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -92,6 +94,27 @@ class DatasetInfo(BaseModel):
         return 100 / len(self.classes)
 
 
+class Device(BaseModel):
+    """Where a trial ran; empty for one that was given up before it did."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    name: str | None = None
+    host: str | None = None
+    num_cpus: Share | None = None
+    num_gpus: Share | None = None
+
+
+class Timings(BaseModel):
+    """When the last process of a trial began and ended, how many epochs it has, and how long they took in all."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Time] = Field(init=False)
+    started: Time | None = None
+    ended: Time | None = None
+    epochs: Time | None = None
+    epochs_s: Time = 0.0
+
+
 class Judged(BaseModel):
     """What of a record's configuration says which trials may share a mean."""
 
@@ -114,9 +137,9 @@ class Record(BaseModel):
     status: Status
     error: str
     splits: dict[str, list[str]]
-    metrics: Annotated[dict[str, Any], AfterValidator(checked_metrics)]
-    timings: dict[str, Annotated[float, Field(strict=True, ge=0, le=MAX_TIME_S)]]
-    device: Annotated[dict[str, Any], AfterValidator(checked_device)]
+    metrics: Metrics
+    timings: Timings
+    device: Device
     versions: dict[str, str]
     dataset: DatasetInfo
 
@@ -142,13 +165,18 @@ class Record(BaseModel):
     @property
     def seconds(self) -> float:
         """How long it was worked on; without epochs that an interruption made it repeat."""
-        last_process = self.timings.get("ended", 0.0) - self.timings.get("started", 0.0)
-        return max(last_process, self.timings.get("epochs_s", 0.0))
+        last_process = (self.timings.ended or 0.0) - (self.timings.started or 0.0)
+        return max(last_process, self.timings.epochs_s)
 
     @property
     def device_hours(self) -> float:
         """Its hours times its share of devices: GPUs, or CPUs where it had no GPU."""
-        return self.seconds / 3600 * float(self.device.get("num_gpus") or self.device.get("num_cpus") or 0.0)
+        return self.seconds / 3600 * float(self.device.num_gpus or self.device.num_cpus or 0.0)
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether it ran; other trials of its configuration may have decided that it need not."""
+        return bool(self.device.model_fields_set)
 
     def configuration(self) -> Configuration:
         """Return what was trained.
@@ -162,5 +190,5 @@ class Record(BaseModel):
             raise DataError(f"record of {self.key.name}: its configuration is of another version: {error}") from error
 
     def to_json(self) -> str:
-        values = self.model_dump(mode="json")
+        values = self.model_dump(mode="json", exclude_unset=True)
         return json.dumps({"schema": values.pop("schema_version"), **values}, indent=1)

@@ -29,7 +29,7 @@ class Observed:
 
     @classmethod
     def of(cls, record: Record) -> Observed:
-        return cls(record.metrics.get("val_accuracy"), record.metrics.get("synaptic_ops"))
+        return cls(record.metrics.val_accuracy, record.metrics.synaptic_ops)
 
 
 @dataclass(frozen=True)

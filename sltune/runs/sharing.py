@@ -31,7 +31,7 @@ class Sharing:
     @classmethod
     def of(cls, info: RunInfo, records: Iterable[Record], folder: Path) -> Sharing:
         """Return the Sharing of a run."""
-        found = {info.host, *(str(record.device.get("host") or "") for record in records)}
+        found = {info.host, *(record.device.host or "" for record in records)}
         hosts = {name for host in found for name in (host, host.partition(".")[0])} - {"", "localhost"}
         above = {str(path.parent) for path in (folder.absolute(), Path(info.dataset.path)) if path.is_absolute()}
         return cls(frozenset(hosts), tuple(sorted(above - {"/"}, key=len, reverse=True)))

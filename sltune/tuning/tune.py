@@ -234,7 +234,7 @@ def _conclude(campaign: SearchCampaign, data: Path, say: Callable[[str], None]) 
 
 def _summary(campaign: SearchCampaign) -> Iterator[str]:
     states = Counter(result.state for result in campaign.results)
-    trained = sum(bool(record.device) for record in campaign.records)
+    trained = sum(record.was_trained for record in campaign.records)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"

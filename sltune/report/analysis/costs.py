@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from sltune.report.analysis.rows import Group
+from sltune.runs.metrics import METRICS, Metrics
 from sltune.runs.record import Record
 
 
@@ -14,14 +15,13 @@ from sltune.runs.record import Record
 class Cost:
     """Means over n trials with a result; None where no record has the value.
 
-    synaptic_ops, spikes: per sample; spikes of all layers but the input. best_epoch: the epoch whose weights were kept.
-    epochs: how many were trained. minutes: how long a trial was worked on.
+    metrics: those with a column in the table of costs, per sample; spikes of all layers but the input. best_epoch: the
+    epoch whose weights were kept. epochs: how many were trained. minutes: how long a trial was worked on.
     """
 
     group: Group
     n: int
-    synaptic_ops: float | None
-    spikes: float | None
+    metrics: Mapping[str, float | None]
     best_epoch: float | None
     epochs: float | None
     minutes: float | None
@@ -33,17 +33,18 @@ def cost_of(group: Group, records: Sequence[Record]) -> Cost:
     return Cost(
         group,
         len(done),
-        _mean(record.metrics.get("synaptic_ops") for record in done),
-        _mean(_fired(record) for record in done),
-        _mean(record.metrics.get("best_epoch") for record in done),
-        _mean(record.timings.get("epochs") for record in done),
+        {name: _mean(record.metrics.number(name) for record in done) for name in _measured(done)},
+        _mean(record.metrics.best_epoch for record in done),
+        _mean(record.timings.epochs for record in done),
         _mean(record.seconds / 60 for record in done),
     )
 
 
-def _fired(record: Record) -> float | None:
-    spikes = {layer: count for layer, count in record.metrics.get("spikes", {}).items() if layer != "input"}
-    return sum(spikes.values()) if spikes else None
+def _measured(records: Sequence[Record]) -> Iterator[str]:
+    """Give the metrics with a column: those that every version measures, and others that these records have."""
+    for name, metric in METRICS.items():
+        if metric.column and (name in Metrics.model_fields or any(record.metrics.has(name) for record in records)):
+            yield name
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -124,7 +124,7 @@ def series_of(runs: Sequence[Run]) -> list[Series]:
 
 def number_of(record: Record, metric: str) -> float | None:
     """Return a metric of a record; None where it is missing or not a finite number."""
-    value = record.metrics.get(metric)
+    value = record.metrics.number(metric)
     return None if value is None else float(value)
 
 

@@ -172,9 +172,9 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Tri
         return Absence(key.fold, key.seed, record)
     if record.status != "done":
         return Absence(key.fold, key.seed, record.status)
-    fraction = record.metrics.get(metric)
+    fraction = record.metrics.number(metric)
     if fraction is None:
         return Absence(key.fold, key.seed, "without value")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
-    return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.get(loss))
+    return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.number(loss))

@@ -78,8 +78,8 @@ def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict
     """
     tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
     for record in result.done:
-        for recording, counts in record.metrics.get("recordings", {}).items():
-            tests[counts[group], recording].append((counts["correct"], counts["samples"]))
+        for recording, counts in record.metrics.recordings.items():
+            tests[getattr(counts, group), recording].append((counts.correct, counts.samples))
     correct, samples = defaultdict[str, float](float), defaultdict[str, int](int)
     for (name, _), found in tests.items():
         size = max(of for _, of in found)

@@ -44,7 +44,7 @@ def summed(result: RecordedResult) -> Matrix | None:
     matrices = []
     for record in result.done:
         classes = len(record.dataset.classes)
-        matrix = np.array(record.metrics.get("confusion") or [], dtype=np.int64)
+        matrix = np.array(record.metrics.confusion, dtype=np.int64)
         if matrix.shape == (classes, classes):
             matrices.append(matrix)
     total = sum(matrices, np.zeros_like(matrices[0])) if matrices else None

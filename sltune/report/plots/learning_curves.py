@@ -14,6 +14,7 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
 from sltune.runs.epochs import Row, read_epochs
 from sltune.runs.folder import RunFolder, TrialFolder
+from sltune.runs.metrics import METRICS
 
 Rows = dict[int, Row]
 """Metrics by epoch."""
@@ -47,15 +48,16 @@ class TrialCurves:
     def chance_percent(self) -> float:
         return self.series.dataset.chance_percent
 
-    def line(self, metric: str, scale: float, rows: Rows) -> tuple[list[int], list[float]]:
+    def line(self, metric: str, rows: Rows) -> tuple[list[int], list[float]]:
         """Return epochs and values of a metric in one trial."""
-        found = {epoch: scale * row[metric] for epoch, row in sorted(rows.items()) if metric in row}
+        found = {epoch: METRICS[metric].shown(row[metric]) for epoch, row in sorted(rows.items()) if metric in row}
         return list(found), list(found.values())
 
-    def matrix(self, metric: str, scale: float) -> tuple[list[int], np.ndarray]:
+    def matrix(self, metric: str) -> tuple[list[int], np.ndarray]:
         """Return the epochs at which all done trials have the metric, and its values, shape (trials, epochs)."""
         epochs = [epoch for epoch in self.common if all(metric in rows[epoch] for rows in self.done)]
-        return epochs, scale * np.array([[rows[epoch][metric] for epoch in epochs] for rows in self.done])
+        values = [[METRICS[metric].shown(rows[epoch][metric]) for epoch in epochs] for rows in self.done]
+        return epochs, np.array(values)
 
     def label(self, alone: bool) -> str:
         count = f"{len(self.done)} of " if len(self.done) < self.trials else ""
@@ -65,12 +67,30 @@ class TrialCurves:
         return f"mean of {text}" if alone else f"{self.series.label} ({text})"
 
 
-PANELS = (
-    ("{part}_accuracy", "{words} accuracy (%)", 100.0),
-    ("{part}_loss", "{words} loss", 1.0),
-    ("train_loss", "training loss", 1.0),
-)
-"""Column of epochs.csv, label of the axis, scale."""
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one quantity. names: its metrics, one for each part that it is measured on."""
+
+    names: tuple[str, ...]
+
+    def metric(self, part: str) -> str:
+        """Return the metric of runs that are judged on a part, "val" or "test"; "" where there is none."""
+        return next((name for name in self.names if METRICS[name].part in (part, "selection", "train")), "")
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """What is better high, as accuracy, stands on top, and what is measured in training at the bottom."""
+        metric = METRICS[self.names[0]]
+        return metric.better != "high", metric.part == "train"
+
+
+def panels() -> list[Panel]:
+    """Return the panels that the table of metrics asks for, from top to bottom."""
+    names: dict[str, list[str]] = {}
+    for name, metric in METRICS.items():
+        if metric.panel:
+            names.setdefault(metric.panel, []).append(name)
+    return sorted((Panel(tuple(alike)) for alike in names.values()), key=lambda panel: panel.rank)
 
 
 def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
@@ -85,12 +105,13 @@ def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def _figure(found: Sequence[TrialCurves]) -> Figure:
-    figure = new_figure(5.9)
-    axes = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(1.9, 1, 1))
+    first, *others = panels()
+    figure = new_figure(2.9 + 1.5 * len(others))
+    axes = figure.subplots(1 + len(others), 1, sharex=True, height_ratios=(1.9, *[1] * len(others)))
     words = " or ".join(dict.fromkeys(WORDS[curves.part] for curves in found))
-    for panel, (column, label, scale) in zip(axes, PANELS, strict=True):
-        _draw(panel, found, column, scale)
-        panel.set_ylabel(label.format(words=words))
+    for place, panel in zip(axes, (first, *others), strict=True):
+        _draw(place, found, panel)
+        place.set_ylabel(METRICS[panel.names[0]].axis(words))
     if len(found) <= MAX_BANDS and any(len(curves.done) > 1 for curves in found):
         axes[0].fill_between([], [], color=GREY, alpha=0.25, linewidth=0, label="lowest to highest trial")
     chance_line(axes[0], [curves.chance_percent for curves in found])
@@ -119,18 +140,18 @@ def _rows(trial: TrialFolder) -> Rows:
     return {int(row["epoch"]): row for row in read_epochs(trial.epochs_csv, skip_bad=True)}
 
 
-def _draw(axes: Axes, found: Sequence[TrialCurves], column: str, scale: float) -> None:
+def _draw(axes: Axes, found: Sequence[TrialCurves], panel: Panel) -> None:
     single = sum(len(curves.done) for curves in found) <= MAX_SINGLE_CURVES or (len(found) == 1 and found[0].is_uneven)
     for number, curves in enumerate(found):
-        scaled = column.format(part=curves.part), scale
-        _draw_mean(axes, curves, scaled, look(number), len(found))
-        _draw_under_way(axes, curves, scaled, look(number), len(found))
+        metric = panel.metric(curves.part)
+        _draw_mean(axes, curves, metric, look(number), len(found))
+        _draw_under_way(axes, curves, metric, look(number), len(found))
         for rows in curves.done if single else ():
-            axes.plot(*curves.line(*scaled, rows), color=look(number).colour, linewidth=0.6, alpha=0.45)
+            axes.plot(*curves.line(metric, rows), color=look(number).colour, linewidth=0.6, alpha=0.45)
 
 
-def _draw_mean(axes: Axes, curves: TrialCurves, column: tuple[str, float], look: Look, runs: int) -> None:
-    epochs, values = curves.matrix(*column)
+def _draw_mean(axes: Axes, curves: TrialCurves, metric: str, look: Look, runs: int) -> None:
+    epochs, values = curves.matrix(metric)
     if epochs:
         if runs <= MAX_BANDS:
             low, high = values.min(axis=0), values.max(axis=0)
@@ -139,10 +160,10 @@ def _draw_mean(axes: Axes, curves: TrialCurves, column: tuple[str, float], look:
         axes.plot(epochs, values.mean(axis=0), color=look.colour, linestyle=look.line, marker=marker, label=label)
 
 
-def _draw_under_way(axes: Axes, curves: TrialCurves, column: tuple[str, float], look: Look, runs: int) -> None:
+def _draw_under_way(axes: Axes, curves: TrialCurves, metric: str, look: Look, runs: int) -> None:
     for number, rows in enumerate(curves.under_way):
         label = f"{'' if runs == 1 else curves.series.label + ', '}trials under way" if number == 0 else None
-        axes.plot(*curves.line(*column, rows), color=look.colour, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
+        axes.plot(*curves.line(metric, rows), color=look.colour, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
 
 
 def _alt(found: Sequence[TrialCurves]) -> str:
@@ -151,7 +172,7 @@ def _alt(found: Sequence[TrialCurves]) -> str:
 
 
 def _sentence(curves: TrialCurves) -> str:
-    epochs, values = curves.matrix(f"{curves.part}_accuracy", 100.0)
+    epochs, values = curves.matrix(f"{curves.part}_accuracy")
     name = f"{curves.series.label}: {WORDS[curves.part]} accuracy"
     if not epochs:
         return f"{name}; {len(curves.under_way)} of {curves.trials} trials under way, none done"

@@ -8,6 +8,7 @@ from typing import Any
 
 from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.tables.grid import NONE, Grid, percent
+from sltune.runs.metrics import METRICS
 
 
 def configurations_grid(series: Series) -> Grid | None:
@@ -41,7 +42,7 @@ def _line(one: RecordedResult, is_best: bool, settings: list[str]) -> tuple[str,
         *settings,
         percent(stdev(values)) if len(values) > 1 else NONE,
         f"{len(values)} of {one.trials}",
-        NONE if one.synaptic_ops is None else f"{one.synaptic_ops / 1e6:.4g}",
+        NONE if one.synaptic_ops is None else f"{METRICS['synaptic_ops'].shown(one.synaptic_ops):.4g}",
     )
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sltune.report.analysis.costs import Cost
 from sltune.report.tables.grid import NONE, Grid
+from sltune.runs.metrics import METRICS
 
 
 def cost_grid(costs: Sequence[Cost]) -> Grid | None:
     """Return a line for each configuration; None where no trial has counted its operations."""
-    if all(cost.synaptic_ops is None for cost in costs):
+    if all(cost.metrics["synaptic_ops"] is None for cost in costs):
         return None
-    header = ("run", "synaptic ops, M", "spikes, k", "best epoch", "epochs", "minutes", "n")
-    lines = tuple(
-        (
-            cost.group.label,
-            _shown(cost.synaptic_ops, 1e6),
-            _shown(cost.spikes, 1e3),
-            _shown(cost.best_epoch),
-            _shown(cost.epochs),
-            _shown(cost.minutes),
-            str(cost.n),
-        )
-        for cost in costs
-    )
+    names = list(dict.fromkeys(name for cost in costs for name in cost.metrics))
+    header = ("run", *(METRICS[name].heading for name in names), "best epoch", "epochs", "minutes", "n")
+    lines = tuple((cost.group.label, *_cells(cost, names), str(cost.n)) for cost in costs)
     return Grid("Cost, means over trials: operations and spikes a sample, epochs and minutes a trial", header, lines, 1)
 
 
-def _shown(value: float | None, unit: float = 1) -> str:
-    return NONE if value is None else f"{value / unit:.4g}"
+def _cells(cost: Cost, names: Iterable[str]) -> list[str]:
+    measured = [(METRICS[name], cost.metrics.get(name)) for name in names]
+    values = [None if value is None else metric.shown(value) for metric, value in measured]
+    return [NONE if x is None else f"{x:.4g}" for x in (*values, cost.best_epoch, cost.epochs, cost.minutes)]

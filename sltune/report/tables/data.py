@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from sltune.report.analysis.comparison import Comparison, Optimism
@@ -104,7 +103,7 @@ def _optimism_values(one: Optimism) -> dict[str, Any]:
 
 
 def _cost_values(one: Cost) -> dict[str, Any]:
-    values = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "group"}
+    values = {"n": one.n, **one.metrics, "best_epoch": one.best_epoch, "epochs": one.epochs, "minutes": one.minutes}
     return {**_name(one.group), **values}
 
 

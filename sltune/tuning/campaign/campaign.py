@@ -14,8 +14,9 @@ from sltune.errors import DataError
 from sltune.runs.epochs import append_epoch, begin_epochs, seconds_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import run_name
+from sltune.runs.metrics import Metrics
 from sltune.runs.plan import Plan, Step, evaluation_plan
-from sltune.runs.record import SCHEMA, DatasetInfo, Record, Status, TrialKey
+from sltune.runs.record import SCHEMA, DatasetInfo, Device, Record, Status, Timings, TrialKey
 from sltune.runs.results import Result
 from sltune.settings.configuration import Configuration
 
@@ -247,13 +248,13 @@ class Campaign:
             status=finished.status,
             error=finished.error,
             splits=dict(finished.splits),
-            metrics=dict(finished.metrics),
-            timings={
+            metrics=Metrics(**finished.metrics),
+            timings=Timings(
                 **finished.timings,
-                "epochs": self._epochs.pop(key, 0),
-                "epochs_s": seconds_of(trial.epochs_csv) if finished.timings else 0.0,
-            },
-            device=dict(finished.device),
+                epochs=self._epochs.pop(key, 0),
+                epochs_s=seconds_of(trial.epochs_csv) if finished.timings else 0.0,
+            ),
+            device=Device(**finished.device),
             versions=dict(finished.versions),
             dataset=self.dataset,
         )

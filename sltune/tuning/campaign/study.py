@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sltune.errors import DataError
+from sltune.runs.metrics import METRICS
 from sltune.settings.distributions import as_parameter, distribution_of
 from sltune.settings.domains import Domain
 from sltune.settings.search import Search
@@ -26,7 +27,9 @@ from sltune.tuning.campaign.proposals import draw, grid, recall
 from sltune.tuning.campaign.storage import place_of, writing
 from sltune.tuning.campaign.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
 
-DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {"val_accuracy": "maximize", "synaptic_ops": "minimize"}
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    name: "maximize" if metric.better == "high" else "minimize" for name, metric in METRICS.items() if metric.better
+}
 
 
 @dataclass(frozen=True)

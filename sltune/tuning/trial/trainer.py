@@ -25,6 +25,7 @@ from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
 from sltune.tuning.trial.job import EpochDone, Job, Outcome, split_of
+from sltune.tuning.trial.measures import of_record, row_of
 
 
 def run_job(
@@ -115,19 +116,7 @@ class Trainer:
 
     def row(self, metrics: EpochMetrics) -> dict[str, float]:
         """Return what is logged of an epoch."""
-        part = "test" if self.selects_on_test else "val"
-        evaluation = metrics.evaluation
-        row = {
-            "epoch": metrics.epoch,
-            "train_loss": metrics.train_loss,
-            f"{part}_loss": evaluation.loss,
-            f"{part}_accuracy": evaluation.accuracy,
-            "samples_per_second": metrics.samples_per_second,
-            "seconds": metrics.seconds,
-            "synaptic_ops": evaluation.synaptic_ops,
-            **{f"spikes_{layer}": count for layer, count in evaluation.spikes.items()},
-            **{f"firing_rate_{layer}": rate for layer, rate in evaluation.firing_rates.items()},
-        }
+        row = row_of(metrics, self.selects_on_test)
         if self.device.type == "cuda":
             row["device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
         return row
@@ -141,25 +130,17 @@ class Trainer:
         """
         best_epoch, lowest, highest, last = self._judged()
         if self.selects_on_test:
-            chosen = test = highest
-            metrics: dict[str, Any] = {"val_loss": None, "val_accuracy": None}
-            metrics |= {"test_loss": lowest.loss, "test_accuracy": highest.accuracy}
-            metrics |= {"test_loss_min": lowest.loss, "test_accuracy_max": highest.accuracy}
+            metrics: dict[str, Any] = of_record(highest, highest, selects_on_test=True)
+            metrics |= {"test_loss": lowest.loss, "test_loss_min": lowest.loss, "test_accuracy_max": highest.accuracy}
             metrics |= {"test_loss_last": last.loss, "test_accuracy_last": last.accuracy}
+            test = highest
         else:
             load_weights(self.network, self.best_weights, "the best epoch")
-            chosen, test = lowest, self._evaluate(self.test)
-            metrics = {"val_loss": chosen.loss, "val_accuracy": chosen.accuracy}
-            metrics |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
-        return {
-            "best_epoch": best_epoch,
-            **metrics,
-            "confusion": test.confusion,
-            # Of a best epoch that an earlier version has saved, they are not known.
-            "recordings": by_recording(self.test, test.correct) if test.correct else {},
-            "spikes": chosen.spikes,
-            "synaptic_ops": chosen.synaptic_ops,
-        }
+            test = self._evaluate(self.test)
+            metrics = of_record(lowest, test, selects_on_test=False)
+        # Of a best epoch that an earlier version has saved, they are not known.
+        recordings = by_recording(self.test, test.correct) if test.correct else {}
+        return {"best_epoch": best_epoch, **metrics, "confusion": test.confusion, "recordings": recordings}
 
     def _judged(self) -> tuple[int | None, EvaluationResult, EvaluationResult, EvaluationResult]:
         """Return the best epoch, and what the lowest loss, the highest accuracy and the last epoch gave."""

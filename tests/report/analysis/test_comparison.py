@@ -174,7 +174,9 @@ def test_a_baseline_is_what_all_others_are_compared_with(record: Record, run_fol
     for baseline in ("b", "b/c0000"):
         compared = section(*runs, baseline=baseline).comparisons
         assert [(one.first.run, one.second.run) for one in compared] == [("b", "a"), ("b", "c")]
-    with pytest.raises(UsageError, match=r"--baseline d: is neither one of the runs, a, b, c, nor a configuration of theirs"):
+    with pytest.raises(
+        UsageError, match=r"--baseline d: is neither one of the runs, a, b, c, nor a configuration of theirs"
+    ):
         section(*runs, baseline="d")
 
 
@@ -221,10 +223,8 @@ def test_costs_are_means_over_the_trials_with_a_result(record: Record, run_folde
     trials = [record(0, 0.5, **facts(1e6, 1500, 3, 1, 10)), record(1, 0.5, **facts(2e6, 2500, 6, 2, 20))]
     folder = run_folder([*trials, record(2, status="failed", **facts(9e9, 9e9, 9, 90, 90))])
     (cost,) = section(folder).costs
-    assert (cost.n, cost.synaptic_ops, cost.spikes, cost.best_epoch, cost.epochs, cost.minutes) == (
-        *(2, 1.5e6, 2500, 4.5),
-        *(15, 1.5),
-    )
+    assert cost.metrics == {"synaptic_ops": 1.5e6, "spikes": 2500}
+    assert (cost.n, cost.best_epoch, cost.epochs, cost.minutes) == (2, 4.5, 15, 1.5)
     text = render(table(load_runs([folder]), published=False), "md")
     assert re.search(r"\| paper/c0000 \| +1\.5 \| +2\.5 \| +4\.5 \| +15 \| +1\.5 \| +2 \|", text)
     values = json.loads(render(table(load_runs([folder])), "json"))["costs"][0]

@@ -67,7 +67,7 @@ def test_failed_trials_are_handed_out_again_only_on_request_and_keep_both_record
 
     folder = RunFolder(tmp_path).trial(key).path
     assert {file.name for file in folder.glob("record*")} == {"record.json", "record.1.json"}
-    assert [record.metrics["test_accuracy"] for record in RunFolder(tmp_path).records()] == [0.75]
+    assert [record.metrics.test_accuracy for record in RunFolder(tmp_path).records()] == [0.75]
 
 
 def test_records_of_another_configuration_are_never_mixed_in(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_result_that_comes_twice_leaves_the_first_record(tmp_path: Path) -> No
     key = TrialKey("c0000", 0, 1)
     first.finish(key, finished(accuracy=0.25))
     first.finish(key, finished(accuracy=1.0))
-    assert [record.metrics["test_accuracy"] for record in RunFolder(tmp_path).records()] == [0.25]
+    assert [record.metrics.test_accuracy for record in RunFolder(tmp_path).records()] == [0.25]
 
 
 def test_a_trial_that_starts_anew_starts_its_epochs_anew(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_dashboard_shows_a_search_with_the_value_of_every_fold(tmp_path: Pat
         assert {param["name"] for param in trial["params"]} == {"neuron.decay", "neuron.v_threshold"}
         folds = {value["step"]: value["value"] for value in trial["intermediate_values"]}
         records = campaign.candidates[f"c{trial['number']:04d}"].records.values()
-        accuracies = {one.fold: one.metrics["val_accuracy"] for one in records if one.status == "done"}
+        accuracies = {one.fold: one.metrics.val_accuracy for one in records if one.status == "done"}
         assert folds == pytest.approx(accuracies)
         if trial["state"] == "Complete":
             assert trial["values"] == pytest.approx([sum(accuracies.values()) / 4])

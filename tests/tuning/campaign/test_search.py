@@ -67,7 +67,7 @@ def test_every_trial_has_one_record_and_the_study_agrees_with_them(tmp_path: Pat
         assert [record.fold for record in own] == [0, 1, 2, 3, 4]
         statuses = {record.status for record in own}
         assert trial.state.name == ("COMPLETE" if statuses == {"done"} else "PRUNED"), config_id
-        assert trial.intermediate_values == {r.fold: r.metrics["val_accuracy"] for r in own if r.status == "done"}
+        assert trial.intermediate_values == {r.fold: r.metrics.val_accuracy for r in own if r.status == "done"}
     states = Counter(trial.state.name for trial in trials(campaign))
     assert (states["PRUNED"] == 0) == (pruner == "none")
     assert states["COMPLETE"] >= 2
@@ -78,7 +78,7 @@ def test_the_objective_is_the_mean_of_the_validation_records_to_the_last_digit(t
     run(campaign, slots=3)
     for trial, own in zip(trials(campaign), by_configuration(tmp_path).values(), strict=True):
         # In exact arithmetic, rounded once at the end.
-        exact = sum(Fraction(record.metrics["val_accuracy"]) for record in own) / 5
+        exact = sum(Fraction(record.metrics.val_accuracy) for record in own) / 5
         assert trial.value == float(exact)
 
 
@@ -334,8 +334,8 @@ def test_constraints_and_a_second_objective_reach_the_study(tmp_path: Path) -> N
     campaign = search(tmp_path, space(both, folds=2))
     run(campaign)
     for trial, own in zip(trials(campaign), by_configuration(tmp_path).values(), strict=True):
-        operations = own[0].metrics["synaptic_ops"]
-        assert trial.values == [pytest.approx(sum(r.metrics["val_accuracy"] for r in own) / 2), operations]
+        operations = own[0].metrics.synaptic_ops
+        assert trial.values == [pytest.approx(sum(r.metrics.val_accuracy for r in own) / 2), operations]
         assert trial.constraints == {"max_synaptic_ops": operations - 500}
 
 

@@ -110,7 +110,7 @@ def test_trials_run_only_where_the_code_is_the_drivers(
     assert f"in {other / 'sltune'})" in line
     records = folder.records()
     assert [record.status for record in records] == ["done"] * 3
-    assert len({record.device["node"] for record in records}) == 1
+    assert len({record.device.node for record in records}) == 1
 
 
 @pytest.mark.processes

@@ -91,10 +91,10 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(
     start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
     done = records(folder)
     assert [record.fold for record in done] == [0, 1, 2, 3]
-    assert {record.device["num_gpus"] for record in done} == {0.5}
-    gpus = sorted(gpu for record in done for gpu in record.device["gpu_ids"])
+    assert {record.device.num_gpus for record in done} == {0.5}
+    gpus = sorted(gpu for record in done for gpu in record.device.gpu_ids)
     assert gpus == ["0", "0", "1", "1"]
-    assert max(record.timings["started"] for record in done) < min(record.timings["ended"] for record in done)
+    assert max(record.timings.started for record in done) < min(record.timings.ended for record in done)
 
 
 def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
     start_evaluation(given, dataset, folder, ONE_AT_A_TIME, Display(Console(file=sys.stdout), "lines"))
     found = records(folder)
     assert [record.status for record in found] == ["done"] * 4
-    assert all(record.metrics["best_epoch"] is None and record.timings["epochs"] == 0 for record in found)
-    assert all(record.metrics["test_accuracy"] is not None for record in found)
+    assert all(record.metrics.best_epoch is None and record.timings.epochs == 0 for record in found)
+    assert all(record.metrics.test_accuracy is not None for record in found)
     first = folder.trial(found[0].key)
     assert not first.epochs_csv.exists()
     assert first.best_weights.exists()
@@ -236,7 +236,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
     assert len(killed) == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
-    assert not {record.device["pid"] for record in records(folder)}.intersection(killed)
+    assert not {record.device.pid for record in records(folder)}.intersection(killed)
     for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 40
 
@@ -267,7 +267,7 @@ def test_a_frozen_worker_is_replaced(
     assert len(replaced) == 1
     assert capsys.readouterr().out.count("its worker was lost: started again") == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(0, "done"), (1, "done")]
-    assert not {record.device["pid"] for record in records(folder)}.intersection(frozen)
+    assert not {record.device.pid for record in records(folder)}.intersection(frozen)
 
 
 @pytest.mark.slow
@@ -382,7 +382,7 @@ def test_a_trial_that_lacked_memory_on_a_shared_gpu_is_tried_once_more_with_a_gp
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(SomeTrialsFailed, match="c0000-f1-s0: failed: out of memory"):
         start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
-    found = {record.fold: (record.status, record.device["num_gpus"]) for record in records(folder)}
+    found = {record.fold: (record.status, record.device.num_gpus) for record in records(folder)}
     assert found == {0: ("done", 1.0), 1: ("failed", 1.0), 2: ("done", 0.5), 3: ("done", 0.5)}
 
 

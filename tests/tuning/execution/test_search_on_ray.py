@@ -198,13 +198,13 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
     records = folder.records()
     once_each(records, 5)
     assert len(nodes_of(folder)) == 3
-    assert {record.device["num_gpus"] for record in records if record.device} == {0.5}
+    assert {record.device.num_gpus for record in records if record.was_trained} == {0.5}
     epochs_are_whole(folder, 60)
     assert f"best by validation: {read_info(folder).best}" in said
 
 
 def nodes_of(folder: RunFolder) -> set[str]:
-    return {record.device["node"] for record in folder.records() if record.device}
+    return {record.device.node for record in folder.records() if record.was_trained}
 
 
 def test_a_raylet_that_is_killed_costs_at_most_an_epoch(dataset: Path, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_worker_that_is_silent_for_longer_than_the_flag_allows_is_replaced(dat
     said = ended(process, 0)
     assert "its worker was lost: started again" in said
     once_each(folder.records(), 1)
-    assert victim not in {record.device["pid"] for record in folder.records()}
+    assert victim not in {record.device.pid for record in folder.records()}
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
     table, said = searched.stdout, searched.stderr
     best = read_info(folder).best
     accuracies = {
-        config_id: [r.metrics["val_accuracy"] for r in folder.records() if r.config_id == config_id]
+        config_id: [r.metrics.val_accuracy for r in folder.records() if r.config_id == config_id]
         for config_id in {r.config_id for r in folder.records()}
         if all(r.status == "done" for r in folder.records() if r.config_id == config_id)
     }
