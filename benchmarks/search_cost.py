@@ -2,7 +2,7 @@
 
 OMP_NUM_THREADS=1 python benchmarks/search_cost.py > benchmarks/results/search-cost.md
 
-The searches are real: SearchCampaign over SearchStudy in Optuna's memory, run folders in /dev/shm, one trial at a
+The searches are real: Campaign over SearchStudy in Optuna's memory, run folders in /dev/shm, one trial at a
 time. Only the trainings are not: a surrogate says what each would have reached. It draws from (repeat, fold, values of
 the configuration), so that all methods see the same noise, and each repeat has a landscape of its own.
 
@@ -42,14 +42,16 @@ from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
 
 from sltune.runs.folder import RunFolder
+from sltune.runs.plan import search_plan, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.domains import FloatDomain
 from sltune.settings.space import Space, parse_space
 from sltune.settings.types import Value
-from sltune.tuning.campaign.campaign import Finished
+from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.proposals import draw
-from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.search import SearchStrategy
 from sltune.tuning.campaign.study import SearchStudy
+from sltune.tuning.trial.report import Report
 
 SPACE = """
 sampling.train_crop = "random"
@@ -142,7 +144,9 @@ def search_sltune(surrogate: Surrogate, space: Space, repeat: int, **how: str) -
     values: dict[str, dict[str, Value]] = {}
     with TemporaryDirectory(dir="/dev/shm") as folder:
         study = SearchStudy(InMemoryStorage(), "run", space, search, new=True)
-        campaign = SearchCampaign(RunFolder(Path(folder)), DATASET, space, search, study)
+        strategy = SearchStrategy(RunFolder(Path(folder)), space, search, study)
+        plan = search_plan("run", space, search, steps_of(space.evaluation))
+        campaign = Campaign(RunFolder(Path(folder)), DATASET, plan, strategy)
         while (trial := campaign.next_trial()) is not None:
             if trial.key.config_id not in values:
                 values[trial.key.config_id] = settings = trial.configuration.settings()
@@ -151,7 +155,7 @@ def search_sltune(surrogate: Surrogate, space: Space, repeat: int, **how: str) -
             score = surrogate.observe(values[trial.key.config_id], trial.key.fold)
             seen.scores[-1].append(score)
             metrics = {"val_accuracy": score, "synaptic_ops": 1.0, "test_accuracy": 0.0}
-            campaign.finish(trial.key, Finished("done", metrics=metrics))
+            campaign.finish(trial.key, Report("done", metrics=metrics))
     return seen
 
 

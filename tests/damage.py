@@ -36,14 +36,13 @@ from sltune.runs.epochs import begin_epochs, seconds_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, write_info
 from sltune.runs.record import TrialKey
-from sltune.tuning.campaign.search import SearchCampaign
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests import small
 from tests.events.fuzz import ANY_DAMAGE, SECONDS_A_CASE, change_cells, change_encoding, change_rows, limit_memory
 from tests.events.test_dataset import read_as_trials_do
 from tests.events.test_verify import FIRST, vouch
-from tests.tuning.searches import DATASET, run, search, space
+from tests.tuning.searches import DATASET, campaign_of, run, search, space
 
 Random = random.Random
 TOKENS = {"@nan@": "NaN", "@inf@": "-Infinity", "@digits@": "9" * 5000, "@deep@": "[" * 3000 + "]" * 3000}
@@ -144,10 +143,10 @@ def make_run(root: Path) -> Path:
     """Write a search of which all trials but some have ended, with trials of an earlier run and tried again."""
     made = space(f"trials = {TRIALS}\nfold_pruner = 'none'", folds=2)
     campaign = search(root, made)
-    campaign._study.learn("old/c0000", {"neuron.decay": 0.5, "neuron.v_threshold": 0.5}, verdict(0.5))
+    campaign.strategy._study.learn("old/c0000", {"neuron.decay": 0.5, "neuron.v_threshold": 0.5}, verdict(0.5))
     run(campaign, epochs=3)
-    campaign._study.tell_again(1, {"neuron.decay": 0.4, "neuron.v_threshold": 0.5}, verdict(0.6))
-    campaign._study.ask()
+    campaign.strategy._study.tell_again(1, {"neuron.decay": 0.4, "neuron.v_threshold": 0.5}, verdict(0.6))
+    campaign.strategy._study.ask()
     folder = campaign.folder
     folder.write(folder.space_toml, made.to_toml())
     steps = ((0, 0), (0, 1))
@@ -185,7 +184,7 @@ def go_on(rng: Random, root: Path) -> None:
     assert made.search is not None
     folder = RunFolder(root)
     study = SearchStudy(open_storage(folder.study_journal), "hills", made, made.search)
-    campaign = SearchCampaign(folder, DATASET, made, made.search, study)
+    campaign = campaign_of(folder, made, study)
     campaign.next_trial()
     if (proposal := study.ask()) is not None:
         study.tell(proposal.number, verdict(0.5))

@@ -29,10 +29,11 @@ from sltune.runs.metrics import METRICS, Metric
 from sltune.runs.record import TrialKey
 from sltune.settings.space import Space
 from sltune.training.fit import EvaluationResult
-from sltune.tuning.campaign.campaign import Finished, evaluation_campaign
+from sltune.tuning.campaign.campaign import evaluation_campaign
 from sltune.tuning.trial import measures
 from sltune.tuning.trial.checkpoints import Checkpoints
-from sltune.tuning.trial.job import EpochDone, Job, Outcome
+from sltune.tuning.trial.job import Job
+from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import run_job
 from tests.small import CLASSES, SENSOR, quick
 
@@ -58,22 +59,22 @@ def run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFo
     space = Space.of(configuration).to_toml()
     folder.write(folder.space_toml, space)
     place = DatasetPlace.at(dataset, manifest)
-    write_info(folder, new_info(folder, space, place, Checkpoints(run="run"), [(0, 0)]))
+    write_info(folder, new_info(folder, space, place, Checkpoints(5, run="run"), [(0, 0)]))
     campaign = evaluation_campaign(folder, configuration, place, [KEY])
     campaign.next_trial()
     log = ScalarLog(folder)
     job = Job(KEY, configuration, SENSOR, len(CLASSES))
     for result in run_job(job, open_dataset(dataset).samples, torch.device("cpu")):
-        if isinstance(result, EpochDone):
+        if result.status == "running":
             campaign.add_epoch(KEY, result.row)
             log.epoch(KEY, result.row)
         else:
-            log.finish(campaign.finish(KEY, finished(result)))
+            log.finish(campaign.finish(KEY, ended(result)))
     return folder
 
 
-def finished(outcome: Outcome) -> Finished:
-    return Finished("done", metrics=outcome.metrics, timings={"started": 1.0, "ended": 2.0})
+def ended(report: Report) -> Report:
+    return Report("done", metrics=report.metrics, timings={"started": 1.0, "ended": 2.0})
 
 
 def test_a_metric_that_is_added_to_the_table_is_found_wherever_its_entry_says(run: RunFolder) -> None:

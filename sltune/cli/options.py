@@ -14,17 +14,17 @@ import click
 from click.core import ParameterSource
 
 from sltune.errors import UsageError
-from sltune.runs.places import STUDY_STORAGE, Database, checked_place, database_named, lies_in
+from sltune.runs.places import STUDY_STORAGE, Database, checked_place, database_named
 from sltune.system.files import is_unicode
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
+from sltune.tuning.cluster.resources import Request
 
 if TYPE_CHECKING:
     from sltune.progress.display import Display
     from sltune.report.tables.text import Format
     from sltune.runs.folder import RunFolder
     from sltune.settings.space import Space
-    from sltune.tuning.cluster.resources import Request
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
@@ -48,6 +48,21 @@ def _study_storage(ctx: click.Context, param: click.Parameter, value: str | None
     return None if value is None else database_named(value, from_environment)
 
 
+def _as_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Note the form of all that follows, also of what is wrong with other flags."""
+    ctx.meta[FOR_MACHINES] = value
+    note_form(value)
+    return value
+
+
+def _gpus(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
+    """Return the GPUs of a trial; None where they are to be decided."""
+    try:
+        return None if value == "auto" else float(value)
+    except ValueError as error:
+        raise UsageError(f"--gpus-per-trial must be a number or auto, but got {value!r}") from error
+
+
 def _checkpoints(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a place for checkpoints; raises as checked_place does."""
     return None if value is None else checked_place(value)
@@ -59,60 +74,20 @@ FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where trials run and how their progress is shown."""
+    """What trials run with, and how their progress is shown."""
 
-    device: str
-    address: str | None
-    gpus_per_trial: str
-    cpus_per_trial: float
-    max_concurrent: int | None
-    checkpoints: str | None
-    checkpoint_minutes: float
-    hang_minutes: float
-    tensorboard_details: bool
+    request: Request
     as_json: bool
     quiet: bool
 
     def __post_init__(self) -> None:
         # Here, since a verb may import Ray before it asks for anything else of the flags.
-        prepare_environment(self.address)
-        click.get_current_context().meta[FOR_MACHINES] = self.as_json
-        note_form(self.as_json)
+        prepare_environment(self.request.address)
 
     @property
     def table_format(self) -> Format:
         """The format of the table that is printed at the end."""
         return "json" if self.as_json else "md"
-
-    def request(self, resumed: RunFolder | None = None) -> Request:
-        """Return what the flags ask of the cluster.
-
-        Args:
-            resumed: the run that goes on; without --checkpoints, they are where they were if that is in its folder.
-
-        Raises:
-            UsageError: --gpus-per-trial is neither a number nor auto.
-        """
-        from sltune.tuning.cluster.resources import Request
-
-        gpus = None
-        if self.gpus_per_trial != "auto":
-            try:
-                gpus = float(self.gpus_per_trial)
-            except ValueError as error:
-                text = f"--gpus-per-trial must be a number or auto, but got {self.gpus_per_trial!r}"
-                raise UsageError(text) from error
-        return Request(
-            self.device,
-            self.address,
-            self.cpus_per_trial,
-            gpus,
-            self.max_concurrent,
-            _absolute(self.checkpoints) or _checkpoint_place(resumed),
-            self.checkpoint_minutes,
-            self.hang_minutes,
-            self.tensorboard_details,
-        )
 
     def display(self) -> Display:
         """Return where progress goes: always to stderr, live where that is a terminal."""
@@ -221,20 +196,6 @@ class RunName:
         return RunFolder(self.results / name)
 
 
-def _absolute(place: str | None) -> str | None:
-    """Return a place that a run remembers: a folder as it is found from anywhere, a URI as it is."""
-    return place if place is None or "://" in place else str(Path(place).absolute())
-
-
-def _checkpoint_place(resumed: RunFolder | None) -> str | None:
-    """Return where the trials of a run that goes on keep their state, where that is a folder of its own within it."""
-    from sltune.runs.info import read_info
-
-    checkpoints = read_info(resumed).checkpoints if resumed else None
-    place = checkpoints.place if checkpoints else None
-    return place if resumed and place and lies_in(place, resumed.root) else None
-
-
 Verb = Callable[..., None]
 
 
@@ -255,12 +216,18 @@ def bundle(kind: type[Any], name: str, *flags: Callable[[Verb], Verb]) -> Callab
     return decorate
 
 
-run_options = bundle(
-    RunOptions,
-    "options",
+_request_options = bundle(
+    Request,
+    "request",
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
-    click.option("--gpus-per-trial", default="auto", show_default=True, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"),
+    click.option(
+        "--gpus-per-trial",
+        default="auto",
+        show_default=True,
+        callback=_gpus,
+        help="0, 1/k or whole: 0.25, 0.5, 1, 2 …",
+    ),
     click.option("--cpus-per-trial", type=click.FloatRange(min=LEAST_CPUS), default=1, show_default=True),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
     click.option(
@@ -283,10 +250,30 @@ run_options = bundle(
         show_default=True,
         help="Start a trial again that ends no epoch for so long; 0 never does.",
     ),
-    click.option("--tensorboard-details", is_flag=True, help="Histograms of weights and a picture of spikes, too."),
-    click.option("--json", "as_json", is_flag=True, help="JSON: lines while it runs, the table at the end."),
+    click.option(
+        "--tensorboard-details", "details", is_flag=True, help="Histograms of weights and a picture of spikes, too."
+    ),
+)
+_shown_options = bundle(
+    RunOptions,
+    "options",
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,
+        callback=_as_json,
+        help="JSON: lines while it runs, the table at the end.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
+
+
+def run_options(verb: Verb) -> Verb:
+    """Add the flags of a command that trains, which takes their values as RunOptions."""
+    return _request_options(_shown_options(verb))
+
+
 space_options = bundle(
     SpaceOptions,
     "space_options",

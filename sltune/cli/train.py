@@ -45,7 +45,7 @@ def demo(out: Path, options: RunOptions) -> None:
     from sltune.cli.demo import demo_runs, run_demo
 
     def work() -> None:
-        run_demo(out, options.request(), options.display())
+        run_demo(out, options.request, options.display())
 
     _then_report(work, demo_runs(out), options, page=out / "report.html")
 
@@ -70,20 +70,15 @@ def evaluate(
     """
     if smoke and weights_only:
         raise UsageError("--smoke trains two epochs and --weights-only none; choose one of them")
-    from sltune.runs.info import refuse_existing
-
     space = fixed_options.load(*(SMOKE if smoke else ()), *(UNTRAINED if weights_only else ()))
     space.configuration()
     folder = run_name.folder(fixed_options.stem)
-    refuse_existing(folder)
 
     def work() -> None:
-        from sltune.tuning.cluster.connection import begun
+        from sltune.tuning.evaluate import Evaluate
+        from sltune.tuning.preparation import start
 
-        with begun(options.request(), data, importing="sltune.tuning.evaluate"):
-            from sltune.tuning.evaluate import start_evaluation
-
-            start_evaluation(space, data, folder, options.request(), options.display())
+        start(Evaluate(space), data, folder, options.request, options.display())
 
     _then_report(work, [folder.root], options)
 
@@ -113,22 +108,17 @@ def tune(
     sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
     """
     from sltune.runs.folder import RunFolder
-    from sltune.runs.info import refuse_existing
 
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
     space.required_search()
     folder = run_name.folder(space_options.space_file.stem)
-    refuse_existing(folder)
     earlier = RunFolder(search_options.earlier) if search_options.earlier else None
 
     def work() -> None:
-        from sltune.tuning.cluster.connection import begun
+        from sltune.tuning.preparation import start
+        from sltune.tuning.tune import Tune
 
-        with begun(options.request(), data, importing="sltune.tuning.tune"):
-            from sltune.tuning.tune import Start, start_search
-
-            start = Start(earlier, search_options.study_storage)
-            start_search(space, data, folder, options.request(), options.display(), start)
+        start(Tune(space, search_options.study_storage, earlier), data, folder, options.request, options.display())
 
     _then_report(work, [folder.root], options)
 
@@ -165,22 +155,25 @@ def resume(
     info = read_info(folder)
     if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
         raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
-    refuse_unnamed_places(folder, info, study_storage, options.checkpoints)
+    refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
     note_run(resume_command(folder))
     space = load_space(folder.space_toml)
 
     def work() -> None:
-        if info.is_search:
-            from sltune.tuning.tune import Continuation, resume_search
+        from sltune.tuning import preparation
 
-            how = Continuation(trials, retry_failed, study_storage)
-            resume_search(space, folder, data, options.request(folder), options.display(), how)
+        kind: preparation.Kind
+        if info.is_search:
+            from sltune.tuning.tune import Tune
+
+            kind = Tune(space, study_storage, trials=trials, retry_failed=retry_failed)
         elif trials is not None:
             raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
         else:
-            from sltune.tuning.evaluate import resume_evaluation
+            from sltune.tuning.evaluate import Evaluate
 
-            resume_evaluation(space, folder, data, options.request(folder), options.display(), retry_failed)
+            kind = Evaluate(space, retry_failed)
+        preparation.resume(kind, folder, data, options.request, options.display())
 
     try:
         _then_report(work, [run], options)

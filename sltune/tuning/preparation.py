@@ -1,100 +1,159 @@
-"""What comes before the first trial: everything checked, Ray connected, the data in its object store."""
+"""The life of a run, the same for evaluate, tune and resume: checked, begun or taken up, trained, and concluded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import ray
+from threading import Thread
+from typing import TYPE_CHECKING, Protocol
 
 from sltune.errors import DataError, Interrupted
+from sltune.events.folds import Split
 from sltune.events.manifest import Manifest, read_manifest
-from sltune.events.samples import Samples
 from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, resume_command
-from sltune.runs.plan import Step
-from sltune.runs.record import TrialKey
-from sltune.settings.configuration import Configuration
+from sltune.runs.info import (
+    DatasetPlace,
+    RunInfo,
+    StudyPlace,
+    new_info,
+    read_info,
+    refuse_existing,
+    remember_places,
+    resume_command,
+    run_name,
+    write_info,
+)
+from sltune.runs.places import Database, lies_in
+from sltune.runs.plan import Step, steps_of
+from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
 from sltune.system.files import read_plain
+from sltune.system.locks import locked
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.joining import described
-from sltune.tuning.cluster.nodes import Nodes
-from sltune.tuning.cluster.objects import data_bytes, put_dataset
-from sltune.tuning.cluster.resources import Request, Share, check_fraction, share_for, slots
-from sltune.tuning.continuity import RESTORE, refuse_other_dataset, refuse_other_splits
-from sltune.tuning.execution.callbacks import Placement
-from sltune.tuning.execution.executor import execute
-from sltune.tuning.execution.worker import SharedData
-from sltune.tuning.trial.job import Job, split_of, starting_weights
+from sltune.tuning.cluster.objects import data_bytes
+from sltune.tuning.cluster.resources import Request
+from sltune.tuning.continuity import (
+    RESTORE,
+    refuse_foreign_records,
+    refuse_other_dataset,
+    refuse_other_space,
+    refuse_other_splits,
+)
 
-# Of larger products of choices a part is tried; a network that cannot be made then fails its own trial.
-MOST_PROBES = 32
+if TYPE_CHECKING:
+    from sltune.tuning.execution.executor import Executor
+
+EXECUTOR = "sltune.tuning.execution.executor"
+"""Brings torch and Ray Tune, whose import takes as long as Ray takes to start; both are done at once."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """All that trials need, checked: the data in the object store, their names, and a place to run.
+class Kind(Protocol):
+    """What is particular to a kind of run: to the evaluation of one configuration, or to a search.
 
-    notes: what a user should know before anything is trained.
+    space: what is run. database: where the study is; None where there is none, or where it is in the run folder.
     """
 
-    shared: SharedData
-    recordings: tuple[str, ...]
-    placement: Placement
-    notes: tuple[str, ...] = ()
+    space: Space
+    database: Database | None
+
+    def begin(
+        self, folder: RunFolder, dataset: DatasetInfo, splits: Mapping[Step, Split], say: Callable[[str], None]
+    ) -> StudyPlace | None:
+        """Write what a new run needs beside its ``run.json``; return what that says of its study."""
+
+    def take_up(self, folder: RunFolder, info: RunInfo) -> None:
+        """Open what ``begin`` has written."""
+
+    def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
+        """Return the run's campaign, after ``begin`` or ``take_up``."""
+
+    def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
+        """Say what a campaign has found that has ended or was stopped.
+
+        Raises:
+            Interrupted: it was stopped.
+            SomeTrialsFailed, NothingRan: by how many trials have a result.
+        """
+
+
+def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+    """Run a kind of run in a new folder; raises what its ``conclude`` raises, too.
+
+    Raises:
+        UsageError: the run exists, no node can run such trials, or a network cannot be made.
+        DataError: the dataset or weights cannot be read, or there are too few signers.
+        Interrupted: the user stopped the run.
+    """
+    refuse_existing(folder)
+    manifest = read_manifest(data)
+    dataset, space = DatasetInfo.of(manifest), kind.space
+    with _executor(kind, data, manifest, run_name(folder), request, display) as executor, locked(folder.lock):
+        # Once more, since another process may have begun it while Ray started.
+        refuse_existing(folder)
+        folder.write(folder.space_toml, space.to_toml())
+        study = kind.begin(folder, dataset, executor.shared.splits, display.say)
+        place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
+        write_info(folder, new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study))
+        campaign = kind.campaign(folder, dataset)
+        _run(campaign, executor, display)
+        kind.conclude(campaign, data, display.say)
+
+
+def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Request, display: Display) -> None:
+    """Go on with a run: trials that have ended are kept, the others are trained; raises as start does.
+
+    Args:
+        moved_to: where the dataset lies now; None for where it lay when the run began.
+    """
+    info = read_info(folder)
+    data = moved_to or Path(info.dataset.path)
+    manifest = read_manifest(data)
+    refuse_other_dataset(data, folder, info.dataset, manifest)
+    dataset = DatasetInfo.of(manifest)
+    place = info.checkpoints.place if info.checkpoints else None
+    if request.checkpoints is None and place is not None and lies_in(place, folder.root):
+        # Where they were; another place has to be named anew.
+        request = replace(request, checkpoints=place)
+    with locked(folder.lock):
+        refuse_other_space(folder, kind.space)
+        refuse_foreign_records(folder, dataset, kind.space.evaluation.folds)
+        kind.take_up(folder, info)
+        remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
+        campaign = kind.campaign(folder, dataset)
+        if not campaign.finished:
+            with _executor(kind, data, manifest, campaign.name, request, display) as executor:
+                _run(campaign, executor, display)
+        kind.conclude(campaign, data, display.say)
 
 
 @contextmanager
-def prepared(
-    space: Space, steps: Sequence[Step], data: Path, run: str, request: Request, display: Display
-) -> Iterator[Ready]:
-    """Connect, and refuse what cannot work before anything is written.
-
-    Raises:
-        UsageError: no node can run such trials, or a network cannot be made.
-        DataError: the dataset or weights cannot be read, or it has too few signers.
-    """
-    check_fraction(request.gpus_per_trial or 0)
-    checkpoints = request.checkpoints_of(run)
-    checkpoints.check()
-    manifest = read_manifest(data)
+def _executor(
+    kind: Kind, data: Path, manifest: Manifest, run: str, request: Request, display: Display
+) -> Iterator[Executor]:
+    """Connect to Ray, and refuse what cannot work before anything is written."""
+    Thread(target=_import_executor, daemon=True).start()
     with connected(request.address, data_bytes(manifest)):
+        from sltune.tuning.execution.executor import Executor
+
         if request.address:
             display.inform(described())
-        nodes = Nodes(display.say)
-        there = nodes.first()
-        share = share_for(request, _most_at_once(space, steps), there)
-        probes = list(islice(space.probes(), MOST_PROBES))
-        weights, notes = _put_weights(probes, manifest)
-        tables = put_dataset(data, manifest, there)
-        recordings = Samples(ray.get(tables)).recordings()
-        splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
-        sensor, classes = manifest.sensor, len(manifest.classes)
-        shared = SharedData(
-            tables, weights, splits, sensor, classes, manifest.fingerprint, request.device, checkpoints, request.details
-        )
-        yield Ready(
-            shared,
-            tuple(recording.name for recording in recordings),
-            Placement(share, lambda: slots(share, request, nodes.usable()), nodes.selector, 60 * request.hang_minutes),
-            notes,
-        )
+        yield Executor(kind.space, data, manifest, request, run, display.say)
 
 
-def _most_at_once(space: Space, steps: Sequence[Step]) -> int:
-    """Return how many trials a run may have at once: of a search, each configuration has one."""
-    return space.search.trials if space.domains and space.search else len(steps)
+def _import_executor() -> None:
+    # The main thread gets the same error when it imports the module itself.
+    with suppress(Exception):
+        import_module(EXECUTOR)
 
 
-def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
+def _run(campaign: Campaign, executor: Executor, display: Display) -> None:
     """Write the fold lists, and run every trial of a campaign.
 
     Raises:
@@ -103,21 +162,19 @@ def run_trials(campaign: Campaign, ready: Ready, display: Display) -> None:
     command = resume_command(campaign.folder)
     note_run(command)
     display.announce(str(campaign.folder.root), command)
-    for note in ready.notes:
+    for note in executor.notes:
         display.say(note)
-    refuse_other_splits(campaign.records, ready.shared.splits)
-    _export_folds(campaign.folder, ready)
+    splits = executor.shared.splits
+    refuse_other_splits(campaign.records, splits)
+    _export_folds(campaign.folder, executor.recordings, splits)
     earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
-    progress = Progress(display, campaign.plan(), earlier, _per_trial(ready.placement.share))
+    cpus, gpus = executor.request.cpus_per_trial, executor.request.gpus
+    progress = Progress(display, campaign.plan, earlier, f"{gpus:g} GPU a trial" if gpus else f"{cpus:g} CPU a trial")
     try:
         with progress.on_screen():
-            execute(campaign, ready.shared, ready.placement, progress)
+            executor.run(campaign, progress)
     except KeyboardInterrupt:
         raise interrupted(campaign) from None
-
-
-def _per_trial(share: Share) -> str:
-    return f"{share.gpus:g} GPU a trial" if share.gpus else f"{share.cpus:g} CPU a trial"
 
 
 def interrupted(campaign: Campaign) -> Interrupted:
@@ -125,32 +182,11 @@ def interrupted(campaign: Campaign) -> Interrupted:
     return Interrupted(last_word(campaign.progress(), resume_command(campaign.folder)))
 
 
-def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Check that each network can be made, and put the weights that it starts from into the object store, by path.
-
-    Also returns what to say of them: of files that differ only by fold, it is said once.
-    """
-    references, notes = {}, dict[str, str]()
-    for configuration in probes:
-        # Without weights all folds have the same network.
-        folds = range(configuration.evaluation.folds if configuration.network.weights else 1)
-        for fold in folds:
-            weights = starting_weights(configuration, fold)
-            key = TrialKey("c0000", 0, fold)
-            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
-            _, note = job.network_and_note()
-            if weights is not None:
-                references[configuration.network.weights_for(fold)] = ray.put(weights)
-                if note:
-                    notes.setdefault(configuration.network.weights, note)
-    return references, tuple(notes.values())
-
-
-def _export_folds(folder: RunFolder, ready: Ready) -> None:
+def _export_folds(folder: RunFolder, recordings: tuple[str, ...], splits: Mapping[Step, Split]) -> None:
     """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
-    for (seed, fold), split in ready.shared.splits.items():
+    for (seed, fold), split in splits.items():
         training = {*split.train, *split.val}
-        lists = {"train": tuple(name for name in ready.recordings if name in training), "test": split.test}
+        lists = {"train": tuple(name for name in recordings if name in training), "test": split.test}
         if split.val:
             lists["val"] = split.val
         for part, names in lists.items():
@@ -169,18 +205,3 @@ def _read_list(file: Path) -> str | None:
         return None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def dataset_of(folder: RunFolder, info: RunInfo, moved_to: Path | None) -> tuple[Path, Manifest]:
-    """Return where the dataset of a run lies, and its manifest.
-
-    Args:
-        moved_to: where it lies now; None for where it lay when the run began.
-
-    Raises:
-        DataError: it cannot be read, or is another.
-    """
-    data = moved_to or Path(info.dataset.path)
-    manifest = read_manifest(data)
-    refuse_other_dataset(data, folder, info.dataset, manifest)
-    return data, manifest

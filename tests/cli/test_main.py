@@ -178,7 +178,7 @@ def test_a_run_stopped_before_it_goes_on_is_told_what_to_paste(tmp_path: Path, m
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sltune.tuning.evaluate.resume_evaluation", stop)
+    monkeypatch.setattr("sltune.tuning.preparation.resume", stop)
     result = sltune("resume", folder)
     assert (result.exit_code, result.stderr) == (130, f"sltune: interrupted; go on with: sltune resume '{folder}'\n")
 

@@ -17,18 +17,18 @@ from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
-from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign
-from sltune.tuning.cluster.resources import Share
-from sltune.tuning.execution import callbacks as desk
+from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
+from sltune.tuning.cluster.resources import Request
+from sltune.tuning.execution import callbacks
 from sltune.tuning.execution import liveness as watch
-from sltune.tuning.execution.callbacks import Desk, Placement
-from sltune.tuning.execution.worker import SharedData
+from sltune.tuning.execution.callbacks import Callbacks
 from sltune.tuning.trial.checkpoints import Checkpoints
+from sltune.tuning.trial.report import Report
 from tests.small import quick
 from tests.trials import DATASET, epoch
 from tests.tuning.searches import done, search, space
 
-GPU = Share(1, 0.25)
+GPU = Request(gpus_per_trial=0.25, hang_minutes=0)
 
 
 def evaluation(root: Path) -> Campaign:
@@ -39,14 +39,14 @@ def evaluation(root: Path) -> Campaign:
 
 def progress_of(campaign: Campaign, mode: str, console: Console, per_trial: str = "0.25 GPU a trial") -> Progress:
     earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
-    return Progress(Display(console, mode), campaign.plan(), earlier, per_trial)
+    return Progress(Display(console, mode), campaign.plan, earlier, per_trial)
 
 
 def board_of(progress: Progress) -> str:
     return render(progress.board(23), 80, 23).plain
 
 
-def finish(progress: Progress, campaign: Campaign, key: TrialKey, finished: Finished) -> None:
+def finish(progress: Progress, campaign: Campaign, key: TrialKey, finished: Report) -> None:
     progress.finish(campaign.finish(key, finished), campaign.candidates[key.config_id].states())
 
 
@@ -127,7 +127,7 @@ def test_lines_are_plain_and_long_ones_stay_whole(tmp_path: Path) -> None:
         go_through(progress, campaign)
         key = TrialKey("c0000", 0, 2)
         error = "ValueError: [bold]" + "x" * 90 + " :x: is too long"
-        finish(progress, campaign, key, Finished("failed", error))
+        finish(progress, campaign, key, Report("failed", error))
     assert text_of(screen).splitlines() == [
         "c0000-f0-s0  started",
         "c0000-f1-s0  started",
@@ -202,7 +202,7 @@ def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
     assert "configurations begun" in board
     counts = progress._state.board(20).counts
     assert counts["pruned"] == sum(record.status == "pruned" for record in campaign.records) > 0
-    assert progress._state.best == campaign.plan().criteria.best(campaign.results)
+    assert progress._state.best == campaign.plan.criteria.best(campaign.results)
 
 
 @pytest.mark.parametrize("mode", ["live", "lines", "json", "quiet"])
@@ -223,19 +223,30 @@ def test_while_others_have_the_whole_cluster_it_is_said_what_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
-    monkeypatch.setattr(desk, "free", lambda: "0 of 4 CPUs and 2 of 2 GPUs are free")
+    monkeypatch.setattr(callbacks, "free", lambda: "0 of 4 CPUs and 2 of 2 GPUs are free")
     monkeypatch.setattr(watch, "SECONDS_BETWEEN_WORDS", 0.0)
-    placement = Placement(GPU, lambda: 2, lambda: {"ray.io/node-id": "in(a)"}, silence_s=0)
-    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
-    at = Desk(campaign, shared, placement, progress_of(campaign, "lines", shown))
+    at = Callbacks(campaign, GPU, Nodes(["a"]), Checkpoints(5), progress_of(campaign, "lines", shown))
     at.on_step_end(0, [])
     assert text_of(shown) == ""
     config = at.next_trial()
     assert isinstance(config, dict)
-    assert json.loads(config[desk.WHERE]) == {"ray.io/node-id": "in(a)"}
+    assert json.loads(config[callbacks.WHERE]) == {"ray.io/node-id": "in(a)"}
     at.on_step_end(1, [])
     expected = "1 trials wait for 1 CPUs and 0.25 GPUs each; 0 of 4 CPUs and 2 of 2 GPUs are free\n"
     assert text_of(shown) == expected
+
+
+class Nodes:
+    """Nodes of one GPU each, which may become more."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def usable(self) -> list[Any]:
+        return [{"Resources": {"CPU": 4.0, "GPU": 1.0}} for _ in self._names]
+
+    def selector(self) -> dict[str, str]:
+        return {"ray.io/node-id": f"in({','.join(self._names)})"}
 
 
 class Waiting:
@@ -250,9 +261,7 @@ class Waiting:
 def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_another(tmp_path: Path) -> None:
     campaign, shown = evaluation(tmp_path / "run"), Console(file=io.StringIO(), width=80)
     nodes = ["a"]
-    placement = Placement(GPU, lambda: 1, lambda: {"ray.io/node-id": f"in({','.join(nodes)})"}, silence_s=0)
-    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
-    at = Desk(campaign, shared, placement, progress_of(campaign, "lines", shown))
+    at = Callbacks(campaign, GPU, Nodes(nodes), Checkpoints(5), progress_of(campaign, "lines", shown))
     config = at.next_trial()
     waits: Any = Waiting(config)
     stopped: list[Any] = []
@@ -266,7 +275,7 @@ def test_a_trial_that_waits_for_a_node_that_died_is_placed_anew_once_there_is_an
     assert (stopped, campaign.running) == ([waits], 0)
     again = at.next_trial()
     assert isinstance(config, dict)
-    assert again == {**config, desk.WHERE: '{"ray.io/node-id": "in(a,b)"}'}
+    assert again == {**config, callbacks.WHERE: '{"ray.io/node-id": "in(a,b)"}'}
 
 
 def test_boards_below_one_another_share_the_lines_of_a_terminal() -> None:

@@ -20,10 +20,9 @@ from sltune.errors import UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info, resume_command
 from sltune.runs.places import STUDY_STORAGE, Database, address_of, checked_place, database_named, without_secrets
-from sltune.tuning import evaluate as evaluation
-from sltune.tuning import tune as search_run
+from sltune.tuning import preparation
 from sltune.tuning.campaign.storage import open_storage
-from sltune.tuning.cluster import connection as cluster
+from sltune.tuning.cluster.resources import Request
 from tests.tuning import searches
 
 SECRET = "pl4nted"
@@ -136,22 +135,16 @@ def command(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     """Return a function that runs sltune in this process, with a made-up landscape in the place of Ray."""
 
     @contextmanager
-    def prepared(*_: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(shared=SimpleNamespace(splits={}))
-
-    @contextmanager
-    def begun(*_: object, **__: object) -> Iterator[None]:
-        yield
+    def executor(_: object, __: object, ___: object, run: str, request: Request, *____: object) -> Iterator[Any]:
+        yield SimpleNamespace(shared=SimpleNamespace(splits={}, checkpoints=request.checkpoints_of(run)))
 
     def run_trials(campaign: Any, *_: object) -> None:
         assert STUDY_STORAGE not in os.environ
         searches.run(campaign)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "begun", begun)
-    monkeypatch.setattr(evaluation, "prepared", prepared)
-    monkeypatch.setattr(search_run, "prepared", prepared)
-    monkeypatch.setattr(search_run, "run_trials", run_trials)
+    monkeypatch.setattr(preparation, "_executor", executor)
+    monkeypatch.setattr(preparation, "_run", run_trials)
     monkeypatch.setattr("sltune.runs.info.platform.node", lambda: HOST)
     (tmp_path / "hills.toml").write_text(searches.space("trials = 2", folds=2).to_toml())
 

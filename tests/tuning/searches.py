@@ -11,18 +11,21 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from sltune.runs.folder import RunFolder
+from sltune.runs.info import run_name
+from sltune.runs.plan import search_plan, steps_of
 from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
-from sltune.tuning.campaign.campaign import Finished
-from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.campaign.search import SearchStrategy
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy
+from sltune.tuning.trial.report import Report
 
 DATASET = DatasetInfo(name="hills", synthetic=True, fingerprint="f", classes=("a", "b"))
 FOLD_EFFECTS = (0.0, 0.12, -0.15, 0.05, -0.02)
 
-Trainer = Callable[[Configuration, TrialKey], Finished]
+Trainer = Callable[[Configuration, TrialKey], Report]
 
 
 def space(search: str = "", folds: int = 4, seeds: str = "[0]", domains: str = "") -> Space:
@@ -41,7 +44,7 @@ def space(search: str = "", folds: int = 4, seeds: str = "[0]", domains: str = "
     return parse_space(text, "hills.toml")
 
 
-def hills(configuration: Configuration, key: TrialKey) -> Finished:
+def hills(configuration: Configuration, key: TrialKey) -> Report:
     """Accuracy with one summit at decay 0.3, easy and hard folds, and noise that belongs to configuration and trial."""
     neuron = configuration.neuron
     noise = np.random.default_rng([key.fold, key.seed, int(1e9 * neuron.decay), int(10 * neuron.v_threshold)])
@@ -49,25 +52,32 @@ def hills(configuration: Configuration, key: TrialKey) -> Finished:
     return done(value + FOLD_EFFECTS[key.fold] + 0.01 * float(noise.normal()), 1000 * neuron.v_threshold)
 
 
-def done(val_accuracy: float, synaptic_ops: float = 1.0, test_accuracy: float = 0.5) -> Finished:
+def done(val_accuracy: float, synaptic_ops: float = 1.0, test_accuracy: float = 0.5) -> Report:
     """What a trained trial reports."""
     metrics = {"val_accuracy": val_accuracy, "synaptic_ops": synaptic_ops, "test_accuracy": test_accuracy}
-    return Finished(
+    return Report(
         "done", metrics=metrics, weights=b"w", timings={"started": 0.0, "ended": 3600.0}, device={"num_cpus": 1}
     )
 
 
-def search(root: Path, space: Space, storage: BaseStorage | None = None, retry_failed: bool = False) -> SearchCampaign:
+def search(root: Path, space: Space, storage: BaseStorage | None = None, retry_failed: bool = False) -> Campaign:
     """Begin a search in a folder, or go on with it."""
     assert space.search is not None
     folder = RunFolder(root)
     root.mkdir(parents=True, exist_ok=True)
     storage = storage or open_storage(folder.study_journal)
     study = SearchStudy(storage, "hills", space, space.search, new=True)
-    return SearchCampaign(folder, DATASET, space, space.search, study, retry_failed)
+    return campaign_of(folder, space, study, retry_failed)
 
 
-def run(campaign: SearchCampaign, train: Trainer = hills, slots: int = 1, seed: int = 0, epochs: int = 0) -> list[str]:
+def campaign_of(folder: RunFolder, space: Space, study: SearchStudy, retry_failed: bool = False) -> Campaign:
+    """Return the campaign of a study's search."""
+    assert space.search is not None
+    plan = search_plan(run_name(folder), space, space.search, steps_of(space.evaluation))
+    return Campaign(folder, DATASET, plan, SearchStrategy(folder, space, space.search, study, retry_failed))
+
+
+def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 0, epochs: int = 0) -> list[str]:
     """Run a search to its end, some trials at a time, which end in random order; return the trials as handed out.
 
     epochs: how many each reports before it ends; accuracies rise evenly to the last one's.
@@ -86,15 +96,15 @@ def run(campaign: SearchCampaign, train: Trainer = hills, slots: int = 1, seed: 
             reason = reason or campaign.add_epoch(
                 key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy}
             )
-        campaign.finish(key, Finished("pruned", reason) if reason else finished)
+        campaign.finish(key, Report("pruned", reason) if reason else finished)
     return names
 
 
-def trials(campaign: SearchCampaign) -> list[FrozenTrial]:
+def trials(campaign: Campaign) -> list[FrozenTrial]:
     """Return what Optuna knows."""
-    return campaign._study._study.get_trials()
+    return campaign.strategy._study._study.get_trials()
 
 
-def told(campaign: SearchCampaign) -> list[tuple[object, ...]]:
+def told(campaign: Campaign) -> list[tuple[object, ...]]:
     """Return what Optuna knows, without times."""
     return [(t.number, t.state.name, t.params, t.values, t.intermediate_values, t.user_attrs) for t in trials(campaign)]

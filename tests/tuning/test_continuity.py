@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import click
 import pytest
 from rich.console import Console
 
-from sltune.cli.main import main
-from sltune.cli.options import RunOptions
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
 from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
+from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, new_info, resume_command, run_name, write_info
 from sltune.runs.plan import steps_of, trials_of
 from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
-from sltune.tuning.campaign.campaign import Finished, evaluation_campaign
+from sltune.tuning.campaign.campaign import evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
-from sltune.tuning.evaluate import resume_evaluation
-from sltune.tuning.preparation import Display, Ready
+from sltune.tuning.evaluate import Evaluate
 from sltune.tuning.trial.job import split_of
+from sltune.tuning.trial.report import Report
 from tests.small import quick
 
 QUIET = Display(Console(stderr=True), "quiet")
@@ -60,12 +57,12 @@ def train(folder: RunFolder, space: Space, data: Path, tested: dict[int, tuple[s
     for key in planned:
         parts = split(space, data, key.fold)
         test = (tested or {}).get(key.fold, parts.test)
-        splits = {"train": list(parts.train), "val": list(parts.val), "test": list(test)}
-        campaign.finish(key, Finished("done", splits=splits, metrics={"test_accuracy": 0.5}))
+        parts = Split(parts.train, parts.val, test)
+        campaign.finish(key, Report("done", split=parts, metrics={"test_accuracy": 0.5}))
 
 
 def resume(folder: RunFolder) -> None:
-    resume_evaluation(load_space(folder.space_toml), folder, None, Request(device="cpu"), QUIET)
+    preparation.resume(Evaluate(load_space(folder.space_toml)), folder, None, Request(device="cpu"), QUIET)
 
 
 def change(file: Path, **values: Any) -> None:
@@ -160,13 +157,13 @@ def test_fold_lists_of_another_order_are_kept_and_the_run_refused(
     begin(folder, space, dataset)
     names = tuple(recording.name for recording in open_dataset(dataset).samples.recordings())
     parts = split(space, dataset, 0)
-    ready = SimpleNamespace(recordings=names, shared=SimpleNamespace(splits={(0, 0): parts}))
+    splits = {(0, 0): parts}
     for _ in range(2):
-        preparation._export_folds(folder, cast(Ready, ready))
-    ready.shared.splits[0, 0] = Split(parts.train, parts.test, parts.val)
+        preparation._export_folds(folder, names, splits)
+    splits[0, 0] = Split(parts.train, parts.test, parts.val)
     before = (folder.splits / "seed0" / "testlist1.txt").read_text()
     with pytest.raises(DataError, match=r"list1\.txt: lists other recordings than this fold would have now"):
-        preparation._export_folds(folder, cast(Ready, ready))
+        preparation._export_folds(folder, names, splits)
     assert (folder.splits / "seed0" / "testlist1.txt").read_text() == before
 
 
@@ -228,7 +225,7 @@ def test_a_run_keeps_its_name_wherever_its_folder_lies(
         DatasetInfo.of(read_manifest(dataset)),
         trials_of(space.configuration()),
     )
-    assert campaign.plan().title == "run"
+    assert campaign.plan.title == "run"
     # Where there is no run.json, the folder says it.
     (renamed / "run.json").unlink()
     assert (run_name(RunFolder(Path())), run_name(RunFolder(Path("..")))) == ("renamed", renamed.parent.name)
@@ -255,6 +252,4 @@ def test_a_place_of_checkpoints_is_found_again_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kept: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with click.Context(main):
-        options = RunOptions("cpu", None, "auto", 1, None, place, 5, 60, False, False, False)
-    assert options.request().checkpoints == kept.format(here=tmp_path)
+    assert Request(checkpoints=place).checkpoints == kept.format(here=tmp_path)

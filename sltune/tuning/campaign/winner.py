@@ -8,10 +8,10 @@ from pathlib import Path
 from sltune.runs.info import read_info, write_info
 from sltune.runs.results import Result
 from sltune.settings.space import Space
-from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.campaign import Campaign
 
 
-def write_best(campaign: SearchCampaign, best: Result) -> None:
+def write_best(campaign: Campaign, best: Result) -> None:
     """Write the best configuration as a space file in which nothing is searched, and its name into run.json."""
     accuracy, configuration = 100 * (best.val_accuracy or 0.0), campaign.candidates[best.config_id].configuration
     head = (

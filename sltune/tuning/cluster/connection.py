@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import ray
 from ray.job_config import JobConfig
 
-from sltune.events.manifest import read_manifest
 from sltune.tuning.cluster.errors import in_our_words
 from sltune.tuning.cluster.joining import joined
 from sltune.tuning.cluster.local import local_ray
-from sltune.tuning.cluster.objects import data_bytes
-from sltune.tuning.cluster.resources import Request, check_fraction
 from sltune.tuning.cluster.signals import orderly_end
 
 
@@ -57,23 +52,3 @@ class _OwnPaths(JobConfig):
     def _runtime_env_has_working_dir(self) -> bool:
         # With one, Ray adds no folders.
         return True
-
-
-@contextmanager
-def begun(request: Request, data: Path, importing: str) -> Iterator[None]:
-    """Connect to Ray, or start it for a dataset, and import a module meanwhile, as Ray mostly waits.
-
-    Raises:
-        UsageError, DataError: as connected and read_manifest do.
-    """
-    manifest = read_manifest(data)
-    check_fraction(request.gpus_per_trial or 0)
-    Thread(target=_import, args=(importing,), daemon=True).start()
-    with connected(request.address, data_bytes(manifest)):
-        yield
-
-
-def _import(name: str) -> None:
-    # The caller gets the same error when it imports the module itself.
-    with suppress(Exception):
-        import_module(name)

@@ -1,15 +1,19 @@
-"""What a trial takes of a node, what the nodes have, and how many trials fit."""
+"""What the user asks for, what a trial takes of a node, and how many trials the nodes can run at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
-from sltune.tuning.cluster.nodes import Node
-from sltune.tuning.trial.checkpoints import MINUTES, Checkpoints
+
+if TYPE_CHECKING:
+    # This module is imported with the command line, before anything needs Ray or torch.
+    from sltune.tuning.cluster.nodes import Node
+    from sltune.tuning.trial.checkpoints import Checkpoints
 
 AUTO_SHARERS = 4
 """Trials that share a GPU unless the user says otherwise."""
@@ -18,19 +22,16 @@ MAX_SHARERS = 100
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one trial gets of a node: CPUs, and GPUs as 1/k or a whole number."""
-
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
 class Request:
-    """What the command line asks for.
+    """What the user asks for, from the command line down to the workers.
 
-    gpus_per_trial: None means auto. checkpoints: their place, None for the run folder. hang_minutes: after so long
-    without an epoch a trial is started again; 0 waits for ever. details: whether trained networks are looked at.
+    gpus_per_trial: a whole number or 1/k; None until share_for has decided. checkpoints: where workers keep them, None
+    for the run folder. checkpoint_minutes: at least so long between two of a trial; it is the most that a death costs.
+    hang_minutes: after so long without an epoch a trial is started again; 0 waits for ever. details: whether trained
+    networks are looked at.
+
+    Raises:
+        UsageError: Ray cannot place such a share of a GPU.
     """
 
     device: str = "auto"
@@ -39,39 +40,52 @@ class Request:
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     checkpoints: str | None = None
-    checkpoint_minutes: float = MINUTES
+    checkpoint_minutes: float = 5.0
     hang_minutes: float = 60.0
     details: bool = False
 
+    def __post_init__(self) -> None:
+        if self.gpus_per_trial is not None:
+            object.__setattr__(self, "gpus_per_trial", checked_fraction(self.gpus_per_trial))
+        if self.checkpoints is not None and "://" not in self.checkpoints:
+            # Workers have other working folders, and a run may go on from another.
+            object.__setattr__(self, "checkpoints", str(Path(self.checkpoints).absolute()))
+
     def checkpoints_of(self, run: str) -> Checkpoints:
         """Return where and how often the trials of a run save their state."""
-        place = self.checkpoints
-        # Workers have other working folders, and a run may go on from another.
-        absolute = str(Path(place).absolute()) if place is not None and "://" not in place else place
-        return Checkpoints(self.checkpoint_minutes, absolute, run)
+        from sltune.tuning.trial.checkpoints import Checkpoints
+
+        return Checkpoints(self.checkpoint_minutes, self.checkpoints, run)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial, once they are decided."""
+        return self.gpus_per_trial or 0.0
 
 
-def share_for(request: Request, trials: int, there: Sequence[Node]) -> Share:
-    """Return what each trial gets, checked against the nodes: a request that never fits would wait for ever.
+def share_for(request: Request, trials: int, there: Sequence[Node]) -> Request:
+    """Return the request with the GPUs of a trial decided, and checked against the nodes.
+
+    A request that fits no node would wait for ever.
 
     Raises:
         UsageError: no node could run such a trial; says what there is.
     """
     nodes = [node["Resources"] for node in there]
-    gpus = request.gpus_per_trial
-    if gpus is None:
-        gpus = 0.0 if request.device == "cpu" else _automatic_share(sum(node.get("GPU", 0) for node in nodes), trials)
-    share = Share(request.cpus_per_trial, check_fraction(gpus))
-    if request.device == "cuda" and not share.gpus:
+    if request.gpus_per_trial is None:
+        there_are = 0.0 if request.device == "cpu" else sum(node.get("GPU", 0) for node in nodes)
+        request = replace(request, gpus_per_trial=_automatic_share(there_are, trials))
+    cpus, gpus = request.cpus_per_trial, request.gpus
+    if request.device == "cuda" and not gpus:
         raise UsageError("--device cuda: no node has a GPU, or --gpus-per-trial is 0")
-    if not any(node.get("CPU", 0) >= share.cpus and node.get("GPU", 0) >= share.gpus for node in nodes):
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        wanted = f"{share.cpus:g} CPUs and {share.gpus:g} GPUs"
+        wanted = f"{cpus:g} CPUs and {gpus:g} GPUs"
         raise UsageError(f"a trial asks for {wanted}, and no node has them; the nodes have {have}")
-    return share
+    return request
 
 
-def check_fraction(gpus: float) -> float:
+def checked_fraction(gpus: float) -> float:
     """Return the share of GPUs if Ray can place it: 0, 1/k or a whole number.
 
     Raises:
@@ -87,13 +101,13 @@ def check_fraction(gpus: float) -> float:
     raise UsageError(f"--gpus-per-trial must be 0, 1/k (1, 0.5, 0.25, …) or a whole number, but got {gpus:g}")
 
 
-def slots(share: Share, request: Request, nodes: Sequence[Node]) -> int:
+def slots(request: Request, nodes: Sequence[Node]) -> int:
     """Return how many trials can run at once."""
-    free = 0
+    cpus, gpus, free = request.cpus_per_trial, request.gpus, 0
     for node in nodes:
         has = node["Resources"]
-        fits = [has.get("CPU", 0) / share.cpus] if share.cpus else []
-        fits += [has.get("GPU", 0) / share.gpus] if share.gpus else []
+        fits = [has.get("CPU", 0) / cpus] if cpus else []
+        fits += [has.get("GPU", 0) / gpus] if gpus else []
         free += int(min(fits) + 1e-6) if fits else 1
     return max(1, min(free, request.max_concurrent or free))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from sltune.progress.tensorboard import ScalarLog
 from sltune.runs.record import TrialKey
 from sltune.system.files import read_plain
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
-from sltune.training.details import Details
-from sltune.tuning.campaign.campaign import Campaign, Finished
+from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.joining import free
-from sltune.tuning.cluster.resources import Share
+from sltune.tuning.cluster.nodes import Nodes
+from sltune.tuning.cluster.resources import Request, slots
 from sltune.tuning.execution.liveness import (
     MOST_LOSSES,
     SECONDS_BETWEEN_LOOKS,
@@ -33,44 +33,35 @@ from sltune.tuning.execution.liveness import (
     Watch,
     worker_of,
 )
-from sltune.tuning.execution.worker import JOB, REPORT, Report, SharedData, TrialWorker
+from sltune.tuning.execution.worker import JOB, REPORT, TrialWorker
+from sltune.tuning.trial.checkpoints import Checkpoints
+from sltune.tuning.trial.report import Report
 
 WHERE = "where"
 """Key of a trial's Tune configuration; the value is, in JSON, the labels of the nodes where it may run."""
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How trials run.
-
-    share: what each gets. slots: returns how many fit at the moment, as nodes come and go. selector: returns the labels
-    of the nodes that may be used. silence_s: a trial that says nothing for so long is started again; 0 waits for ever.
-    """
-
-    share: Share
-    slots: Callable[[], int]
-    selector: Callable[[], dict[str, str]]
-    silence_s: float
-
-
-class Desk(tune.Callback):
+class Callbacks(tune.Callback):
     """Where Tune's events meet the campaign and the progress display.
 
     error: what kept it from writing, which Tune hides in a text.
     """
 
-    def __init__(self, campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
-        self.campaign, self.shared, self.placement = campaign, shared, placement
+    def __init__(
+        self, campaign: Campaign, request: Request, nodes: Nodes, checkpoints: Checkpoints, progress: Progress
+    ) -> None:
+        self.campaign = campaign
         self.error: Exception | None = None
+        self._request, self._nodes, self._checkpoints = request, nodes, checkpoints
         self._progress = progress
         self._scalars = ScalarLog(campaign.folder)
         self._controller: Any = None
-        self._watch = Watch(placement.silence_s, lambda trial: worker_of(self._controller, trial))
+        self._watch = Watch(60 * request.hang_minutes, lambda trial: worker_of(self._controller, trial))
         self._losses: dict[TrialKey, Losses] = {}
         self._waits = Waits()
         self._awaited: set[TrialKey] = set()
-        self._slots, self._looked = placement.slots(), time.monotonic()
-        self._where = json.dumps(placement.selector())
+        self._slots, self._looked = slots(request, nodes.usable()), time.monotonic()
+        self._where = json.dumps(nodes.selector())
 
     def next_trial(self) -> dict[str, Any] | str | None:
         """Return the Tune configuration of another trial, None for later, or that there are no more."""
@@ -91,23 +82,22 @@ class Desk(tune.Callback):
             self._awaited.add(trial.key)
         self._waits.begin(trial.key)
         described = TrialWorker.describe(trial.key, trial.configuration, trial.alone)
-        return {**described, WHERE: json.dumps(self.placement.selector())}
+        return {**described, WHERE: json.dumps(self._nodes.selector())}
 
-    def epoch(self, trial: Trial, report: Report) -> bool:
+    def epoch(self, trial: Trial, report: Report, checkpoint: bytes | None) -> bool:
         """Pass on an epoch; return whether the trial should end now."""
         key = _key(trial)
-        assert report.row is not None
         with self._noting_errors():
             # The row first: an epoch that is done again after a kill replaces its row, but one left out stays so.
             reason = self.campaign.add_epoch(key, report.row)
-            if report.checkpoint is not None:
+            if checkpoint is not None:
                 folder = self.campaign.folder
-                folder.write(folder.trial(key).checkpoint, report.checkpoint)
+                folder.write(folder.trial(key).checkpoint, checkpoint)
             self._losses[key].reach(int(report.row["epoch"]))
             self._scalars.epoch(key, report.row)
             self._progress.epoch(key, report.row)
             if reason:
-                self._finish(key, _finished(report, "pruned", reason))
+                self._finish(key, replace(report, status="pruned", error=reason))
         return bool(reason)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -118,7 +108,7 @@ class Desk(tune.Callback):
         self._waits.place(key)
         file = self.campaign.folder.trial(key).checkpoint
         with self._noting_errors():
-            checkpoint = _checkpoint(file) if self.shared.checkpoints.place is None else None
+            checkpoint = _checkpoint(file) if self._checkpoints.place is None else None
             if checkpoint is not None:
                 worker: Any = trial.temporary_state.ray_actor
                 worker.go_on_from.remote(checkpoint)
@@ -129,18 +119,18 @@ class Desk(tune.Callback):
     ) -> None:
         self._watch.seen(trial)
         # Taken out, since Tune would keep the weights of every trial in memory.
-        report: Report = result.pop(REPORT)
-        if report.outcome is None:
+        report, _ = result.pop(REPORT)
+        if report.status == "running":
             return
         key = _key(trial)
-        share = self.placement.share.gpus
-        if report.outcome.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
+        share = self._request.gpus
+        if report.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
             with self._noting_errors():
                 self.campaign.hand_back(key, alone=True)
             self._progress.again(key, "out of memory: tried again with a GPU to itself")
             return
         with self._noting_errors():
-            self._finish(key, _finished(report, report.outcome.status, report.outcome.error), report.outcome.details)
+            self._finish(key, report)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._watch.forget(trial)
@@ -166,7 +156,7 @@ class Desk(tune.Callback):
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
         error = f"lost {MOST_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
         with self._noting_errors():
-            self._finish(key, Finished("failed", error))
+            self._finish(key, Report("failed", error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Replace workers that hang, which Ray never notices; say what is waited for while nothing else happens."""
@@ -174,18 +164,18 @@ class Desk(tune.Callback):
             self._losses.setdefault(_key(trial), Losses()).start()
             ray.kill(worker)
         self._look()
-        if self._where != (where := json.dumps(self.placement.selector())):
+        if self._where != (where := json.dumps(self._nodes.selector())):
             self._where = where
             for trial in self._watch.waiting():
                 if trial.config[WHERE] != where:
                     self._place_anew(trial)
         if self._waits.is_due():
-            self._progress.waits(f"{self._waits.words(self.placement.share)}; {free()}")
+            self._progress.waits(f"{self._waits.words(self._request)}; {free()}")
 
     def _look(self) -> None:
         """See which nodes there are, once a second."""
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
-            self._slots, self._looked = self.placement.slots(), time.monotonic()
+            self._slots, self._looked = slots(self._request, self._nodes.usable()), time.monotonic()
 
     def _place_anew(self, trial: Trial) -> None:
         """Take back a trial that waits for a place, now that it may have one elsewhere.
@@ -215,13 +205,13 @@ class Desk(tune.Callback):
             self.error = error
             raise
 
-    def _finish(self, key: TrialKey, finished: Finished, details: Details | None = None) -> None:
+    def _finish(self, key: TrialKey, report: Report) -> None:
         self._losses.pop(key, None)
-        record = self.campaign.finish(key, finished)
+        record = self.campaign.finish(key, report)
         candidate = self.campaign.candidates[key.config_id]
         for other in candidate.records if candidate.over else [key]:
-            self.shared.checkpoints.delete(other)
-        self._scalars.finish(record, details)
+            self._checkpoints.delete(other)
+        self._scalars.finish(record, report.details)
         self._progress.finish(record, candidate.states())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,18 +228,3 @@ def _checkpoint(file: Path) -> bytes | None:
     with suppress(OSError):
         return read_plain(file, MAX_CHECKPOINT_BYTES)
     return None
-
-
-def _finished(report: Report, status: Any, error: str) -> Finished:
-    outcome = report.outcome
-    split = outcome.split if outcome else None
-    return Finished(
-        status=status,
-        error=error,
-        splits={name: list(part) for name, part in asdict(split).items()} if split else {},
-        metrics=outcome.metrics if outcome else {},
-        weights=outcome.weights if outcome else None,
-        timings=report.timings,
-        device=report.device,
-        versions=report.versions,
-    )

@@ -1,4 +1,4 @@
-"""Ray Tune as the executor of a campaign, and no more: it places trials, keeps actors warm, restarts dead ones."""
+"""Runs a campaign's trials on Ray Tune, which places them, keeps actors warm and restarts dead ones, and no more."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
@@ -20,52 +23,166 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sltune.errors import SltuneError, UsageError
+from sltune.events.manifest import Manifest
+from sltune.events.samples import Samples
 from sltune.progress.display import Progress
 from sltune.progress.tensorboard import quiet_writers
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import resume_command
+from sltune.runs.plan import steps_of
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.settings.space import Space
 from sltune.system.supervisor import note_scratch
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words
+from sltune.tuning.cluster.nodes import Nodes
+from sltune.tuning.cluster.objects import put_dataset
+from sltune.tuning.cluster.resources import Request, share_for
 from sltune.tuning.cluster.signals import answering
-from sltune.tuning.execution.callbacks import WHERE, Desk, Placement
+from sltune.tuning.execution.callbacks import WHERE, Callbacks
 from sltune.tuning.execution.worker import REPORT, SharedData, TrialWorker
+from sltune.tuning.trial.job import Job, split_of, starting_weights
 
-# How many actors Tune may start at once; how many trials run, the campaign's searcher decides.
-MOST_PENDING = 1024
-# How often Tune may break down in a run, each time over a node that died at a bad moment.
-MOST_FRESH_STARTS = 100
+MAX_PROBES = 32
+"""Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
+MAX_PENDING = 1024
+"""Actors that Tune may start at once: as many as it likes, since the campaign decides how many trials run."""
+MAX_FRESH_STARTS = 100
+"""How often Tune may break down in a run, each time over a node that died at a bad moment."""
 
 
-def execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
-    """Run every trial that the campaign hands out; returns when all are over or the user interrupts.
+class Executor:
+    """Runs the trials of a run on the Ray that this process is connected to.
+
+    When it is made, everything is checked that trials need, and the data are put into Ray's object store.
+
+    request: with what each trial gets of a node. shared: what all trials read. recordings: their names. notes: what a
+    user should know before anything is trained.
+
+    Args:
+        run: the name of the run.
+        say: is told which nodes are left aside.
 
     Raises:
-        UsageError: the run folder cannot be written any more, or Ray failed.
+        UsageError: no node can run such trials, a network cannot be made, or checkpoints cannot be written.
+        DataError: the dataset or weights cannot be read, or there are too few signers.
     """
-    _quieten_tune()
-    with in_our_words(f"go on with: {resume_command(campaign.folder)}"):
-        _execute(campaign, shared, placement, progress)
 
+    def __init__(
+        self, space: Space, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
+    ) -> None:
+        checkpoints = request.checkpoints_of(run)
+        checkpoints.check()
+        steps = steps_of(space.evaluation)
+        self._nodes = Nodes(say)
+        there = self._nodes.first()
+        # Of a search, each configuration has one trial at a time.
+        self.request = share_for(request, space.search.trials if space.domains and space.search else len(steps), there)
+        probes = list(islice(space.probes(), MAX_PROBES))
+        weights, self.notes = _put_weights(probes, manifest)
+        tables = put_dataset(data, manifest, there)
+        recordings = Samples(ray.get(tables)).recordings()
+        self.recordings = tuple(recording.name for recording in recordings)
+        splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
+        sensor, classes = manifest.sensor, len(manifest.classes)
+        self.shared = SharedData(
+            tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints
+        )
 
-def _execute(campaign: Campaign, shared: SharedData, placement: Placement, progress: Progress) -> None:
-    for left in range(MOST_FRESH_STARTS, -1, -1):
-        desk = Desk(campaign, shared, placement, progress)
+    def run(self, campaign: Campaign, progress: Progress) -> None:
+        """Run every trial that a campaign hands out; returns when all are over or the user interrupts.
+
+        Raises:
+            UsageError: the run folder cannot be written any more, or Ray failed.
+        """
+        _quieten_tune()
+        with in_our_words(f"go on with: {resume_command(campaign.folder)}"):
+            for left in range(MAX_FRESH_STARTS, -1, -1):
+                if self._run(Callbacks(campaign, self.request, self._nodes, self.shared.checkpoints, progress), left):
+                    return
+                campaign.hand_back_all()
+                # The old workers end with the last reference to them.
+                gc.collect()
+
+    def _run(self, callbacks: Callbacks, left: int) -> bool:
+        """Run Tune; return False if it broke down and should be started again, which it may so many times."""
         try:
-            _run(desk)
-            return
+            self._fit(callbacks)
         except TuneError as error:
-            if not isinstance(desk.error, (SltuneError, OSError)):
+            if not isinstance(callbacks.error, (SltuneError, OSError)):
                 # A bug keeps its trace.
-                raise desk.error or error from None
-            raise UsageError(_how_to_go_on(desk.error, campaign.folder)) from None
+                raise callbacks.error or error from None
+            raise UsageError(_how_to_go_on(callbacks.error, callbacks.campaign.folder)) from None
         except RuntimeError as error:
             # A node took a result with it that the driver had not fetched yet, for which Tune has no answer.
             if not (isinstance(error.__cause__, RayError) and left):
                 raise
-        campaign.hand_back_all()
-        # The old workers end with the last reference to them.
-        gc.collect()
+            return False
+        return True
+
+    def _fit(self, callbacks: Callbacks) -> None:
+        # Tune keeps a state of its own, which we never read: it may vanish with the run.
+        with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch, quiet_writers():
+            note_scratch(scratch)
+            # Tune would leave handlers of its own behind, of which that of Ctrl-C swallows the first.
+            kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+            try:
+                with answering(kept):
+                    self._tuner(callbacks, scratch).fit()
+            finally:
+                callbacks.close()
+
+    def _tuner(self, callbacks: Callbacks, scratch: str) -> tune.Tuner:
+        # Ray sends the function to others, and with it all that it names.
+        cpus, gpus = self.request.cpus_per_trial, self.request.gpus
+
+        def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+            # Alone on its GPU is who holds all of it.
+            bundle = {"CPU": cpus, "GPU": 1.0 if config["alone"] else gpus}
+            return tune.PlacementGroupFactory([bundle], bundle_label_selector=[json.loads(config[WHERE])])
+
+        return tune.Tuner(
+            tune.with_resources(tune.with_parameters(TrialWorker, shared=self.shared), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=_CampaignSearcher(callbacks),
+                scheduler=_CampaignScheduler(callbacks),
+                num_samples=-1,
+                max_concurrent_trials=MAX_PENDING,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="run",
+                verbose=0,
+                callbacks=[callbacks],
+                # The callbacks decide what is tried again: Tune would give up a trial whose warm worker died early.
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+
+def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Check that each network can be made, and put the weights that it starts from into the object store, by path.
+
+    Also returns what to say of them: of files that differ only by fold, it is said once.
+    """
+    references, notes = {}, dict[str, str]()
+    for configuration in probes:
+        # Without weights all folds have the same network.
+        folds = range(configuration.evaluation.folds if configuration.network.weights else 1)
+        for fold in folds:
+            weights = starting_weights(configuration, fold)
+            key = TrialKey("c0000", 0, fold)
+            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+            _, note = job.network_and_note()
+            if weights is not None:
+                references[configuration.network.weights_for(fold)] = ray.put(weights)
+                if note:
+                    notes.setdefault(configuration.network.weights, note)
+    return references, tuple(notes.values())
 
 
 def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
@@ -78,61 +195,18 @@ def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
     return f"{error}; {step}: {resume_command(folder)}"
 
 
-def _run(desk: Desk) -> None:
-    # Tune keeps a state of its own, which we never read: it may vanish with the run.
-    with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch, quiet_writers():
-        note_scratch(scratch)
-        # Tune would leave handlers of its own behind, of which that of Ctrl-C swallows the first.
-        kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-        try:
-            with answering(kept):
-                _tuner(desk, scratch).fit()
-        finally:
-            desk.close()
-
-
-def _tuner(desk: Desk, scratch: str) -> tune.Tuner:
-    share = desk.placement.share
-
-    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        # Alone on its GPU is who holds all of it.
-        bundle = {"CPU": share.cpus, "GPU": 1.0 if config["alone"] else share.gpus}
-        return tune.PlacementGroupFactory([bundle], bundle_label_selector=[json.loads(config[WHERE])])
-
-    return tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialWorker, shared=desk.shared), resources),
-        tune_config=tune.TuneConfig(
-            search_alg=_CampaignSearcher(desk),
-            scheduler=_CampaignScheduler(desk),
-            num_samples=-1,
-            max_concurrent_trials=MOST_PENDING,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            storage_path=scratch,
-            name="run",
-            verbose=0,
-            callbacks=[desk],
-            # What is tried again, the desk decides: Tune would give up a trial whose warm worker died before it began.
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
-    )
-
-
 class _CampaignSearcher(Searcher):
     """Gives Tune the campaign's next trial."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, callbacks: Callbacks) -> None:
         super().__init__()
-        self._desk = desk
+        self._callbacks = callbacks
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        return self._desk.next_trial()  # type: ignore[return-value]
+        return self._callbacks.next_trial()  # type: ignore[return-value]
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the desk has passed on what came of the trial."""
+        """Nothing: the callbacks have passed on what came of the trial."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the campaign's records are the state."""
@@ -147,15 +221,15 @@ class _CampaignSearcher(Searcher):
 class _CampaignScheduler(FIFOScheduler):
     """Ends trials that the campaign does not want any more."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, callbacks: Callbacks) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._desk = desk
+        self._callbacks = callbacks
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        self._desk.watch(tune_controller, trial)
+        self._callbacks.watch(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        stops = self._desk.epoch(trial, result[REPORT])
+        stops = self._callbacks.epoch(trial, *result[REPORT])
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 
 from sltune.runs.record import TrialKey
-from sltune.tuning.cluster.resources import Share
+from sltune.tuning.cluster.resources import Request
 
 # A trial that has lost so many workers without getting further is failed: it may be what kills them.
 MOST_LOSSES = 3
@@ -82,9 +82,9 @@ class Waits:
             self._told = now
         return is_due
 
-    def words(self, share: Share) -> str:
+    def words(self, request: Request) -> str:
         """Return what is waited for."""
-        return f"{len(self._waiting)} trials wait for {share.cpus:g} CPUs and {share.gpus:g} GPUs each"
+        return f"{len(self._waiting)} trials wait for {request.cpus_per_trial:g} CPUs and {request.gpus:g} GPUs each"
 
 
 def worker_of(controller: Any, trial: Trial) -> Any:

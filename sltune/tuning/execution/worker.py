@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray
@@ -26,15 +26,17 @@ from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.trial.checkpoints import Checkpoints
-from sltune.tuning.trial.job import EpochDone, Job, Outcome, describe_lack_of_memory
+from sltune.tuning.trial.job import Job, describe_lack_of_memory
+from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import run_job
 
 JOB = "job"
 """Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
 
 REPORT = "report"
-"""Key of a worker's results; the value is a Report."""
+"""Key of a worker's results; the value is a Report and, where one is due and the driver keeps it, a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,7 @@ class SharedData:
     """What trials read from the object store, and what is the same for all of them.
 
     tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
-    recordings of each part, by (seed, fold).
-    sensor: (height, width) in pixels. fingerprint: the dataset's. device: "auto", "cpu" or "cuda". details: whether
-    trained networks are looked at.
+    recordings of each part, by (seed, fold). sensor: (height, width) in pixels. fingerprint: the dataset's.
     """
 
     tables: Sequence[Any]
@@ -53,24 +53,8 @@ class SharedData:
     sensor: tuple[int, int]
     classes: int
     fingerprint: str
-    device: str
+    request: Request
     checkpoints: Checkpoints
-    details: bool = False
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a worker says after an epoch (row), or at the end of a trial (outcome).
-
-    checkpoint: to go on from after the epoch, where one is due and the driver keeps it. timings: Unix seconds.
-    """
-
-    row: Mapping[str, float] | None
-    outcome: Outcome | None
-    checkpoint: bytes | None
-    timings: Mapping[str, float]
-    device: Mapping[str, Any]
-    versions: Mapping[str, str]
 
 
 class TrialWorker(tune.Trainable):
@@ -94,8 +78,8 @@ class TrialWorker(tune.Trainable):
         self._samples = Samples(ray.get(list(shared.tables)))
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
-        self._unsaved: EpochDone | None = None
-        self._results: Iterator[EpochDone | Outcome] = iter(())
+        self._unsaved: Report | None = None
+        self._reports: Iterator[Report] = iter(())
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -107,40 +91,34 @@ class TrialWorker(tune.Trainable):
         self._checkpoint = checkpoint
 
     def step(self) -> dict[str, Any]:
-        """Report an epoch, or the outcome; an error of ours or of the user's becomes a failed outcome.
+        """Report an epoch, or the end; an error of ours or of the user's ends the trial as failed.
 
         Tune would take an exception for a dead process and try again, and again fail.
         """
         # Now, as the driver has asked for more only after it had written down the epoch's row.
         self._write_unsaved()
         try:
-            result = next(self._results)
+            report = next(self._reports)
         except SltuneError as error:
-            result = Outcome("failed", str(error), None, {}, None)
+            report = Report("failed", str(error))
         except Exception as error:
             lack = self._lack_of_memory(error)
-            result = Outcome("failed", lack or traceback.format_exc(), None, {}, None, lack is not None)
-        if isinstance(result, EpochDone):
-            return {REPORT: self._report(row=result.row, checkpoint=self._save(result))}
+            report = Report("failed", lack or traceback.format_exc(), lacked_memory=lack is not None)
+        timings = {"started": self._started, "ended": time.time()}
+        # What makes a checkpoint is the trainer itself, which stays here.
+        sent = replace(report, checkpoint=None, timings=timings, device=self._hardware(), versions=_versions())
+        if report.status == "running":
+            return {REPORT: (sent, self._save(report))}
         # A worker waits for its next trial with nothing of this one.
-        self._results = iter(())
+        self._reports = iter(())
         if torch.cuda.is_available():
             # Torch keeps what the trial has freed, but others on this GPU may need it.
             torch.cuda.empty_cache()
-        return {REPORT: self._report(outcome=result), "done": True}
+        return {REPORT: (sent, None), "done": True}
 
-    def _report(
-        self,
-        row: Mapping[str, float] | None = None,
-        outcome: Outcome | None = None,
-        checkpoint: bytes | None = None,
-    ) -> Report:
-        timings = {"started": self._started, "ended": time.time()}
-        return Report(row, outcome, checkpoint, timings, self._hardware(), _versions())
-
-    def _save(self, epoch: EpochDone) -> bytes | None:
+    def _save(self, epoch: Report) -> bytes | None:
         """Return a checkpoint where one is due and the driver keeps it; others are written before the next epoch."""
-        if not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
+        if epoch.checkpoint is None or not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
             return None
         self._saved = time.monotonic()
         if self._shared.checkpoints.place is None:
@@ -150,7 +128,7 @@ class TrialWorker(tune.Trainable):
 
     def _write_unsaved(self) -> None:
         epoch, self._unsaved = self._unsaved, None
-        if epoch is not None:
+        if epoch is not None and epoch.checkpoint is not None:
             # Training is worth more than its checkpoint; the next one may fit again.
             with suppress(UsageError):
                 self._shared.checkpoints.write(self._key, epoch.checkpoint())
@@ -161,12 +139,12 @@ class TrialWorker(tune.Trainable):
         self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
         self._checkpoint = None
         self._unsaved = None
-        self._results = self._run()
+        self._reports = self._run()
 
-    def _run(self) -> Iterator[EpochDone | Outcome]:
+    def _run(self) -> Iterator[Report]:
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
-        device = _torch_device(self._shared.device)
+        device = _torch_device(self._shared.request.device)
         weights = self._shared.weights.get(self._configuration.network.weights_for(self._key.fold))
         work = Job(
             self._key,
@@ -180,7 +158,7 @@ class TrialWorker(tune.Trainable):
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
         split = self._shared.splits[self._key.seed, self._key.fold]
-        yield from run_job(work, self._samples, device, checkpoint, split, self._shared.details)
+        yield from run_job(work, self._samples, device, checkpoint, split, self._shared.request.details)
 
     def _lack_of_memory(self, error: Exception) -> str | None:
         hardware = self._hardware()
@@ -195,7 +173,7 @@ class TrialWorker(tune.Trainable):
 
     def _hardware(self) -> dict[str, Any]:
         held = self._held()
-        on_gpu = self._shared.device != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
+        on_gpu = self._shared.request.device != "cpu" and torch.cuda.is_available() and held.get("GPU", 0) > 0
         return {
             "name": torch.cuda.get_device_name() if on_gpu else "cpu",
             "host": socket.gethostname(),

@@ -14,9 +14,6 @@ from sltune.runs.record import TrialKey
 from sltune.system.files import read_plain, write_whole
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 
-MINUTES = 5.0
-"""Between two checkpoints of a trial, unless the user says otherwise: the most that a death costs."""
-
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -26,7 +23,7 @@ class Checkpoints:
     themselves; None where the driver, which gets checkpoints through Ray, keeps them in the run folder. run: its name.
     """
 
-    minutes: float = MINUTES
+    minutes: float
     place: str | None = None
     run: str = ""
 

@@ -1,13 +1,11 @@
-"""What one trial is: a configuration, a fold and a seed, on some data; what comes of it, and why it may lack memory."""
+"""What one trial is: a configuration, a fold and a seed, on some data; and why it may lack memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,11 +13,10 @@ from sltune.errors import UsageError
 from sltune.events.folds import Split, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import RecordingInfo
-from sltune.runs.record import Status, TrialKey
+from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.snn.network import NetworkOptions, SpikingNetwork
 from sltune.snn.neurons.lif import LIF
-from sltune.training.details import Details
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights
 
@@ -83,30 +80,6 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
     """
     path = configuration.network.weights_for(fold)
     return read_weights(Path(path)) if path else None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended. metrics is empty unless status is "done"; weights are those of the best epoch.
-
-    lacked_memory: whether it failed because the device had no memory left. details: where they were asked for.
-    """
-
-    status: Status
-    error: str
-    split: Split | None
-    metrics: dict[str, Any]
-    weights: bytes | None
-    lacked_memory: bool = False
-    details: Details | None = None
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """An epoch's row of metrics, and what makes a checkpoint to go on from after it."""
-
-    row: dict[str, float]
-    checkpoint: Callable[[], bytes]
 
 
 def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold: int, seed: int) -> Split:

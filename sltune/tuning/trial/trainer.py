@@ -24,8 +24,9 @@ from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learne
 from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
-from sltune.tuning.trial.job import EpochDone, Job, Outcome, split_of
+from sltune.tuning.trial.job import Job, split_of
 from sltune.tuning.trial.measures import of_record, row_of
+from sltune.tuning.trial.report import Report
 
 
 def run_job(
@@ -35,8 +36,8 @@ def run_job(
     checkpoint: bytes | None = None,
     split: Split | None = None,
     with_details: bool = False,
-) -> Iterator[EpochDone | Outcome]:
-    """Give a row of metrics after every epoch and, last of all, the outcome.
+) -> Iterator[Report]:
+    """Give a report after every epoch and, last of all, that of the trial's end.
 
     Args:
         checkpoint: of the same job, to go on from; one of another job is left aside.
@@ -52,13 +53,13 @@ def run_job(
         trainer = Trainer(job, samples, split, device)
     try:
         for metrics in trainer.epochs():
-            yield EpochDone(trainer.row(metrics), trainer.checkpoint)
+            yield Report("running", row=trainer.row(metrics), checkpoint=trainer.checkpoint)
     except Diverged as error:
-        yield Outcome("diverged", str(error), split, {}, None)
+        yield Report("diverged", str(error), split=split)
         return
     final = trainer.final_metrics()
     details = trainer.details() if with_details else None
-    yield Outcome("done", "", split, final, trainer.best_weights, details=details)
+    yield Report("done", split=split, metrics=final, weights=trainer.best_weights, details=details)
 
 
 class Trainer:

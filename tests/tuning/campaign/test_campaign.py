@@ -14,17 +14,17 @@ from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
 from sltune.runs.plan import trials_of
 from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.system.locks import locked
-from sltune.tuning.campaign.campaign import Campaign, Finished, evaluation_campaign
+from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
+from sltune.tuning.trial.report import Report
 from tests.small import quick
 
 DATASET = DatasetInfo(name="two sides", synthetic=True, fingerprint="f", classes=("left", "right"))
 
 
-def finished(status: str = "done", accuracy: float = 0.5) -> Finished:
+def finished(status: str = "done", accuracy: float = 0.5) -> Report:
     metrics = {"test_accuracy": accuracy} if status == "done" else {}
-    return Finished(
-        status, "" if status == "done" else "broke", {}, metrics, b"w", {"started": 0.0, "ended": 1.0}, {}, {}
-    )  # type: ignore[arg-type]
+    error = "" if status == "done" else "broke"
+    return Report(status, error, metrics=metrics, weights=b"w", timings={"started": 0.0, "ended": 1.0})  # type: ignore[arg-type]
 
 
 def campaign(root: Path, retry_failed: bool = False) -> Campaign:

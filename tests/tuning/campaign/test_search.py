@@ -23,8 +23,8 @@ from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.record import Record, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
-from sltune.tuning.campaign.campaign import Finished
-from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.trial.report import Report
 from tests.tuning.searches import done, hills, run, search, space, told, trials
 
 
@@ -95,7 +95,7 @@ def test_mean_std_takes_standard_deviations_off_the_mean(tmp_path: Path) -> None
 def test_test_metrics_cannot_influence_any_proposal(
     tmp_path_factory: pytest.TempPathFactory, accuracies: list[float], sampler: str, slots: int
 ) -> None:
-    def with_test(configuration: Configuration, key: TrialKey) -> Finished:
+    def with_test(configuration: Configuration, key: TrialKey) -> Report:
         finished = hills(configuration, key)
         number = int(1e6 * configuration.neuron.decay) + key.fold
         test = {"test_accuracy": accuracies[number % len(accuracies)], "test_loss": float(number), "confusion": [[1]]}
@@ -149,9 +149,9 @@ def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an
 ) -> None:
     made = space(f"trials = 9\n{rules}", folds=3, domains="[training]\nepochs = 4")
 
-    def train(configuration: Configuration, key: TrialKey) -> Finished:
+    def train(configuration: Configuration, key: TrialKey) -> Report:
         if configuration.neuron.decay > 0.95:
-            return Finished("diverged", "the loss is nan")
+            return Report("diverged", "the loss is nan")
         return hills(configuration, key)
 
     undisturbed = search(tmp_path / "undisturbed", made)
@@ -190,7 +190,7 @@ def test_with_several_trials_at_a_time_and_kills_in_between_records_are_whole_an
         campaign = search(root, made)
         left = [rng.randrange(1, 12)]
 
-        def train(configuration: Configuration, key: TrialKey, left: list[int] = left) -> Finished:
+        def train(configuration: Configuration, key: TrialKey, left: list[int] = left) -> Report:
             left[0] -= 1
             if left[0] < 0:
                 raise _Killed
@@ -213,8 +213,8 @@ def test_with_several_trials_at_a_time_and_kills_in_between_records_are_whole_an
         assert trial.state.name == ("COMPLETE" if complete else "PRUNED")
 
 
-def failing(configuration: Configuration, key: TrialKey) -> Finished:
-    return Finished("failed", "out of luck") if key.name == "c0001-f1-s0" else hills(configuration, key)
+def failing(configuration: Configuration, key: TrialKey) -> Report:
+    return Report("failed", "out of luck") if key.name == "c0001-f1-s0" else hills(configuration, key)
 
 
 def test_a_configuration_of_which_a_trial_failed_is_told_as_failed_and_never_averaged(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_retry_that_is_killed_can_be_tried_again(tmp_path: Path) -> None:
     made = space("trials = 3\nfold_pruner = 'none'", folds=3)
     run(search(tmp_path, made), failing)
 
-    def die(configuration: Configuration, key: TrialKey) -> Finished:
+    def die(configuration: Configuration, key: TrialKey) -> Report:
         if key.fold == 2:
             raise _Killed
         return hills(configuration, key)
@@ -272,9 +272,9 @@ def test_a_retry_that_is_killed_can_be_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_diverged_is_pruned_after_what_it_has_reached(tmp_path: Path) -> None:
-    def train(configuration: Configuration, key: TrialKey) -> Finished:
+    def train(configuration: Configuration, key: TrialKey) -> Report:
         diverges = key.name == "c0000-f1-s0"
-        return Finished("diverged", "the loss of batch 3 is nan") if diverges else hills(configuration, key)
+        return Report("diverged", "the loss of batch 3 is nan") if diverges else hills(configuration, key)
 
     campaign = search(tmp_path, space("trials = 1", folds=3))
     run(campaign, train)
@@ -304,7 +304,7 @@ def test_the_hours_of_a_trial_that_went_on_are_those_of_all_its_processes(tmp_pa
     assert again is not None
     assert again.key == trial.key
     second.add_epoch(trial.key, {"epoch": 2, "seconds": 600.0})
-    ended = Finished("failed", "disk", timings={"started": 0.0, "ended": 900.0}, device={"num_cpus": 2})
+    ended = Report("failed", "disk", timings={"started": 0.0, "ended": 900.0}, device={"num_cpus": 2})
     record = second.finish(trial.key, ended)
     assert record.seconds == 2400
     assert record.device_hours == pytest.approx(2400 / 3600 * 2)
@@ -317,7 +317,7 @@ def test_budgets_of_hours_end_the_asking_but_not_what_is_under_way(
     campaign = search(tmp_path / "device", space("trials = 10\nmax_device_hours = 5\nfold_pruner = 'none'", folds=3))
     assert len(run(campaign)) == 6
     assert campaign.finished
-    assert campaign.spent == "search.max_device_hours = 5"
+    assert campaign.strategy.spent == "search.max_device_hours = 5"
     # What was used before counts after a restart.
     assert run(search(tmp_path / "device", space("trials = 10\nmax_device_hours = 5", folds=3))) == []
 
@@ -325,7 +325,7 @@ def test_budgets_of_hours_end_the_asking_but_not_what_is_under_way(
     monkeypatch.setattr("sltune.tuning.campaign.search.time.monotonic", lambda: float(next(clock)))
     timed = search(tmp_path / "wall", space("trials = 10\nmax_hours = 2\nfold_pruner = 'none'", folds=3))
     assert 0 < len(run(timed)) < 30
-    assert timed.spent == "search.max_hours = 2"
+    assert timed.strategy.spent == "search.max_hours = 2"
     assert all(len(own) == 3 for own in by_configuration(tmp_path / "wall").values())
 
 
@@ -408,14 +408,14 @@ def test_optuna_finds_importances_in_a_search(tmp_path: Path) -> None:
     campaign = search(tmp_path, space("trials = 60\nsampler = 'random'\nfold_pruner = 'none'", folds=2))
     run(campaign)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    importances = optuna.importance.get_param_importances(campaign._study._study, evaluator=evaluator)
+    importances = optuna.importance.get_param_importances(campaign.strategy._study._study, evaluator=evaluator)
     assert importances["neuron.decay"] > importances["neuron.v_threshold"] > 0
 
 
 def test_what_breaks_a_constraint_is_no_rival(tmp_path: Path) -> None:
     """Accuracy rises with cost, so that by accuracy alone everything that keeps the constraint would be given up."""
 
-    def train(configuration: Configuration, key: TrialKey) -> Finished:
+    def train(configuration: Configuration, key: TrialKey) -> Report:
         threshold = configuration.neuron.v_threshold
         return done(0.5 + 0.4 * threshold + 0.001 * key.fold, 1000 * threshold)
 
@@ -423,7 +423,7 @@ def test_what_breaks_a_constraint_is_no_rival(tmp_path: Path) -> None:
     campaign = search(tmp_path, made)
     run(campaign, train)
     drawn = {name: one.configuration.neuron.v_threshold for name, one in campaign.candidates.items()}
-    best = campaign.plan().criteria.best(campaign.results)
+    best = campaign.plan.criteria.best(campaign.results)
     assert best is not None
     assert drawn[best.config_id] == max(threshold for threshold in drawn.values() if threshold <= 0.35)
 
@@ -456,7 +456,7 @@ def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner:
     domains = "[training]\nepochs = { choices = [3, 27] }"
     campaign = search(tmp_path, space(f"trials = 30\nepoch_pruner = '{pruner}'\nsampler = 'random'", domains=domains))
 
-    def train(configuration: Configuration, key: TrialKey) -> Finished:
+    def train(configuration: Configuration, key: TrialKey) -> Report:
         return hills(configuration, key)
 
     names = []
@@ -469,11 +469,11 @@ def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner:
                 assert epoch < trial.configuration.training.epochs
                 names.append(reason)
                 break
-        campaign.finish(trial.key, Finished("pruned", reason) if reason else finished)
+        campaign.finish(trial.key, Report("pruned", reason) if reason else finished)
     assert names
 
 
-def last_of_five_given_up_while_its_other_fold_runs(root: Path) -> tuple[SearchCampaign, TrialKey]:
+def last_of_five_given_up_while_its_other_fold_runs(root: Path) -> tuple[Campaign, TrialKey]:
     """Four configurations have accuracies of 0.9; of the fifth, one fold ended with 0.1 while the other one runs."""
     campaign = search(root, space("trials = 5\nsampler = 'random'", folds=2), InMemoryStorage())
     while not campaign.finished and (trial := campaign.next_trial()) is not None:
@@ -494,7 +494,7 @@ def test_a_trial_under_way_ends_at_its_next_epoch_once_its_configuration_is_give
     assert trials(campaign)[4].state.name == "RUNNING"
     reason = campaign.add_epoch(key, epoch(1))
     assert reason == "median over folds, after 1 of 2 trials"
-    campaign.finish(key, Finished("pruned", reason))
+    campaign.finish(key, Report("pruned", reason))
     assert trials(campaign)[4].state.name == "PRUNED"
     assert campaign.finished
 
@@ -603,6 +603,6 @@ def test_given_up_trials_leave_no_checkpoint(tmp_path: Path) -> None:
         campaign.folder.trial(key).path.mkdir(parents=True)
         campaign.folder.trial(key).checkpoint.write_bytes(b"x")
     campaign.hand_back(second.key)
-    campaign.finish(first.key, Finished("diverged", "the loss is nan"))
+    campaign.finish(first.key, Report("diverged", "the loss is nan"))
     assert campaign.finished
     assert not list(campaign.folder.trials.glob("*/checkpoint.pt"))

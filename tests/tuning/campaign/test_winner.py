@@ -10,7 +10,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from sltune.errors import UsageError
-from sltune.progress.state import Standings
+from sltune.progress.state import RunState
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.series import series_of
 from sltune.report.plots.search_history import best_so_far
@@ -23,9 +23,9 @@ from sltune.runs.results import Result
 from sltune.runs.reuse import configuration_of
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
-from sltune.tuning.campaign.campaign import Finished
-from sltune.tuning.campaign.search import SearchCampaign
+from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.winner import write_best
+from sltune.tuning.trial.report import Report
 from sltune.tuning.tune import _summary
 from tests.tuning.searches import DATASET, done, run, search, space, trials
 
@@ -35,23 +35,23 @@ OUTCOMES = [(0.5, 100.0), (0.9, 900.0), (0.7, 300.0), (0.7, 200.0), (0.6, 400.0)
 INFO = RunInfo(name="x", kind="tune", dataset=DatasetPlace(**DATASET.model_dump()), steps=((0, 0), (0, 1)))
 
 
-def confirming(campaign: SearchCampaign, data: str) -> str:
+def confirming(campaign: Campaign, data: str) -> str:
     folder = campaign.folder
     return confirmation(folder.best_toml, data, folder.root.name, {seed for seed, _ in campaign.steps})
 
 
-def searched(root: Path, settings: str) -> SearchCampaign:
+def searched(root: Path, settings: str) -> Campaign:
     campaign = search(root, space(f"trials = 6\nfold_pruner = 'none'\n{settings}", folds=2), InMemoryStorage())
 
-    def train(_: Configuration, key: TrialKey) -> Finished:
+    def train(_: Configuration, key: TrialKey) -> Report:
         return done(*OUTCOMES[int(key.config_id[1:])])
 
     run(campaign, train)
     return campaign
 
 
-def best_of(campaign: SearchCampaign) -> Result:
-    best = campaign.plan().criteria.best(campaign.results)
+def best_of(campaign: Campaign) -> Result:
+    best = campaign.plan.criteria.best(campaign.results)
     assert best is not None
     return best
 
@@ -63,12 +63,12 @@ def test_the_best_by_validation_wins_and_the_first_of_equals(tmp_path: Path) -> 
 def test_what_breaks_a_constraint_cannot_win(tmp_path: Path) -> None:
     assert best_of(searched(tmp_path, "constraints = { max_synaptic_ops = 250 }")).config_id == "c0003"
     impossible = searched(tmp_path / "x", "constraints = { max_synaptic_ops = 50 }")
-    assert impossible.plan().criteria.best(impossible.results) is None
+    assert impossible.plan.criteria.best(impossible.results) is None
 
 
 def test_a_configuration_without_all_its_trials_cannot_win(tmp_path: Path) -> None:
     campaign = search(tmp_path, space("trials = 2\nfold_pruner = 'none'", folds=2))
-    run(campaign, lambda _, key: Finished("failed", "x") if key.name == "c0001-f1-s0" else done(0.5 + key.seed))
+    run(campaign, lambda _, key: Report("failed", "x") if key.name == "c0001-f1-s0" else done(0.5 + key.seed))
     assert [(one.config_id, one.state) for one in campaign.results] == [("c0000", "complete"), ("c0001", "failed")]
 
 
@@ -78,7 +78,7 @@ def test_board_and_report_and_summary_name_the_best_that_is_written(tmp_path: Pa
     run(campaign, lambda _, key: done([[0.9, 0.5], [0.69, 0.69]][int(key.config_id[1:])][key.fold]))
     write_info(campaign.folder, INFO)
     campaign.folder.space_toml.write_text(made.to_toml())
-    standings = Standings(campaign.plan())
+    standings = RunState(campaign.plan)
     for record in campaign.records:
         standings.end(record)
     (series,) = series_of(load_runs([tmp_path]))
@@ -92,7 +92,7 @@ def test_board_and_report_and_summary_name_the_best_that_is_written(tmp_path: Pa
 def test_a_configuration_that_diverged_is_called_so_by_summary_and_report(tmp_path: Path) -> None:
     made = space("trials = 2\nfold_pruner = 'none'", folds=2)
     campaign = search(tmp_path, made, InMemoryStorage())
-    run(campaign, lambda _, key: Finished("diverged", "x") if key.name == "c0001-f1-s0" else done(0.5))
+    run(campaign, lambda _, key: Report("diverged", "x") if key.name == "c0001-f1-s0" else done(0.5))
     write_info(campaign.folder, INFO)
     campaign.folder.space_toml.write_text(made.to_toml())
     assert next(_summary(campaign)).startswith("2 configurations: 1 complete, 1 diverged;")

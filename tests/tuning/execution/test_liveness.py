@@ -10,7 +10,7 @@ import pytest
 from ray.tune.experiment import Trial
 
 from sltune.runs.record import TrialKey
-from sltune.tuning.cluster.resources import Share
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.execution.liveness import START_PATIENCE_S, Losses, Waits, Watch, worker_of
 
 
@@ -114,7 +114,7 @@ def test_what_is_waited_for_is_told_every_30_s_while_no_trial_has_a_place(clock:
     waits.begin(first)
     waits.begin(second)
     assert told(170) == [130, 160]
-    assert waits.words(Share(1, 0.5)) == "2 trials wait for 1 CPUs and 0.5 GPUs each"
+    assert waits.words(Request(gpus_per_trial=0.5)) == "2 trials wait for 1 CPUs and 0.5 GPUs each"
     # The second may wait for the first one's place.
     waits.place(first)
     assert told(300) == []

@@ -23,7 +23,7 @@ from rich.console import Console
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.progress.display import Progress
+from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import Record, TrialKey
@@ -31,15 +31,15 @@ from sltune.settings.space import Space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.resources import Request
-from sltune.tuning.evaluate import resume_evaluation, start_evaluation
-from sltune.tuning.execution import callbacks as desk
-from sltune.tuning.execution import executor
+from sltune.tuning.evaluate import Evaluate
+from sltune.tuning.execution import callbacks, executor
 from sltune.tuning.execution import worker as trial
 from sltune.tuning.execution.liveness import Watch
 from sltune.tuning.execution.worker import SharedData
-from sltune.tuning.preparation import Display
+from sltune.tuning.preparation import resume, start
 from sltune.tuning.trial.checkpoints import Checkpoints
-from sltune.tuning.trial.job import EpochDone, Job, Outcome
+from sltune.tuning.trial.job import Job
+from sltune.tuning.trial.report import Report
 from tests.small import CLASSES, SENSOR, quick, table_of
 from tests.tuning.clusters import ray_here, workers_below
 
@@ -79,7 +79,7 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(
     class Meets(trial.TrialWorker):
         """Trains once all four are there."""
 
-        def _run(self) -> Iterator[EpochDone | Outcome]:
+        def _run(self) -> Iterator[Report]:
             (meeting / str(self._key.fold)).touch()
             end = time.monotonic() + 200
             while len(list(meeting.iterdir())) < 4 and time.monotonic() < end:
@@ -88,7 +88,7 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(
 
     monkeypatch.setattr(executor, "TrialWorker", Meets)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
+    start(Evaluate(space()), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
     done = records(folder)
     assert [record.fold for record in done] == [0, 1, 2, 3]
     assert {record.device.num_gpus for record in done} == {0.5}
@@ -100,22 +100,22 @@ def test_four_trials_on_halves_of_two_gpus_overlap_in_time(
 def test_a_trial_whose_gpu_torch_cannot_see_fails_and_names_the_node(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(NothingRan, match=r"holds GPU .* on node .* but torch .* sees none"):
-        start_evaluation(space(), dataset, folder, Request(gpus_per_trial=0.5, max_concurrent=1), QUIET)
+        start(Evaluate(space()), dataset, folder, Request(gpus_per_trial=0.5, max_concurrent=1), QUIET)
     assert {record.status for record in records(folder)} == {"failed"}
 
 
 def test_the_dataset_may_go_away_once_it_is_in_the_object_store(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = preparation.execute
+    run = executor.Executor.run
 
-    def execute_without_data(campaign: Campaign, *rest: object) -> None:
+    def run_without_data(self: executor.Executor, campaign: Campaign, progress: Progress) -> None:
         shutil.rmtree(dataset)
-        execute(campaign, *rest)  # type: ignore[arg-type]
+        run(self, campaign, progress)
 
-    monkeypatch.setattr(preparation, "execute", execute_without_data)
+    monkeypatch.setattr(executor.Executor, "run", run_without_data)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
+    start(Evaluate(space()), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
 
 
@@ -129,7 +129,7 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
         torch.save({**theirs, "spike.ksi": torch.tensor([0.36])}, tmp_path / f"model_weights_fold{fold + 1}.pt")
     folder = RunFolder(tmp_path / "run")
     given = space(training__epochs=0, network__weights=str(tmp_path / "model_weights_fold{fold1}.pt"))
-    start_evaluation(given, dataset, folder, ONE_AT_A_TIME, Display(Console(file=sys.stdout), "lines"))
+    start(Evaluate(given), dataset, folder, ONE_AT_A_TIME, Display(Console(file=sys.stdout), "lines"))
     found = records(folder)
     assert [record.status for record in found] == ["done"] * 4
     assert all(record.metrics.best_epoch is None and record.timings.epochs == 0 for record in found)
@@ -143,14 +143,14 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
     (file,) = first.path.glob("events.out.tfevents.*")
     assert b"final/test_accuracy" in file.read_bytes()
     assert b"loss/train" not in file.read_bytes()
-    resume_evaluation(given, folder, None, ONE_AT_A_TIME, QUIET)
+    resume(Evaluate(given), folder, None, ONE_AT_A_TIME, QUIET)
     assert [record.timings for record in records(folder)] == [record.timings for record in found]
 
 
 def test_a_run_leaves_what_the_layout_promises(dataset: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
+    start(Evaluate(space()), dataset, folder, ONE_AT_A_TIME, QUIET)
     # Or the first Ctrl-C after the last trial would be swallowed.
     assert {number: signal.getsignal(number) for number in before} == before
     assert read_info(folder).dataset.fingerprint == read_manifest(dataset).fingerprint
@@ -183,11 +183,11 @@ def test_a_full_disk_stops_the_run_with_the_file_and_the_command_that_goes_on(
     with pytest.raises(
         UsageError, match=rf"best\.pt: cannot be written: No space .*; make room, then: sltune resume {folder.root}"
     ):
-        start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
+        start(Evaluate(space()), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert records(folder) == []
 
     monkeypatch.undo()
-    resume_evaluation(space(), folder, None, ONE_AT_A_TIME, QUIET)
+    resume(Evaluate(space()), folder, None, ONE_AT_A_TIME, QUIET)
     assert [record.status for record in records(folder)] == ["done"] * 4
 
 
@@ -203,7 +203,7 @@ def test_a_run_whose_folder_is_deleted_stops_and_says_so(
     monkeypatch.setattr(preparation, "Progress", Deletes)
     gone = rf"run: is gone; .*; put the run's folder back, then: sltune resume {folder.root}"
     with pytest.raises(UsageError, match=gone):
-        start_evaluation(space(), dataset, folder, ONE_AT_A_TIME, QUIET)
+        start(Evaluate(space()), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert not folder.root.exists()
 
 
@@ -232,7 +232,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
 ) -> None:
     killed = sent(signal.SIGKILL)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(space(training__epochs=40), dataset, folder, ONE_AT_A_TIME, QUIET)
+    start(Evaluate(space(training__epochs=40)), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert len(killed) == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
@@ -263,7 +263,7 @@ def test_a_frozen_worker_is_replaced(
     folder = RunFolder(tmp_path / "run")
     request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=60)
     shown = Display(Console(file=sys.stdout, width=200), "lines")
-    start_evaluation(space(evaluation__folds=2, training__epochs=30), dataset, folder, request, shown)
+    start(Evaluate(space(evaluation__folds=2, training__epochs=30)), dataset, folder, request, shown)
     assert len(replaced) == 1
     assert capsys.readouterr().out.count("its worker was lost: started again") == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(0, "done"), (1, "done")]
@@ -287,7 +287,7 @@ def test_a_worker_that_hangs_in_its_first_set_up_is_replaced(
     monkeypatch.setattr(executor, "TrialWorker", HangsOnce)
     folder = RunFolder(tmp_path / "run")
     request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=0.25)
-    start_evaluation(space(evaluation__folds=2), dataset, folder, request, QUIET)
+    start(Evaluate(space(evaluation__folds=2)), dataset, folder, request, QUIET)
     assert marker.exists()
     assert [record.status for record in records(folder)] == ["done"] * 2
 
@@ -332,8 +332,12 @@ def test_trials_that_need_more_memory_than_there_is_fail_and_say_what_to_lower(d
     folder = RunFolder(tmp_path / "run")
     settings = {"sampling__time_bin_ms": 1, "sampling__train_crop_ms": 4_294_967, "sampling__eval_crop_ms": 20}
     with pytest.raises(NothingRan, match=r"out of memory on cpu of .*training.batch_size = 8 crops of 4294967 time"):
-        start_evaluation(
-            space(**settings), dataset, folder, Request(device="cpu", cpus_per_trial=2, max_concurrent=1), QUIET
+        start(
+            Evaluate(space(**settings)),
+            dataset,
+            folder,
+            Request(device="cpu", cpus_per_trial=2, max_concurrent=1),
+            QUIET,
         )
     for record in records(folder):
         assert record.status == "failed"
@@ -345,21 +349,21 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     import sltune.tuning.execution.worker as trial_module
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
-    shared = SharedData([], {}, {}, (16, 16), 2, "f", "cpu", Checkpoints())
+    shared = SharedData([], {}, {}, (16, 16), 2, "f", Request(device="cpu"), Checkpoints(5))
     worker._shared, worker._started, worker._unsaved, worker._configuration = shared, 0.0, None, quick()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 
-    def no_room() -> Iterator[Outcome]:
+    def no_room() -> Iterator[Report]:
         yield from ()
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 5.25 GiB.")
 
-    def enough() -> Iterator[Outcome]:
-        yield Outcome("done", "", None, {"test_accuracy": 1.0}, None)
+    def enough() -> Iterator[Report]:
+        yield Report("done", metrics={"test_accuracy": 1.0})
 
-    worker._results = no_room()
-    failed = worker.step()[trial_module.REPORT].outcome
-    worker._results = enough()
-    done = worker.step()[trial_module.REPORT].outcome
+    worker._reports = no_room()
+    failed = worker.step()[trial_module.REPORT][0]
+    worker._reports = enough()
+    done = worker.step()[trial_module.REPORT][0]
     assert (failed.status, failed.lacked_memory, done.status) == ("failed", True, "done")
     assert "of which the trial has 0.25 of a GPU: training.batch_size = 8 crops of 10 time steps" in failed.error
     assert "--gpus-per-trial" in failed.error
@@ -372,16 +376,16 @@ def test_a_trial_that_lacked_memory_on_a_shared_gpu_is_tried_once_more_with_a_gp
     class LacksRoom(trial.TrialWorker):
         """Stands in for training: fold 0 needs more than half of a GPU, fold 1 more than there is."""
 
-        def _run(self) -> Iterator[EpochDone | Outcome]:
+        def _run(self) -> Iterator[Report]:
             yield from ()
             if self._key.fold == 1 or (self._key.fold == 0 and self._held()["GPU"] < 1):
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-            yield Outcome("done", "", None, {"test_accuracy": 1.0, "val_accuracy": 1.0}, None)
+            yield Report("done", metrics={"test_accuracy": 1.0, "val_accuracy": 1.0})
 
     monkeypatch.setattr(executor, "TrialWorker", LacksRoom)
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(SomeTrialsFailed, match="c0000-f1-s0: failed: out of memory"):
-        start_evaluation(space(), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
+        start(Evaluate(space()), dataset, folder, Request(device="cpu", gpus_per_trial=0.5), QUIET)
     found = {record.fold: (record.status, record.device.num_gpus) for record in records(folder)}
     assert found == {0: ("done", 1.0), 1: ("failed", 1.0), 2: ("done", 0.5), 3: ("done", 0.5)}
 
@@ -390,18 +394,18 @@ def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tune ends the whole experiment over it; the campaign goes on under another Tuner."""
-    start, lost = desk.Desk.on_trial_start, dict[int, ObjectLostError]()
+    start, lost = callbacks.Callbacks.on_trial_start, dict[int, ObjectLostError]()
 
-    def loses(at: desk.Desk, *arguments: Any, **more: Any) -> None:
+    def loses(at: callbacks.Callbacks, *arguments: Any, **more: Any) -> None:
         start(at, *arguments, **more)
         # Once under each of two Tuners.
         if id(at) not in lost and len(lost) < 2:
             lost[id(at)] = ObjectLostError("0" * 56, None, "made by a node that died")
             raise RuntimeError("Caught unexpected exception") from lost[id(at)]
 
-    monkeypatch.setattr(desk.Desk, "on_trial_start", loses)
+    monkeypatch.setattr(callbacks.Callbacks, "on_trial_start", loses)
     folder = RunFolder(tmp_path / "run")
-    start_evaluation(space(training__epochs=4), dataset, folder, ONE_AT_A_TIME, QUIET)
+    start(Evaluate(space(training__epochs=4)), dataset, folder, ONE_AT_A_TIME, QUIET)
     assert len(lost) == 2
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     for key in read_info(folder).planned(folder):

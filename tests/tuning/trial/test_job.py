@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,21 @@ from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.batches import BatchSource
 from sltune.tuning.trial import trainer as trainer_module
-from sltune.tuning.trial.job import EpochDone, Job, Outcome, split_of, starting_weights
+from sltune.tuning.trial.job import Job, split_of, starting_weights
+from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import by_recording, run_job
 from tests.small import CLASSES, SENSOR, quick
 
 
 def run(
     dataset: Path, configuration: Configuration, fold: int = 0, seed: int = 0
-) -> tuple[list[dict[str, float]], Outcome]:
+) -> tuple[list[Mapping[str, float]], Report]:
     samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
     weights = starting_weights(configuration, fold)
     job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES), weights)
     *rows, outcome = run_job(job, samples, torch.device("cpu"))
-    assert isinstance(outcome, Outcome)
-    return [epoch.row for epoch in rows if isinstance(epoch, EpochDone)], outcome
+    assert {report.status for report in rows} <= {"running"}
+    return [report.row for report in rows], outcome
 
 
 def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -93,7 +95,7 @@ def test_a_trial_that_goes_on_from_any_epoch_gives_the_numbers_and_weights_of_an
     job, cpu = Job(TrialKey("c0000", 0, 1), configuration, SENSOR, len(CLASSES)), torch.device("cpu")
     rows, outcome, saved = [], None, []
     for result in run_job(job, samples, cpu):
-        if isinstance(result, Outcome):
+        if result.status != "running":
             outcome = result
         else:
             rows.append(result.row)
@@ -113,7 +115,6 @@ def test_a_checkpoint_of_another_job_is_left_aside(dataset: Path) -> None:
         return Job(TrialKey("c0000", 0, 1), quick(**settings), SENSOR, len(CLASSES))
 
     first, *_ = run_job(job(neuron__decay=0.5), samples, cpu)
-    assert isinstance(first, EpochDone)
     *_, undisturbed = run_job(job(), samples, cpu)
     for foreign in (first.checkpoint(), b"no checkpoint", first.checkpoint()[:1000], *forgeries(job(), samples)):
         assert list(run_job(job(), samples, cpu, foreign))[-1] == undisturbed
@@ -122,7 +123,6 @@ def test_a_checkpoint_of_another_job_is_left_aside(dataset: Path) -> None:
 def forgeries(job: Job, samples: Samples) -> list[bytes]:
     """Checkpoints of a job, with its fingerprint, whose best weights or other parts are none."""
     epoch, *_ = run_job(job, samples, torch.device("cpu"))
-    assert isinstance(epoch, EpochDone)
     made = []
     for more in ({"best_weights": torch.zeros(9, dtype=torch.uint8)}, {"best_weights": 3}, {}):
         state = torch.load(io.BytesIO(epoch.checkpoint()), weights_only=True)
@@ -168,7 +168,6 @@ def test_a_train_test_checkpoint_of_a_version_that_kept_one_epoch_alone_is_left_
         )
         training = run_job(job, samples, torch.device("cpu"))
         first = next(training)
-        assert isinstance(first, EpochDone)
         checkpoint = first.checkpoint()
         *_, undisturbed = training
         *epochs, end = run_job(job, samples, torch.device("cpu"), checkpoint)

@@ -1,0 +1,184 @@
+"""The life of a run, with its trials in this process instead of Ray's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+import tomlkit
+from rich.console import Console
+
+from sltune.errors import Interrupted, UsageError
+from sltune.progress.display import Display
+from sltune.runs.folder import RunFolder
+from sltune.settings.space import Space, parse_space
+from sltune.tuning import preparation
+from sltune.tuning.cluster.resources import Request
+from sltune.tuning.evaluate import Evaluate
+from sltune.tuning.execution import executor
+from sltune.tuning.execution.callbacks import Callbacks
+from sltune.tuning.execution.worker import REPORT, TrialWorker
+from sltune.tuning.preparation import resume, start
+from sltune.tuning.tune import Tune
+from tests.small import quick
+
+QUIET = Display(Console(stderr=True), "quiet")
+REQUEST = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, checkpoint_minutes=0)
+
+
+class OneNode:
+    """A node of this machine, as far as it is asked for."""
+
+    def __init__(self, say: object) -> None:
+        pass
+
+    def first(self) -> list[Any]:
+        return [{"Resources": {"CPU": 1.0, "object_store_memory": 1e9}}]
+
+    def usable(self) -> list[Any]:
+        return self.first()
+
+    def selector(self) -> dict[str, str]:
+        return {}
+
+
+class Worker(TrialWorker):
+    """A worker in this process."""
+
+    trial_resources = None
+
+    def __init__(self, config: dict[str, Any], shared: Any) -> None:
+        self.setup(config, shared)
+
+
+class TuneTrial:
+    """What is asked of a trial of Tune's."""
+
+    def __init__(self, config: dict[str, Any], worker: Worker) -> None:
+        self.config = config
+        go_on_from = SimpleNamespace(remote=worker.go_on_from)
+        self.temporary_state = SimpleNamespace(ray_actor=SimpleNamespace(go_on_from=go_on_from))
+        self.run_metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
+
+
+class Calls(dict[str, int]):
+    """Counts the calls of what a run does once."""
+
+    def count(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        call: Callable[..., Any] = getattr(preparation, name)
+
+        def counted(*arguments: Any, **more: Any) -> Any:
+            self[name] = self.get(name, 0) + 1
+            return call(*arguments, **more)
+
+        monkeypatch.setattr(preparation, name, counted)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Run trials one after the other in this process; return how often each step of a run was taken."""
+
+    @contextmanager
+    def connected(address: str | None, store_bytes: int) -> Iterator[None]:
+        yield
+
+    def fit(self: executor.Executor, callbacks: Callbacks) -> None:
+        while isinstance(config := callbacks.next_trial(), dict):
+            worker = Worker(config, self.shared)
+            trial: Any = TuneTrial(config, worker)
+            callbacks.watch(None, trial)
+            callbacks.on_trial_start(0, [], trial)
+            stops = False
+            while not stops:
+                result = worker.step()
+                # As Tune does, which asks the scheduler first, but not of a last result.
+                stops = result.get("done", False) or callbacks.epoch(trial, *result[REPORT])
+                callbacks.on_trial_result(0, [], trial, result)
+            callbacks.on_trial_complete(0, [], trial)
+
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "get_gpu_ids", list)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
+    monkeypatch.setattr(executor, "Nodes", OneNode)
+    monkeypatch.setattr(executor.Executor, "_fit", fit)
+    monkeypatch.setattr(preparation, "connected", connected)
+    made = Calls()
+    for name in ("read_manifest", "connected", "locked", "write_info", "remember_places"):
+        made.count(monkeypatch, name)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def evaluated() -> Space:
+    return Space.of(quick(evaluation__folds=2))
+
+
+def searched() -> Space:
+    tables = quick(evaluation__folds=2).model_dump(mode="json")
+    tables["neuron"]["decay"] = {"low": 0.1, "high": 0.9}
+    tables["search"] = {"trials": 2, "sampler": "random", "fold_pruner": "none"}
+    return parse_space(tomlkit.dumps(tables), "test")
+
+
+@pytest.mark.parametrize("kind", [lambda: Evaluate(evaluated()), lambda: Tune(searched())])
+def test_each_step_of_a_run_is_taken_once(
+    folder: RunFolder, dataset: Path, calls: Calls, kind: Callable[[], preparation.Kind]
+) -> None:
+    start(kind(), dataset, folder, REQUEST, QUIET)
+    assert calls == {"read_manifest": 1, "connected": 1, "locked": 1, "write_info": 1}
+    calls.clear()
+    records = folder.records()
+    assert {record.status for record in records} == {"done"}
+    # All is done: nothing is connected to.
+    resume(kind(), folder, None, REQUEST, QUIET)
+    assert calls == {"read_manifest": 1, "locked": 1, "remember_places": 1}
+    assert folder.records() == records
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    folder: RunFolder, dataset: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trial has two epochs and its end; the second one is stopped after its first epoch."""
+    step, steps = TrialWorker.step, list[int]()
+
+    def stopped(self: TrialWorker) -> dict[str, Any]:
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return step(self)
+
+    monkeypatch.setattr(TrialWorker, "step", stopped)
+    with pytest.raises(Interrupted, match="1 of 2 trials have ended; go on with"):
+        start(Evaluate(evaluated()), dataset, folder, REQUEST, QUIET)
+    calls.clear()
+    steps.clear()
+    resume(Evaluate(evaluated()), folder, None, REQUEST, QUIET)
+    assert len(steps) == 2
+    assert calls == {"read_manifest": 1, "connected": 1, "locked": 1, "remember_places": 1}
+    assert [(record.fold, record.status) for record in folder.records()] == [(0, "done"), (1, "done")]
+
+
+def test_a_run_that_began_while_ray_started_is_refused(
+    folder: RunFolder, dataset: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_nodes = OneNode.first
+
+    def another_process_begins(self: OneNode) -> list[Any]:
+        folder.root.mkdir()
+        folder.run_json.write_text('{"schema": 1}')
+        return first_nodes(self)
+
+    monkeypatch.setattr(OneNode, "first", another_process_begins)
+    with pytest.raises(UsageError, match="this run exists; go on with it by: sltune resume"):
+        start(Evaluate(evaluated()), dataset, folder, REQUEST, QUIET)
+    assert folder.run_json.read_text() == '{"schema": 1}'
