@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sltune.snn.cuda.layer import Layout, Neurons
+from sltune.snn.cuda.layer import Layout, TritonNeurons
 from sltune.snn.neurons.backend import REFERENCE, Backend
 from sltune.snn.neurons.lif import LIF, Fired, LIFState
 
@@ -51,7 +51,7 @@ def _run(current: Tensor, lif: LIF, state: LIFState | None, pool: bool) -> Fired
             given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
             raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
     layout = Layout.of(current, pool)
-    spikes, potential, fired, counts = Neurons.apply(  # type: ignore[no-untyped-call]
+    spikes, potential, fired, counts = TritonNeurons.apply(  # type: ignore[no-untyped-call]
         layout.arrange(current), lif, start, layout
     )
     return Fired(spikes, LIFState(potential, fired), counts.sum())

@@ -90,7 +90,7 @@ class Layout:
         return (None, None) if state is None else (self.arrange(state[0].float()), self.arrange(state[1].float()))
 
 
-class Neurons(torch.autograd.Function):
+class TritonNeurons(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, current: Tensor, neurons: LIF, state: tuple[Tensor, Tensor] | None, layout: Layout
