@@ -39,7 +39,15 @@ from tests.small import CLASSES, SENSOR, quick
 
 KEY = TrialKey("c0000", 0, 0)
 NAME = "busiest_layer"
-ENTRY = Metric(better="low", shown_as="%", column="busiest layer", panel="busiest layer", tag="activity/busiest")
+ENTRY = Metric(
+    better="low",
+    shown_as="%",
+    row="busiest",
+    column="busiest layer",
+    panel="busiest layer",
+    tag="activity/busiest",
+    hparam=True,
+)
 Record = Callable[..., dict[str, Any]]
 WriteRun = Callable[..., Path]
 
@@ -88,8 +96,9 @@ def test_a_metric_that_is_added_to_the_table_is_found_wherever_its_entry_says(ru
     assert 0 < value == by_epoch[record.metrics.best_epoch - 1]
     assert trial_ended(record, shows_test=False).facts["metrics"][NAME] == value
 
-    tags = EventAccumulator(str(trial.path)).Reload().Scalars("activity/busiest")
-    assert [event.value for event in tags] == pytest.approx(by_epoch)
+    shown = EventAccumulator(str(trial.path)).Reload()
+    assert [event.value for event in shown.Scalars("activity/busiest")] == pytest.approx(by_epoch)
+    assert [event.value for event in shown.Scalars(f"final/{NAME}")] == pytest.approx([value])
 
     assert list(sltune.load_records(run.root)[NAME]) == [value]
     runs = load_runs([run.root])
@@ -98,6 +107,9 @@ def test_a_metric_that_is_added_to_the_table_is_found_wherever_its_entry_says(ru
     for text in (render(summary, "md"), render(summary, "latex"), page(runs, summary, [])):
         assert "busiest layer, " in text
         assert f"{100 * value:.4g}" in text
+        assert f"{100 * value:.2f}" in text
+    (line,) = [line for line in csv.DictReader(render(summary, "csv").splitlines()) if line["metric"] == NAME]
+    assert float(line["mean_percent"]) == pytest.approx(100 * value)
 
     (plot,) = learning_curves(series_of(runs))
     axes = next(axes for axes in plot.figure.axes if axes.get_ylabel() == "busiest layer (%)")

@@ -95,7 +95,7 @@ def test_folders_have_room() -> None:
     """Somebody who looks for a thing should see at once where it may lie."""
     for folder in {PACKAGE, *(file.parent for file in MODULES)}:
         modules = [file.name for file in folder.glob("*.py") if not file.name.startswith("__")]
-        most = 3 if folder == PACKAGE else 13 if folder.name == "plots" else 12
+        most = 3 if folder == PACKAGE else 12
         assert len(modules) <= most, f"{folder}: {modules}"
 
 

@@ -6,6 +6,7 @@ tables, frames, plots and pages then have it as its entry says.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -30,10 +31,13 @@ class Metric:
     by_epoch: it is measured after every epoch. in_record: it stands in the record. by_layer: each layer has a value;
     in tables the column of a layer is called ``spikes_conv1``, say.
 
+    protocol: the one with which alone it is measured. row: what its row in the table of accuracies is called. loss: the
+    metric that stands beside it there.
+
     shown_as: the unit in which it is shown, a multiple of the stored one. column: its heading in the table of costs.
     panel: what its learning curve is called, where {part} stands for the name of the part. tag: that of its curve in
     TensorBoard, where {layer} stands for the name of the layer. hparam: TensorBoard shows it beside the settings of a
-    trial. A metric without a column, a panel or a tag is not shown there.
+    trial. A metric without a row, a column, a panel or a tag is not shown there.
     """
 
     part: Part = "selection"
@@ -42,6 +46,9 @@ class Metric:
     by_epoch: bool = True
     in_record: bool = True
     by_layer: bool = False
+    protocol: str = ""
+    row: str = ""
+    loss: str = ""
     shown_as: Literal["", "%", "k", "M"] = ""
     column: str = ""
     panel: str = ""
@@ -51,6 +58,10 @@ class Metric:
     def shown(self, value: float) -> float:
         """Return a value in the unit in which it is shown."""
         return 100 * value if self.shown_as == "%" else value / {"": 1, "k": 1e3, "M": 1e6}[self.shown_as]
+
+    def is_measured_with(self, protocol: str) -> bool:
+        """Say whether trials of a protocol measure it; train-test has no validation part."""
+        return self.protocol in ("", protocol) and not (self.part == "val" and protocol == "train-test")
 
     @property
     def heading(self) -> str:
@@ -67,17 +78,39 @@ METRICS: dict[str, Metric] = {
     "best_epoch": Metric(unit="epoch", by_epoch=False),
     "val_loss": Metric("val", better="low", panel="{part} loss", tag="loss/val", hparam=True),
     "val_accuracy": Metric(
-        "val", better="high", shown_as="%", panel="{part} accuracy", tag="accuracy/val", hparam=True
+        "val",
+        better="high",
+        row="validation",
+        loss="val_loss",
+        shown_as="%",
+        panel="{part} accuracy",
+        tag="accuracy/val",
+        hparam=True,
     ),
     "test_loss": Metric("test", better="low", panel="{part} loss", tag="loss/test", hparam=True),
     "test_accuracy": Metric(
-        "test", better="high", shown_as="%", panel="{part} accuracy", tag="accuracy/test", hparam=True
+        "test",
+        better="high",
+        row="test",
+        loss="test_loss",
+        shown_as="%",
+        panel="{part} accuracy",
+        tag="accuracy/test",
+        hparam=True,
     ),
-    # With protocol train-test: those of the last epoch, and the best of all epochs.
-    "test_accuracy_last": Metric("test", better="high", by_epoch=False, shown_as="%"),
-    "test_accuracy_max": Metric("test", better="high", by_epoch=False, shown_as="%"),
-    "test_loss_last": Metric("test", better="low", by_epoch=False),
-    "test_loss_min": Metric("test", better="low", by_epoch=False),
+    # Those of the last epoch, and the best of all epochs.
+    "test_accuracy_last": Metric(
+        "test",
+        better="high",
+        by_epoch=False,
+        protocol="train-test",
+        row="test, last epoch",
+        loss="test_loss_last",
+        shown_as="%",
+    ),
+    "test_accuracy_max": Metric("test", better="high", by_epoch=False, protocol="train-test", shown_as="%"),
+    "test_loss_last": Metric("test", better="low", by_epoch=False, protocol="train-test"),
+    "test_loss_min": Metric("test", better="low", by_epoch=False, protocol="train-test"),
     "samples_per_second": Metric("train", "samples/s", in_record=False, tag="speed/samples_per_second"),
     "seconds": Metric("train", "s", in_record=False),
     "synaptic_ops": Metric(
@@ -185,3 +218,8 @@ def tag_of(column: str) -> str:
         if metric.by_layer and column.startswith(f"{name}_"):
             return metric.tag.format(layer=column.removeprefix(f"{name}_"))
     return ""
+
+
+def is_reported(name: str, measured: Iterable[Metrics]) -> bool:
+    """Say whether reports of some records have a metric: every version measures it, or one of the records has it."""
+    return name in Metrics.model_fields or any(one.has(name) for one in measured)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from sltune.report.analysis.rows import Group
-from sltune.runs.metrics import METRICS, Metrics
+from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import Record
 
 
@@ -30,21 +30,16 @@ class Cost:
 def cost_of(group: Group, records: Sequence[Record]) -> Cost:
     """Return the cost of a group's trials that have a result."""
     done = [record for record in records if record.status == "done"]
+    measured = [record.metrics for record in done]
+    names = [name for name, metric in METRICS.items() if metric.column and is_reported(name, measured)]
     return Cost(
         group,
         len(done),
-        {name: _mean(record.metrics.number(name) for record in done) for name in _measured(done)},
-        _mean(record.metrics.best_epoch for record in done),
+        {name: _mean(one.number(name) for one in measured) for name in names},
+        _mean(one.best_epoch for one in measured),
         _mean(record.timings.epochs for record in done),
         _mean(record.seconds / 60 for record in done),
     )
-
-
-def _measured(records: Sequence[Record]) -> Iterator[str]:
-    """Give the metrics with a column: those that every version measures, and others that these records have."""
-    for name, metric in METRICS.items():
-        if metric.column and (name in Metrics.model_fields or any(record.metrics.has(name) for record in records)):
-            yield name
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

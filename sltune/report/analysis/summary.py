@@ -17,17 +17,13 @@ from sltune.report.analysis.published import Published, load_published, publishe
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
+from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.space import load_space
 
 Trials = Mapping[TrialKey, Record | str]
 """The record of each trial of a group, or how far a trial without one is."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
-_METRICS = {"train-test": ("test_accuracy", "test_accuracy_last")}
-_DEFAULT_METRICS = ("test_accuracy", "val_accuracy")
-_LOSSES = {"test_accuracy": "test_loss", "val_accuracy": "val_loss"}
-_LOSSES_ON_TEST = {"test_accuracy": "test_loss_min", "test_accuracy_last": "test_loss_last"}
-"""Under train-test, earlier versions wrote the loss of another epoch as test_loss."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +152,21 @@ def _planned_group(run: Run, label: str, config_id: str) -> Group:
 def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:
     seeds = sorted({key.seed for key in trials})
     chosen: list[int | None] = [None, *(seeds if len(seeds) > 1 else [])]
-    metrics = _METRICS.get(group.protocol, _DEFAULT_METRICS) if group.protocol else ("test_accuracy",)
+    metrics = _metrics(group.protocol, trials) if group.protocol else ["test_accuracy"]
     return [_row(group, trials, metric, seed, ddof) for metric in metrics for seed in chosen]
 
 
+def _metrics(protocol: str, trials: Trials) -> list[str]:
+    """Return the metrics of a protocol that have a row in the table, those of the test part first."""
+    measured = [record.metrics for record in _records(trials)]
+    names = [name for name, metric in METRICS.items() if metric.row and metric.is_measured_with(protocol)]
+    return sorted((x for x in names if is_reported(x, measured)), key=lambda name: METRICS[name].part != "test")
+
+
 def _row(group: Group, trials: Trials, metric: str, seed: int | None, ddof: int) -> Row:
-    loss = (_LOSSES_ON_TEST if group.protocol == "train-test" else _LOSSES)[metric]
+    # With train-test, earlier versions wrote the loss of another epoch as test_loss.
+    is_lowest = group.protocol == "train-test" and metric == "test_accuracy"
+    loss = "test_loss_min" if is_lowest else METRICS[metric].loss
     outcomes = [_outcome(key, trials[key], metric, loss) for key in sorted(trials) if seed in (None, key.seed)]
     values = tuple(outcome for outcome in outcomes if isinstance(outcome, TrialAccuracy))
     return Row(group, metric, seed, ddof, values, tuple(x for x in outcomes if isinstance(x, Absence)))
@@ -177,4 +182,6 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Tri
         return Absence(key.fold, key.seed, "without value")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
-    return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.number(loss))
+    return TrialAccuracy(
+        key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.number(loss) if loss else None
+    )

@@ -9,8 +9,7 @@ from sltune.report.tables.comparison import comparison_grid, optimism_grid
 from sltune.report.tables.costs import cost_grid
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 from sltune.report.tables.notes import NO_COMPARISON
-
-_LABELS = {"val_accuracy": "validation", "test_accuracy_last": "test, last epoch"}
+from sltune.runs.metrics import METRICS
 
 
 def grids(section: ReportSection, ddof: int) -> list[Grid]:
@@ -91,7 +90,7 @@ def _losses(section: ReportSection, ddof: int) -> Grid | None:
 
 
 def _metric(row: Row) -> str:
-    return "test, optimistic" if row.optimistic else _LABELS.get(row.metric, "test")
+    return "test, optimistic" if row.optimistic else METRICS[row.metric].row
 
 
 def _count(row: Row) -> str:
