@@ -101,7 +101,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
 def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:
     if baseline and not any(baseline in (group.run, group.label) for group in groups):
         known = ", ".join(sorted({group.run for group in groups}))
-        raise UsageError(f"--baseline {baseline}: is neither one of the runs, {known}, nor a configuration of theirs")
+        raise UsageError(f"--baseline {baseline}: must be one of the runs, {known}, or a configuration of theirs")
 
 
 def _records(trials: Trials) -> list[Record]:
