@@ -11,13 +11,8 @@ import click
 
 from sltune import __version__
 from sltune.cli.data import import_, inspect, show
-from sltune.cli.options import (
-    FOR_MACHINES,
-    FileArgument,
-    FolderArgument,
-    SpaceOptions,
-    space_options,
-)
+from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument
+from sltune.cli.space_options import SpaceOptions, space_options
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
 from sltune.system.stdio import drop_errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -23,13 +22,11 @@ from sltune.tuning.cluster.resources import Request
 if TYPE_CHECKING:
     from sltune.progress.display import Display
     from sltune.report.tables.text import Format
-    from sltune.runs.folder import RunFolder
-    from sltune.settings.space import Space
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
-# A hundred trials on one core help nobody, and Ray takes very small shares for none.
-LEAST_CPUS = 0.01
+MIN_CPUS = 0.01
+"""CPUs of a trial: a hundred trials on one core help nobody, and Ray takes very small shares for none."""
 
 
 class _UnicodePath(click.Path):
@@ -102,63 +99,6 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class SpaceOptions:
-    """A space file and what is changed in it."""
-
-    space_file: Path
-    overrides: tuple[str, ...]
-
-    def load(self, *more_overrides: str) -> Space:
-        """Read the space; raises as load_space does."""
-        from sltune.settings.space import load_space
-
-        return load_space(self.space_file, [*self.overrides, *more_overrides])
-
-
-@dataclass(frozen=True)
-class FixedOptions:
-    """A configuration: that of a space file, or of an earlier run, and what is changed in it."""
-
-    space_file: Path | None
-    source: str | None
-    overrides: tuple[str, ...]
-
-    def load(self, *more_overrides: str) -> Space:
-        """Return the configuration as a space; raises as load_space does.
-
-        Raises:
-            UsageError: neither a file nor a run is given, or both, or the run has no such configuration.
-        """
-        from sltune.runs.reuse import configuration_of
-        from sltune.settings.space import load_space, parse_space
-
-        overrides = [*self.overrides, *more_overrides]
-        if (self.space_file is None) == (self.source is None):
-            raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
-        if self.space_file is not None:
-            return load_space(self.space_file, overrides)
-        return parse_space(configuration_of(*self._run_and_trial()).to_toml(), str(self.source), overrides)
-
-    @property
-    def stem(self) -> str:
-        """What a run of it is called."""
-        if self.space_file is not None:
-            return self.space_file.stem
-        from sltune.runs.info import run_name as name_of
-
-        folder, trial = self._run_and_trial()
-        return f"{name_of(folder)}-{trial or 'best'}"
-
-    def _run_and_trial(self) -> tuple[RunFolder, str]:
-        from sltune.runs.folder import RunFolder
-
-        source = Path(self.source or "")
-        if RunFolder(source).run_json.exists():
-            return RunFolder(source), ""
-        return RunFolder(source.parent), source.name
-
-
-@dataclass(frozen=True)
 class SearchOptions:
     """How a search begins."""
 
@@ -172,28 +112,6 @@ class SearchOptions:
         """What the flags change in the space."""
         changes = [] if self.trials is None else [f"search.trials={self.trials}"]
         return changes if self.time_budget is None else [*changes, f"search.max_hours={self.time_budget}"]
-
-
-@dataclass(frozen=True)
-class RunName:
-    """What a new run is called and where it goes."""
-
-    name: str | None
-    results: Path
-
-    def folder(self, stem: str) -> RunFolder:
-        """Return the run's folder, named after a space and the time unless it has a name.
-
-        Raises:
-            UsageError: the name is none that a folder directly below --results can have.
-        """
-        from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
-
-        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
-        if not is_run_name(name):
-            text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
-            raise UsageError(f"--run {text}, but got {name[:60]!r}")
-        return RunFolder(self.results / name)
 
 
 Verb = Callable[..., None]
@@ -228,7 +146,7 @@ _request_options = bundle(
         callback=_gpus,
         help="0, 1/k or whole: 0.25, 0.5, 1, 2 …",
     ),
-    click.option("--cpus-per-trial", type=click.FloatRange(min=LEAST_CPUS), default=1, show_default=True),
+    click.option("--cpus-per-trial", type=click.FloatRange(min=MIN_CPUS), default=1, show_default=True),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
     click.option(
         "--checkpoints",
@@ -274,19 +192,6 @@ def run_options(verb: Verb) -> Verb:
     return _request_options(_shown_options(verb))
 
 
-space_options = bundle(
-    SpaceOptions,
-    "space_options",
-    click.argument("space_file", metavar="SPACE", type=FileArgument),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
-)
-fixed_options = bundle(
-    FixedOptions,
-    "fixed_options",
-    click.argument("space_file", metavar="[SPACE]", type=FileArgument, required=False),
-    click.option("--from", "source", metavar="RUN[/TRIAL]", help="Instead: the best of a run, or that of a trial."),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override: training.epochs=10"),
-)
 study_storage = click.option(
     "--study-storage",
     metavar="URL|@FILE",
@@ -307,10 +212,4 @@ search_options = bundle(
     ),
     click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
     study_storage,
-)
-run_name = bundle(
-    RunName,
-    "run_name",
-    click.option("--run", "name", help="Name of the run; without it, the space's name and the time."),
-    click.option("--results", type=FileArgument, default="results", show_default=True),
 )

@@ -8,20 +8,8 @@ from pathlib import Path
 
 import click
 
-from sltune.cli.options import (
-    FixedOptions,
-    FolderArgument,
-    RunName,
-    RunOptions,
-    SearchOptions,
-    SpaceOptions,
-    fixed_options,
-    run_name,
-    run_options,
-    search_options,
-    space_options,
-    study_storage,
-)
+from sltune.cli.options import FolderArgument, RunOptions, SearchOptions, run_options, search_options, study_storage
+from sltune.cli.space_options import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
 from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.runs.places import Database
 from sltune.system.supervisor import last_word, note_run

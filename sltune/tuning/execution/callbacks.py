@@ -25,7 +25,7 @@ from sltune.tuning.cluster.joining import free
 from sltune.tuning.cluster.nodes import Nodes
 from sltune.tuning.cluster.resources import Request, slots
 from sltune.tuning.execution.liveness import (
-    MOST_LOSSES,
+    MAX_LOSSES,
     SECONDS_BETWEEN_LOOKS,
     START_PATIENCE_S,
     Losses,
@@ -154,7 +154,7 @@ class Callbacks(tune.Callback):
             return
         trace = Path(trial.error_file) if trial.error_file else None
         last = trace.read_text(encoding="utf-8", errors="replace") if trace and trace.exists() else "no trace"
-        error = f"lost {MOST_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
+        error = f"lost {MAX_LOSSES} workers in a row, or none started for {START_PATIENCE_S:g} s; at last:\n{last}"
         with self._noting_errors():
             self._finish(key, Report("failed", error))
 

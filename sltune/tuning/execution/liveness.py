@@ -11,10 +11,10 @@ from ray.tune.experiment import Trial
 from sltune.runs.record import TrialKey
 from sltune.tuning.cluster.resources import Request
 
-# A trial that has lost so many workers without getting further is failed: it may be what kills them.
-MOST_LOSSES = 3
-# Ray goes on placing workers on a dead node for a while, where they never start; that is not the trial's fault.
+MAX_LOSSES = 3
+"""Workers that a trial may lose without getting further before it counts as failed: it may be what kills them."""
 START_PATIENCE_S = 180.0
+"""For a worker to start: for a while Ray goes on placing workers on a dead node, where none ever does."""
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_WORDS = 30.0
 
@@ -51,7 +51,7 @@ class Losses:
     @property
     def too_many(self) -> bool:
         """Whether the trial should not be tried again."""
-        return self._count >= MOST_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
+        return self._count >= MAX_LOSSES or time.monotonic() - self._since > START_PATIENCE_S
 
 
 class Waits:
