@@ -138,7 +138,7 @@ class Progress:
             for key, state in states.items():
                 if state == "pruned" and key != record.key:
                     self._state.prune(key)
-            if record.status in ("failed", "diverged"):
+            if record.went_wrong:
                 self._note = message.words()
         self._display.tell(message)
 

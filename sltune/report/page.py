@@ -14,22 +14,13 @@ from sltune import __version__
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run, names_of
 from sltune.report.analysis.series import series_of
-from sltune.report.analysis.summary import Table
+from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.plots.plot import Plot, svg
 from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
+from sltune.report.tables import notes
 from sltune.report.tables.accuracy import grids, headlines, mean_and_std
 from sltune.report.tables.configurations import configurations_grid
 from sltune.report.tables.grid import Grid, percent
-from sltune.report.tables.notes import (
-    OPTIMISTIC,
-    facts,
-    heading,
-    incomplete,
-    mixed_folds,
-    mixture,
-    no_result,
-    remarks,
-)
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
@@ -61,24 +52,13 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "alive": any(run.alive for run in runs),
         "warnings": first_of(list(_warnings(table)), MAX_WARNINGS, "more, see the tables"),
         "contents": [*contents, ("Where it comes from", "provenance")],
-        "no_result": no_result(table),
+        "no_result": notes.no_result(table),
         "results": list(_headlines(table))[:MAX_HEADLINES],
-        "sections": [
-            {"heading": heading(part), "facts": facts(part), "grids": grids(part, table.ddof), "remarks": remarks(part)}
-            for part in table.sections
-        ],
+        "sections": [_section(one, table.ddof) for one in table.sections],
         "plots": figures,
         "configurations": configurations,
         "failures": failures,
-        "runs": [
-            {
-                "name": name,
-                "facts": facts_of(run),
-                "commands": reproduction(run),
-                "configuration": configuration_text(run),
-            }
-            for name, run in zip(names, runs, strict=True)
-        ],
+        "runs": [_provenance(name, run) for name, run in zip(names, runs, strict=True)],
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -86,14 +66,24 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
     return environment.get_template(TEMPLATE).render(values)
 
 
+def _section(one: ReportSection, ddof: int) -> dict[str, Any]:
+    words = {"heading": notes.heading(one), "facts": notes.facts(one), "remarks": notes.remarks(one)}
+    return {**words, "grids": grids(one, ddof)}
+
+
+def _provenance(name: str, run: Run) -> dict[str, Any]:
+    commands, configuration = reproduction(run), configuration_text(run)
+    return {"name": name, "facts": facts_of(run), "commands": commands, "configuration": configuration}
+
+
 def _warnings(table: Table) -> Iterator[str]:
     if any(section.dataset.synthetic for section in table.sections):
         yield "SYNTHETIC data: simulated events, not real recordings"
-    if several := mixture(table):
+    if several := notes.mixture(table):
         yield several
     for section in table.sections:
-        yield from incomplete(section)
-        yield from mixed_folds(section)
+        yield from notes.incomplete(section)
+        yield from notes.mixed_folds(section)
 
 
 def _headlines(table: Table) -> Iterator[Headline]:
@@ -105,7 +95,7 @@ def _meaning(row: Row, ddof: int) -> str:
     spread = "" if row.std(ddof) is None else f", ± standard deviation (ddof {ddof})"
     chance = percent(row.group.dataset.chance_percent)
     words = f"test accuracy over {row.n} of {row.planned} trials{spread}; chance {chance} %"
-    return f"{words}; {OPTIMISTIC}" if row.optimistic else words
+    return f"{words}; {notes.OPTIMISTIC}" if row.optimistic else words
 
 
 def _failures(run: Run) -> Grid:

@@ -71,11 +71,7 @@ def reproduction(run: Run) -> list[str]:
 
 def failures_of(run: Run) -> list[Fact]:
     """Return the trials that failed or diverged, each with the last line of what went wrong."""
-    return [
-        (record.key.name, f"{record.status}: {record.reason}")
-        for record in run.records
-        if record.status in ("failed", "diverged")
-    ]
+    return [(one.key.name, f"{one.status}: {one.reason}") for one in run.records if one.went_wrong]
 
 
 def _dataset(run: Run) -> Iterator[str]:

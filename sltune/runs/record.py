@@ -158,6 +158,11 @@ class Record(BaseModel):
         return TrialKey(self.config_id, self.seed, self.fold)
 
     @property
+    def went_wrong(self) -> bool:
+        """Whether the trial failed or diverged: it was to give a result, and did not."""
+        return self.status in ("failed", "diverged")
+
+    @property
     def reason(self) -> str:
         """The last line of its error, which says most."""
         return (self.error.strip().splitlines() or ["no reason given"])[-1]

@@ -10,18 +10,10 @@ from typing import Literal
 
 from sltune.errors import UsageError
 from sltune.report.analysis.summary import Table
+from sltune.report.tables import notes
 from sltune.report.tables.accuracy import grids, measured_grids, published_grid
 from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
 from sltune.report.tables.grid import Grid
-from sltune.report.tables.notes import (
-    facts,
-    heading,
-    measured_remarks,
-    mixture,
-    no_result,
-    published_remarks,
-    remarks,
-)
 from sltune.runs.folder import RunFolder
 from sltune.wording import printable
 
@@ -78,12 +70,12 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
 
 
 def _markdown(table: Table) -> str:
-    blocks = ["# Accuracy", no_result(table) or "", _filled(mixture(table) or "")]
+    blocks = ["# Accuracy", notes.no_result(table) or "", _filled(notes.mixture(table) or "")]
     for section in table.sections:
-        blocks += [f"## {_md(heading(section))}", _filled(facts(section))]
+        blocks += [f"## {_md(notes.heading(section))}", _filled(notes.facts(section))]
         for grid in grids(section, table.ddof):
             blocks += [f"{grid.title}:", _md_grid(grid)]
-        blocks.append("\n".join(_bullet(remark) for remark in remarks(section)))
+        blocks.append("\n".join(_bullet(remark) for remark in notes.remarks(section)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -111,24 +103,24 @@ def _filled(text: str, indent: str = "") -> str:
 
 def _latex(table: Table) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
-    parts += [f"% {' '.join(note.split())}" for note in (no_result(table), mixture(table)) if note]
+    parts += [f"% {' '.join(note.split())}" for note in (notes.no_result(table), notes.mixture(table)) if note]
     for number, section in enumerate(table.sections, start=1):
-        caption = f"{heading(section)}. {facts(section)}"
+        caption = f"{notes.heading(section)}. {notes.facts(section)}"
         grids_of_ours = measured_grids(section, table.ddof)
-        parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, measured_remarks(section)))
+        parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, notes.measured_remarks(section)))
         if section.published:
             # Both together would be higher than a page.
-            caption, label = f"Published accuracies in %, {heading(section)}.", f"sltune-{number}-published"
-            parts.append(_latex_float(caption, label, [published_grid(section)], published_remarks(section)))
+            caption, label = f"Published accuracies in %, {notes.heading(section)}.", f"sltune-{number}-published"
+            parts.append(_latex_float(caption, label, [published_grid(section)], notes.published_remarks(section)))
     return "\n".join(parts) + "\n"
 
 
-def _latex_float(caption: str, label: str, grids: Sequence[Grid], notes: Sequence[str]) -> str:
+def _latex_float(caption: str, label: str, grids: Sequence[Grid], remarks: Sequence[str]) -> str:
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(caption)}}}", rf"\label{{tab:{label}}}"]
     for grid in grids:
         lines += [rf"\par\medskip {_tex(grid.title)}\par\smallskip", *_tabular(grid)]
-    notes = [rf"{_tex(note)}\par" for note in notes]
-    return "\n".join([*lines, r"\begin{flushleft}\footnotesize", *notes, r"\end{flushleft}", r"\end{table}"])
+    lines_below = [rf"{_tex(remark)}\par" for remark in remarks]
+    return "\n".join([*lines, r"\begin{flushleft}\footnotesize", *lines_below, r"\end{flushleft}", r"\end{table}"])
 
 
 def _tabular(grid: Grid) -> list[str]:
