@@ -261,9 +261,10 @@ def in_process(*arguments: object, exit_code: int = 0) -> Result:
 def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
     dataset: Path, tmp_path: Path, ray_of_this_process: None
 ) -> None:
-    space = write_space(tmp_path / "space.toml", epochs=2, trials=6, network__name="nmnist-mlp2")
+    space = write_space(tmp_path / "space.toml", epochs=2, trials=6, network__name="nmnist-mlp2", evaluation__folds=2)
     folder = RunFolder(tmp_path / "run")
-    on = ("--data", dataset, "--results", tmp_path, "--device", "cpu")
+    few = ("--results", tmp_path, "--device", "cpu", "--max-concurrent", "1")
+    on = ("--data", dataset, *few)
     searched = in_process("tune", space, *on, "--run", "run")
     table, said = searched.stdout, searched.stderr
     best = read_info(folder).best
@@ -283,7 +284,7 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
 
     # The command that it prints confirms the winner with seeds that it never saw.
     command = next(line for line in said.splitlines() if line.startswith("confirm it")).partition("sltune ")[2]
-    in_process(*shlex.split(command), "--results", tmp_path, "--run", "confirmed", "--device", "cpu")
+    in_process(*shlex.split(command), *few, "--run", "confirmed")
     confirmed = RunFolder(tmp_path / "confirmed").records()
     assert {record.seed for record in confirmed} == {1, 2, 3}
     assert all(
@@ -291,7 +292,7 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
     )
 
     # More configurations, and another search that knows these.
-    in_process("resume", folder.root, "--trials", "8", "--device", "cpu")
+    in_process("resume", folder.root, "--trials", "8", "--device", "cpu", "--max-concurrent", "1")
     assert len({record.config_id for record in folder.records()}) == 8
     assert "has 8 configurations already" in in_process("resume", folder.root, "--trials", "3", exit_code=2).stderr
     complete = sum(state == "COMPLETE" for _, state, *_ in study_of(folder))
