@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,3 +184,12 @@ def test_a_run_that_began_while_ray_started_is_refused(
     with pytest.raises(UsageError, match="this run exists; go on with it by: sltune resume"):
         start(Evaluate(evaluated()), dataset, folder, REQUEST, QUIET)
     assert folder.run_json.read_text() == '{"schema": 1}'
+
+
+@pytest.mark.processes
+def test_ray_starts_before_torch_and_tune_are_imported() -> None:
+    """Ray mostly waits while it starts, and they take as long to import."""
+    script = "import sys, sltune.tuning.evaluate; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "sltune.tuning.preparation" in loaded
+    assert not {"torch", "ray.tune", "pandas"} & set(loaded)

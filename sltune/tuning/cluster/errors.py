@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ray.exceptions import AuthenticationError, RayError
-from ray.tune.error import TuneError
 
 from sltune.errors import SltuneError, UsageError
 from sltune.wording import printable, shortened
@@ -41,7 +40,7 @@ def in_our_words(after: str = "") -> Iterator[None]:
 
 def is_of_ray(error: BaseException) -> bool:
     """Say whether an error comes from Ray: is one of its own kinds, or was raised within it."""
-    if isinstance(error, (RayError, TuneError)) or _is_in_library(type(error).__module__):
+    if isinstance(error, RayError) or _is_in_library(type(error).__module__):
         return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
