@@ -179,7 +179,8 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
         pytest.skip("hiding folders from a process takes root, for a mount namespace")
     results_folder = tmp_path / "results"
     results_folder.mkdir()
-    space = write_space(tmp_path / "space.toml", epochs=60, trials=5)
+    # One trial at a time on a node, so that many are left once the third is there.
+    space = write_space(tmp_path / "space.toml", epochs=20, trials=5)
     hidden = (dataset, results_folder)
     node = ("--num-cpus=1", "--num-gpus=1")
     with cluster("--num-cpus=0") as add:
@@ -187,7 +188,7 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
         folder = RunFolder(results_folder / "run")
         process = sltune(
             *("tune", space, "--data", dataset, "--results", results_folder, "--run", "run"),
-            *("--address", first.address, "--device", "cpu", "--gpus-per-trial", "0.5", "--cpus-per-trial", "0.5"),
+            *("--address", first.address, "--device", "cpu", "--gpus-per-trial", "0.5", "--cpus-per-trial", "1"),
             *("--checkpoint-minutes", "0"),
         )
         wait_for(lambda: len(nodes_of(folder)) == 2, process)
@@ -199,7 +200,7 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
     once_each(records, 5)
     assert len(nodes_of(folder)) == 3
     assert {record.device.num_gpus for record in records if record.was_trained} == {0.5}
-    epochs_are_whole(folder, 60)
+    epochs_are_whole(folder, 20)
     assert f"best by validation: {read_info(folder).best}" in said
 
 
