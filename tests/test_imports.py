@@ -131,3 +131,21 @@ def test_every_folder_is_described_where_one_looks_for_it() -> None:
         if file.exists():
             line = ast.literal_eval(file.read_text().strip())
             assert f"| `{folder.replace('.', '/')}/` | {line} |" in documentation
+
+
+def test_modules_and_functions_can_be_read_at_one_go() -> None:
+    """A kernel is one loop over time, and its steps share too much to be cut."""
+    long = []
+    for file in PACKAGE.rglob("*.py"):
+        name, text = str(file.relative_to(PACKAGE)), file.read_text()
+        if len(text.splitlines()) > 300:
+            long.append(name)
+        if file.stem.startswith("kernels"):
+            continue
+        long += [
+            f"{name}: {node.name}"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None
+            if node.end_lineno - node.lineno >= 45
+        ]
+    assert long == []
