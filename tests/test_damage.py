@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 def test_damaged_files_are_read_or_end_in_an_error_that_names_them(kinds: list[str], cases: int, seed: int) -> None:
-    """In a process of its own, whose memory is limited and which ends with a trace where a case takes 20 s."""
+    """In a process of its own, whose memory is limited and which ends with a trace where a case hangs."""
     command = [sys.executable, "-m", "tests.damage", ",".join(kinds), str(cases), str(seed)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if ended.returncode == -signal.SIGABRT and "histogram size mismatch" in ended.stderr:
