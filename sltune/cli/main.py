@@ -16,7 +16,7 @@ from sltune.cli.space_options import SpaceOptions, space_options
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
 from sltune.system.stdio import drop_errors
-from sltune.system.supervisor import attended, error_line
+from sltune.system.supervisor import error_line, supervised
 
 TRAINING = ("demo", "evaluate", "tune", "resume")
 
@@ -180,13 +180,13 @@ def convert(network_yaml: Path, out: Path | None) -> None:
 def run() -> None:
     """Be the command ``sltune``.
 
-    Verbs that train have an attendant, since Ray may end them without a word. An import over a cluster has none: what
+    Verbs that train have a supervisor, since Ray may end them without a word. An import over a cluster has none: what
     goes on with it is the same command again.
     """
     # Who has stopped reading, as `head` does, ends no training.
     drop_errors("stderr")
     if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
         drop_errors("stdout", BrokenPipeError)
-        attended(main)
+        supervised(main)
     else:
         main()

@@ -3,8 +3,8 @@
 Ray ends its driver with _exit() once Ray's own processes have died, as when a batch system sends SIGTERM to everything
 at once; the system kills what wants too much memory; a library may crash. Nothing in the process itself can answer.
 
-    attendant ── hands signals on ──► command
-              ◄─ run begun, exit code ──┘        (a pipe; if the exit code never came, the attendant speaks)
+    supervisor ── hands signals on ──► command
+               ◄─ run begun, exit code ──┘        (a pipe; if the exit code never came, the supervisor speaks)
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ PR_SET_PDEATHSIG = 1
 """Of man 2 prctl."""
 SHOW_CURSOR = b"\x1b[?25h"
 
-_attendant: int | None = None
+_supervisor: int | None = None
 
 
 def note_form(as_json: bool) -> None:
-    """Tell the attendant, if there is one, whether the last word shall be a line of JSON."""
+    """Tell the supervisor, if there is one, whether the last word shall be a line of JSON."""
     _note({"as_json": as_json})
 
 
 def note_run(resume_command: str) -> None:
-    """Tell the attendant, if there is one, how to go on with the run that this command works on."""
+    """Tell the supervisor, if there is one, how to go on with the run that this command works on."""
     _note({"resume_command": resume_command})
 
 
 def note_scratch(folder: str) -> None:
-    """Tell the attendant, if there is one, what to delete should this command not come to it."""
+    """Tell the supervisor, if there is one, what to delete should this command not come to it."""
     _note({"scratch": [folder]})
 
 
@@ -72,7 +72,7 @@ def error_line(text: str, exit_code: int, as_json: bool) -> str:
     return f"sltune: {printable_lines(text)}"
 
 
-def attended(command: Callable[[], Any]) -> None:
+def supervised(command: Callable[[], Any]) -> None:
     """Run a command in a child process and end with its exit code; where it left no word, say how to go on.
 
     Where the system cannot tell who sent a signal, as on macOS, the command runs in this process, alone.
@@ -147,8 +147,8 @@ def _open_streams() -> None:
 
 def _run(command: Callable[[], Any], pipe: int) -> None:
     """Run the command, and note its exit code however Python ends it."""
-    global _attendant  # noqa: PLW0603
-    _attendant = pipe
+    global _supervisor  # noqa: PLW0603
+    _supervisor = pipe
     exit_code: Any = 1
     try:
         command()
@@ -169,8 +169,8 @@ def _end_with(parent: int) -> None:
 
 
 def _note(facts: dict[str, Any]) -> None:
-    if _attendant is not None:
-        os.write(_attendant, json.dumps(facts).encode() + b"\n")
+    if _supervisor is not None:
+        os.write(_supervisor, json.dumps(facts).encode() + b"\n")
 
 
 def _read_notes(reader: int) -> dict[str, Any]:

@@ -19,31 +19,31 @@ from tests.tuning.clusters import wait_for
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system"),
+    pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no supervisor on this system"),
 ]
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
-from sltune.system import supervisor as attendant
+from sltune.system import supervisor
 
 def ask(*_):
     with Path({asked!r}).open("a") as file:
         file.write("asked ")
 
 def command():
-    attendant.note_run("sltune resume results/run")
+    supervisor.note_run("sltune resume results/run")
     signal.signal(signal.SIGINT, ask)
 {handlers}
     Path({ready!r}).touch()
 {body}
 
 # Started under nohup or in the background, these tests ignore some.
-for number in attendant.ENDING:
+for number in supervisor.ENDING:
     signal.signal(number, signal.SIG_DFL)
-attendant.LEAVE_S = 0.5
+supervisor.LEAVE_S = 0.5
 {before}
-attendant.attended(command)
+supervisor.supervised(command)
 """
 WAIT = "end = time.monotonic() + 60\nwhile time.monotonic() < end: time.sleep(0.01)"
 Start = Callable[..., subprocess.Popen[str]]
@@ -58,7 +58,7 @@ def asked(tmp_path: Path) -> Callable[[], int]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Return what starts a command; handlers run before it is ready, before in the attendant."""
+    """Return what starts a command; handlers run before it is ready, before in the supervisor."""
 
     def start(body: str, handlers: str = "", before: str = "", stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         ready = tmp_path / "ready"
@@ -112,7 +112,7 @@ def test_a_command_that_dies_without_a_word_is_told_how_to_go_on(
 ) -> None:
     told = f"{reason}; go on with: sltune resume results/run"
     assert outcome(start(body)) == (exit_code, f"sltune: {told}\n")
-    code, line = outcome(start(body, handlers="attendant.note_form(as_json=True)"))
+    code, line = outcome(start(body, handlers="supervisor.note_form(as_json=True)"))
     assert (code, json.loads(line)) == (exit_code, {"event": "error", "text": told, "exit_code": exit_code})
 
 
@@ -131,7 +131,7 @@ def test_a_command_that_does_not_heed_sigterm_is_killed(start: Start) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
-@pytest.mark.parametrize("to_all", [False, True], ids=["to the attendant", "to both"])
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to both"])
 def test_other_signals_that_end_a_process_end_the_command_with_a_word(start: Start, name: str, to_all: bool) -> None:
     process = start(WAIT)
     number = signal.Signals[name]
@@ -147,7 +147,7 @@ def test_a_signal_that_the_command_ignores_goes_by(start: Start) -> None:
 
 
 def test_a_second_signal_that_breaks_off_the_end_of_a_first_still_counts_as_an_interruption(start: Start) -> None:
-    """As when a process sends SIGINT to the group, and it comes from there and from the attendant."""
+    """As when a process sends SIGINT to the group, and it comes from there and from the supervisor."""
     process = start(WAIT, handlers="signal.signal(signal.SIGINT, lambda *_: sys.exit(1))")
     os.killpg(process.pid, signal.SIGINT)
     assert outcome(process) == (130, "sltune: interrupted; go on with: sltune resume results/run\n")
@@ -167,7 +167,7 @@ def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, .
 
 
 def test_a_signal_to_all_that_kills_the_command_first_counts_as_an_interruption(start: Start) -> None:
-    process = start("os._exit(1)", before="attendant.LATE_S = 30")
+    process = start("os._exit(1)", before="supervisor.LATE_S = 30")
     time.sleep(0.3)
     process.terminate()
     assert outcome(process)[0] == 130
@@ -182,7 +182,7 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def test_ctrl_c_sent_to_the_attendant_reaches_the_command(start: Start, asked: Callable[[], int]) -> None:
+def test_ctrl_c_sent_to_the_supervisor_reaches_the_command(start: Start, asked: Callable[[], int]) -> None:
     process = start(WAIT)
     for number in range(1, 3):
         process.send_signal(signal.SIGINT)
@@ -215,7 +215,7 @@ def test_a_terminal_that_is_gone_ends_the_command(start: Start) -> None:
     assert outcome(process)[0] == 128 + signal.SIGHUP
 
 
-def test_a_command_dies_with_its_attendant(start: Start) -> None:
+def test_a_command_dies_with_its_supervisor(start: Start) -> None:
     process = start(WAIT)
     process.kill()
     # The command, which waits for twice as long, holds the stream open while it lives.
@@ -227,7 +227,7 @@ def test_what_a_command_did_not_come_to_delete_is_deleted(start: Start, tmp_path
     folders = [tmp_path / "of Ray", tmp_path / "of Tune"]
     for folder in folders:
         (folder / "run").mkdir(parents=True)
-    notes = "".join(f"attendant.note_scratch({str(folder)!r})\n" for folder in folders)
+    notes = "".join(f"supervisor.note_scratch({str(folder)!r})\n" for folder in folders)
     assert outcome(start(f"{notes}{body}"))[0] in (1, 4)
     assert [folder.exists() for folder in folders] == [body == "sys.exit(4)"] * 2
 
@@ -244,7 +244,7 @@ def test_under_a_parent_that_ignores_the_end_of_children_it_ends_as_the_command(
     assert outcome(process)[0] == 4
 
 
-def test_outside_of_an_attendant_notes_go_nowhere() -> None:
+def test_outside_of_a_supervisor_notes_go_nowhere() -> None:
     from sltune.system.supervisor import note_run
 
     note_run("sltune resume results/run")

@@ -116,7 +116,7 @@ def _take(folder: Path) -> int:
 
 
 def _delete_leftovers(place: Path) -> None:
-    """Delete the folders of commands that were killed together with their attendants."""
+    """Delete the folders of commands that were killed together with their supervisors."""
     for folder in place.glob(f"{PREFIX}{'[a-z0-9_]' * 8}"):
         with suppress(OSError):
             # Of others, and of commands that have not come to take theirs, nothing is touched.

@@ -99,8 +99,8 @@ def orderly_end() -> Iterator[None]:
 def _leave_with_ray(asked: threading.Event, over: threading.Event) -> None:
     """Once SIGTERM has come, end the process if a Ray that it started has died, for which it would wait in vain.
 
-    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the attendant,
-    where there is one, has the last word.
+    To leave at any moment loses nothing: a run goes on from its files, locks end with their process, and the
+    supervisor, where there is one, has the last word.
     """
     asked.wait()
     node = ray._private.worker._global_node

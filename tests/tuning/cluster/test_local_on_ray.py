@@ -176,7 +176,7 @@ def test_another_user_of_the_machine_can_neither_see_nor_replace_the_sockets(run
         assert "Permission denied" in other.stderr
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no attendant on this system")
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no supervisor on this system")
 @pytest.mark.parametrize("run", [[ENDLESS]], indirect=True)
 def test_a_killed_command_leaves_neither_a_process_nor_a_folder(run: Run) -> None:
     process = run.start()
