@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,11 @@ from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.runs.places import Database
 from sltune.system.supervisor import last_word, note_run
 from sltune.wording import as_argument, printable_lines
+
+if TYPE_CHECKING:
+    from sltune.runs.info import RunInfo
+    from sltune.settings.space import Space
+    from sltune.tuning.preparation import Kind
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
@@ -143,6 +149,8 @@ def resume(
     info = read_info(folder)
     if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
         raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
+    if trials is not None and not info.is_search:
+        raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
     refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
     note_run(resume_command(folder))
     space = load_space(folder.space_toml)
@@ -150,17 +158,7 @@ def resume(
     def work() -> None:
         from sltune.tuning import preparation
 
-        kind: preparation.Kind
-        if info.is_search:
-            from sltune.tuning.tune import Tune
-
-            kind = Tune(space, study_storage, trials=trials, retry_failed=retry_failed)
-        elif trials is not None:
-            raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
-        else:
-            from sltune.tuning.evaluate import Evaluate
-
-            kind = Evaluate(space, retry_failed)
+        kind = _kind_of(info, space, study_storage, trials, retry_failed)
         preparation.resume(kind, folder, data, options.request, options.display())
 
     try:
@@ -168,6 +166,17 @@ def resume(
     except KeyboardInterrupt:
         # While Ray starts, say, long after there is a run.
         raise Interrupted(last_word("interrupted", resume_command(folder))) from None
+
+
+def _kind_of(info: RunInfo, space: Space, database: Database | None, trials: int | None, retry_failed: bool) -> Kind:
+    """Return what an earlier run does; the imports bring Ray and Optuna."""
+    if info.is_search:
+        from sltune.tuning.tune import Tune
+
+        return Tune(space, database, trials=trials, retry_failed=retry_failed)
+    from sltune.tuning.evaluate import Evaluate
+
+    return Evaluate(space, retry_failed)
 
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:
