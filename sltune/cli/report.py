@@ -56,7 +56,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     else:
         _print_table(runs, result, options.form, options.out)
     if options.plots:
-        from sltune.report.plots.all import plots
+        from sltune.report.all_plots import plots
         from sltune.report.plots.plot import write_plots
 
         file, inside = _target(runs, options.out)
@@ -135,8 +135,8 @@ def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | N
 
 
 def _write_page(runs: Sequence[Run], result: Table, out: Path | None) -> Path:
+    from sltune.report.all_plots import plots
     from sltune.report.page import page
-    from sltune.report.plots.all import plots
 
     return _write(runs, out, page(runs, result, plots(runs)))
 

@@ -207,7 +207,8 @@ class Metrics(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-_ADDED = TypeAdapter(dict[str, Quantity | dict[str, Quantity] | None], config=ConfigDict(strict=True))
+Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+_ADDED = TypeAdapter(dict[str, Signed | dict[str, Signed] | None], config=ConfigDict(strict=True))
 
 
 def tag_of(column: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
+from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
-from sltune.report.plots.all import plots
 from sltune.report.plots.plot import Plot
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import flat

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import table
 from sltune.report.page import page
-from sltune.report.plots.all import plots
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]

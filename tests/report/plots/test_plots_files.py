@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
-from sltune.report.plots.all import plots
 from sltune.report.plots.plot import DPI, Plot, png, svg, write_plots
 from tests.report.plotting import config, drawn, plot_named, search_records, write_epochs, write_search
 from tests.written_runs import make_record, write_run
@@ -152,7 +152,7 @@ def test_files_that_were_made_before_change_none_that_are_made_later(
 PROGRAM = """
 import hashlib, sys
 from pathlib import Path
-from sltune.report.plots.all import plots
+from sltune.report.all_plots import plots
 from sltune.report.plots.plot import svg
 from sltune.report.analysis.runs import load_runs
 for plot in plots(load_runs([Path(name) for name in sys.argv[1:]])):
