@@ -24,3 +24,11 @@ def test_modules_that_are_named_exist(page: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_way_from_a_space_file_to_a_record_is_short() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    walk = page[page.index("**A space file to a record.**") : page.index("These change or decide something.")]
+    steps = re.findall(r"^(\d+)\. `", walk, re.MULTILINE)
+    assert [int(step) for step in steps] == list(range(1, len(steps) + 1))
+    assert 10 <= len(steps) <= 15
