@@ -20,6 +20,7 @@ class UsageError(SltuneError):
 
 
 MAX_PROBLEMS = 100
+"""A file of thousands of lines may have a problem in each; nobody mends so many at once."""
 MAX_PROBLEM_LENGTH = 1000
 """A value that is wrong may be a list of a megabyte."""
 

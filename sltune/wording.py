@@ -23,6 +23,9 @@ Some spreadsheets drop a tab or a line end before they look."""
 MAX_TYPO_LENGTH = 100
 """A longer word is not a slip of the hand, and the time to compare words grows with their length."""
 
+MAX_EXCERPT_LENGTH = 200
+"""A wrong value can be as long as its file; an error should stay readable."""
+
 MAX_DECIMAL_BITS = 4096
 """Python refuses to write much larger whole numbers in decimal."""
 
@@ -43,10 +46,27 @@ def shortened(text: str, max_length: int) -> str:
     return text if len(text) <= max_length else f"{text[: max_length - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def first_of(texts: Sequence[str], count: int, others: str = "more") -> list[str]:
-    """Return the first ``count`` texts and, where some are left out, how many: ``… and 3 more``."""
+def excerpt(text: str) -> str:
+    """Return what an error shows of a text that a stranger may have written: not too much, and no control characters.
+
+    Of other values, give the ``repr``.
+    """
+    return printable(shortened(text, MAX_EXCERPT_LENGTH))
+
+
+def first_of(texts: Sequence[str], count: int, see: str = "") -> list[str]:
+    """Return the first ``count`` texts and, where some are left out, how many: ``… and 3 more``.
+
+    Args:
+        see: what follows these words, such as the place that has all of them.
+    """
     hidden = len(texts) - count
-    return [*texts[:count], *([f"… and {hidden} {others}"] if hidden > 0 else [])]
+    return [*texts[:count], *([f"{and_more(hidden)}{see}"] if hidden > 0 else [])]
+
+
+def and_more(hidden: int) -> str:
+    """Return the words for what is left out of a list."""
+    return f"… and {hidden:,} more"
 
 
 def suggestion(word: str, known: Iterable[object], count: int = 1) -> str:

@@ -14,6 +14,7 @@ from sltune.system.supervisor import error_line
 from sltune.wording import (
     as_argument,
     as_toml,
+    excerpt,
     first_of,
     printable,
     printable_lines,
@@ -66,10 +67,15 @@ def test_a_text_that_is_too_long_loses_its_middle(length: int, expected: str) ->
     assert shortened("abcdefgh", length) == expected
 
 
+def test_an_excerpt_is_short_and_cannot_move_the_cursor() -> None:
+    assert excerpt("a\x1b[2J") == "a\\x1b[2J"
+    assert excerpt("a" * 150 + "b" * 150) == "a" * 100 + "…" + "b" * 99
+
+
 def test_of_many_texts_the_first_are_shown_and_the_others_counted() -> None:
     assert first_of(["a", "b"], 2) == ["a", "b"]
     assert first_of(["a", "b", "c", "d"], 2) == ["a", "b", "… and 2 more"]
-    assert first_of(["a", "b", "c"], 2, "more files") == ["a", "b", "… and 1 more files"]
+    assert first_of(["a", "b", "c"], 2, ", see x") == ["a", "b", "… and 1 more, see x"]
 
 
 def test_a_suggestion_is_made_only_for_a_like_word() -> None:

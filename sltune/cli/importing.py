@@ -44,7 +44,7 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
         manifest = import_source(source, out, options.strict, options.skip_bad, done, spread)
     warnings = [f"warning: {warning}" for warning in manifest.warnings]
-    for line in first_of(warnings, MAX_SHOWN, f"more warnings, all in {out / WARNINGS}"):
+    for line in first_of(warnings, MAX_SHOWN, f"; see {out / WARNINGS}"):
         _print(line, console)
     return manifest
 

@@ -11,6 +11,7 @@ import click
 
 from sltune.cli.options import FileArgument, bundle
 from sltune.errors import UsageError
+from sltune.wording import excerpt
 
 if TYPE_CHECKING:
     from sltune.runs.folder import RunFolder
@@ -92,7 +93,7 @@ class RunName:
         name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
         if not is_run_name(name):
             text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
-            raise UsageError(f"--run {text}, but got {name[:60]!r}")
+            raise UsageError(f"--run {text}, but got {excerpt(repr(name))}")
         return RunFolder(self.results / name)
 
 

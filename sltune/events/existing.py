@@ -13,7 +13,8 @@ from sltune.events.store import SHORT_COLUMNS, file_sha256, is_sample_file, read
 from sltune.events.verify import short_problems, table_problems
 from sltune.wording import first_of
 
-SHOWN_NAMES = 5
+MAX_SHOWN_NAMES = 5
+"""A folder that was moved takes all recordings with it; the first few tell which."""
 
 
 def refuse_dropping(source: Source, out: Path) -> None:
@@ -32,7 +33,7 @@ def refuse_dropping(source: Source, out: Path) -> None:
     if gone := [name for name in held if name not in here]:
         raise UsageError(
             f"{out}: holds {len(held)} recordings, of which {len(gone)} are not in the source any more: "
-            f"{', '.join(first_of(gone, SHOWN_NAMES))}; nothing was changed. Choose another --out, "
+            f"{', '.join(first_of(gone, MAX_SHOWN_NAMES))}; nothing was changed. Choose another --out, "
             "or drop them from the dataset with --replace"
         )
 

@@ -32,7 +32,8 @@ from sltune.system.limits import usable_cpus
 from sltune.system.locks import LOCK, locked
 from sltune.wording import first_of, spreadsheet_cell
 
-SHOWN_ERRORS = 20
+MAX_SHOWN_ERRORS = 20
+"""A folder that was copied badly may have an error in every file; the first fill no more than a screen."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _import(
     findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]
     if not stored:
         errors = [str(finding) for finding in findings if finding.is_error]
-        raise DataError("\n".join(first_of(["nothing could be imported", *errors], SHOWN_ERRORS)))
+        raise DataError("\n".join(first_of(["nothing could be imported", *errors], MAX_SHOWN_ERRORS)))
     columns = pa.concat_tables(
         read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
     )
@@ -213,7 +214,7 @@ def _refuse_errors(findings: Sequence[Finding], strict: bool, skip_bad: bool) ->
     """Raise a DataError if there are errors that are not to be skipped; with strict, warnings count as errors."""
     errors = [str(finding) for finding in findings if finding.is_error or strict]
     if errors and (strict or not skip_bad):
-        raise DataError("\n".join(first_of(errors, SHOWN_ERRORS)))
+        raise DataError("\n".join(first_of(errors, MAX_SHOWN_ERRORS)))
 
 
 def _warnings_csv(findings: Sequence[Finding]) -> str:

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as validated
 from sltune.errors import DataError
 from sltune.events.formats.archives import max_unpacked_bytes
 from sltune.system.files import parse_json, read_plain
-from sltune.wording import printable
+from sltune.wording import excerpt, printable
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -29,8 +29,8 @@ MAX_CLASSES = 256
 MAX_FILE_BYTES = 8 << 30
 # In memory, an event takes at least 2 bytes for its address and 4 for its time.
 BYTES_PER_EVENT = 6
-# A stranger's file may hold texts of any length; an error should stay readable.
-SHOWN_TEXT = 200
+MAX_SHOWN_PROBLEMS = 3
+"""A broken manifest can have thousands of errors; the first few say enough."""
 
 
 @validated(frozen=True)
@@ -109,18 +109,18 @@ def read_manifest(root: Path) -> Manifest:
         number = values["format"]
         if number != FORMAT:
             which = "newer" if number > FORMAT else "older"
-            text = f"format {str(number)[:SHOWN_TEXT]} is {which} than this sltune reads ({FORMAT})"
+            text = f"format {excerpt(str(number))} is {which} than this sltune reads ({FORMAT})"
             raise DataError(f"{file}: {text}; {HINT}")
         values.pop("address_layout")
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:
         raise DataError(f"{root}: is not a dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
     except ValidationError as error:
-        parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:3]]
-        where = "; ".join(f"{place[:SHOWN_TEXT]}: {text[:SHOWN_TEXT]}" for place, text in parts)
+        parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:MAX_SHOWN_PROBLEMS]]
+        where = "; ".join(f"{excerpt(place)}: {excerpt(text)}" for place, text in parts)
         raise _damaged(file, where) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-        raise _damaged(file, repr(error)[:SHOWN_TEXT]) from error
+        raise _damaged(file, excerpt(repr(error))) from error
     _check_manifest(file, manifest)
     return manifest
 
@@ -145,10 +145,10 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
         path = PurePosixPath(entry.file)
         is_plain = str(path) == entry.file == printable(entry.file)
         if not is_plain or len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
-            raise _damaged(file, f"names {entry.file[:SHOWN_TEXT]!r}, which is not a sample file below it")
+            raise _damaged(file, f"names {excerpt(repr(entry.file))}, which is not a sample file below it")
         for name in (entry.file, *entry.recordings):
             if name in seen:
-                raise _damaged(file, f"names {name[:SHOWN_TEXT]!r} twice")
+                raise _damaged(file, f"names {excerpt(repr(name))} twice")
             seen.add(name)
         if min(entry.samples, entry.events) < 0 or entry.samples > entry.events:
             raise _damaged(file, f"{entry.file} has {entry.samples} samples of {entry.events} events")

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.events.store import Sample
+from sltune.wording import and_more
 
-# Of one file: the manifest lists them all.
 MAX_FINDINGS = 200
+"""How many findings of one file are kept: the manifest, which is read whole, holds those of all files."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def summarized(place: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     first, others = in_order[:MAX_FINDINGS], in_order[MAX_FINDINGS:]
     lost = tuple(dict.fromkeys(name for finding in others for name in finding.lost))
     is_error = any(finding.is_error for finding in others)
-    return (*first, Finding(place, f"… and {len(others)} more", is_error, lost))
+    return (*first, Finding(place, and_more(len(others)), is_error, lost))
 
 
 @dataclass(frozen=True)

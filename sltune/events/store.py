@@ -22,7 +22,7 @@ from sltune.errors import DataError
 from sltune.events.formats.archives import max_unpacked_bytes
 from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile
 from sltune.system.files import open_plain, parse_json
-from sltune.wording import printable
+from sltune.wording import excerpt, printable
 
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
@@ -34,8 +34,7 @@ SHORT_TYPES = {
 }
 SHORT_COLUMNS = tuple(SHORT_TYPES)
 BYTES_PER_VALUE = 4
-# Arrow's messages may quote a stranger's file at any length; an error should stay readable.
-SHOWN_TEXT = 300
+"""What most values take in memory: the times of events, and addresses on large sensors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +166,7 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {printable(error.strerror or str(error))}; {HINT}") from error
     except (ValueError, MemoryError, pa.ArrowException) as error:
-        raise DataError(f"{file}: is damaged: {printable(str(error))[:SHOWN_TEXT]}; {HINT}") from error
+        raise DataError(f"{file}: is damaged: {excerpt(str(error))}; {HINT}") from error
     return table
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.store import LONG_COLUMNS, Sample, address_type, fingerprint, read_table
-from sltune.wording import first_of, printable, shortened
+from sltune.wording import excerpt, first_of
 
-SHOWN_FILES = 20
-# Of one file: damage seldom hits one sample alone.
-SHOWN_PROBLEMS = 3
-SHOWN_TEXT = 100
+MAX_SHOWN_FILES = 20
+"""A disk that fails can damage all files of a dataset; the first say enough, and fill no more than a screen."""
+MAX_SHOWN_PROBLEMS = 3
+"""How much an error says of one file, as damage seldom hits one sample alone."""
 SAMPLE_COLUMNS = ("sample_id", "recording", "subject", "session", "label", "gesture", "start_us")
 
 
@@ -57,7 +57,7 @@ def verify_dataset(root: Path, done: Callable[[StoredFile], object] = lambda _: 
     if not bad and fingerprint(list(digests.values())) != manifest.fingerprint:
         bad.append(f"{root / MANIFEST}: fingerprint {manifest.fingerprint} is not that of the samples; {HINT}")
     if bad:
-        raise DataError("\n".join(first_of(bad, SHOWN_FILES, "more files")))
+        raise DataError("\n".join(first_of(bad, MAX_SHOWN_FILES)))
     return Verified(len(manifest.files), manifest.samples)
 
 
@@ -83,7 +83,7 @@ def _sample_at(table: pa.Table, row: int) -> Sample:
 def refuse(file: Path, problems: Iterable[str]) -> None:
     """Raise a DataError that names a file and the first of its problems, if there are any."""
     if found := list(problems):
-        raise DataError(f"{file}: {'; '.join(first_of(found, SHOWN_PROBLEMS))}; {HINT}")
+        raise DataError(f"{file}: {'; '.join(first_of(found, MAX_SHOWN_PROBLEMS))}; {HINT}")
 
 
 def table_problems(
@@ -182,5 +182,4 @@ def _name(table: pa.Table, row: int) -> str:
 
 
 def _show(value: object) -> str:
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return printable(shortened(text, SHOWN_TEXT))
+    return excerpt(", ".join(value) if isinstance(value, tuple) else str(value))

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from rich.text import Text
 
 from sltune.runs.record import config_number
-from sltune.wording import printable, shortened
+from sltune.wording import and_more, printable, shortened
 
 STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
 """States of a trial; an unfinished one has begun, but no process has the run any more."""
@@ -192,7 +192,7 @@ def _cell(cell: TrialCell, layout: _Layout) -> str:
 def _remarks(board: Board, layout: _Layout, others: int) -> Iterator[Text]:
     """Say how many configurations are not shown, and what the numbers in narrow columns mean."""
     if others:
-        yield Text(f"{others:,} more configuration{'s' if others > 1 else ''}", "dim")
+        yield Text(and_more(others), "dim")
     if 3 <= layout.content < MIN_READABLE_SLOT - 1:
         yield Text(f"{layout.symbols['done']} % right", "dim")
         yield Text(f"{layout.symbols['running']} % of epochs", "dim")

@@ -14,7 +14,7 @@ from sltune.errors import ConfigError, DataError
 from sltune.progress.board import Board
 from sltune.progress.messages import Message, epoch_ended, left_unfinished, trial_ended
 from sltune.progress.state import RunState, duration
-from sltune.runs.epochs import Row, read_epochs
+from sltune.runs.epochs import EpochRow, read_epochs
 from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.info import read_info
 from sltune.runs.plan import Plan, evaluation_plan, search_plan
@@ -201,7 +201,7 @@ def _plan(folder: RunFolder) -> Plan:
         raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error
 
 
-def _refuse_incomplete(rows: Sequence[Row], file: Path) -> None:
+def _refuse_incomplete(rows: Sequence[EpochRow], file: Path) -> None:
     """Make sure that rows of epochs.csv have the columns that every version writes.
 
     Raises:

@@ -14,6 +14,7 @@ from sltune.report.analysis.runs import each_once
 from sltune.runs.folder import RunFolder
 
 SECONDS_BETWEEN_LOOKS = 1.0
+"""An epoch seldom takes less, so that a look finds something new."""
 MAX_LOOKING = 0.2
 """Share of the time that looks may take: a slow file server has others to serve."""
 

@@ -24,8 +24,7 @@ from sltune.report.tables.grid import Grid, percent
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
-MAX_HEADLINES = 8
-MAX_WARNINGS = 5
+MAX_HEADLINES, MAX_WARNINGS = 8, 5
 """More would push the tables, which have all of them, off the first screen."""
 
 
@@ -50,7 +49,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "version": __version__,
         "title": " · ".join(names),
         "alive": any(run.alive for run in runs),
-        "warnings": first_of(list(_warnings(table)), MAX_WARNINGS, "more, see the tables"),
+        "warnings": first_of(list(_warnings(table)), MAX_WARNINGS, ", see the tables"),
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": notes.no_result(table),
         "results": list(_headlines(table))[:MAX_HEADLINES],

@@ -12,10 +12,10 @@ from typing import Any
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST
 from sltune.system.files import append_whole, read_plain, write_whole
-from sltune.wording import printable
+from sltune.wording import excerpt
 
 AGAIN = "delete the trial's folder to run it again"
-Row = dict[str, float]
+EpochRow = dict[str, float]
 """The metrics of an epoch by their columns; ``epoch`` counts from 1."""
 
 
@@ -50,7 +50,7 @@ def begin_epochs(file: Path, row: Mapping[str, float], inside: Path | None = Non
     write_whole(file, text.getvalue(), inside)
 
 
-def read_epochs(file: Path, skip_bad: bool = False) -> list[Row]:
+def read_epochs(file: Path, skip_bad: bool = False) -> list[EpochRow]:
     """Return the rows of the file; none where it does not exist.
 
     A line that a kill has torn is left out, and so is a value that an older version did not write.
@@ -94,7 +94,7 @@ def _lines(file: Path) -> Iterable[dict[str | None, Any]]:
         raise DataError(f"{file}: is no table: {error}; {AGAIN}") from error
 
 
-def _row(values: Mapping[str | None, Any]) -> Row:
+def _row(values: Mapping[str | None, Any]) -> EpochRow:
     """Return the numbers of a line.
 
     Raises:
@@ -112,7 +112,7 @@ def _number(name: str, text: str) -> float:
             return int(text) if text.isdecimal() else float(text)
     except ValueError:
         pass
-    raise ValueError(f": {printable(name)} = {printable(text)[:60]}: is no metric")
+    raise ValueError(f": {excerpt(name)} = {excerpt(text)}: is no metric")
 
 
 def seconds_of(file: Path) -> float:

@@ -20,14 +20,12 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.record import SCHEMA, Record, TrialKey, config_number
 from sltune.system.files import open_folder, parse_json, read_plain, remove, write_whole
 from sltune.system.locks import LOCK
-from sltune.wording import first_of, printable, shortened
+from sltune.wording import excerpt, first_of
 
 MAX_NAME_BYTES = 255
 """What all usual file systems allow."""
 MAX_SHOWN_REASONS = 5
 """A broken file can have thousands of errors; the first few say enough."""
-MAX_SHOWN_CHARACTERS = 200
-"""A broken value can be as long as its file."""
 
 
 def is_run_name(name: str) -> bool:
@@ -199,7 +197,7 @@ def read_object(file: Path, hint: str) -> dict[str, Any]:
 def reasons(error: Exception) -> str:
     """Return what is wrong with the content of a file, in one line: keys, values, and what is allowed."""
     if not isinstance(error, ValidationError):
-        return _short(str(error))
+        return excerpt(str(error))
     problems = [
         f"{'.'.join(map(str, problem['loc']))}{_found(problem)}: {problem['msg']}".lstrip(": ")
         for problem in error.errors(include_url=False)
@@ -209,8 +207,4 @@ def reasons(error: Exception) -> str:
 
 def _found(problem: ErrorDetails) -> str:
     """Return the value that is wrong; nothing for a missing key or a misfit of several, where it is the whole file."""
-    return "" if problem["type"] == "missing" or not problem["loc"] else f" = {_short(repr(problem['input']))}"
-
-
-def _short(text: str) -> str:
-    return printable(shortened(text, MAX_SHOWN_CHARACTERS))
+    return "" if problem["type"] == "missing" or not problem["loc"] else f" = {excerpt(repr(problem['input']))}"

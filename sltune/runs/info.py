@@ -22,7 +22,7 @@ from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
 from sltune.runs.places import Database, address_of, lies_in, without_secrets
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
-from sltune.wording import as_argument
+from sltune.wording import as_argument, excerpt
 
 MAX_TRIALS = 1_000_000
 """More than any machine trains; a short file must not make a long list."""
@@ -202,7 +202,7 @@ def _git_commit() -> str | None:
     root = Path(__file__).parents[2]
     if not (root / "pyproject.toml").exists() or shutil.which("git") is None:
         return None
-    # Of another repository, in which somebody works while this command runs, say from a hook.
+    # These name another repository, in which somebody works while this command runs, say from a hook.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -259,9 +259,9 @@ def run_name(folder: RunFolder) -> str:
     if folder.run_json.exists():
         name = read_info(folder).name
         if not is_run_name(name):
-            raise DataError(f"{folder.run_json}: 'name' is {name[:60]!r}, which is no name of a folder")
+            raise DataError(f"{folder.run_json}: 'name' is {excerpt(repr(name))}, which is no name of a folder")
         return name
-    # Of "." and "..", the path does not tell.
+    # The paths "." and ".." do not tell the name.
     return folder.root.name if folder.root.name not in ("", "..") else folder.root.resolve().name
 
 

@@ -15,6 +15,7 @@ from sltune.system.files import open_plain
 STUDY_STORAGE = "SLTUNE_STUDY_STORAGE"
 """Environment variable with the URL of the study's database, for what shall stand on no command line."""
 MAX_URL_BYTES = 1 << 16
+"""URLs of databases have some hundred bytes; a larger file is named by mistake."""
 PRIVATE = f"in the environment variable {STUDY_STORAGE} or, as @FILE, in a file of mode 600"
 TYPED = "a password or key must not stand on the command line, which others on the machine can read"
 

@@ -16,7 +16,7 @@ from sltune.runs.record import Record, Status, config_number
 from sltune.settings.search import Search
 
 State = Literal["complete", "pruned", "failed", "diverged", "open"]
-"""Of a configuration. complete: every trial is done. open: trials are left, and none has ended otherwise."""
+"""The state of a configuration. complete: every trial is done. open: trials are left, and none has ended otherwise."""
 WORST_FIRST: tuple[Status, ...] = ("failed", "diverged", "pruned", "done")
 
 

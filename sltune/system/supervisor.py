@@ -30,16 +30,18 @@ LATE_S = 0.5
 CLEAR_S = 10.0
 """For how long the deletion of a folder is tried; Ray's processes notice the death of their driver within 2 s or so."""
 LOOK_S = 0.1
+"""How long to wait between two tries to delete a folder: short beside CLEAR_S, and no load."""
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 OTHERS = {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF"}
 ENDING = STOPPING | {number for number in signal.Signals if number.name in OTHERS}
 """Signals by which terminals, batch systems and limits end a process."""
 HEARD = {*ENDING, signal.SIGCHLD}
 SIGNALLED = 128
+"""Shells add this to the number of the signal that ended a command."""
 SI_KERNEL = 0x80
 """si_code of a signal that no process sent (man 2 sigaction), such as Ctrl-C, which reaches the whole process group."""
 PR_SET_PDEATHSIG = 1
-"""Of man 2 prctl."""
+"""The number of this option in man 2 prctl."""
 SHOW_CURSOR = b"\x1b[?25h"
 
 _supervisor: int | None = None
@@ -140,7 +142,7 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Of the numbers that are free, the lowest is taken.
+            # The system takes the lowest number that is free.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             setattr(sys, name, os.fdopen(number, mode))
 

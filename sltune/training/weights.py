@@ -88,9 +88,7 @@ def fitted_weights(network: SpikingNetwork, data: bytes, source: str) -> tuple[d
     changes = [f"weights are those below {' and '.join(map(_quoted, wrappings))}"] if wrappings else []
     renamed = [(names[other], name) for name, other in pairs.items() if names[other] != name]
     if renamed:
-        theirs, ours = renamed[0]
-        others = f", and {len(renamed) - 1} others likewise" if len(renamed) > 1 else ""
-        changes.append(f"{_quoted(theirs)} is taken for {ours}{others}")
+        changes.append(", ".join(first_of([f"{_quoted(theirs)} is taken for {ours}" for theirs, ours in renamed], 1)))
     if repeated:
         changes.append(f"{_listed(repeated)} repeat others")
     if unused:

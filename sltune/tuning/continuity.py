@@ -23,7 +23,8 @@ from sltune.wording import as_toml, first_of
 BUDGETS = ("trials", "max_hours", "max_device_hours")
 """Settings of a search that may be changed in its space.toml at any time."""
 
-SHOWN_DIFFERENCES = 5
+MAX_SHOWN_DIFFERENCES = 5
+"""Another space may differ in every setting; the first few say enough."""
 RESTORE = "restore it, or run the new one in a run of its own"
 
 
@@ -77,7 +78,7 @@ def refuse_other_space(folder: RunFolder, space: Space) -> None:
     if info.space is not None:
         found = list(_differences(parse_space(info.space, str(folder.run_json)), space))
         if found:
-            text = "; ".join(first_of(found, SHOWN_DIFFERENCES))
+            text = "; ".join(first_of(found, MAX_SHOWN_DIFFERENCES))
             raise DataError(f"{folder.space_toml}: is not what the run began with: {text}; {RESTORE}")
     # Which is all that older versions wrote of it.
     steps = steps_of(space.evaluation)

@@ -16,8 +16,8 @@ from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.preparation import interrupted
 from sltune.wording import first_of
 
-SHOWN_FAILURES = 10
-"""Trials that failed alike: the first few say enough."""
+MAX_SHOWN_FAILURES = 10
+"""Trials often fail alike; the first few say enough."""
 
 
 class Evaluate:
@@ -57,6 +57,6 @@ class Evaluate:
 
 def failures(records: Sequence[Record], folder: RunFolder) -> str:
     """Say which trials failed and why, and how to try them again."""
-    lines = first_of([f"{record.key.name}: {record.status}: {record.reason}" for record in records], SHOWN_FAILURES)
+    lines = first_of([f"{record.key.name}: {record.status}: {record.reason}" for record in records], MAX_SHOWN_FAILURES)
     lines.append(f"see error.txt in {folder.trials}/…; try again with: {resume_command(folder)} --retry-failed")
     return "\n".join(lines)

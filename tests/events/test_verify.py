@@ -82,7 +82,7 @@ def test_at_most_20_bad_files_are_named(dataset: Path) -> None:
     (dataset / "manifest.json").write_text(json.dumps(manifest))
     *named, last = problem(dataset).splitlines()
     assert len(named) == 20
-    assert last == "… and 3 more files"
+    assert last == "… and 3 more"
 
 
 def test_a_changed_fingerprint_is_named(dataset: Path) -> None:

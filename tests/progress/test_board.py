@@ -81,7 +81,7 @@ def test_folds_and_seeds_are_columns_side_by_side_or_rows_of_seeds_by_what_fits(
         "c0000 ✓50✓51✓52✓53✓54✓55✓56✓57✓58✓59✓60✓61✓62✓63✓64✓65✓66✓67✓68✓69   59.5",
     ]
     # 23 lines less title, header, the remark and the counts.
-    assert drawn[3 + 18 :] == ["82 more configurations · ✓ % right · ▸ % of epochs", "✓ 20 done"]
+    assert drawn[3 + 18 :] == ["… and 82 more · ✓ % right · ▸ % of epochs", "✓ 20 done"]
 
 
 def test_many_folds_go_on_in_a_second_row() -> None:
@@ -103,7 +103,7 @@ def test_configurations_stand_in_the_order_of_their_numbers_and_the_best_stands_
     several = board(best="c0002")
     text = render(replace(several, lines=tuple(Line(name, CELLS[:4]) for name in names), begun=9), 80, 23)
     assert [line[:6] for line in text.plain.split("\n")[2:5]] == ["c0001 ", "c0002 ", "c10000"]
-    assert "6 more configurations" in text.plain
+    assert "… and 6 more" in text.plain
     best = text.plain.index("c0002")
     assert any("bold green" in str(span.style) and span.start <= best < span.end for span in text.spans)
 

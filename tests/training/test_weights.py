@@ -101,7 +101,7 @@ def test_weights_of_the_predecessor_are_loaded_and_it_is_said_what_was_renamed_a
         )
     else:
         assert note == (
-            'model_weights_fold1.pt: "conv1_s.layer.weight" is taken for conv1.weight, and 7 others likewise; '
+            'model_weights_fold1.pt: "conv1_s.layer.weight" is taken for conv1.weight, … and 7 more; '
             '"spike.ksi" is not used'
         )
 
@@ -141,15 +141,15 @@ def test_the_predecessors_norm_is_found_too() -> None:
         (lambda state: {"model": {"state_dict": state}}, 'w.pt: weights are those below "model" and "state_dict"'),
         (
             lambda state: {f"module.{name}": value for name, value in state.items()},
-            'w.pt: "module.conv1.weight" is taken for conv1.weight, and 7 others likewise',
+            'w.pt: "module.conv1.weight" is taken for conv1.weight, … and 7 more',
         ),
         (
             lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
-            'w.pt: "module._orig_mod.conv1.weight" is taken for conv1.weight, and 7 others likewise',
+            'w.pt: "module._orig_mod.conv1.weight" is taken for conv1.weight, … and 7 more',
         ),
         (
             lambda state: {f"layers.{number}": value for number, value in enumerate(state.values())},
-            'w.pt: "layers.0" is taken for conv1.weight, and 7 others likewise',
+            'w.pt: "layers.0" is taken for conv1.weight, … and 7 more',
         ),
     ],
 )

@@ -22,6 +22,7 @@ UNPACKING_ERRORS = (
 )
 # Real recordings and sample files shrink to a half or a third. What claims to grow beyond this would fill the memory.
 MAX_EXPANSION = 100
+# Small files may shrink further than that, and fill no memory even so.
 ALWAYS_ALLOWED_BYTES = 64 << 20
 # With these, zipfile unpacks no more than it is asked for; bzip2 may give 20,000 times what it reads.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

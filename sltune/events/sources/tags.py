@@ -18,21 +18,21 @@ from pathlib import Path
 from sltune.errors import DataError
 from sltune.events.formats.members import Member
 from sltune.events.source import Finding
-from sltune.wording import first_of, printable
+from sltune.wording import excerpt, first_of
 
 GESTURES = (
     *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
     *("shark", "lion", "monkey", "snake", "spider", "butterfly", "bird", "duck", "zebra"),
 )
 TAG_COLUMNS = ("class", "startTime_ev", "endTime_ev")
-# A file that is not a tag file may hold texts of any length; an error should stay readable.
-SHOWN_TEXT = 60
 # A tag file of 19 rows has some 300 bytes.
 MAX_TAG_BYTES = 1 << 20
+# A class may be repeated by mistake, but seldom 50 times.
 MAX_TAG_ROWS = 1000
 # Tags overlap only by mistake, so they cannot cut out many times the events of the recording.
 MAX_COVER = 2
-SHOWN_ROWS = 20
+MAX_SHOWN_ROWS = 20
+"""A file may repeat one class in all of its rows; the first say enough."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
         if (count := names.count(column.lower())) > 1:
             raise DataError(f"{member}: has {count} columns {column!r}")
         if not count:
-            shown = printable(", ".join(name.strip() for name in header)[:SHOWN_TEXT])
+            shown = excerpt(", ".join(name.strip() for name in header))
             raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}")
     places = [names.index(column.lower()) for column in TAG_COLUMNS]
     tags, findings = list[Tag](), list[Finding]()
@@ -75,7 +75,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
             label, start, end = map(_whole_number, cells)
         except ValueError:
             pairs = zip(TAG_COLUMNS, cells, strict=True)
-            shown = ", ".join(f"{column}={cell[:SHOWN_TEXT]!r}" for column, cell in pairs)
+            shown = ", ".join(f"{column}={excerpt(repr(cell))}" for column, cell in pairs)
             findings.append(lost_row(member, row, f"{shown}: three whole numbers are expected"))
             continue
         tags.append(Tag(row, label - 1, start, end))
@@ -168,7 +168,7 @@ def _check_classes(file: Member, tags: Sequence[Tag], kept: Sequence[Tag]) -> li
             chosen = [tag.row for tag in kept if tag.label == label]
             text = f"class {label + 1} ({gesture}) is repeated"
             lost = tuple(sample_name(file, row) for row in rows if row not in chosen)
-            place = f"{file} rows {', '.join(first_of(list(map(str, rows)), SHOWN_ROWS))}"
+            place = f"{file} rows {', '.join(first_of(list(map(str, rows)), MAX_SHOWN_ROWS))}"
             findings.append(Finding(place, text, is_error=True, lost=lost))
     return findings
 

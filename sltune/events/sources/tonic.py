@@ -28,7 +28,8 @@ NMNIST_SENSOR = (34, 34)
 # The sensor moves three times for 0.1 s each: 0.29 to 0.34 s in all. A single movement may have been cut out.
 NMNIST_LIMITS = DurationLimits(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")
 DIGITS = tuple("0123456789")
-SHOWN_CLASSES = 5
+MAX_SHOWN_CLASSES = 5
+"""A set may have hundreds of classes; the first few show how they are called."""
 # Only the data of these sets, many gigabytes, would show that their labels are no classes.
 UNLABELLED = {
     "EBSSA": "boxes around satellites",
@@ -110,7 +111,7 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
 
 
 def _say_alone(classes: Sequence[str]) -> str:
-    names = ", ".join(first_of(classes, SHOWN_CLASSES))
+    names = ", ".join(first_of(classes, MAX_SHOWN_CLASSES))
     return f"no fold can both train and test {len(classes)} classes that lie in one group only: {names}"
 
 

@@ -20,14 +20,18 @@ Counts = NDArray[np.int32]
 # Vermillion and blue of Okabe and Ito's palette, which colour-blind people can distinguish; together they give black.
 ON_COLOUR = (213, 94, 0)
 OFF_COLOUR = (0, 114, 178)
+# Pairs of shades and the greys must fit the 256 colours of a GIF.
 SHADES = 8
 # The shade of a single event beside pixels with many.
 FAINTEST = 0.3
 # Each word with its shades of ON and OFF.
 LEGEND = (("ON", SHADES, 0), ("OFF", 0, SHADES), ("both", SHADES, SHADES))
+# The share of pixels below the strongest shade: a few that flicker must not make all others faint.
 FULL_SHARE = 0.98
+# For text, whose edges are smoothed.
 GREYS = 64
 FIRST_GREY = (SHADES + 1) ** 2
+# Frames are light, to stand back behind the events; text is nearly black.
 FRAME_GREY = FIRST_GREY + 12
 TEXT_GREY = 0.87
 

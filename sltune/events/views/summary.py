@@ -22,7 +22,8 @@ from sltune.events.samples import Samples
 from sltune.events.verify import Verified
 from sltune.wording import first_of
 
-SHOWN_FINDINGS = 10
+MAX_SHOWN_FINDINGS = 10
+"""More would push the tables off the screen; a file lists all of them."""
 NONE = "–"
 NOTE = "±: standard deviation over samples (ddof 0); rate: all events over all time"
 
@@ -201,7 +202,7 @@ def _findings(summary: Summary) -> Iterator[str]:
     left_out = [f"{left.name} ({left.reason})" for left in summary.left_out]
     for title, lines in (("warnings", summary.warnings), ("left out", left_out)):
         yield f"{title}: {len(lines) or 'none'}"
-        yield from (f"  {line}" for line in first_of(lines, SHOWN_FINDINGS, f"more; see {summary.root / WARNINGS}"))
+        yield from (f"  {line}" for line in first_of(lines, MAX_SHOWN_FINDINGS, f"; see {summary.root / WARNINGS}"))
 
 
 def _tables(summary: Summary) -> tuple[Table, Table]:

@@ -15,6 +15,7 @@ from sltune.report.plots.style import names, new_figure, titles
 from sltune.wording import shortened
 
 MAX_RUNS = 4
+"""Each matrix is a figure of its own; more would make the report too long to read through."""
 MAX_CLASSES_WITH_COUNTS = 24
 """With more classes, the cells are too small for numbers."""
 MAX_NAMES = 48
@@ -22,6 +23,7 @@ MAX_NAMES = 48
 MATRIX_POINTS = 355
 """Approximate width of all cells together, in points."""
 MAX_NAME_LENGTH = 18
+"""Longer names would leave the matrix little of the figure's width."""
 DARK = 0.55
 """From this share on, a cell is so dark that its text must be white."""
 

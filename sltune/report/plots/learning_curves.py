@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from sltune.report.analysis.series import Basis, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
-from sltune.runs.epochs import Row, read_epochs
+from sltune.runs.epochs import EpochRow, read_epochs
 from sltune.runs.folder import RunFolder, TrialFolder
 from sltune.runs.metrics import METRICS
 
-Rows = dict[int, Row]
+Rows = dict[int, EpochRow]
 """Metrics by epoch."""
 WORDS = {"val": "validation", "test": "test"}
 MAX_SINGLE_CURVES = 8
@@ -68,7 +68,7 @@ class TrialCurves:
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """The curves of one quantity. names: its metrics, one for each part that it is measured on."""
 
     names: tuple[str, ...]
@@ -84,13 +84,13 @@ class Panel:
         return metric.better != "high", metric.part == "train"
 
 
-def panels() -> list[Panel]:
+def panels() -> list[CurvePanel]:
     """Return the panels that the table of metrics asks for, from top to bottom."""
     names: dict[str, list[str]] = {}
     for name, metric in METRICS.items():
         if metric.panel:
             names.setdefault(metric.panel, []).append(name)
-    return sorted((Panel(tuple(alike)) for alike in names.values()), key=lambda panel: panel.rank)
+    return sorted((CurvePanel(tuple(alike)) for alike in names.values()), key=lambda panel: panel.rank)
 
 
 def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
@@ -140,7 +140,7 @@ def _rows(trial: TrialFolder) -> Rows:
     return {int(row["epoch"]): row for row in read_epochs(trial.epochs_csv, skip_bad=True)}
 
 
-def _draw(axes: Axes, found: Sequence[TrialCurves], panel: Panel) -> None:
+def _draw(axes: Axes, found: Sequence[TrialCurves], panel: CurvePanel) -> None:
     single = sum(len(curves.done) for curves in found) <= MAX_SINGLE_CURVES or (len(found) == 1 and found[0].is_uneven)
     for number, curves in enumerate(found):
         metric = panel.metric(curves.part)

@@ -23,7 +23,7 @@ LENGTH, MODE = "sampling.train_crop_ms", "sampling.train_crop"
 
 
 @dataclass(frozen=True)
-class Kind:
+class PointKind:
     """What the points of a series have in common. part: what they were measured on, validation or test."""
 
     basis: Basis
@@ -47,7 +47,7 @@ class LengthPoint:
     others: Mapping[str, Value]
 
 
-Groups = Mapping[Kind, Sequence[LengthPoint]]
+Groups = Mapping[PointKind, Sequence[LengthPoint]]
 
 
 def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
@@ -75,16 +75,16 @@ def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
     yield Plot("accuracy-over-sample-length", "Accuracy over sample length", _alt(groups, several), figure)
 
 
-def lengths(series: Sequence[Series]) -> dict[Kind, list[LengthPoint]]:
+def lengths(series: Sequence[Series]) -> dict[PointKind, list[LengthPoint]]:
     """Return the points of each kind by length; test accuracy of evaluations only, as a search must not see it."""
-    groups: dict[Kind, list[LengthPoint]] = {}
+    groups: dict[PointKind, list[LengthPoint]] = {}
     for one in series:
         for result in (one for one in one.results if one.state == "complete"):
             mode = result.settings.get(MODE, "whole")
             for part in ("validation",) if one.is_search else ("validation", "test"):
                 point = _point(result, part)
                 if point and mode != "whole":
-                    kind = Kind(Basis.of(result.done[0]), str(mode), part, one.is_search)
+                    kind = PointKind(Basis.of(result.done[0]), str(mode), part, one.is_search)
                     groups.setdefault(kind, []).append(point)
     return {kind: sorted(points, key=lambda point: (point.length_ms, point.mean)) for kind, points in groups.items()}
 
@@ -125,7 +125,7 @@ def _alt(groups: Groups, several: bool) -> str:
     return f"{'; '.join(_sentence(kind, points, several) for kind, points in groups.items())}. {bars}"
 
 
-def _sentence(kind: Kind, points: Sequence[LengthPoint], several: bool) -> str:
+def _sentence(kind: PointKind, points: Sequence[LengthPoint], several: bool) -> str:
     best = max(points, key=lambda point: point.mean)
     std = "" if np.isnan(best.std) else f" ± {best.std:.1f}"
     highest = f"{best.mean:.1f}{std} % at {best.length_ms} ms"

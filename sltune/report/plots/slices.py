@@ -27,9 +27,10 @@ from sltune.settings.space import Space
 from sltune.settings.types import Value
 from sltune.wording import as_toml, shortened
 
-MAX_SLICES = 9
-COLUMNS = 3
+MAX_SLICES, COLUMNS = 9, 3
+"""Three rows of three are the most whose axes are readable on one page."""
 MAX_CATEGORY_LENGTH = 16
+"""Names of categories stand upright below the axes; longer ones would take more height than the points."""
 GOLDEN = (5**0.5 - 1) / 2
 """Its multiples, modulo 1, are evenly spread, however many there are."""
 

@@ -23,7 +23,7 @@ from sltune.tuning.campaign.study_checks import RESTORE, fits
 MAX_JOURNAL_BYTES = 256 << 20
 """Some 1.5 kB a configuration of two values: enough for more than any search asks for."""
 MAX_DEPTH = 8
-"""Of lists and objects in an attribute, which Optuna copies level by level on Python's stack."""
+"""How deep lists and objects in an attribute may nest: Optuna copies them level by level on Python's stack."""
 
 
 def _is_shallow(value: Any, depth: int = MAX_DEPTH) -> bool:
@@ -66,13 +66,14 @@ def _distribution(text: str) -> str:
     return text
 
 
-Place = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
-Time = Annotated[str, AfterValidator(_time)]
+Int31 = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+"""The number of a study, trial or step; Optuna's databases keep it in 32 bits with a sign."""
+IsoTime = Annotated[str, AfterValidator(_time)]
 Distribution = Annotated[str, AfterValidator(_distribution)]
 Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
 OneAttribute = Annotated[Attributes, AfterValidator(_one)]
-State = Annotated[int, Field(strict=True, ge=min(TrialState), le=max(TrialState))]
-Step = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+StateNumber = Annotated[int, Field(strict=True, ge=min(TrialState), le=max(TrialState))]
+StepText = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
 class _Line(BaseModel):
@@ -87,35 +88,35 @@ class _CreateStudy(_Line):
 
 class _DeleteStudy(_Line):
     op_code: Literal[1]
-    study_id: Place
+    study_id: Int31
 
 
 class _StudyUserAttribute(_Line):
     op_code: Literal[2]
-    study_id: Place
+    study_id: Int31
     user_attr: OneAttribute
 
 
 class _StudySystemAttribute(_Line):
     op_code: Literal[3]
-    study_id: Place
+    study_id: Int31
     system_attr: OneAttribute
 
 
 class _CreateTrial(_Line):
     op_code: Literal[4]
-    study_id: Place
-    datetime_start: Time | None
+    study_id: Int31
+    datetime_start: IsoTime | None
     # Where Optuna has none, the key is missing.
-    datetime_complete: Time = ""
-    state: State = TrialState.RUNNING
+    datetime_complete: IsoTime = ""
+    state: StateNumber = TrialState.RUNNING
     value: Number | None = None
     values: list[Number] | None = None
     distributions: dict[str, Distribution] = Field(default_factory=dict)
     params: dict[str, Number] = Field(default_factory=dict)
     user_attrs: Attributes = Field(default_factory=dict)
     system_attrs: Attributes = Field(default_factory=dict)
-    intermediate_values: dict[Step, Number] = Field(default_factory=dict)
+    intermediate_values: dict[StepText, Number] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -130,7 +131,7 @@ class _CreateTrial(_Line):
 
 class _TrialParameter(_Line):
     op_code: Literal[5]
-    trial_id: Place
+    trial_id: Int31
     param_name: str
     param_value_internal: Number
     distribution: Distribution
@@ -143,11 +144,11 @@ class _TrialParameter(_Line):
 
 class _TrialState(_Line):
     op_code: Literal[6]
-    trial_id: Place
-    state: State
+    trial_id: Int31
+    state: StateNumber
     values: list[Number] | None
-    datetime_start: Time | None = None
-    datetime_complete: Time | None = None
+    datetime_start: IsoTime | None = None
+    datetime_complete: IsoTime | None = None
 
     @model_validator(mode="after")
     def _has_time(self) -> Self:
@@ -161,20 +162,20 @@ class _TrialState(_Line):
 
 class _IntermediateValue(_Line):
     op_code: Literal[7]
-    trial_id: Place
-    step: Place
+    trial_id: Int31
+    step: Int31
     intermediate_value: Number
 
 
 class _TrialUserAttribute(_Line):
     op_code: Literal[8]
-    trial_id: Place
+    trial_id: Int31
     user_attr: OneAttribute
 
 
 class _TrialSystemAttribute(_Line):
     op_code: Literal[9]
-    trial_id: Place
+    trial_id: Int31
     system_attr: OneAttribute
 
 

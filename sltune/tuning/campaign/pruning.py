@@ -132,7 +132,7 @@ class EpochScores:
             due = epoch >= self._most_epochs * WARM_UP
             return due and len(rivals) >= MIN_RIVALS and own < float(np.median(rivals))
         if self._pruner == "halving":
-            # Of n configurations at a rung, the best n / 3 go on. This is rounded up, so that the first always does.
+            # The best third of the configurations at a rung goes on. It is rounded up, so that the first always does.
             better = sum(score > own for score in rivals)
             return self._is_rung(epoch) and better >= math.ceil((len(rivals) + 1) / REDUCTION)
         return False

@@ -106,7 +106,7 @@ class SearchStudy:
             check_attributes(place, self._study._storage.get_study_system_attrs(self._study._study_id))
             return self._study.get_trials(deepcopy=False)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
-            # Of a database, whose rows only Optuna reads.
+            # Only Optuna reads the rows of a database, so that sltune cannot check them before.
             raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE}") from error
 
     @property

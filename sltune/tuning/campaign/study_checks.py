@@ -18,7 +18,7 @@ from sltune.settings.space import Space
 from sltune.system.files import parse_json
 from sltune.tuning.campaign.cmaes_sampler import GENERATION
 from sltune.tuning.campaign.proposals import recall
-from sltune.wording import printable, shortened
+from sltune.wording import excerpt, printable
 
 RESTORE = "restore it, or search in a new run"
 
@@ -78,17 +78,17 @@ def _faults(trial: FrozenTrial, expected: Mapping[str, BaseDistribution], object
     """Give what is wrong with a trial that has distributions of the space."""
     for key, value in trial.params.items():
         if key not in trial.distributions or not fits(trial.distributions[key], value):
-            yield f"{printable(key)} = {_short(value)} is not in its domain"
+            yield f"{printable(key)} = {excerpt(repr(value))} is not in its domain"
     values = trial._values
     if values is not None and (len(values) != objectives or not all(map(_is_figure, values))):
-        yield f"its values {_short(values)} are not {objectives} finite numbers"
+        yield f"its values {excerpt(repr(values))} are not {objectives} finite numbers"
     if trial.state == TrialState.COMPLETE and values is None:
         yield "it is complete, and has no value"
     if not all(map(_is_figure, trial.intermediate_values.values())):
-        yield f"of its scores {_short(trial.intermediate_values)} one is no finite number"
+        yield f"of its scores {excerpt(repr(trial.intermediate_values))} one is no finite number"
     for key in (RETRY_OF, FROM):
         if not isinstance(trial.user_attrs.get(key, ""), str):
-            yield f"its attribute {key} = {_short(trial.user_attrs[key])} is no text"
+            yield f"its attribute {key} = {excerpt(repr(trial.user_attrs[key]))} is no text"
     yield from _wrong_attributes(trial, expected)
 
 
@@ -101,7 +101,7 @@ def _wrong_attributes(trial: FrozenTrial, expected: Mapping[str, BaseDistributio
         elif (key == GENERATION and type(value) is int) or (key.startswith(CONSTRAINT) and _is_figure(value)):
             continue
         elif not key.startswith(UNREAD) or key == GENERATION:
-            yield _not_ours(f"{key} = {_short(value)}")
+            yield _not_ours(f"{key} = {excerpt(repr(value))}")
     for sampler, parts in shared.items():
         yield from _wrong_shared(sampler, "".join(parts[number] for number in sorted(parts)), expected)
 
@@ -119,7 +119,7 @@ def _wrong_shared(sampler: str, text: str, expected: Mapping[str, BaseDistributi
         yield f"its attribute {sampler}:relative_params is no JSON: {error}"
         return
     if not isinstance(drawn, dict) or not all(key in expected and fits(expected[key], drawn[key]) for key in drawn):
-        yield f"its attribute {sampler}:relative_params = {_short(drawn)} has a value that is not in its domain"
+        yield f"its attribute {sampler}:relative_params = {excerpt(repr(drawn))} has a value that is not in its domain"
 
 
 def _is_figure(value: object) -> bool:
@@ -128,7 +128,3 @@ def _is_figure(value: object) -> bool:
 
 def _not_ours(attribute: str) -> str:
     return f"the attribute {printable(attribute)} was not written by sltune"
-
-
-def _short(value: object) -> str:
-    return printable(shortened(repr(value), 100))

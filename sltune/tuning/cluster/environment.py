@@ -10,6 +10,7 @@ from pathlib import Path
 from sltune.runs.places import STUDY_STORAGE
 
 TOKEN_BYTES = 32
+"""256 bits cannot be guessed."""
 
 
 def prepare_environment(address: str | None) -> None:

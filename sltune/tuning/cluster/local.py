@@ -23,6 +23,7 @@ from sltune.system.supervisor import note_scratch
 from sltune.tuning.cluster.signals import own_sigterm, without_signals
 
 STORE_HEADROOM = 256 << 20
+"""What lies in the object store beside the dataset: starting weights, and what workers return."""
 PREFIX = "sltune-"
 """How the names of private folders begin; eight letters and digits follow."""
 START_S = 60.0
@@ -119,7 +120,7 @@ def _delete_leftovers(place: Path) -> None:
     """Delete the folders of commands that were killed together with their supervisors."""
     for folder in place.glob(f"{PREFIX}{'[a-z0-9_]' * 8}"):
         with suppress(OSError):
-            # Of others, and of commands that have not come to take theirs, nothing is touched.
+            # Folders of others stay, and so do those that their commands have not come to lock.
             if folder.stat().st_uid == os.geteuid() and time.time() - folder.stat().st_mtime > START_S:
                 lock = _take(folder)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -77,7 +77,7 @@ class Executor:
         steps = steps_of(space.evaluation)
         self._nodes = Nodes(say)
         there = self._nodes.first()
-        # Of a search, each configuration has one trial at a time.
+        # Each configuration of a search has one trial at a time.
         self.request = share_for(request, space.search.trials if space.domains and space.search else len(steps), there)
         probes = list(islice(space.probes(), MAX_PROBES))
         weights, self.notes = _put_weights(probes, manifest)

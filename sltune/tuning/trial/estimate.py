@@ -22,6 +22,7 @@ from sltune.tuning.trial.trainer import Trainer
 from sltune.wording import as_toml
 
 BATCHES_TIMED = 3
+"""Enough for a rough figure, as all batches are alike; users wait for it."""
 
 
 def describe(space: Space, data: Path | None) -> Iterator[str]:

@@ -139,7 +139,7 @@ class Trainer:
             load_weights(self.network, self.best_weights, "the best epoch")
             test = self._evaluate(self.test)
             metrics = of_record(lowest, test, selects_on_test=False)
-        # Of a best epoch that an earlier version has saved, they are not known.
+        # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
         return {"best_epoch": best_epoch, **metrics, "confusion": test.confusion, "recordings": recordings}
 

@@ -138,7 +138,7 @@ def test_given_weights_are_tested_without_training_and_it_is_said_once_what_was_
     assert not first.epochs_csv.exists()
     assert first.best_weights.exists()
     shown = capsys.readouterr().out
-    assert shown.count('"fc1_s.layer.weight" is taken for fc1.weight, and 3 others likewise') == 1
+    assert shown.count('"fc1_s.layer.weight" is taken for fc1.weight, … and 3 more') == 1
     assert f"{tmp_path}/model_weights_fold1.pt: " in shown
     (file,) = first.path.glob("events.out.tfevents.*")
     assert b"final/test_accuracy" in file.read_bytes()
