@@ -183,7 +183,7 @@ def run() -> None:
     Verbs that train have a supervisor, since Ray may end them without a word. An import over a cluster has none: what
     goes on with it is the same command again.
     """
-    # Who has stopped reading, as `head` does, ends no training.
+    # A reader that closes the pipe, as `head` does, must not end the training.
     drop_errors("stderr")
     if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
         drop_errors("stdout", BrokenPipeError)

@@ -147,7 +147,7 @@ _request_options = bundle(
         help="0, 1/k or whole: 0.25, 0.5, 1, 2 …",
     ),
     click.option("--cpus-per-trial", type=click.FloatRange(min=MIN_CPUS), default=1, show_default=True),
-    click.option("--max-concurrent", type=click.IntRange(min=1), help="At most so many trials at once."),
+    click.option("--max-concurrent", type=click.IntRange(min=1), help="Largest number of trials at once."),
     click.option(
         "--checkpoints",
         metavar="DIR|URI",
@@ -166,7 +166,7 @@ _request_options = bundle(
         type=click.FloatRange(min=0),
         default=60,
         show_default=True,
-        help="Start a trial again that ends no epoch for so long; 0 never does.",
+        help="Restart a trial that finishes no epoch for this long; 0: never.",
     ),
     click.option(
         "--tensorboard-details", "details", is_flag=True, help="Histograms of weights and a picture of spikes, too."
@@ -203,12 +203,12 @@ study_storage = click.option(
 search_options = bundle(
     SearchOptions,
     "search_options",
-    click.option("--trials", type=click.IntRange(min=1), help="So many configurations, instead of search.trials."),
+    click.option("--trials", type=click.IntRange(min=1), help="Number of configurations; overrides search.trials."),
     click.option(
         "--time-budget",
         type=click.FloatRange(min=0, min_open=True),
         metavar="HOURS",
-        help="Begin no more configurations after so long.",
+        help="Start no more configurations after this time.",
     ),
     click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
     study_storage,

@@ -120,7 +120,7 @@ def tune(
 @click.command()
 @click.argument("run", metavar="RUN", type=FolderArgument)
 @click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
-@click.option("--trials", type=click.IntRange(min=1), help="A search shall have so many configurations in all.")
+@click.option("--trials", type=click.IntRange(min=1), help="New total number of configurations of a search.")
 @click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
 @study_storage
 @run_options

@@ -1,1 +1,1 @@
-"""The way of the events: a source is imported once, samples are cropped and become frames."""
+"""From recordings to frames: a source is imported once, samples are cropped and become frames."""

@@ -25,7 +25,7 @@ MIN_LINES = 8
 """Lines that a board needs: title, header, one row, and what stands below the grid."""
 
 Snapshot = Callable[[int], Board]
-"""Returns the board of a run as it is now, with at most so many configurations."""
+"""Returns the board of a run as it is now, for a terminal with this number of lines."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Progress:
         return self._display.boards([self.board])
 
     def start(self, key: TrialKey, epochs: int) -> None:
-        """Show that a trial has a worker, and how many epochs it shall have."""
+        """Show that a trial has a worker, and its largest number of epochs."""
         with self._lock:
             self._state.begin(key, epochs)
             self._wait = ""

@@ -1,4 +1,4 @@
-"""What a run is to do: its steps, how many configurations and epochs it may have, and its limits."""
+"""What a run is to do: its steps, its numbers of configurations and epochs, and its limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Step = tuple[int, int]
 class Plan:
     """What a run is to do.
 
-    steps: (seed, fold) of the trials of each configuration. configurations: at most so many. epochs: at most so many a
-    trial. same_epochs: whether that holds for every configuration. at_most: whether the run may end with fewer of any
-    of these. has_val: whether trials have a validation part. shows_test: whether test accuracies may be shown.
-    criteria: by which configurations are judged. max_hours, max_device_hours: the budgets of a search, 0 where there
-    is none.
+    steps: (seed, fold) of the trials of each configuration. configurations: the largest number of them. epochs: the
+    largest number in a trial. same_epochs: whether it is the same for every configuration. at_most: whether the run may
+    end with fewer trials, configurations or epochs. has_val: whether trials have a validation part. shows_test: whether
+    test accuracies may be shown. criteria: how configurations are judged. max_hours, max_device_hours: the budgets of a
+    search; 0 for none.
     """
 
     title: str

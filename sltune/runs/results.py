@@ -42,7 +42,7 @@ class Result:
 
     @classmethod
     def of(cls, config_id: str, records: Iterable[Record], trials: int) -> Result:
-        """Return the result of the trials that have ended, of so many that the configuration has."""
+        """Return the result of a configuration from the trials that have ended; trials: the number of all of them."""
         ended = list(records)
         observed = tuple(Observed.of(record) for record in ended if record.status == "done")
         return cls(config_id, state_of(ended, trials), observed)
@@ -124,7 +124,7 @@ def worst(records: Iterable[Record]) -> Record | None:
 
 
 def state_of(records: Sequence[Record], trials: int) -> State:
-    """Return the state of a configuration with so many trials, by the records of those that have ended."""
+    """Return the state of a configuration from the records of ended trials; trials: the number of all of them."""
     decisive = worst(records)
     if decisive is not None and decisive.status != "done":
         return decisive.status

@@ -29,9 +29,10 @@ LATE_S = 0.5
 """How much later than the command's death a signal to all processes may arrive here."""
 CLEAR_S = 10.0
 """For how long the deletion of a folder is tried; Ray's processes notice the death of their driver within 2 s or so."""
-LOOK_S = 0.1
+DELETE_AGAIN_S = 0.1
 """How long to wait between two tries to delete a folder: short beside CLEAR_S, and no load."""
 STOPPING = {signal.SIGINT, signal.SIGTERM}
+"""Signals by which people and batch systems ask a command to end."""
 OTHERS = {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF"}
 ENDING = STOPPING | {number for number in signal.Signals if number.name in OTHERS}
 """Signals by which terminals, batch systems and limits end a process."""
@@ -122,7 +123,7 @@ def _delete(folder: str) -> None:
     deadline = time.monotonic() + CLEAR_S
     while os.path.exists(folder) and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(LOOK_S)
+        time.sleep(DELETE_AGAIN_S)
 
 
 def _explain(status: int, stopped: bool) -> tuple[int, str]:

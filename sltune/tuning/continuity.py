@@ -18,6 +18,7 @@ from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import DEFAULTS
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space, parse_space
+from sltune.tuning.campaign.strategy import RESTORE
 from sltune.wording import as_toml, first_of
 
 BUDGETS = ("trials", "max_hours", "max_device_hours")
@@ -25,7 +26,6 @@ BUDGETS = ("trials", "max_hours", "max_device_hours")
 
 MAX_SHOWN_DIFFERENCES = 5
 """Another space may differ in every setting; the first few say enough."""
-RESTORE = "restore it, or run the new one in a run of its own"
 
 
 def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:

@@ -35,12 +35,12 @@ from sltune.system.files import read_plain
 from sltune.system.locks import locked
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.campaign.strategy import RESTORE
 from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.objects import data_bytes
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
-    RESTORE,
     refuse_foreign_records,
     refuse_other_dataset,
     refuse_other_space,

@@ -23,6 +23,7 @@ from sltune.tuning.campaign.search import SearchStrategy, verdict_of
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.campaign.study import SearchStudy
+from sltune.tuning.campaign.study_checks import RESTORE_STUDY
 from sltune.tuning.campaign.winner import write_best
 from sltune.tuning.continuity import refuse_other_splits
 from sltune.tuning.evaluate import failures
@@ -35,7 +36,7 @@ class Tune:
     Args:
         database: where the study is; None for a journal in the run folder.
         earlier: a run whose configurations a new search knows from the start.
-        trials: how many configurations a search that goes on shall have from now on; None for as many as before.
+        trials: the new total number of configurations of a search that goes on; None keeps the old one.
         retry_failed: run configurations once more of which a trial failed.
 
     Raises:
@@ -80,7 +81,7 @@ class Tune:
         return StudyPlace.of(name, self.database)
 
     def take_up(self, folder: RunFolder, info: RunInfo) -> None:
-        """Open the study; write how many configurations there shall be, if that has changed.
+        """Open the study; write the total number of configurations, if it has changed.
 
         Raises:
             UsageError: there are more configurations already, or the study is in a database that nobody has named.
@@ -150,7 +151,7 @@ def _storage_of(folder: RunFolder, info: RunInfo, named: Database | None) -> tup
             raise UsageError(f"{folder.root}: the study is in a database, which --study-storage has to name")
         return open_storage(folder.study_journal, named), info.study.name
     if not folder.study_journal.exists():
-        raise DataError(f"{folder.study_journal}: is missing; restore it, or search in a new run")
+        raise DataError(f"{folder.study_journal}: is missing; {RESTORE_STUDY}")
     return open_storage(folder.study_journal), info.study.name
 
 

@@ -64,7 +64,7 @@ class RecordedResult(Result):
 
     def percents(self, metric: str) -> list[float]:
         """Return an accuracy, in per cent, of every done trial that has it."""
-        return [100 * value for record in self.done if (value := number_of(record, metric)) is not None]
+        return [100 * value for record in self.done if (value := record.metrics.number(metric)) is not None]
 
     @property
     def val_percent(self) -> float | None:
@@ -120,12 +120,6 @@ def series_of(runs: Sequence[Run]) -> list[Series]:
     return [
         Series(name, run, _space(run), tuple(_results(run))) for name, run in zip(names_of(runs), runs, strict=True)
     ]
-
-
-def number_of(record: Record, metric: str) -> float | None:
-    """Return a metric of a record; None where it is missing or not a finite number."""
-    value = record.metrics.number(metric)
-    return None if value is None else float(value)
 
 
 def _results(run: Run) -> Iterator[RecordedResult]:

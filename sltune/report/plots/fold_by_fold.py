@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sltune.report.analysis.series import Basis, Series, number_of
+from sltune.report.analysis.series import Basis, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, legend_above, look, new_figure
 from sltune.runs.record import Record
@@ -47,7 +47,7 @@ def pairs(first: Series, second: Series) -> Pairs:
     for one in first.shown.done:
         other = others.get((one.seed, one.fold))
         if other and _same_test(one, other):
-            accuracies = number_of(one, "test_accuracy"), number_of(other, "test_accuracy")
+            accuracies = one.metrics.number("test_accuracy"), other.metrics.number("test_accuracy")
             if accuracies[0] is not None and accuracies[1] is not None:
                 found[one.seed, one.fold] = (100 * accuracies[0], 100 * accuracies[1])
     return found

@@ -18,7 +18,7 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.folder import reasons
 from sltune.runs.record import Number
 from sltune.system.files import parse_json, read_plain, write_whole
-from sltune.tuning.campaign.study_checks import RESTORE, fits
+from sltune.tuning.campaign.study_checks import RESTORE_STUDY, fits
 
 MAX_JOURNAL_BYTES = 256 << 20
 """Some 1.5 kB a configuration of two values: enough for more than any search asks for."""
@@ -237,4 +237,4 @@ def _check_lines(journal: Path, lines: Sequence[bytes]) -> None:
             _LINE.validate_python(values)
         except ValueError as error:
             reason = reasons(error) if isinstance(error, ValidationError) else f"not JSON: {error}"
-            raise DataError(f"{journal}: is broken: line {number}: {reason}; {RESTORE}") from error
+            raise DataError(f"{journal}: is broken: line {number}: {reason}; {RESTORE_STUDY}") from error

@@ -16,16 +16,16 @@ from sltune.errors import DataError
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import most_epochs, steps_of
-from sltune.runs.record import Record, TrialKey
+from sltune.runs.record import Record, TrialKey, config_number
 from sltune.runs.results import Criteria, Observed, Result, State, worst
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.tuning.campaign.pruning import FOLD_PRUNERS, EpochScores, FoldScores
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
-from sltune.tuning.campaign.study_checks import FROM, RETRY_OF
+from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF
 
-TOLD: Mapping[State, TrialState] = {
+FINISHED_STATES: Mapping[State, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -59,7 +59,7 @@ class SearchStrategy:
         self._curves = EpochScores(search.epoch_pruner, most_epochs(space), self._infeasible)
         self._retried: dict[str, Proposal] = {}
         self._numbers: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._finished: set[str] = set()
 
     def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
         """Take up where an earlier process, if any, has stopped.
@@ -74,19 +74,18 @@ class SearchStrategy:
         self._recall_earlier_runs()
         retried = {trial.user_attrs.get(RETRY_OF) for trial in self._study.trials.values()}
         candidates = []
-        for proposal, state in self._study.told():
+        for proposal, state in self._study.finished():
             own = known[proposal.config_id]
             if self._retry_failed and state == TrialState.FAIL and proposal.config_id not in retried:
                 self._retried[proposal.config_id] = proposal
                 candidates.append(self._candidate(proposal, own, retry_failed=True))
             else:
-                candidates.append(self._told_before(proposal, state, own))
+                candidates.append(self._finished_before(proposal, state, own))
         candidates += [self._candidate(proposal, known[proposal.config_id]) for proposal in self._study.adopt()]
         if unknown := known.keys() - {candidate.config_id for candidate in candidates}:
-            raise DataError(
-                f"{self._folder.trials}: has records of {min(unknown)}, which the study does not know; restore "
-                f"{self._folder.study_journal.name}, or search in a new run"
-            )
+            text = f"{self._folder.trials}: has records of {min(unknown, key=config_number)}"
+            journal = self._folder.study_journal.name
+            raise DataError(f"{text}, which the study does not know ({journal}); {RESTORE_STUDY}")
         return candidates
 
     def _recall_earlier_runs(self) -> None:
@@ -98,13 +97,13 @@ class SearchStrategy:
                 if any(excess > 0 for excess in trial.constraints.values()):
                     self._infeasible.add(trial.user_attrs[FROM])
 
-    def _told_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
-        """Return a configuration of which the study was told already, which may yet have trials without a record.
+    def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
+        """Return a configuration that is finished in the study, and may yet have trials without a record.
 
         Those of one that was given up ran when the process was killed, and end as pruned. Of a complete one somebody
-        has removed records: these trials run again, for the tables; the study keeps what it was told.
+        has removed records: these trials run again, for the tables; the study keeps its first result.
         """
-        self._told.add(proposal.config_id)
+        self._finished.add(proposal.config_id)
         candidate = self._candidate(proposal, records)
         if candidate.waiting and state != TrialState.COMPLETE:
             decisive = worst(candidate.records.values())
@@ -191,7 +190,7 @@ class SearchStrategy:
 
     def judge(self, candidate: Candidate) -> str:
         decisive, ended = worst(candidate.records.values()), len(candidate.records)
-        if decisive is None or candidate.config_id in self._told:
+        if decisive is None or candidate.config_id in self._finished:
             return ""
         if decisive.status != "done":
             return _reason(decisive)
@@ -200,14 +199,14 @@ class SearchStrategy:
         return ""
 
     def conclude(self, candidate: Candidate) -> None:
-        """Tell the study, after the records: what was told is never asked for again.
+        """Finish the configuration in the study, after its records are written: it is never proposed again.
 
         A trial that ran when the others had decided may still have ended with its result and completed the
         configuration.
         """
-        if candidate.config_id in self._told:
+        if candidate.config_id in self._finished:
             return
-        self._told.add(candidate.config_id)
+        self._finished.add(candidate.config_id)
         verdict = verdict_of(candidate, self.search)
         if candidate.config_id not in self._retried:
             self._study.tell(self._numbers[candidate.config_id], verdict)
@@ -225,14 +224,14 @@ class SearchStrategy:
 
 
 def verdict_of(candidate: Candidate, search: Search) -> Verdict:
-    """Return what the study is told of a configuration that has ended: never anything but validation."""
+    """Return what the study learns of a configuration that has ended: never anything but validation."""
     result, criteria = candidate.result, Criteria.of(search)
     done = [record for record in candidate.records.values() if record.status == "done"]
     accuracies = {candidate.steps[record.key]: Observed.of(record).val_accuracy for record in done}
     scores = {step: accuracy for step, accuracy in sorted(accuracies.items()) if accuracy is not None}
     objectives = {"val_accuracy": criteria.score(result), "synaptic_ops": result.synaptic_ops or 0.0}
     return Verdict(
-        TOLD[result.state],
+        FINISHED_STATES[result.state],
         scores,
         [objectives[name] for name in search.objectives] if result.state == "complete" else [],
         {"max_synaptic_ops": criteria.excess(result)} if search.constraints and scores else {},
@@ -246,4 +245,6 @@ def _reason(record: Record) -> str:
 
 def _least_begun(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the configuration with the fewest trials that have begun; of equals, the first proposed."""
-    return min(candidates, key=lambda one: (len(one.records) + len(one.running), one.config_id), default=None)
+    return min(
+        candidates, key=lambda one: (len(one.records) + len(one.running), config_number(one.config_id)), default=None
+    )

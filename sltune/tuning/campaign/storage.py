@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sltune.errors import DataError, UsageError
 from sltune.runs.places import Database, without_secrets
 from sltune.tuning.campaign.journal import mend_journal
-from sltune.tuning.campaign.study_checks import RESTORE
+from sltune.tuning.campaign.study_checks import RESTORE_STUDY
 from sltune.wording import printable
 
 
@@ -39,7 +39,7 @@ def open_storage(journal: Path, database: Database | None = None) -> BaseStorage
     except OSError as error:
         raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE}") from error
+        raise DataError(f"{journal}: is broken: {error!r}; {RESTORE_STUDY}") from error
 
 
 def place_of(storage: BaseStorage, name: str) -> str:

@@ -12,6 +12,9 @@ from sltune.runs.record import Record, TrialKey
 from sltune.runs.results import Result
 from sltune.settings.configuration import Configuration
 
+RESTORE = "restore it, or run the new one in a run of its own"
+"""What to do where a file of a run no longer says what the run began with."""
+
 
 class Candidate:
     """One configuration and where its trials stand. over: why the rest of them is not wanted; "" while it is."""
@@ -39,7 +42,7 @@ class Candidate:
         for record in records:
             if record.config != self.settings:
                 text = f"{space_file}: is not the configuration of the record of {record.key.name}"
-                raise DataError(f"{text}; restore it, or run the new one in a run of its own")
+                raise DataError(f"{text}; {RESTORE}")
             if record.status == "done" or not retry_failed:
                 self.records[record.key] = record
         self.waiting = deque(key for key in self.steps if key not in self.records)

@@ -25,7 +25,7 @@ from sltune.settings.types import Value
 from sltune.tuning.campaign.cmaes_sampler import CmaSampler
 from sltune.tuning.campaign.proposals import draw, grid, recall
 from sltune.tuning.campaign.storage import place_of, writing
-from sltune.tuning.campaign.study_checks import FROM, RESTORE, RETRY_OF, check_attributes, check_trials
+from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF, check_attributes, check_trials
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
     name: "maximize" if metric.better == "high" else "minimize" for name, metric in METRICS.items() if metric.better
@@ -64,7 +64,7 @@ def config_id(number: int) -> str:
 
 
 class SearchStudy:
-    """Asks and tells; every proposal is a function of (search.seed, number of the ask, what was told before)."""
+    """Asks and tells; every proposal is a function of (search.seed, number of the ask, what was finished before)."""
 
     def __init__(self, storage: BaseStorage, name: str, space: Space, search: Search, new: bool = False) -> None:
         """Open the study of a name.
@@ -88,7 +88,7 @@ class SearchStudy:
                     else optuna.load_study(storage=storage, study_name=name)
                 )
             except KeyError as error:
-                raise DataError(f"the study {name} is missing; {RESTORE}") from error
+                raise DataError(f"the study {name} is missing; {RESTORE_STUDY}") from error
             trials = self._trials_of(place)
         self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
         """What the storage held when the study was opened."""
@@ -107,15 +107,15 @@ class SearchStudy:
             return self._study.get_trials(deepcopy=False)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
             # Only Optuna reads the rows of a database, so that sltune cannot check them before.
-            raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE}") from error
+            raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE_STUDY}") from error
 
     @property
     def exhausted(self) -> bool:
         """Whether a grid has no more points to propose."""
         return self._search.sampler == "grid" and self._wanted(self.asked) is None
 
-    def told(self) -> Iterator[tuple[Proposal, TrialState]]:
-        """Give the proposals that ended before the study was opened."""
+    def finished(self) -> Iterator[tuple[Proposal, TrialState]]:
+        """Give the proposals that were finished before the study was opened, with their states."""
         for trial in self._own:
             if trial.state.is_finished():
                 yield Proposal(trial.number, recall(trial.params, self._space)), trial.state
@@ -160,10 +160,10 @@ class SearchStudy:
 
     def _tell(self, trial: Trial, verdict: Verdict) -> None:
         # A process that died within this very function may have left some of it.
-        told = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        reported = self._study._storage.get_trial(trial._trial_id).intermediate_values
         if len(self._search.objectives) == 1:
             for step, score in verdict.scores.items():
-                if step not in told:
+                if step not in reported:
                     trial.report(score, step)
         for name, value in (verdict.constraints or {}).items():
             if name not in trial.constraints:
@@ -173,7 +173,7 @@ class SearchStudy:
             self._study.tell(trial, values, verdict.state)
 
     def tell_again(self, number: int, values: Mapping[str, Value], verdict: Verdict) -> None:
-        """Add a copy of a proposal that was told before and has ended otherwise since."""
+        """Add a copy of a finished proposal whose trials ran once more and came to another end."""
         self._add(values, verdict, {RETRY_OF: config_id(number)})
 
     def learn(self, source: str, values: Mapping[str, Value], verdict: Verdict) -> None:

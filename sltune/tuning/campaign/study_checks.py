@@ -20,7 +20,8 @@ from sltune.tuning.campaign.cmaes_sampler import GENERATION
 from sltune.tuning.campaign.proposals import recall
 from sltune.wording import excerpt, printable
 
-RESTORE = "restore it, or search in a new run"
+RESTORE_STUDY = "restore it, or search in a new run"
+"""What to do where the study of a search is missing or broken."""
 
 RETRY_OF, FROM = "retry_of", "from"
 """User attributes of trials that no sampler proposed: a configuration tried again, or one of an earlier run."""
@@ -44,26 +45,26 @@ def check_trials(
     """
     other = f"{space.source}: is not the space of the study"
     if list(stored) != list(directions):
-        raise DataError(f"{other}: the objectives differ; {RESTORE}")
+        raise DataError(f"{other}: the objectives differ; {RESTORE_STUDY}")
     expected = {key: distribution_of(domain) for key, domain in space.domains.items()}
     for trial in trials:
         for key, distribution in trial.distributions.items():
             if expected.get(key) != distribution:
-                raise DataError(f"{other}: {printable(key)} differs; {RESTORE}")
+                raise DataError(f"{other}: {printable(key)} differs; {RESTORE_STUDY}")
         wrong = next(_faults(trial, expected, len(directions)), None)
         if wrong is not None:
-            raise DataError(f"{place}: trial {trial.number}: {wrong}; {RESTORE}")
+            raise DataError(f"{place}: trial {trial.number}: {wrong}; {RESTORE_STUDY}")
         known = {**space.settings, **space.active(recall(trial.params, space))}
         lacks = any(key not in known and not is_idle(domain, known) for key, domain in space.domains.items())
         if trial.state == TrialState.WAITING or (lacks and trial.state.is_finished()):
-            raise DataError(f"{place}: trial {trial.number} was not proposed by sltune; {RESTORE}")
+            raise DataError(f"{place}: trial {trial.number} was not proposed by sltune; {RESTORE_STUDY}")
 
 
 def check_attributes(place: str, attributes: Mapping[str, Any]) -> None:
     """Refuse system attributes of a study that Optuna acts on and sltune never writes; raises as check_trials does."""
     unknown = next((key for key in attributes if not key.startswith(UNREAD)), None)
     if unknown is not None:
-        raise DataError(f"{place}: {_not_ours(unknown)}; {RESTORE}")
+        raise DataError(f"{place}: {_not_ours(unknown)}; {RESTORE_STUDY}")
 
 
 def fits(distribution: BaseDistribution, value: Any, internal: bool = False) -> bool:

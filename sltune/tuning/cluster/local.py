@@ -24,8 +24,6 @@ from sltune.tuning.cluster.signals import own_sigterm, without_signals
 
 STORE_HEADROOM = 256 << 20
 """What lies in the object store beside the dataset: starting weights, and what workers return."""
-PREFIX = "sltune-"
-"""How the names of private folders begin; eight letters and digits follow."""
 START_S = 60.0
 """More than lies between making a folder and locking it."""
 MAX_SOCKET_BYTES = 103
@@ -35,7 +33,7 @@ SOCKET = "r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 """Paths that Ray hands on whole: others it cannot encode, or takes apart at spaces."""
 PREFIX, INNER = "sltune-", "r"
-"""How a private folder is called, and the one in it that Ray is given."""
+"""How the name of a private folder begins (eight letters and digits follow), and the folder in it that Ray is given."""
 MIN_FREE_BYTES = 64 << 20
 """What Ray's logs take in hours."""
 

@@ -26,9 +26,9 @@ class Request:
     """What the user asks for, from the command line down to the workers.
 
     gpus_per_trial: a whole number or 1/k; None until share_for has decided. checkpoints: where workers keep them, None
-    for the run folder. checkpoint_minutes: at least so long between two of a trial; it is the most that a death costs.
-    hang_minutes: after so long without an epoch a trial is started again; 0 waits for ever. details: whether trained
-    networks are looked at.
+    for the run folder. checkpoint_minutes: the least time between two of a trial, which is the most that a dead worker
+    costs. hang_minutes: the time without a finished epoch after which a trial is restarted; 0 for no limit. details:
+    whether trained networks are looked at.
 
     Raises:
         UsageError: Ray cannot place such a share of a GPU.

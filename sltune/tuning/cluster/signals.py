@@ -13,10 +13,10 @@ from typing import Any
 import ray
 
 from sltune.errors import Interrupted
+from sltune.system.supervisor import STOPPING
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-LOOK_S = 0.1
-"""How often to look whether Ray has died."""
+RAY_CHECK_S = 0.1
+"""Time between two looks at whether Ray has died."""
 
 _set_handler = signal.signal
 
@@ -104,6 +104,6 @@ def _leave_with_ray(asked: threading.Event, over: threading.Event) -> None:
     """
     asked.wait()
     node = ray._private.worker._global_node
-    while node is not None and not over.wait(LOOK_S):
+    while node is not None and not over.wait(RAY_CHECK_S):
         if node.dead_processes():
             os._exit(Interrupted.exit_code)

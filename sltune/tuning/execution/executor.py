@@ -106,7 +106,7 @@ class Executor:
                 gc.collect()
 
     def _run(self, callbacks: Callbacks, left: int) -> bool:
-        """Run Tune; return False if it broke down and should be started again, which it may so many times."""
+        """Run Tune; return False if it broke down and should be started again; left: how often it still may be."""
         try:
             self._fit(callbacks)
         except TuneError as error:
@@ -138,7 +138,7 @@ class Executor:
         cpus, gpus = self.request.cpus_per_trial, self.request.gpus
 
         def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-            # Alone on its GPU is who holds all of it.
+            # A trial that holds a whole GPU has no other trial beside it.
             bundle = {"CPU": cpus, "GPU": 1.0 if config["alone"] else gpus}
             return tune.PlacementGroupFactory([bundle], bundle_label_selector=[json.loads(config[WHERE])])
 

@@ -16,7 +16,9 @@ MAX_LOSSES = 3
 START_PATIENCE_S = 180.0
 """For a worker to start: for a while Ray goes on placing workers on a dead node, where none ever does."""
 SECONDS_BETWEEN_LOOKS = 1.0
+"""Limits are minutes, so one look a second is exact enough, and Tune's loop, which asks far more often, stays fast."""
 SECONDS_BETWEEN_WORDS = 30.0
+"""Often enough that nobody takes a waiting run for one that hangs, and seldom enough that a log stays readable."""
 
 
 class Losses:

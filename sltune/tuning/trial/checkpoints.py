@@ -19,7 +19,7 @@ from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 class Checkpoints:
     """How often a trial saves its state, and where.
 
-    minutes: at least so many between two; 0 saves after every epoch. place: a folder or URI that workers write to
+    minutes: the least time between two; 0 saves after every epoch. place: a folder or URI that workers write to
     themselves; None where the driver, which gets checkpoints through Ray, keeps them in the run folder. run: its name.
     """
 
@@ -28,7 +28,7 @@ class Checkpoints:
     run: str = ""
 
     def is_due(self, seconds: float) -> bool:
-        """Say whether a trial that saved its state so many seconds ago should do it again."""
+        """Say whether a trial should save its state again, this many seconds after the last time."""
         return seconds >= 60 * self.minutes
 
     def write(self, key: TrialKey, data: bytes) -> None:

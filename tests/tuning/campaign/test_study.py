@@ -92,7 +92,7 @@ def test_a_torn_line_is_cut_off_and_a_stale_lock_is_not_waited_for(tmp_path: Pat
     again.tell(proposal.number, verdict(dict(proposal.values)))
     assert time.monotonic() - began < 10
     assert journal.read_bytes().startswith(whole + b"{")
-    assert [state for _, state in study(tmp_path).told()] == [TrialState.COMPLETE]
+    assert [state for _, state in study(tmp_path).finished()] == [TrialState.COMPLETE]
 
 
 def test_a_journal_is_changed_in_its_own_place_alone(tmp_path: Path) -> None:

@@ -78,14 +78,14 @@ def test_board_and_report_and_summary_name_the_best_that_is_written(tmp_path: Pa
     run(campaign, lambda _, key: done([[0.9, 0.5], [0.69, 0.69]][int(key.config_id[1:])][key.fold]))
     write_info(campaign.folder, INFO)
     campaign.folder.space_toml.write_text(made.to_toml())
-    standings = RunState(campaign.plan)
+    state = RunState(campaign.plan)
     for record in campaign.records:
-        standings.end(record)
+        state.end(record)
     (series,) = series_of(load_runs([tmp_path]))
     assert series.shown is not None
-    assert standings.best is not None
+    assert state.best is not None
     assert campaign.progress().endswith("best c0001 with validation 69.0 %")
-    assert {best_of(campaign).config_id, standings.best.config_id, series.shown.config_id} == {"c0001"}
+    assert {best_of(campaign).config_id, state.best.config_id, series.shown.config_id} == {"c0001"}
     assert best_so_far(series) == ([0, 1], [pytest.approx(70), pytest.approx(69)])
 
 
