@@ -50,10 +50,12 @@ def trial_name(record: Spec) -> str:
 
 
 def write_run(folder: Path, records: Iterable[Spec], planned: Iterable[str] | None = None, **info: Any) -> Path:
-    """Write a run folder; planned trials are those of the records unless given."""
+    """Write a run folder; trials of an evaluation and steps of a search are those of the records unless given."""
     records = list(records)
     names = [trial_name(record) for record in records] if planned is None else list(planned)
-    facts = {"schema": 1, "name": folder.name, "kind": "evaluate", "dataset": DATASET, "trials": names}
+    steps = sorted({(record["seed"], record["fold"]) for record in records})
+    plan = {"steps": steps} if info.get("kind") == "tune" else {"trials": names}
+    facts = {"schema": 1, "name": folder.name, "kind": "evaluate", "dataset": DATASET, **plan}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(facts | info))
     for record in records:

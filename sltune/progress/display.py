@@ -48,7 +48,7 @@ class Display:
             self.say(text)
 
     def announce(self, folder: str, resume: str) -> None:
-        """Say how to go on with a run that begins, before anything else: some deaths leave no time to say it."""
+        """Say how to go on with a run, before the first trial: some deaths leave no time to say it."""
         self.show({"event": "run", "folder": folder, "resume": resume}, f"to go on after any interruption: {resume}")
 
     def log(self, event: Mapping[str, Any], text: str) -> None:

@@ -16,7 +16,7 @@ from sltune.progress.messages import Message, epoch_ended, left_unfinished, tria
 from sltune.progress.state import RunState, duration
 from sltune.runs.epochs import EpochRow, read_epochs
 from sltune.runs.folder import RunFolder, read_record
-from sltune.runs.info import read_info
+from sltune.runs.info import RunInfo, read_info
 from sltune.runs.plan import Plan, evaluation_plan, search_plan
 from sltune.runs.record import TrialKey
 from sltune.settings.space import load_space
@@ -47,7 +47,9 @@ class Follower:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.state = RunState(_plan(folder))
+        info = read_info(folder)
+        self._is_search = info.is_search
+        self.state = RunState(_plan(folder, info))
         self.alive = False
         self._steps = set(self.state.plan.steps)
         self._trials: dict[TrialKey, _Trial] = {}
@@ -57,7 +59,7 @@ class Follower:
         self._written = 0
         self._looked = False
         if not self._is_search:
-            for key in read_info(folder).planned(folder):
+            for key in info.planned(folder):
                 self.state.add(key.config_id)
         self.look()
 
@@ -109,10 +111,6 @@ class Follower:
             times = tuple(self.state.times(max(0.0, time.time() - held_since(self.folder.lock))))
             host = locked_on(self.folder.lock)
             yield times if is_locked(self.folder.lock) else (*times, f"begun on {host}, {written}")
-
-    @property
-    def _is_search(self) -> bool:
-        return not self.state.plan.shows_test
 
     def _find_trials(self) -> None:
         """Take up the trials whose folders are new since the last look."""
@@ -189,12 +187,11 @@ class Follower:
         return status.st_mtime_ns, status.st_size, status.st_ino, status.st_nlink
 
 
-def _plan(folder: RunFolder) -> Plan:
-    info = read_info(folder)
+def _plan(folder: RunFolder, info: RunInfo) -> Plan:
     try:
         space = load_space(folder.space_toml)
-        if info.steps is not None:
-            return search_plan(info.name, space, space.required_search(), info.steps)
+        if info.is_search:
+            return search_plan(info.name, space, space.required_search(), info.steps or ())
         steps = [(key.seed, key.fold) for key in info.planned(folder)]
         return evaluation_plan(info.name, space.configuration(), steps)
     except ConfigError as error:

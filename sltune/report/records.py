@@ -12,7 +12,7 @@ import pandas as pd
 from sltune.report.analysis.runs import Run, load_runs
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS
-from sltune.runs.record import Record, TrialKey, config_number
+from sltune.runs.record import Record, TrialKey
 
 _KEYS = ("folder", "run", "config_id", "fold", "seed")
 _TEXTS = (
@@ -92,8 +92,7 @@ def _as_shared(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:
     records: dict[TrialKey, Record] = {record.key: record for record in run.records}
-    keys = sorted({*records, *run.planned}, key=lambda key: (config_number(key.config_id), key.seed, key.fold))
-    for key in keys:
+    for key in sorted({*records, *run.planned}):
         place = {"folder": str(run.folder), "run": run.name}
         facts = {**place, "config_id": key.config_id, "fold": key.fold, "seed": key.seed}
         if key in records:

@@ -112,8 +112,10 @@ class RunInfo(BaseModel):
 
     @model_validator(mode="after")
     def _has_trials(self) -> Self:
-        if self.trials is None and self.steps is None:
-            raise ValueError("must have 'trials', as an evaluation, or 'steps', as a search")
+        if self.is_search and self.steps is None:
+            raise ValueError("must have 'steps', as it is of a search")
+        if not self.is_search and self.trials is None:
+            raise ValueError("must have 'trials', as it is of an evaluation")
         for name in self.trials or ():
             TrialKey.parse(name)
         return self
@@ -143,12 +145,12 @@ class RunInfo(BaseModel):
         Raises:
             DataError: there are more than any run has.
         """
-        if self.steps is None:
+        if not self.is_search:
             return [TrialKey.parse(name) for name in self.trials or ()]
-        begun = folder.begun()
-        if len(begun) * len(self.steps) > MAX_TRIALS:
+        begun, steps = folder.begun(), self.steps or ()
+        if len(begun) * len(steps) > MAX_TRIALS:
             raise DataError(f"{folder.root}: has more than {MAX_TRIALS:,} trials; not written by sltune")
-        return [TrialKey(config_id, *step) for config_id in begun for step in self.steps]
+        return [TrialKey(config_id, *step) for config_id in begun for step in steps]
 
 
 def read_info(folder: RunFolder) -> RunInfo:

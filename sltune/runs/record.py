@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, total_ordering
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,13 +28,21 @@ Setting = Switch | Whole | Number | str | list[Whole | Number | str] | None
 """A setting in a record. It may be one that only another version of sltune has."""
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class TrialKey:
-    """One training: a configuration on one fold with one seed."""
+    """One training: a configuration on one fold with one seed. They are ordered by configuration, seed and fold."""
 
     config_id: str
     seed: int
     fold: int
+
+    def __lt__(self, other: TrialKey) -> bool:
+        return self._place < other._place
+
+    @property
+    def _place(self) -> tuple[int, int, int]:
+        return config_number(self.config_id), self.seed, self.fold
 
     @property
     def name(self) -> str:

@@ -120,7 +120,7 @@ class Criteria:
 
 def worst(records: Iterable[Record]) -> Record | None:
     """Return the record that decides what becomes of its configuration; None where there is none."""
-    return min(records, key=lambda record: (WORST_FIRST.index(record.status), record.key.name), default=None)
+    return min(records, key=lambda record: (WORST_FIRST.index(record.status), record.key), default=None)
 
 
 def state_of(records: Sequence[Record], trials: int) -> State:

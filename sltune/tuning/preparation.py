@@ -63,9 +63,14 @@ class Kind(Protocol):
     space: Space
     database: Database | None
 
-    def begin(
-        self, folder: RunFolder, dataset: DatasetInfo, splits: Mapping[Step, Split], say: Callable[[str], None]
-    ) -> StudyPlace | None:
+    def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
+        """Read what a new run takes from elsewhere, before Ray starts and anything is written.
+
+        Raises:
+            UsageError, DataError: it cannot be used.
+        """
+
+    def begin(self, folder: RunFolder, splits: Mapping[Step, Split]) -> StudyPlace | None:
         """Write what a new run needs beside its ``run.json``; return what that says of its study."""
 
     def take_up(self, folder: RunFolder, info: RunInfo) -> None:
@@ -94,13 +99,15 @@ def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: 
     refuse_existing(folder)
     manifest = read_manifest(data)
     dataset, space = DatasetInfo.of(manifest), kind.space
+    kind.check(dataset, display.say)
     with _executor(kind, data, manifest, run_name(folder), request, display) as executor, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
-        study = kind.begin(folder, dataset, executor.shared.splits, display.say)
+        study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         write_info(folder, new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study))
+        _announce(folder, display)
         campaign = kind.campaign(folder, dataset)
         _run(campaign, executor, display)
         kind.conclude(campaign, data, display.say)
@@ -128,6 +135,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
         campaign = kind.campaign(folder, dataset)
         if not campaign.finished:
+            _announce(folder, display)
             with _executor(kind, data, manifest, campaign.name, request, display) as executor:
                 _run(campaign, executor, display)
         kind.conclude(campaign, data, display.say)
@@ -153,15 +161,19 @@ def _import_executor() -> None:
         import_module(EXECUTOR)
 
 
+def _announce(folder: RunFolder, display: Display) -> None:
+    """Say how to go on with a run as soon as its ``run.json`` is as it should be: some deaths leave no time for it."""
+    command = resume_command(folder)
+    note_run(command)
+    display.announce(str(folder.root), command)
+
+
 def _run(campaign: Campaign, executor: Executor, display: Display) -> None:
     """Write the fold lists, and run every trial of a campaign.
 
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
     """
-    command = resume_command(campaign.folder)
-    note_run(command)
-    display.announce(str(campaign.folder.root), command)
     for note in executor.notes:
         display.say(note)
     splits = executor.shared.splits

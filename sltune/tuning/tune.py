@@ -54,16 +54,25 @@ class Tune:
         self.space, self.database = space, database
         self._search = space.required_search()
         self._earlier, self._trials, self._retry_failed = earlier, trials, retry_failed
+        self._known: list[tuple[str, Candidate]] = []
 
-    def begin(
-        self, folder: RunFolder, dataset: DatasetInfo, splits: Mapping[Step, Split], say: Callable[[str], None]
-    ) -> StudyPlace:
+    def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
+        """Read what is known from an earlier run.
+
+        Raises:
+            UsageError: there is nothing to learn from it.
+            DataError: its folder is no run folder.
+        """
+        if self._earlier is not None:
+            self._known = list(_from_run(self._earlier, self.space, dataset, say))
+
+    def begin(self, folder: RunFolder, splits: Mapping[Step, Split]) -> StudyPlace:
         """Make the study, with what is known from an earlier run.
 
         Raises:
-            UsageError: the database has a study of that name, or there is nothing to learn from the earlier run.
+            UsageError: the database has a study of that name.
+            DataError: the earlier run had other folds.
         """
-        known = list(_from_run(self._earlier, self.space, dataset, say)) if self._earlier else []
         # Without run.json there is no run: the journal is what a process left that died right here.
         folder.remove(folder.study_journal)
         name = run_name(folder)
@@ -72,7 +81,7 @@ class Tune:
         if study.trials and self.database is not None:
             text = f"--study-storage {self.database.address}: has a study named {name}"
             raise UsageError(f"{text}; choose another --run")
-        for source, candidate in known:
+        for source, candidate in self._known:
             refuse_other_splits(candidate.records.values(), splits)
             values = self.space.active(candidate.configuration.settings())
             study.learn(source, values, verdict_of(candidate, self._search))

@@ -122,6 +122,12 @@ def test_a_run_gives_the_newest_record_of_each_trial_in_order(tmp_path: Path) ->
     assert all(isinstance(record, Record) for record in records)
 
 
+def test_records_are_in_the_order_of_asking_where_numbers_of_configurations_get_longer(tmp_path: Path) -> None:
+    for config_id in ("c10000", "c9999", "c0010"):
+        write_record(tmp_path, config_id=config_id)
+    assert [record.config_id for record in RunFolder(tmp_path).records()] == ["c0010", "c9999", "c10000"]
+
+
 def test_a_run_that_has_not_begun_has_no_records(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).records() == []
 

@@ -71,6 +71,8 @@ def test_it_is_written_as_it_was_read_with_what_later_versions_say(tmp_path: Pat
         ({"versions": {"torch": None}}, "versions.torch = None"),
         ({"git_commit": "; rm -rf"}, "git_commit = "),
         ({"trials": None}, "'trials'"),
+        ({"trials": None, "steps": [[0, 0]]}, "'trials'"),
+        ({"kind": "tune"}, "'steps'"),
         ({"trials": 3}, "trials = 3"),
         ({"trials": "c0000-f0-s0"}, "trials = "),
         ({"trials": ["c0000-f0-s0", "fold 1"]}, "'fold 1' is not the name of a trial"),

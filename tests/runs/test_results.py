@@ -39,11 +39,11 @@ def test_the_worst_trial_decides_and_without_a_bad_one_all_must_be_done(statuses
     assert Result.of("c0000", records, 3).state == state
 
 
-def test_of_equally_bad_trials_the_first_by_name_decides() -> None:
-    records = [record(f"c0000-f{fold}-s0", status="failed") for fold in (2, 1)]
+def test_of_equally_bad_trials_the_first_decides() -> None:
+    records = [record(f"c0000-f{fold}-s0", status="failed") for fold in (10, 2)]
     decisive = worst(records)
     assert decisive is not None
-    assert decisive.key.name == "c0000-f1-s0"
+    assert decisive.key.name == "c0000-f2-s0"
     assert worst([]) is None
 
 

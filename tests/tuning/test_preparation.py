@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import ray
 import tomlkit
 from rich.console import Console
 
-from sltune.errors import Interrupted, UsageError
+from sltune.errors import Interrupted, SltuneError, UsageError
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import Space, parse_space
@@ -28,6 +29,7 @@ from sltune.tuning.execution.worker import REPORT, TrialWorker
 from sltune.tuning.preparation import resume, start
 from sltune.tuning.tune import Tune
 from tests.small import quick
+from tests.written_runs import write_run
 
 QUIET = Display(Console(stderr=True), "quiet")
 REQUEST = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, checkpoint_minutes=0)
@@ -184,6 +186,38 @@ def test_a_run_that_began_while_ray_started_is_refused(
     with pytest.raises(UsageError, match="this run exists; go on with it by: sltune resume"):
         start(Evaluate(evaluated()), dataset, folder, REQUEST, QUIET)
     assert folder.run_json.read_text() == '{"schema": 1}'
+
+
+@pytest.mark.parametrize(
+    ("is_run", "said"), [(True, "no configuration that this search can learn"), (False, "a run folder")]
+)
+def test_an_earlier_run_that_cannot_be_used_is_refused_before_anything_is_written(
+    folder: RunFolder, dataset: Path, calls: Calls, tmp_path: Path, is_run: bool, said: str
+) -> None:
+    earlier = RunFolder(write_run(tmp_path / "earlier", []) if is_run else tmp_path / "missing")
+    with pytest.raises(SltuneError, match=said):
+        start(Tune(searched(), earlier=earlier), dataset, folder, REQUEST, QUIET)
+    assert not folder.root.exists()
+    assert calls == {"read_manifest": 1}
+
+
+def test_how_to_go_on_is_said_before_the_first_trial_and_before_ray_starts_anew(
+    folder: RunFolder, dataset: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[bool]()
+
+    def announce(self: Display, root: str, resume: str) -> None:
+        seen.append("connected" in calls)
+        assert folder.run_json.exists()
+        assert not folder.trials.exists()
+        assert resume == f"sltune resume {folder.root}"
+
+    monkeypatch.setattr(Display, "announce", announce)
+    start(Evaluate(evaluated()), dataset, folder, REQUEST, QUIET)
+    shutil.rmtree(folder.trials)
+    calls.clear()
+    resume(Evaluate(evaluated()), folder, None, REQUEST, QUIET)
+    assert seen == [True, False]
 
 
 @pytest.mark.processes

@@ -24,6 +24,8 @@ from sltune.runs.record import Record, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.campaign.search import _least_begun
+from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.trial.report import Report
 from tests.tuning.searches import done, hills, run, search, space, told, trials
 
@@ -606,3 +608,10 @@ def test_given_up_trials_leave_no_checkpoint(tmp_path: Path) -> None:
     campaign.finish(first.key, Report("diverged", "the loss is nan"))
     assert campaign.finished
     assert not list(campaign.folder.trials.glob("*/checkpoint.pt"))
+
+
+def test_of_configurations_with_as_many_trials_the_one_that_was_asked_for_first_goes_on() -> None:
+    candidates = [Candidate(config_id, Configuration(), [(0, 0)]) for config_id in ("c10000", "c9999")]
+    chosen = _least_begun(candidates)
+    assert chosen is not None
+    assert chosen.config_id == "c9999"
