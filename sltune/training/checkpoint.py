@@ -108,6 +108,7 @@ def _is_number(value: object) -> bool:
 
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "int": lambda value: type(value) is int,
+    "int | None": lambda value: value is None or type(value) is int,
     "float": _is_number,
     "dict[str, float]": lambda table: isinstance(table, dict) and all(map(_is_number, table.values())),
     "list[list[int]]": lambda rows: isinstance(rows, list) and all(type(cell) is int for row in rows for cell in row),

@@ -42,7 +42,8 @@ class EvaluationResult:
 class EpochMetrics:
     """One epoch, counted from 1. train_loss: sum of the batches' mean losses divided by the number of samples.
 
-    best_epoch, best_loss: the epoch with the lowest validation loss so far, and that loss.
+    best_epoch, best_loss: the epoch with the lowest validation loss so far, and that loss. device_memory_bytes: the
+    largest amount of GPU memory that was allocated in the epoch; None on a CPU.
     """
 
     epoch: int
@@ -52,6 +53,7 @@ class EpochMetrics:
     best_loss: float
     samples_per_second: float = field(compare=False)
     seconds: float = field(compare=False)
+    device_memory_bytes: int | None = field(default=None, compare=False)
 
     @property
     def is_best(self) -> bool:
@@ -98,10 +100,13 @@ def fit(
         Diverged: a loss or a weight is not finite.
     """
     done, best_loss, best_epoch = (last.epoch, last.best_loss, last.best_epoch) if last else (0, math.inf, 0)
+    device = next(learner.network.parameters()).device
     for epoch in range(done + 1, epochs + 1):
         if patience and epoch - 1 - best_epoch >= patience:
             return
         started = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         losses, samples = train_epoch(learner, batches(epoch))
         trained_seconds = time.perf_counter() - started
         if learner.schedule is not None:
@@ -117,6 +122,7 @@ def fit(
             best_loss=best_loss,
             samples_per_second=samples / trained_seconds,
             seconds=time.perf_counter() - started,
+            device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
 
 from sltune.runs.metrics import METRICS
@@ -22,12 +23,36 @@ OF_EVALUATION: dict[str, Callable[[EvaluationResult], Values]] = {
 }
 """What is measured where a network is evaluated: after each epoch, and at the end."""
 
-OF_TRAINING: dict[str, Callable[[EpochMetrics], float]] = {
+OF_TRAINING: dict[str, Callable[[EpochMetrics], float | None]] = {
     "train_loss": attrgetter("train_loss"),
     "samples_per_second": attrgetter("samples_per_second"),
     "seconds": attrgetter("seconds"),
+    "device_memory_bytes": attrgetter("device_memory_bytes"),
 }
-"""What is measured while an epoch trains."""
+"""What is measured while an epoch trains; None where the device does not measure it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the evaluation after each epoch gave: at the lowest loss, at the highest accuracy, and at the last epoch.
+
+    best_epoch: the one with the lowest loss; None where nothing was trained.
+    """
+
+    best_epoch: int | None
+    lowest: EvaluationResult
+    highest: EvaluationResult
+    last: EvaluationResult
+
+
+OF_SELECTION: dict[str, Callable[[Selection], float | None]] = {
+    "best_epoch": attrgetter("best_epoch"),
+    "test_loss_min": attrgetter("lowest.loss"),
+    "test_accuracy_max": attrgetter("highest.accuracy"),
+    "test_loss_last": attrgetter("last.loss"),
+    "test_accuracy_last": attrgetter("last.accuracy"),
+}
+"""What is known once all epochs are over."""
 
 
 def row_of(epoch: EpochMetrics, selects_on_test: bool) -> dict[str, float]:
@@ -42,25 +67,31 @@ def row_of(epoch: EpochMetrics, selects_on_test: bool) -> dict[str, float]:
         if not metric.by_epoch or metric.part == other:
             continue
         if name in OF_TRAINING:
-            row[name] = OF_TRAINING[name](epoch)
+            measured = OF_TRAINING[name](epoch)
+            row |= {} if measured is None else {name: measured}
         elif name in OF_EVALUATION:
             value = OF_EVALUATION[name](epoch.evaluation)
             row |= {f"{name}_{layer}": x for layer, x in value.items()} if isinstance(value, dict) else {name: value}
     return row
 
 
-def of_record(selected: EvaluationResult, test: EvaluationResult, selects_on_test: bool) -> dict[str, Values | None]:
+def of_record(selection: Selection, test: EvaluationResult, selects_on_test: bool) -> dict[str, Values | None]:
     """Return the metrics of a record.
 
     Args:
-        selected: of the part that selects the epoch, at the selected one.
-        test: of the test part, with the weights of that epoch.
+        test: of the test part, with the weights of the epoch that was selected.
         selects_on_test: whether there is no validation part; then what is measured on it is None.
     """
-    found: dict[str, Values | None] = {}
+    protocol = "train-test" if selects_on_test else "train-val-test"
+    found: dict[str, Values | None] = {
+        name: measure(selection) for name, measure in OF_SELECTION.items() if METRICS[name].is_measured_with(protocol)
+    }
     for name, measure in OF_EVALUATION.items():
         metric = METRICS[name]
         if metric.in_record:
-            missing = metric.part == "val" and selects_on_test
-            found[name] = None if missing else measure(test if metric.part == "test" else selected)
+            judged = test if selects_on_test or metric.part == "test" else selection.lowest
+            found[name] = measure(judged) if metric.is_measured_with(protocol) else None
+    if selects_on_test:
+        # As the predecessor reports it: each of its own epoch.
+        found["test_loss"] = selection.lowest.loss
     return found

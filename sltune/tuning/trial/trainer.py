@@ -25,7 +25,7 @@ from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
 from sltune.tuning.trial.job import Job, split_of
-from sltune.tuning.trial.measures import of_record, row_of
+from sltune.tuning.trial.measures import Selection, of_record, row_of
 from sltune.tuning.trial.report import Report
 
 
@@ -53,7 +53,7 @@ def run_job(
         trainer = Trainer(job, samples, split, device)
     try:
         for metrics in trainer.epochs():
-            yield Report("running", row=trainer.row(metrics), checkpoint=trainer.checkpoint)
+            yield Report("running", row=row_of(metrics, trainer.selects_on_test), checkpoint=trainer.checkpoint)
     except Diverged as error:
         yield Report("diverged", str(error), split=split)
         return
@@ -115,13 +115,6 @@ class Trainer:
             return False
         return bool(more["job"] == self.job.fingerprint())
 
-    def row(self, metrics: EpochMetrics) -> dict[str, float]:
-        """Return what is logged of an epoch."""
-        row = row_of(metrics, self.selects_on_test)
-        if self.device.type == "cuda":
-            row["device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
-        return row
-
     def final_metrics(self) -> dict[str, Any]:
         """Return the record's metrics; tests the weights of the epoch with the lowest validation loss.
 
@@ -129,28 +122,24 @@ class Trainer:
         predecessor does, each of its own epoch; all but the loss is that of the most accurate one. Where nothing is
         trained, the weights that were given are tested, and there is no best epoch.
         """
-        best_epoch, lowest, highest, last = self._judged()
+        selection = self._selection()
         if self.selects_on_test:
-            metrics: dict[str, Any] = of_record(highest, highest, selects_on_test=True)
-            metrics |= {"test_loss": lowest.loss, "test_loss_min": lowest.loss, "test_accuracy_max": highest.accuracy}
-            metrics |= {"test_loss_last": last.loss, "test_accuracy_last": last.accuracy}
-            test = highest
+            test = selection.highest
         else:
             load_weights(self.network, self.best_weights, "the best epoch")
             test = self._evaluate(self.test)
-            metrics = of_record(lowest, test, selects_on_test=False)
+        metrics = of_record(selection, test, self.selects_on_test)
         # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
-        return {"best_epoch": best_epoch, **metrics, "confusion": test.confusion, "recordings": recordings}
+        return {**metrics, "confusion": test.confusion, "recordings": recordings}
 
-    def _judged(self) -> tuple[int | None, EvaluationResult, EvaluationResult, EvaluationResult]:
-        """Return the best epoch, and what the lowest loss, the highest accuracy and the last epoch gave."""
+    def _selection(self) -> Selection:
         if self.best is None or self.last is None:
             self.best_weights = weights_to_bytes(self.network)
             given = self._evaluate(self.val)
-            return None, given, given, given
+            return Selection(None, given, given, given)
         highest = self.most_accurate or self.best
-        return self.best.epoch, self.best.evaluation, highest.evaluation, self.last.evaluation
+        return Selection(self.best.epoch, self.best.evaluation, highest.evaluation, self.last.evaluation)
 
     def details(self) -> Details:
         """Look at the network of the best epoch, and at what it does with the first sample that it is judged by."""
@@ -182,8 +171,6 @@ class Trainer:
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Give an epoch's batches; the same ones whenever it is asked for them."""
         key, training = self.job.key, self.config.training
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
         seed_torch(key.seed, key.fold, "dropout", epoch)
         order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
         starts = numpy_stream(key.seed, key.fold, "crop", epoch)
