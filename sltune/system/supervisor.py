@@ -31,6 +31,8 @@ CLEAR_S = 10.0
 """For how long the deletion of a folder is tried; Ray's processes notice the death of their driver within 2 s or so."""
 DELETE_AGAIN_S = 0.1
 """How long to wait between two tries to delete a folder: short beside CLEAR_S, and no load."""
+ABSENT_LOOKS = 3
+"""How often in a row a folder must be found absent: a process that had a file open may still make it anew."""
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 """Signals by which people and batch systems ask a command to end."""
 OTHERS = {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF"}
@@ -119,11 +121,30 @@ def _end_as(child: int, reader: int) -> NoReturn:
 
 
 def _delete(folder: str) -> None:
-    """Delete a folder in which Ray's processes, which end some seconds after their command, may still write."""
+    """Delete the folder of a private Ray whose command has died.
+
+    Ray's processes notice that late on a busy machine, and write there again until they do. They are ended first.
+    """
     deadline = time.monotonic() + CLEAR_S
-    while os.path.exists(folder) and time.monotonic() < deadline:
+    absent = 0
+    while absent < ABSENT_LOOKS and time.monotonic() < deadline:
+        for process in _processes_of(folder):
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(DELETE_AGAIN_S)
+        absent = 0 if os.path.exists(folder) else absent + 1
+
+
+def _processes_of(folder: str) -> list[int]:
+    """Return the processes whose command line names a folder; its random name is that of no other."""
+    found = []
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        # Processes end meanwhile, and those of other users cannot be read.
+        with suppress(OSError, ValueError), open(f"/proc/{int(entry)}/cmdline", "rb") as file:
+            if folder.encode() in file.read() and int(entry) != os.getpid():
+                found.append(int(entry))
+    return found
 
 
 def _explain(status: int, stopped: bool) -> tuple[int, str]:
