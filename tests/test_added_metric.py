@@ -124,3 +124,18 @@ def test_reports_of_runs_that_have_not_measured_it_stay_as_they_were(
     before = render(table(runs), form)
     monkeypatch.setitem(METRICS, NAME, ENTRY)
     assert render(table(runs), form) == before
+
+
+def test_learning_curves_have_no_panel_for_what_no_run_has_measured(
+    record: Record, run_folder: WriteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_folder([record(0, 0.5)])
+    rows = "epoch,train_loss,val_loss,val_accuracy\n1,1.0,0.9,0.25\n2,0.8,0.7,0.5\n"
+    RunFolder(folder).trial(KEY).epochs_csv.write_text(rows)
+    monkeypatch.setitem(METRICS, NAME, ENTRY)
+    (plot,) = learning_curves(series_of(load_runs([folder])))
+    assert [axes.get_ylabel() for axes in plot.figure.axes] == [
+        "validation accuracy (%)",
+        "validation loss",
+        "training loss",
+    ]

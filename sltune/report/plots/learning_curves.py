@@ -59,6 +59,11 @@ class TrialCurves:
         values = [[METRICS[metric].shown(rows[epoch][metric]) for epoch in epochs] for rows in self.done]
         return epochs, np.array(values)
 
+    def has(self, panel: CurvePanel) -> bool:
+        """Say whether any epoch of any trial has the metric of a panel."""
+        metric = panel.metric(self.part)
+        return any(metric in row for rows in (*self.done, *self.under_way) for row in rows.values())
+
     def label(self, alone: bool) -> str:
         count = f"{len(self.done)} of " if len(self.done) < self.trials else ""
         until = f", to epoch {self.common[-1]}, where the first ends" if self.is_uneven and self.common else ""
@@ -105,7 +110,7 @@ def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
 
 
 def _figure(found: Sequence[TrialCurves]) -> Figure:
-    first, *others = panels()
+    first, *others = [panel for panel in panels() if any(curves.has(panel) for curves in found)] or panels()
     figure = new_figure(2.9 + 1.5 * len(others))
     axes = figure.subplots(1 + len(others), 1, sharex=True, height_ratios=(1.9, *[1] * len(others)))
     words = " or ".join(dict.fromkeys(WORDS[curves.part] for curves in found))
