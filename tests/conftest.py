@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +21,11 @@ VARIABLE = "SLTUNE_TEST_DATA"
 # The tests' networks are so small that threads would mostly wait for each other, and spin while they do. Torch reads
 # it when it is imported, in processes that tests start as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Runs are synced to the disk file by file. Where memory can hold the tests' folders, they wait for no disk.
+MEMORY, MIN_MEMORY_BYTES = Path("/dev/shm"), 4 << 30
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MIN_MEMORY_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # How long one example takes says more about what else the machine does than about the code.
 settings.register_profile("sltune", deadline=None)

@@ -227,11 +227,11 @@ def lif(current: Tensor, neuron: Neuron) -> Tensor:
     """Return spikes for a current of shape (..., T); hard reset to 0, with the gradient through the reset."""
     potential = spikes = torch.zeros_like(current[..., 0])
     history = []
-    for step in range(current.shape[-1]):
-        potential = neuron.decay * potential * (1 - spikes) + current[..., step]
+    for input_current in current.unbind(dim=-1):
+        potential = neuron.decay * potential * (1 - spikes) + input_current
         spikes = Spike.apply(potential, neuron)  # type: ignore[no-untyped-call]
         history.append(spikes)
-    return torch.stack(history, dim=-1)
+    return torch.stack(history).movedim(0, -1)
 
 
 class PlainNetwork(nn.Module):
@@ -245,7 +245,7 @@ class PlainNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return firing rates of shape (N, classes) for input of shape (N, P, H, W, T)."""
         for stage in self.stages:
-            x = torch.stack([stage(x[..., step]) for step in range(x.shape[-1])], dim=-1)
+            x = torch.stack([stage(step) for step in x.unbind(dim=-1)]).movedim(0, -1)
             if isinstance(stage, nn.Conv2d | nn.Linear):
                 x = lif(x, self.neuron)
         return x.sum(dim=-1) / x.shape[-1]

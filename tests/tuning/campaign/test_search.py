@@ -114,26 +114,29 @@ class _Killed(BaseException):
     """Ends the process, as it were: nothing in between may catch it."""
 
 
-def _killed_at(monkeypatch: pytest.MonkeyPatch, write: int, torn: bool) -> None:
-    """Die at a write of a file, before it, or at an append to the journal, in the middle of it."""
+def _copied_at_writes(monkeypatch: pytest.MonkeyPatch, root: Path, writes: range, copies: Path) -> None:
+    """Copy a run's folder to copies/WRITE as a process leaves it that dies at this write.
+
+    It dies before it writes a file, or while it appends to the journal, every other time in the middle of a line.
+    """
     count = iter(range(10**9))
     append, write_file = JournalFileBackend.append_logs, RunFolder.write
 
-    def dying_write(self: RunFolder, file: Path, content: str | bytes) -> None:
-        if next(count) == write:
-            raise _Killed
+    def copied_write(self: RunFolder, file: Path, content: str | bytes) -> None:
+        if (write := next(count)) in writes:
+            shutil.copytree(root, copies / str(write), symlinks=True)
         write_file(self, file, content)
 
-    def dying_append(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
-        if next(count) == write:
-            if torn:
-                with open(self._file_path, "ab") as journal:
+    def copied_append(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        if (write := next(count)) in writes:
+            copy = shutil.copytree(root, copies / str(write), symlinks=True)
+            if write % 2 == 0:
+                with (copy / Path(self._file_path).name).open("ab") as journal:
                     journal.write(b'{"op_code":5,"wor')
-            raise _Killed
         append(self, logs)
 
-    monkeypatch.setattr(RunFolder, "write", dying_write)
-    monkeypatch.setattr(JournalFileBackend, "append_logs", dying_append)
+    monkeypatch.setattr(RunFolder, "write", copied_write)
+    monkeypatch.setattr(JournalFileBackend, "append_logs", copied_append)
 
 
 # Every third write of each search, from another one on, so that all kinds of writes are met; all of them are slow.
@@ -156,27 +159,22 @@ def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an
             return Report("diverged", "the loss is nan")
         return hills(configuration, key)
 
-    undisturbed = search(tmp_path / "undisturbed", made)
-    run(undisturbed, train, epochs=epochs)
-    expected, states = records(tmp_path / "undisturbed"), told(undisturbed)
+    root, copies = tmp_path / "undisturbed", tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        _copied_at_writes(patch, root, range(first % step, 1000, step), copies)
+        undisturbed = search(root, made)
+        run(undisturbed, train, epochs=epochs)
+    expected, states = records(root), told(undisturbed)
     assert {status for status, *_ in expected.values()} >= {"done", "pruned"}
     assert any("learning curves" in error for *_, error in expected.values()) == bool(epochs)
 
-    for writes in range(first % step, 1000, step):
-        root = tmp_path / "killed"
-        with monkeypatch.context() as patch:
-            _killed_at(patch, writes, torn=writes % 2 == 0)
-            try:
-                run(search(root, made), train, epochs=epochs)
-                break
-            except _Killed:
-                pass
-        resumed = search(root, made)
+    killed = sorted(copies.iterdir(), key=lambda copy: int(copy.name))
+    assert 60 < int(killed[-1].name) < 900
+    for copy in killed:
+        resumed = search(copy, made)
         run(resumed, train, epochs=epochs)
-        assert told(resumed) == states, f"killed at write {writes}"
-        assert records(root) == expected, f"killed at write {writes}"
-        shutil.rmtree(root)
-    assert 60 < writes < 900
+        assert told(resumed) == states, f"killed at write {copy.name}"
+        assert records(copy) == expected, f"killed at write {copy.name}"
 
 
 @settings(max_examples=20)
