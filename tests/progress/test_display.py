@@ -54,6 +54,11 @@ def console() -> Console:
     return Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
 def text_of(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -74,6 +79,7 @@ def go_through(progress: Progress, campaign: Campaign) -> None:
     finish(progress, campaign, first.key, done(0.75, test_accuracy=0.625))
 
 
+@pytest.mark.usefixtures("no_time_passes")
 def test_the_board_follows_the_trials(tmp_path: Path) -> None:
     campaign = evaluation(tmp_path / "run")
     progress = progress_of(campaign, "live", console())
@@ -90,6 +96,7 @@ def test_the_board_follows_the_trials(tmp_path: Path) -> None:
     assert lines[5] == "c0000-f1-s0  its worker was lost: started again"
 
 
+@pytest.mark.usefixtures("no_time_passes")
 def test_what_ended_earlier_is_there_from_the_start(tmp_path: Path) -> None:
     campaign = evaluation(tmp_path / "run")
     campaign.finish(TrialKey("c0000", 0, 2), done(0.75))

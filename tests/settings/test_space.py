@@ -363,13 +363,13 @@ def test_absurd_values_are_refused_in_short_or_read_back_equal(key: str) -> None
 def test_long_lists_are_written_and_refused_in_no_time() -> None:
     """Each took time with the square of its length: 20,000 seeds a minute."""
     rates = ", ".join(f"{1 + number * 1e-6!r}" for number in range(20_000))
-    started = time.perf_counter()
+    started = time.process_time()
     space = parse_space(f"[training]\nlearning_rate = {{ choices = [{rates}] }}", "x.toml")
     assert parse_space(space.to_toml(), "again") == space
     (problem,) = problems_of(f"[evaluation]\nseeds = {[*range(20_000)]}")
     assert problem.endswith("must be a list of 1 to 1000 different whole numbers from 0 to 4294967294")
     problems_of(f"[training]\n{'e' * 500_000} = 1")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_only_plain_files_of_a_sane_size_are_read(tmp_path: Path) -> None:

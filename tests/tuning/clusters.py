@@ -17,6 +17,8 @@ from types import MappingProxyType
 
 SCRIPTS = Path(sys.executable).parent
 PATIENCE_S = 300
+PROMPT_S = 120
+"""What takes a few seconds ends within this time even on a machine that has ten other things to do."""
 
 
 def environment() -> dict[str, str]:

@@ -87,8 +87,7 @@ from sltune.snn.cpu.threads import share
 torch.set_num_threads(2)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 caught = lost = undone = 0
-end = time.monotonic() + 3
-while time.monotonic() < end:
+while caught < 200 and not lost and not undone:
     done = []
     try:
         signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 3e-4))
@@ -99,7 +98,7 @@ while time.monotonic() < end:
         lost += 1
     except KeyboardInterrupt:
         caught += 1
-print(caught > 100, lost, undone)
+print(caught, lost, undone)
 """
 
 
@@ -107,4 +106,4 @@ print(caught > 100, lost, undone)
 def test_no_signal_is_lost_and_leaves_work_undone() -> None:
     """Python hands signals out between any two steps, the entry of a thread's function included."""
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True)
-    assert ended.stdout == "True 0 0\n"
+    assert ended.stdout == "200 0 0\n"

