@@ -19,6 +19,7 @@ SMALLEST = {
     "demo_search": [("DATA", "--seeds", "1", "--configurations", "1", "--epochs", "1")],
     "events": [("--repeats", "1", "--recordings", "2")],
     "kernels": [("--device", "cpu", "--shapes", "1x2")],
+    "nested": [("--smoke",)],
     "orchestration": [("gaps",), ("many", "--configurations", "2"), ("concurrency", "DATA")],
     "packing": [("--device", "cpu", "--data", "DATA", "--epochs", "2", "--together", "1,2")],
     "search_cost": [("--repeats", "2", "--trials", "3")],

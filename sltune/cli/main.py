@@ -136,14 +136,19 @@ def report(**values: Any) -> None:
     sltune report results/FIRST results/SECOND --format html --out comparison.html
     sltune report results/RUN --watch
     """
-    from sltune.cli.report import ReportOptions, make_report, watch_runs
+    from sltune.cli.report import ReportOptions, make_report, say_selection, watch_runs
 
     runs, watch, values["ddof"] = values.pop("runs"), values.pop("watch"), int(values["ddof"])
     options = ReportOptions(**values)
     if len(runs) > 1:
         # As with results/*, among which published.toml lies.
         runs = tuple(run for run in runs if run.is_dir()) or runs
-    (watch_runs if watch else make_report)(runs, options)
+    if watch:
+        watch_runs(runs, options)
+    else:
+        result = make_report(runs, options)
+        if options.form == "md":
+            say_selection(result)
 
 
 @main.command()

@@ -106,12 +106,22 @@ class SearchOptions:
     time_budget: float | None
     earlier: Path | None
     study_storage: Database | None
+    nested: bool
 
     @property
     def overrides(self) -> list[str]:
         """What the flags change in the space."""
         changes = [] if self.trials is None else [f"search.trials={self.trials}"]
         return changes if self.time_budget is None else [*changes, f"search.max_hours={self.time_budget}"]
+
+    def check(self) -> None:
+        """Raise a UsageError if there is something that a nested search cannot take."""
+        if self.nested and self.earlier is not None:
+            text = "an earlier run has seen the signers on whom a nested search tests; leave it out"
+            raise UsageError(f"--from {self.earlier} with --nested: {text}")
+        if self.nested and self.study_storage is not None:
+            text = f"a nested search has a study in each of its folders; leave it out, and unset {STUDY_STORAGE}"
+            raise UsageError(f"--study-storage with --nested: {text}")
 
 
 Verb = Callable[..., None]
@@ -212,4 +222,7 @@ search_options = bundle(
     ),
     click.option("--from", "earlier", type=FolderArgument, metavar="RUN", help="Learn from the records of this run."),
     study_storage,
+    click.option(
+        "--nested", is_flag=True, help="Search in each outer fold without its test signers, which gives unbiased tests."
+    ),
 )

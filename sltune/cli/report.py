@@ -79,6 +79,15 @@ def say_headlines(result: Table) -> None:
         _say(text)
 
 
+def say_selection(result: Table) -> None:
+    """Say on stderr what the test means of searches' winners are worth: tables say less, as programs read them."""
+    from sltune.runs.commands import selected
+
+    groups = dict.fromkeys(row.group for row in result.rows if row.n and row.group.chosen_from > 1)
+    for group in groups:
+        _say(f"{group.label}: {selected(group.chosen_from)}; sltune tune … --nested gives an unbiased figure")
+
+
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
     """Write a page on some runs and say on stderr where it is; raises what ``make_report`` raises."""
     from sltune.report.analysis.runs import load_runs

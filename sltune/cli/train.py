@@ -97,8 +97,13 @@ def tune(
     Every configuration is cross-validated on the same folds and seeds, and given up early where it falls behind on
     them. Only validation accuracy is seen; the table at the end shows the test accuracy of the best.
 
+    That number is optimistic, since the validation signers of a fold are test signers in other folds. With --nested
+    there is a search in each outer fold, over the other signers only, and its winner is tested on that fold. The table
+    then is unbiased. It takes as many searches as there are folds.
+
     \b
     sltune tune search_spaces/crops.toml --data DATA
+    sltune tune search_spaces/crops.toml --data DATA --nested
     sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
     """
     from sltune.runs.folder import RunFolder
@@ -107,8 +112,14 @@ def tune(
     space.required_search()
     folder = run_name.folder(space_options.space_file.stem)
     earlier = RunFolder(search_options.earlier) if search_options.earlier else None
+    search_options.check()
 
     def work() -> None:
+        if search_options.nested:
+            from sltune.tuning.nested import start_nested
+
+            start_nested(space, data, folder, options.request, options.display())
+            return
         from sltune.tuning.preparation import start
         from sltune.tuning.tune import Tune
 
@@ -149,13 +160,18 @@ def resume(
     info = read_info(folder)
     if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
         raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
-    if trials is not None and not info.is_search:
-        raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
+    if trials is not None:
+        _refuse_longer(info, run, trials)
     refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
     note_run(resume_command(folder))
     space = load_space(folder.space_toml)
 
     def work() -> None:
+        if info.is_nested:
+            from sltune.tuning.nested import resume_nested
+
+            resume_nested(folder, data, options.request, options.display(), retry_failed)
+            return
         from sltune.tuning import preparation
 
         kind = _kind_of(info, space, study_storage, trials, retry_failed)
@@ -168,12 +184,20 @@ def resume(
         raise Interrupted(last_word("interrupted", resume_command(folder))) from None
 
 
+def _refuse_longer(info: RunInfo, run: Path, trials: int) -> None:
+    """Raise a UsageError if a run cannot have more configurations."""
+    if info.is_nested or info.outer_fold is not None:
+        raise UsageError(f"--trials {trials}: what a nested search has tested must not be chosen anew; begin a new one")
+    if not info.is_search:
+        raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
+
+
 def _kind_of(info: RunInfo, space: Space, database: Database | None, trials: int | None, retry_failed: bool) -> Kind:
     """Return what an earlier run does; the imports bring Ray and Optuna."""
     if info.is_search:
         from sltune.tuning.tune import Tune
 
-        return Tune(space, database, trials=trials, retry_failed=retry_failed)
+        return Tune(space, database, trials=trials, retry_failed=retry_failed, outer_fold=info.outer_fold)
     from sltune.tuning.evaluate import Evaluate
 
     return Evaluate(space, retry_failed)

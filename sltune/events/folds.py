@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +31,30 @@ def select_sessions(recordings: Sequence[RecordingInfo], sessions: Sequence[str]
         there = ", ".join(sorted({recording.session for recording in recordings})) or "none"
         raise DataError(f"no recording of the sessions {', '.join(sessions)}; the dataset has: {there}")
     return kept
+
+
+def outside_test_part(recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int) -> list[RecordingInfo]:
+    """Return the recordings of all signers who are not in the test part of a fold: what may be looked at before it.
+
+    Raises:
+        DataError: there are too few signers for so many folds.
+    """
+    tested = set(split_recordings(recordings, fold, folds, seed, None).test)
+    return [recording for recording in recordings if recording.name not in tested]
+
+
+def min_nested_signers(folds: int, val_fraction: float) -> int:
+    """Return how many signers there must be, so that those outside of each test part can be split into folds anew."""
+    # About 1 / (1 - val_fraction), which is not exact in floats: one must be left beside the validation part.
+    guess = max(1, int(1 / (1 - val_fraction)) - 1)
+    in_training = next(count for count in itertools.count(guess) if math.ceil(val_fraction * count) < count)
+    outside = max(folds, _with_test_part(in_training, folds))
+    return _with_test_part(outside, folds)
+
+
+def _with_test_part(others: int, folds: int) -> int:
+    """Return of how many signers the largest test part, ceil(n / folds), leaves at least so many others."""
+    return -(-others * folds // (folds - 1))
 
 
 def split_recordings(

@@ -17,7 +17,7 @@ from sltune.progress.state import RunState, duration
 from sltune.runs.epochs import EpochRow, read_epochs
 from sltune.runs.folder import RunFolder, read_record
 from sltune.runs.info import RunInfo, read_info
-from sltune.runs.plan import Plan, evaluation_plan, search_plan
+from sltune.runs.plan import Plan, evaluation_plan, nested_plan, search_plan
 from sltune.runs.record import TrialKey
 from sltune.settings.space import load_space
 from sltune.system.locks import held_since, is_locked, locked_on, seems_held
@@ -193,6 +193,8 @@ def _plan(folder: RunFolder, info: RunInfo) -> Plan:
         if info.is_search:
             return search_plan(info.name, space, space.required_search(), info.steps or ())
         steps = [(key.seed, key.fold) for key in info.planned(folder)]
+        if info.is_nested:
+            return nested_plan(info.name, space, steps)
         return evaluation_plan(info.name, space.configuration(), steps)
     except ConfigError as error:
         raise DataError(f"{folder.space_toml}: the run cannot be followed without it: {error}") from error

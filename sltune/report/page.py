@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from sltune.report.analysis.runs import Run, names_of
 from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.plots.plot import Plot, svg
-from sltune.report.provenance import configuration_text, facts_of, failures_of, reproduction
+from sltune.report.provenance import configuration_text, facts_of, failures_of, nested_offer, reproduction
 from sltune.report.tables import notes
 from sltune.report.tables.accuracy import grids, headlines, mean_and_std
 from sltune.report.tables.configurations import configurations_grid
 from sltune.report.tables.grid import Grid, percent
+from sltune.runs.commands import selected
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
@@ -45,6 +46,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
     failures = [_failures(run) for run in runs if failures_of(run)]
     sections = {"Results": True, "Plots": figures, "Configurations": configurations, "Failures": failures}
     contents = [(name, name.lower()) for name, content in sections.items() if content]
+    offers = {name: offer for name, run in zip(names, runs, strict=True) if (offer := nested_offer(run))}
     values: dict[str, Any] = {
         "version": __version__,
         "title": " · ".join(names),
@@ -53,7 +55,7 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": notes.no_result(table),
         "results": list(_headlines(table))[:MAX_HEADLINES],
-        "sections": [_section(one, table.ddof) for one in table.sections],
+        "sections": [_section(one, table.ddof, offers) for one in table.sections],
         "plots": figures,
         "configurations": configurations,
         "failures": failures,
@@ -65,8 +67,13 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
     return environment.get_template(TEMPLATE).render(values)
 
 
-def _section(one: ReportSection, ddof: int) -> dict[str, Any]:
-    words = {"heading": notes.heading(one), "facts": notes.facts(one), "remarks": notes.remarks(one)}
+def _section(one: ReportSection, ddof: int, offers: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a section consists of; offers: by run, what would give an unbiased figure."""
+    winners = {row.group.label: row.group for row in one.tests if row.group.chosen_from > 1}
+    selections = [
+        f"{label}: {selected(group.chosen_from)}{offers.get(group.run, '')}" for label, group in winners.items()
+    ]
+    words = {"heading": notes.heading(one), "facts": notes.facts(one), "remarks": [*notes.remarks(one), *selections]}
     return {**words, "grids": grids(one, ddof)}
 
 
@@ -94,6 +101,10 @@ def _meaning(row: Row, ddof: int) -> str:
     spread = "" if row.std(ddof) is None else f", ± standard deviation (ddof {ddof})"
     chance = percent(row.group.dataset.chance_percent)
     words = f"test accuracy over {row.n} of {row.planned} trials{spread}; chance {chance} %"
+    if row.group.is_nested:
+        return f"{words}; {notes.NESTED}"
+    if row.group.chosen_from > 1:
+        return f"{words}; {selected(row.group.chosen_from)}"
     return f"{words}; {notes.OPTIMISTIC}" if row.optimistic else words
 
 

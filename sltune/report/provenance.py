@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run
-from sltune.runs.commands import confirmation
+from sltune.runs.commands import confirmation, nested_command, nested_cost
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo
-from sltune.settings.space import MAX_SPACE_BYTES
+from sltune.settings.configuration import Evaluation
+from sltune.settings.space import MAX_SPACE_BYTES, load_space
 from sltune.system.files import read_plain
 from sltune.wording import as_argument
 
@@ -58,15 +60,35 @@ def reproduction(run: Run) -> list[str]:
     """
     folder, info = RunFolder(Path(run.folder.resolve().name)), run.info
     torch, data = info.versions.get("torch", "").partition("+")[0], Path(info.dataset.path).name
-    again = ["sltune", info.kind, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
+    verb = ["tune", "--nested"] if info.is_nested else [info.kind]
+    again = ["sltune", *verb, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
         *([shlex.join(["git", "checkout", info.git_commit])] if info.git_commit else []),
         *([shlex.join(["pip", "install", "--constraint", "constraints.txt", f"torch=={torch}", "."])] if torch else []),
-        shlex.join(again),
+        # The search of an outer fold is repeated with the whole nested search only.
+        *([shlex.join(again)] if info.outer_fold is None else []),
     ]
-    if run.best:
+    if run.best and info.outer_fold is None:
         lines.append(confirmation(folder.best_toml, data, run.name, {key.seed for key in run.planned}))
+        if evaluation := _evaluation(run):
+            lines.append(nested_command(folder.space_toml, data, run.name, evaluation))
     return lines
+
+
+def nested_offer(run: Run) -> str:
+    """Say what a nested search of the same space would give and take; "" where there is no plain search to judge by."""
+    if not run.best or run.info.outer_fold is not None:
+        return ""
+    trained = [record.seconds for record in run.records if record.was_trained]
+    return f". sltune tune … --nested gives an unbiased figure: {nested_cost(trained, run.info.steps or ())}"
+
+
+def _evaluation(run: Run) -> Evaluation | None:
+    """Return the folds and seeds of a run; None where its space file is lost or of another version."""
+    try:
+        return load_space(RunFolder(run.folder).space_toml).evaluation
+    except ConfigError:
+        return None
 
 
 def failures_of(run: Run) -> list[Fact]:
@@ -84,7 +106,9 @@ def _dataset(run: Run) -> Iterator[str]:
 
 
 def _kinds(run: Run) -> str:
-    kind = "a search" if run.info.is_search else "an evaluation"
+    kind = {"evaluate": "an evaluation", "tune": "a search", "nested": "a nested search"}[run.info.kind]
+    if run.info.outer_fold is not None:
+        kind = f"the search in outer fold {run.info.outer_fold} of a nested search, without its test signers"
     return f"{kind}{', still running' * run.alive}"
 
 

@@ -1,12 +1,14 @@
-"""The command that confirms what a search has found, with seeds that it has never seen."""
+"""What the test mean of a search's winner is worth, and the commands that measure it better."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import count, islice
 from pathlib import Path
 
+from sltune.runs.plan import Step, nested_trainings
+from sltune.settings.configuration import Evaluation
 from sltune.wording import as_argument
 
 # Fewer seeds say little about how certain a result is.
@@ -26,3 +28,36 @@ def confirmation(best_toml: Path, data: str, run: str, used: Collection[int], we
     more = ["--set", f"network.weights={weights}"] if weights else []
     again = ["sltune", "evaluate", as_argument(best_toml), "--data", data, "--set", seeds]
     return shlex.join([*again, *more, "--run", f"{run}-confirmed"])
+
+
+def selected(configurations: int) -> str:
+    """Say what kind of number the test mean of the best of some configurations is."""
+    return (
+        f"its test mean is optimistic, as it was chosen among {configurations} configurations by validation on signers "
+        "who are test signers in other folds"
+    )
+
+
+def nested_command(space_toml: Path, data: str, run: str, evaluation: Evaluation) -> str:
+    """Return the command that searches a space again, in each outer fold without its test signers.
+
+    Args:
+        data: where the dataset lies. run: name of the search.
+    """
+    draw_own_folds = len(evaluation.seeds) > 1 and evaluation.split_seed < 0
+    shared = ["--set", f"evaluation.split_seed={evaluation.seeds[0]}"] if draw_own_folds else []
+    again = ["sltune", "tune", as_argument(space_toml), "--data", data, "--nested"]
+    return shlex.join([*again, *shared, "--run", f"{run}-nested"])
+
+
+def nested_cost(seconds: Sequence[float], steps: Collection[Step]) -> str:
+    """Say what a nested search takes, by the trainings of a search of the same space.
+
+    Args:
+        seconds: how long each took. steps: (seed, fold) of each configuration.
+    """
+    folds, seeds = len({fold for _, fold in steps}), len({seed for seed, _ in steps})
+    trainings = nested_trainings(len(seconds), folds, seeds)
+    # Without a fold, a search has (folds - 1) / folds of the data.
+    hours = ((folds - 1) * sum(seconds) + folds * seeds * sum(seconds) / max(1, len(seconds))) / 3600
+    return f"about {trainings:,} trainings, {hours:.2g} hours one after the other"

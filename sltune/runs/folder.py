@@ -112,6 +112,10 @@ class RunFolder:
     def report(self) -> Path:
         return self.root / "report"
 
+    def outer(self, fold: int) -> RunFolder:
+        """Return where the search of an outer fold lies, if this is the folder of a nested search."""
+        return RunFolder(self.root / f"outer-{fold}")
+
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 

@@ -89,14 +89,16 @@ class StudyPlace(BaseModel):
 class RunInfo(BaseModel):
     """What ``run.json`` says.
 
-    trials: names of those of an evaluation. steps: (seed, fold) of every configuration of a search. best: the
-    configuration that a search has found best, once there is one. space: the text of its space file.
+    trials: names of those of an evaluation, or of the outer trials of a nested search. steps: (seed, fold) of every
+    configuration of a search. best: the configuration that a search has found best, once there is one. space: the text
+    of its space file. outer_fold: that of a nested search whose test signers are left out of this one. winners: the
+    configurations that the searches of the outer folds 0, 1, … of a nested search have chosen so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
     schema_version: Annotated[int, Field(alias="schema")] = SCHEMA
     name: str
-    kind: Literal["evaluate", "tune"]
+    kind: Literal["evaluate", "tune", "nested"]
     command: tuple[Place, ...] = ()
     dataset: DatasetPlace
     checkpoints: CheckpointPlace | None = None
@@ -109,13 +111,15 @@ class RunInfo(BaseModel):
     steps: Annotated[tuple[tuple[Seed, Fold], ...], Field(min_length=1, max_length=MAX_TRIALS)] | None = None
     study: StudyPlace | None = None
     best: ConfigId | None = None
+    outer_fold: Fold | None = None
+    winners: Annotated[tuple[ConfigId, ...], Field(max_length=MAX_FOLDS)] | None = None
 
     @model_validator(mode="after")
     def _has_trials(self) -> Self:
         if self.is_search and self.steps is None:
             raise ValueError("must have 'steps', as it is of a search")
         if not self.is_search and self.trials is None:
-            raise ValueError("must have 'trials', as it is of an evaluation")
+            raise ValueError("must have 'trials', as it is no search")
         for name in self.trials or ():
             TrialKey.parse(name)
         return self
@@ -123,6 +127,10 @@ class RunInfo(BaseModel):
     @property
     def is_search(self) -> bool:
         return self.kind == "tune"
+
+    @property
+    def is_nested(self) -> bool:
+        return self.kind == "nested"
 
     def outer_places(self, folder: RunFolder) -> dict[str, str | None]:
         """Return the options that name the places outside of the run's folder to which it writes, with their values.
@@ -229,8 +237,23 @@ def remember_places(folder: RunFolder, checkpoints: object, database: Database |
     write_info(folder, info.model_copy(update=places))
 
 
+def nested_run(folder: RunFolder) -> RunFolder | None:
+    """Return the nested search in whose folder that of one of its outer folds lies; None where it is no such one."""
+    # The paths "." and ".." do not tell what lies above.
+    root = folder.root if folder.root.name not in ("", "..") else folder.root.resolve()
+    above = RunFolder(root.parent)
+    with suppress(DataError):
+        if root.name.startswith("outer-") and read_info(above).is_nested:
+            return above
+    return None
+
+
 def resume_command(folder: RunFolder) -> str:
-    """Return what to type to go on with a run: also the places outside of its folder, which have to be named anew."""
+    """Return what to type to go on with a run: also the places outside of its folder, which have to be named anew.
+
+    What goes on with the search of an outer fold is its nested search.
+    """
+    folder = nested_run(folder) or folder
     options: list[str] = []
     # Without run.json, say while the folder is gone, the command itself asks for them.
     with suppress(DataError):
@@ -264,7 +287,10 @@ def run_name(folder: RunFolder) -> str:
             raise DataError(f"{folder.run_json}: 'name' is {excerpt(repr(name))}, which is no name of a folder")
         return name
     # The paths "." and ".." do not tell the name.
-    return folder.root.name if folder.root.name not in ("", "..") else folder.root.resolve().name
+    name = folder.root.name if folder.root.name not in ("", "..") else folder.root.resolve().name
+    above = nested_run(folder)
+    # Else the searches of all nested ones would have the same names, and share a place for checkpoints.
+    return name if above is None else f"{run_name(above)}-{name}"
 
 
 def write_info(folder: RunFolder, info: RunInfo) -> None:

@@ -62,6 +62,16 @@ def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step])
     )
 
 
+def nested_plan(title: str, space: Space, steps: Sequence[Step]) -> Plan:
+    """Return what the outer trials of a nested search are to do: as of one configuration, which each fold chooses."""
+    return Plan(title, tuple(steps), 1, most_epochs(space), same_epochs=False, at_most=True)
+
+
+def nested_trainings(of_a_search: int, folds: int, seeds: int) -> int:
+    """Return how many trainings a nested search takes: a search in each outer fold, and the tests of their winners."""
+    return folds * (of_a_search + seeds)
+
+
 def most_epochs(space: Space) -> int:
     """Return how many epochs a trial of the space has at most."""
     domain = space.domains.get("training.epochs")

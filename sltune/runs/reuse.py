@@ -15,7 +15,11 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
         UsageError: the run has no such configuration yet.
         DataError: the folder is no run folder.
     """
-    best = read_info(folder).best
+    info = read_info(folder)
+    best = info.best
+    if info.is_nested and "-" not in trial:
+        text = "is a nested search, in which each outer fold has chosen a configuration of its own"
+        raise UsageError(f"{folder.root}: {text}; name one of its trials: {folder.root}/c0000-f0-s0")
     # best.toml does not say where weights lie, the records of the best configuration do.
     wanted = trial or best
     for record in folder.records():

@@ -31,6 +31,8 @@ class Evaluate:
     """
 
     database: Database | None = None
+    outer_fold: int | None = None
+    is_nested = False
 
     def __init__(self, space: Space, retry_failed: bool = False) -> None:
         self.space = space
@@ -50,12 +52,17 @@ class Evaluate:
         return evaluation_campaign(folder, self._configuration, dataset, self._planned, self._retry_failed)
 
     def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
-        if not campaign.finished:
-            raise interrupted(campaign)
-        bad = [record for record in campaign.records if record.status != "done"]
-        if bad:
-            error = NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed
-            raise error(failures(bad, campaign.folder))
+        conclude_evaluation(campaign)
+
+
+def conclude_evaluation(campaign: Campaign) -> None:
+    """Say which trials of a campaign that has ended or was stopped have no result; raises as a kind of run does."""
+    if not campaign.finished:
+        raise interrupted(campaign)
+    bad = [record for record in campaign.records if record.status != "done"]
+    if bad:
+        error = NothingRan if len(bad) == len(campaign.records) else SomeTrialsFailed
+        raise error(failures(bad, campaign.folder))
 
 
 def failures(records: Sequence[Record], folder: RunFolder) -> str:

@@ -58,10 +58,14 @@ class Kind(Protocol):
     """What is particular to a kind of run: to the evaluation of one configuration, or to a search.
 
     space: what is run. database: where the study is; None where there is none, or where it is in the run folder.
+    outer_fold: that of a nested search whose test signers are left out; None where nobody is. is_nested: whether this
+    is the nested search itself.
     """
 
     space: Space
     database: Database | None
+    outer_fold: int | None
+    is_nested: bool
 
     def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
         """Read what a new run takes from elsewhere, before Ray starts and anything is written.
@@ -96,6 +100,21 @@ def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: 
         DataError: the dataset or weights cannot be read, or there are too few signers.
         Interrupted: the user stopped the run.
     """
+    with begun(kind, data, folder, request, display) as (executor, dataset):
+        campaign = kind.campaign(folder, dataset)
+        _run(campaign, executor, display)
+        kind.conclude(campaign, data, display.say)
+
+
+@contextmanager
+def begun(
+    kind: Kind, data: Path, folder: RunFolder, request: Request, display: Display
+) -> Iterator[tuple[Executor, DatasetInfo]]:
+    """Begin a run in a new folder, once everything is checked that it needs, and hold it for the block.
+
+    Raises:
+        UsageError, DataError: as start does.
+    """
     refuse_existing(folder)
     manifest = read_manifest(data)
     dataset, space = DatasetInfo.of(manifest), kind.space
@@ -106,11 +125,11 @@ def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: 
         folder.write(folder.space_toml, space.to_toml())
         study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
-        write_info(folder, new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study))
+        info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)
+        nested = {"kind": "nested", "winners": ()} if kind.is_nested else {"outer_fold": kind.outer_fold}
+        write_info(folder, info.model_copy(update=nested))
         _announce(folder, display)
-        campaign = kind.campaign(folder, dataset)
-        _run(campaign, executor, display)
-        kind.conclude(campaign, data, display.say)
+        yield executor, dataset
 
 
 def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Request, display: Display) -> None:
@@ -129,6 +148,9 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
         # Where they were; another place has to be named anew.
         request = replace(request, checkpoints=place)
     with locked(folder.lock):
+        if info.outer_fold != kind.outer_fold:
+            text = f"{folder.run_json}: 'outer_fold' is {info.outer_fold} instead of {kind.outer_fold}"
+            raise DataError(f"{text}: it has seen other signers; {RESTORE}")
         refuse_other_space(folder, kind.space)
         refuse_foreign_records(folder, dataset, kind.space.evaluation.folds)
         kind.take_up(folder, info)
@@ -152,7 +174,7 @@ def _executor(
 
         if request.address:
             display.inform(described())
-        yield Executor(kind.space, data, manifest, request, run, display.say)
+        yield Executor(kind, data, manifest, request, run, display.say)
 
 
 def _import_executor() -> None:

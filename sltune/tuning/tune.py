@@ -11,12 +11,13 @@ from optuna.storages import BaseStorage
 
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
-from sltune.runs.commands import confirmation
+from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, StudyPlace, read_info, resume_command, run_name
 from sltune.runs.places import Database
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record
+from sltune.runs.results import Result
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.search import SearchStrategy, verdict_of
@@ -38,10 +39,13 @@ class Tune:
         earlier: a run whose configurations a new search knows from the start.
         trials: the new total number of configurations of a search that goes on; None keeps the old one.
         retry_failed: run configurations once more of which a trial failed.
+        outer_fold: that of a nested search, whose test signers this search must not see.
 
     Raises:
         ConfigError: nothing is searched.
     """
+
+    is_nested = False
 
     def __init__(
         self,
@@ -50,8 +54,9 @@ class Tune:
         earlier: RunFolder | None = None,
         trials: int | None = None,
         retry_failed: bool = False,
+        outer_fold: int | None = None,
     ) -> None:
-        self.space, self.database = space, database
+        self.space, self.database, self.outer_fold = space, database, outer_fold
         self._search = space.required_search()
         self._earlier, self._trials, self._retry_failed = earlier, trials, retry_failed
         self._known: list[tuple[str, Candidate]] = []
@@ -119,7 +124,8 @@ class Tune:
             write_best(campaign, best)
         if not campaign.finished:
             raise interrupted(campaign)
-        for line in _summary(campaign, self._strategy.spent):
+        is_inner = self.outer_fold is not None
+        for line in _summary(campaign, "" if is_inner else self._strategy.spent):
             say(line)
         failed = [record for record in campaign.records if record.status == "failed"]
         if best is None:
@@ -129,14 +135,24 @@ class Tune:
         if len(self._search.objectives) > 1:
             say("Pareto front: " + ", ".join(result.config_id for result in criteria.front(results)))
         say(f"best by validation: {best.config_id}, written to {folder.best_toml}")
-        weights = campaign.candidates[best.config_id].configuration.network.weights
-        outside = weights if Path(weights).is_absolute() else ""
-        command = confirmation(
-            folder.best_toml, str(data), campaign.name, {seed for seed, _ in campaign.steps}, outside
-        )
-        say(f"confirm it with fresh seeds: {command}")
+        if not is_inner:
+            for line in self._next_steps(campaign, best, str(data)):
+                say(line)
         if failed:
             raise SomeTrialsFailed(failures(failed, folder))
+
+    def _next_steps(self, campaign: Campaign, best: Result, data: str) -> Iterator[str]:
+        """Say what the winner's test mean is worth, and which commands measure it better."""
+        weights = campaign.candidates[best.config_id].configuration.network.weights
+        outside = weights if Path(weights).is_absolute() else ""
+        seeds = {seed for seed, _ in campaign.steps}
+        command = confirmation(campaign.folder.best_toml, data, campaign.name, seeds, outside)
+        yield f"confirm it with fresh seeds: {command}"
+        if len(campaign.candidates) > 1:
+            yield f"{best.config_id}: {selected(len(campaign.candidates))}"
+            trained = [record.seconds for record in campaign.records if record.was_trained]
+            command = nested_command(campaign.folder.space_toml, data, campaign.name, self.space.evaluation)
+            yield f"a nested search gives an unbiased figure: {nested_cost(trained, campaign.steps)}: {command}"
 
 
 def _summary(campaign: Campaign, spent: str = "") -> Iterator[str]:
@@ -172,7 +188,9 @@ def _from_run(
     Raises:
         UsageError: there is none.
     """
-    read_info(earlier)
+    if read_info(earlier).is_nested:
+        text = "is a nested search, of which no configuration has a result for all folds"
+        raise UsageError(f"--from {earlier.root}: {text}; name a plain one")
     found: dict[str, list[Record]] = {}
     for record in earlier.records():
         found.setdefault(record.config_id, []).append(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sltune.errors import DataError
-from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.folds import Split, min_nested_signers, select_sessions, split_recordings
 from sltune.events.samples import RecordingInfo
+from sltune.runs.plan import steps_of
+from sltune.settings.configuration import Configuration
+from sltune.tuning.trial.job import split_of
 from tests import reference_impl as reference
 
 SUFFIXES = {"S1": "imse", "S2": "dc", "S3": "indoor", "S4": "sunlight"}
@@ -109,3 +113,55 @@ def test_a_validation_part_that_leaves_nobody_to_train_on_is_refused_with_the_nu
     signers = [RecordingInfo(f"user{i:02d}_dc", f"user{i:02d}", "S2") for i in range(8)]
     with pytest.raises(DataError, match=r"6 signers cannot be split into training and 0\.9 of them for validation"):
         split_recordings(signers, fold=0, folds=4, seed=0, val_fraction=0.9)
+
+
+@given(
+    recordings=datasets(),
+    folds=st.integers(2, 5),
+    seeds=st.lists(st.integers(0, 1000), min_size=2, max_size=2, unique=True),
+    split_seed=st.integers(-1, 1000),
+    val_fraction=st.sampled_from([0.05, 0.15, 0.4, 0.6]),
+    place=st.integers(0, 59),
+)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=40)
+def test_no_trial_of_a_nested_search_sees_a_test_signer_of_its_outer_fold(
+    recordings: list[RecordingInfo], folds: int, seeds: list[int], split_seed: int, val_fraction: float, place: int
+) -> None:
+    subject = {recording.name: recording.subject for recording in recordings}
+    assume(len(set(subject.values())) >= min_nested_signers(folds, val_fraction))
+    # Without a common split_seed, a nested search has one seed only.
+    evaluation = {
+        "evaluation.folds": folds,
+        "evaluation.split_seed": split_seed,
+        "evaluation.val_fraction": val_fraction,
+        "evaluation.seeds": tuple(seeds if split_seed >= 0 else seeds[:1]),
+    }
+    configuration = Configuration.of(evaluation)
+    outer_fold = place % folds
+    outer = [split_of(configuration, recordings, outer_fold, seed) for seed in configuration.evaluation.seeds]
+    tested = {subject[name] for split in outer for name in split.test}
+    for seed, fold in steps_of(configuration.evaluation):
+        split = split_of(configuration, recordings, fold, seed, outer_fold)
+        parts = [{subject[name] for name in part} for part in (split.train, split.val, split.test)]
+        assert all(parts)
+        assert not tested & set.union(*parts)
+        assert tested | set.union(*parts) == set(subject.values()), "all others have their part"
+        assert sum(map(len, parts)) == len(set.union(*parts)), "a signer is in two parts"
+
+
+@pytest.mark.parametrize("val_fraction", [0.01, 0.15, 0.5, 0.8])
+@pytest.mark.parametrize("folds", [2, 3, 4, 7])
+def test_the_least_number_of_signers_of_a_nested_search_is_just_enough(folds: int, val_fraction: float) -> None:
+    configuration = Configuration.of({"evaluation.folds": folds, "evaluation.val_fraction": val_fraction})
+
+    def is_enough(signers: int) -> bool:
+        recordings = [RecordingInfo(f"user{number:02d}", f"user{number:02d}", "S1") for number in range(signers)]
+        try:
+            for outer_fold, fold in itertools.product(range(folds), repeat=2):
+                split_of(configuration, recordings, fold, 0, outer_fold)
+        except DataError:
+            return False
+        return True
+
+    needed = min_nested_signers(folds, val_fraction)
+    assert [is_enough(needed - 1), is_enough(needed)] == [False, True]

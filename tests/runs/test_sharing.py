@@ -107,6 +107,7 @@ def test_the_frame_in_the_report_has_numbers_for_hosts(told_too_much: Path) -> N
 
 def test_reproduction_is_typed_beside_the_run_and_its_data(told_too_much: Path) -> None:
     (run,) = load_runs([told_too_much])
-    again, confirm = reproduction(run)[-2:]
+    again, confirm, nested = reproduction(run)[-3:]
     assert again == "sltune tune paper/space.toml --data set --run paper-again"
     assert confirm.startswith("sltune evaluate paper/best.toml --data set --set ")
+    assert nested == "sltune tune paper/space.toml --data set --nested --run paper-nested"

@@ -5,69 +5,25 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray
 import tomlkit
-from rich.console import Console
 
 from sltune.errors import Interrupted, SltuneError, UsageError
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import Space, parse_space
 from sltune.tuning import preparation
-from sltune.tuning.cluster.resources import Request
 from sltune.tuning.evaluate import Evaluate
-from sltune.tuning.execution import executor
-from sltune.tuning.execution.callbacks import Callbacks
-from sltune.tuning.execution.worker import REPORT, TrialWorker
+from sltune.tuning.execution.worker import TrialWorker
 from sltune.tuning.preparation import resume, start
 from sltune.tuning.tune import Tune
 from tests.small import quick
+from tests.tuning.in_process import QUIET, REQUEST, OneNode, train_in_process
 from tests.written_runs import write_run
-
-QUIET = Display(Console(stderr=True), "quiet")
-REQUEST = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, checkpoint_minutes=0)
-
-
-class OneNode:
-    """A node of this machine, as far as it is asked for."""
-
-    def __init__(self, say: object) -> None:
-        pass
-
-    def first(self) -> list[Any]:
-        return [{"Resources": {"CPU": 1.0, "object_store_memory": 1e9}}]
-
-    def usable(self) -> list[Any]:
-        return self.first()
-
-    def selector(self) -> dict[str, str]:
-        return {}
-
-
-class Worker(TrialWorker):
-    """A worker in this process."""
-
-    trial_resources = None
-
-    def __init__(self, config: dict[str, Any], shared: Any) -> None:
-        self.setup(config, shared)
-
-
-class TuneTrial:
-    """What is asked of a trial of Tune's."""
-
-    def __init__(self, config: dict[str, Any], worker: Worker) -> None:
-        self.config = config
-        go_on_from = SimpleNamespace(remote=worker.go_on_from)
-        self.temporary_state = SimpleNamespace(ray_actor=SimpleNamespace(go_on_from=go_on_from))
-        self.run_metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
 
 
 class Calls(dict[str, int]):
@@ -87,31 +43,7 @@ class Calls(dict[str, int]):
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Run trials one after the other in this process; return how often each step of a run was taken."""
 
-    @contextmanager
-    def connected(address: str | None, store_bytes: int) -> Iterator[None]:
-        yield
-
-    def fit(self: executor.Executor, callbacks: Callbacks) -> None:
-        while isinstance(config := callbacks.next_trial(), dict):
-            worker = Worker(config, self.shared)
-            trial: Any = TuneTrial(config, worker)
-            callbacks.watch(None, trial)
-            callbacks.on_trial_start(0, [], trial)
-            stops = False
-            while not stops:
-                result = worker.step()
-                # As Tune does, which asks the scheduler first, but not of a last result.
-                stops = result.get("done", False) or callbacks.epoch(trial, *result[REPORT])
-                callbacks.on_trial_result(0, [], trial, result)
-            callbacks.on_trial_complete(0, [], trial)
-
-    monkeypatch.setattr(ray, "put", lambda value: value)
-    monkeypatch.setattr(ray, "get", lambda value: value)
-    monkeypatch.setattr(ray, "get_gpu_ids", list)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
-    monkeypatch.setattr(executor, "Nodes", OneNode)
-    monkeypatch.setattr(executor.Executor, "_fit", fit)
-    monkeypatch.setattr(preparation, "connected", connected)
+    train_in_process(monkeypatch)
     made = Calls()
     for name in ("read_manifest", "connected", "locked", "write_info", "remember_places"):
         made.count(monkeypatch, name)

@@ -19,7 +19,7 @@ class Group:
 
     protocol, sessions: empty while no trial of the configuration has ended. chosen_from: of how many configurations
     this is the best; 0 where none was chosen. is_alone: whether the report leaves the others out. same_splits: whether
-    all seeds share the folds.
+    all seeds share the folds. is_nested: whether each fold has the configuration that a search of its own has chosen.
     """
 
     run: str
@@ -30,10 +30,11 @@ class Group:
     chosen_from: int = 0
     is_alone: bool = False
     same_splits: bool = False
+    is_nested: bool = False
 
     @property
     def label(self) -> str:
-        return f"{self.run}/{self.config_id}"
+        return f"{self.run}/{'nested' if self.is_nested else self.config_id}"
 
 
 @dataclass(frozen=True)

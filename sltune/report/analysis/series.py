@@ -58,9 +58,11 @@ class RecordedResult(Result):
 
     @cached_property
     def settings(self) -> Mapping[str, Value]:
-        """Every setting by its key; empty where no trial is done."""
-        items = flat(self.done[0].config if self.done else {})
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in items}  # type: ignore[misc]
+        """Every setting by its key that all done trials share: in a nested search some differ from fold to fold."""
+        first = self.done[0].config if self.done else {}
+        others = [dict(flat(record.config)) for record in self.done if record.config != first]
+        shared = [(key, value) for key, value in flat(first) if all(one.get(key) == value for one in others)]
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in shared}  # type: ignore[misc]
 
     def percents(self, metric: str) -> list[float]:
         """Return an accuracy, in per cent, of every done trial that has it."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sltune.errors import ConfigError, DataError, UsageError
+from sltune.report.analysis.choices import Choice, choices_of
 from sltune.report.analysis.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.analysis.costs import Cost, cost_of
 from sltune.report.analysis.published import Published, load_published, published_file
@@ -37,6 +38,7 @@ class ReportSection:
     comparisons: tuple[Comparison, ...] = ()
     optimism: tuple[Optimism, ...] = ()
     costs: tuple[Cost, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     @property
     def tests(self) -> list[Row]:
@@ -84,17 +86,20 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         raise UsageError(f"ddof is {ddof}; allowed are 1 (sample) and 0 (population standard deviation)")
     figures = load_published(published_file()) if published else []
     apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
+    chosen: dict[Group, tuple[Choice, ...]] = {}
     for run, name in zip(runs, names_of(runs), strict=True):
         for group, trials in _groups(run, name, every).items():
             apart.setdefault((group.dataset, group.sessions), {})[group] = trials
+            chosen[group] = tuple(choices_of(run, group))
     _check_baseline(baseline, [group for groups in apart.values() for group in groups])
     sections = []
     for (dataset, sessions), groups in apart.items():
         rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
-        compared = comparisons(rows, baseline)
-        sections.append(ReportSection(dataset, sessions, tuple(rows), fitting, compared, optimism(rows), costs))
+        compared, choices = comparisons(rows, baseline), tuple(one for group in groups for one in chosen[group])
+        of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices)
+        sections.append(ReportSection(dataset, sessions, *of_rows))
     return Table(ddof, tuple(sections))
 
 
@@ -114,7 +119,7 @@ def _groups(run: Run, label: str, every: bool) -> Groups:
     run = run.only(run.best) if is_alone else run
     sorted_out: Groups = {}
     for record in run.records:
-        group = _group(record, label)
+        group = replace(_group(record, label), is_nested=run.info.is_nested)
         if record.config_id == run.best:
             group = replace(group, chosen_from=chosen_from, is_alone=is_alone)
         sorted_out.setdefault(group, {})[record.key] = record
@@ -124,7 +129,8 @@ def _groups(run: Run, label: str, every: bool) -> Groups:
     recorded = {record.key for record in run.records}
     for key in (key for key in run.planned if key not in recorded):
         if key.config_id not in homes:
-            homes[key.config_id] = [_planned_group(run, label, key.config_id)]
+            planned = _planned_group(run, label, key.config_id)
+            homes[key.config_id] = [replace(planned, is_nested=run.info.is_nested)]
         for group in homes[key.config_id]:
             sorted_out.setdefault(group, {})[key] = run.state_of(key)
     return sorted_out

@@ -6,6 +6,7 @@ from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.tables.comparison import comparison_grid, optimism_grid
+from sltune.report.tables.configurations import choices_grid
 from sltune.report.tables.costs import cost_grid
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 from sltune.report.tables.notes import NO_COMPARISON
@@ -21,6 +22,7 @@ def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
     """Return the tables of means, losses, values per fold, comparisons and costs, as far as there are any."""
     losses = _losses(section, ddof)
     tables = [_means(section, shown_ddofs(section, ddof)), *([losses] if losses else []), _folds(section)]
+    tables += [choices_grid(section.choices)] if section.choices else []
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
     tables += [optimism_grid(section.optimism)] if section.optimism else []
     costs = cost_grid(section.costs)

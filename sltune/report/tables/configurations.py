@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
+from sltune.report.analysis.choices import Choice
 from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.tables.grid import NONE, Grid, percent
 from sltune.runs.metrics import METRICS
@@ -25,6 +26,22 @@ def configurations_grid(series: Series) -> Grid | None:
     )
     title = f"{series.name}: validation accuracy of every configuration, in %; unequal n is not comparable"
     return Grid(title, header, lines, 2)
+
+
+def choices_grid(choices: Sequence[Choice]) -> Grid:
+    """Return a line for each outer fold of nested searches, with the configuration that was chosen for it."""
+    keys = list(dict.fromkeys(key for one in choices for key in one.settings))
+    header = ("run", "outer fold", "configuration", *_names(keys))
+    lines = tuple(
+        (
+            one.group.label,
+            str(one.fold),
+            f"outer-{one.fold}/{one.config_id}",
+            *(_text(one.settings.get(key)) for key in keys),
+        )
+        for one in choices
+    )
+    return Grid("Chosen in each outer fold, by a search that has not seen its test signers", header, lines, 3)
 
 
 def _names(keys: list[str]) -> list[str]:
@@ -48,7 +65,10 @@ def _line(one: RecordedResult, is_best: bool, settings: list[str]) -> tuple[str,
 
 def _shown(config: Mapping[str, Any], key: str) -> str:
     section, _, name = key.partition(".")
-    value = config.get(section, {}).get(name)
+    return _text(config.get(section, {}).get(name))
+
+
+def _text(value: object) -> str:
     if value is None:
         return NONE
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,14 +8,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sltune.report.analysis.choices import Choice
 from sltune.report.analysis.comparison import Comparison, Optimism
 from sltune.report.analysis.costs import Cost
 from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Group, Row
 from sltune.report.analysis.statistics import Interval
 from sltune.report.analysis.summary import Table
-from sltune.report.tables.notes import NO_COMPARISON, OPTIMISTIC, SYNTHETIC, table_notes
-from sltune.wording import spreadsheet_cell
+from sltune.report.tables.notes import NESTED, NO_COMPARISON, OPTIMISTIC, SYNTHETIC, table_notes
+from sltune.wording import as_toml, spreadsheet_cell
 
 _TABLE_COLUMNS = (
     *("kind", "run", "config_id", "seed", "dataset", "synthetic", "fingerprint", "protocol", "sessions", "metric"),
@@ -40,6 +41,8 @@ def table_as_json(table: Table) -> str:
         "published": [_known(figure.model_dump()) for figure in table.published],
         "notes": table_notes(table),
     }
+    if choices := [_choice_values(one) for section in table.sections for one in section.choices]:
+        values["choices"] = choices
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -107,6 +110,10 @@ def _cost_values(one: Cost) -> dict[str, Any]:
     return {**_name(one.group), **values}
 
 
+def _choice_values(one: Choice) -> dict[str, Any]:
+    return {"run": one.group.run, "outer_fold": one.fold, "config_id": one.config_id, "settings": dict(one.settings)}
+
+
 def _name(group: Group) -> dict[str, str]:
     return {"run": group.run, "config_id": group.config_id}
 
@@ -116,13 +123,20 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 
 def _row_note(row: Row) -> str:
-    return "; ".join([OPTIMISTIC] * row.optimistic + [SYNTHETIC] * row.group.dataset.synthetic)
+    return "; ".join(
+        [OPTIMISTIC] * row.optimistic + [NESTED] * _is_unbiased(row) + [SYNTHETIC] * row.group.dataset.synthetic
+    )
+
+
+def _is_unbiased(row: Row) -> bool:
+    return row.group.is_nested and row.metric == "test_accuracy"
 
 
 def table_as_csv(table: Table) -> str:
-    """Return a line for each row and each published figure."""
+    """Return a line for each row, each choice of an outer fold and each published figure."""
     synthetic = {figure for section in table.sections if section.dataset.synthetic for figure in section.published}
     lines = [_row_line(row) for row in table.rows]
+    lines += [_choice_line(one) for section in table.sections for one in section.choices]
     lines += [_published_line(figure, figure in synthetic) for figure in table.published]
     return _csv(_TABLE_COLUMNS, lines)
 
@@ -170,6 +184,12 @@ def _row_line(row: Row) -> dict[str, Any]:
         "chance_percent": row.group.dataset.chance_percent,
         "values_percent": ";".join(f"f{value.fold}-s{value.seed}:{value.percent}" for value in row.values),
     }
+
+
+def _choice_line(one: Choice) -> dict[str, Any]:
+    settings = ", ".join(f"{key} = {as_toml(value)}" for key, value in one.settings.items())
+    note = f"chosen for outer fold {one.fold}{f': {settings}' if settings else ''}"
+    return {"kind": "choice", "run": one.group.run, "config_id": one.config_id, "note": note}
 
 
 def _published_line(figure: Published, beside_synthetic: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sltune.report.tables.comparison import comparison_notes
 from sltune.report.tables.grid import percent
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
+NESTED = "nested: not biased by the choice of the configuration"
 SYNTHETIC = "synthetic data"
 NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
 
@@ -82,6 +83,7 @@ def section_notes(section: ReportSection) -> Iterator[str]:
     yield from incomplete(section)
     yield from mixed_folds(section)
     yield from dict.fromkeys(_choice(row.group) for row in rows if row.group.chosen_from)
+    yield from dict.fromkeys(_nested(row.group) for row in rows if row.group.is_nested)
     if any(row.metric == "val_accuracy" for row in rows):
         yield "Validation: at the epoch of the lowest validation loss, whose weights are tested"
     if any(row.optimistic for row in rows):
@@ -112,6 +114,11 @@ def mixed_folds(section: ReportSection) -> Iterator[str]:
 def _choice(group: Group) -> str:
     how = f"best of {group.chosen_from} configurations by validation accuracy, which flatters that number"
     return f"{group.label}: {how}{'; --all lists the others' if group.is_alone else ''}"
+
+
+def _nested(group: Group) -> str:
+    how = "in each outer fold, a search without its test signers has chosen the configuration that they then test"
+    return f"{group.label}: {how}; this test mean is not biased by the choice. It belongs to the search as a whole"
 
 
 def _interval_note(section: ReportSection) -> list[str]:

@@ -143,7 +143,7 @@ class Campaign:
         candidate = self.candidates[key.config_id]
         candidate.waiting.remove(key)
         candidate.running.add(key)
-        return HandedOut(key, candidate.configuration, alone)
+        return HandedOut(key, candidate.configuration_of(key), alone)
 
     def _write_record(self, candidate: Candidate, key: TrialKey, report: Report) -> None:
         assert report.status != "running", "only the last report of a trial becomes its record"
@@ -159,7 +159,7 @@ class Campaign:
             schema_version=SCHEMA,
             run=self.name,
             config_id=key.config_id,
-            config=candidate.settings,
+            config=candidate.settings_of(key),
             fold=key.fold,
             seed=key.seed,
             status=report.status,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sltune.errors import DataError
 from sltune.runs.plan import Step
@@ -29,6 +29,14 @@ class Candidate:
         self.running: set[TrialKey] = set()
         self.over = ""
 
+    def configuration_of(self, key: TrialKey) -> Configuration:
+        """Return what one of its trials trains: in a nested search each fold has chosen another."""
+        return self.configuration
+
+    def settings_of(self, key: TrialKey) -> dict[str, Any]:
+        """Return what the record of one of its trials says of its configuration."""
+        return self.settings
+
     def take(self, records: Iterable[Record], space_file: object, retry_failed: bool = False) -> None:
         """Count the trials of these records as ended.
 
@@ -40,7 +48,7 @@ class Candidate:
             DataError: one is of another configuration, which must not share a mean with this one.
         """
         for record in records:
-            if record.config != self.settings:
+            if record.config != self.settings_of(record.key):
                 text = f"{space_file}: is not the configuration of the record of {record.key.name}"
                 raise DataError(f"{text}; {RESTORE}")
             if record.status == "done" or not retry_failed:

@@ -112,7 +112,7 @@ class Callbacks(tune.Callback):
             if checkpoint is not None:
                 worker: Any = trial.temporary_state.ray_actor
                 worker.go_on_from.remote(checkpoint)
-        self._progress.start(key, self.campaign.candidates[key.config_id].configuration.training.epochs)
+        self._progress.start(key, self.campaign.candidates[key.config_id].configuration_of(key).training.epochs)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

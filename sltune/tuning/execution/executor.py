@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import tune
@@ -52,6 +52,13 @@ MAX_FRESH_STARTS = 100
 """How often Tune may break down in a run, each time over a node that died at a bad moment."""
 
 
+class Trained(Protocol):
+    """What is trained. outer_fold: that of a nested search whose test signers no trial may see; None for no such."""
+
+    space: Space
+    outer_fold: int | None
+
+
 class Executor:
     """Runs the trials of a run on the Ray that this process is connected to.
 
@@ -70,8 +77,9 @@ class Executor:
     """
 
     def __init__(
-        self, space: Space, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
+        self, kind: Trained, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
     ) -> None:
+        space = kind.space
         checkpoints = request.checkpoints_of(run)
         checkpoints.check()
         steps = steps_of(space.evaluation)
@@ -84,7 +92,7 @@ class Executor:
         tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
         self.recordings = tuple(recording.name for recording in recordings)
-        splits = {(seed, fold): split_of(probes[0], recordings, fold, seed) for seed, fold in steps}
+        splits = {step: split_of(probes[0], recordings, step[1], step[0], kind.outer_fold) for step in steps}
         sensor, classes = manifest.sensor, len(manifest.classes)
         self.shared = SharedData(
             tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints

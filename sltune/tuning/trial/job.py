@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from sltune.errors import UsageError
-from sltune.events.folds import Split, select_sessions, split_recordings
+from sltune.events.folds import Split, outside_test_part, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import RecordingInfo
 from sltune.runs.record import TrialKey
@@ -82,20 +83,28 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
     return read_weights(Path(path)) if path else None
 
 
-def split_of(configuration: Configuration, recordings: list[RecordingInfo], fold: int, seed: int) -> Split:
+def split_of(
+    configuration: Configuration,
+    recordings: Sequence[RecordingInfo],
+    fold: int,
+    seed: int,
+    outer_fold: int | None = None,
+) -> Split:
     """Return the parts that one trial trains, validates and tests on.
+
+    Args:
+        outer_fold: the fold of the same configuration whose test signers are left out, before the others are split by
+            the same rules; None leaves out none.
 
     Raises:
         DataError: the sessions or folds that the configuration asks for are not to be had from these recordings.
     """
     evaluation = configuration.evaluation
-    return split_recordings(
-        select_sessions(recordings, evaluation.sessions),
-        fold,
-        evaluation.folds,
-        evaluation.split_seed_for(seed),
-        evaluation.validation_fraction,
-    )
+    folds, split_seed = evaluation.folds, evaluation.split_seed_for(seed)
+    chosen = select_sessions(recordings, evaluation.sessions)
+    if outer_fold is not None:
+        chosen = outside_test_part(chosen, outer_fold, folds, split_seed)
+    return split_recordings(chosen, fold, folds, split_seed, evaluation.validation_fraction)
 
 
 def describe_lack_of_memory(error: Exception, configuration: Configuration, device: str) -> str | None:
