@@ -158,10 +158,7 @@ def resume(
 
     folder = RunFolder(run)
     info = read_info(folder)
-    if study_storage is not None and study_storage.named and (info.study is None or info.study.storage is None):
-        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
-    if trials is not None:
-        _refuse_longer(info, run, trials)
+    _check_search(info, run, study_storage, trials)
     refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
     note_run(resume_command(folder))
     space = load_space(folder.space_toml)
@@ -184,8 +181,12 @@ def resume(
         raise Interrupted(last_word("interrupted", resume_command(folder))) from None
 
 
-def _refuse_longer(info: RunInfo, run: Path, trials: int) -> None:
-    """Raise a UsageError if a run cannot have more configurations."""
+def _check_search(info: RunInfo, run: Path, database: Database | None, trials: int | None) -> None:
+    """Raise a UsageError if options of a search do not suit a run."""
+    if database is not None and database.named and (info.study is None or info.study.storage is None):
+        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
+    if trials is None:
+        return
     if info.is_nested or info.outer_fold is not None:
         raise UsageError(f"--trials {trials}: what a nested search has tested must not be chosen anew; begin a new one")
     if not info.is_search:
