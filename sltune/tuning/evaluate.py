@@ -39,6 +39,10 @@ class Evaluate:
         self._configuration, self._retry_failed = space.configuration(), retry_failed
         self._planned = trials_of(self._configuration)
 
+    @property
+    def at_once(self) -> int:
+        return len(self._planned)
+
     def check(self, *_: object) -> None:
         """Nothing: it takes nothing from another run."""
 

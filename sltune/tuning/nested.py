@@ -92,6 +92,10 @@ class Nested:
         self._evaluation = space.evaluation
         self._probe = next(space.probes())
 
+    @property
+    def at_once(self) -> int:
+        return len(steps_of(self._evaluation))
+
     def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
         """Refuse what would let a search see test signers, or leaves it too few, and say what this takes.
 

@@ -67,6 +67,10 @@ class Kind(Protocol):
     outer_fold: int | None
     is_nested: bool
 
+    @property
+    def at_once(self) -> int:
+        """How many trials may run at the same time, at most: they share the GPUs that there are."""
+
     def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
         """Read what a new run takes from elsewhere, before Ray starts and anything is written.
 

@@ -61,6 +61,11 @@ class Tune:
         self._earlier, self._trials, self._retry_failed = earlier, trials, retry_failed
         self._known: list[tuple[str, Candidate]] = []
 
+    @property
+    def at_once(self) -> int:
+        """Each configuration has one trial at a time."""
+        return self._search.trials
+
     def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
         """Read what is known from an earlier run.
 

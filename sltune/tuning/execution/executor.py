@@ -53,10 +53,17 @@ MAX_FRESH_STARTS = 100
 
 
 class Trained(Protocol):
-    """What is trained. outer_fold: that of a nested search whose test signers no trial may see; None for no such."""
+    """What is trained.
+
+    outer_fold: that of a nested search whose test signers no trial may see; None for no such.
+    """
 
     space: Space
     outer_fold: int | None
+
+    @property
+    def at_once(self) -> int:
+        """How many trials may run at the same time, at most."""
 
 
 class Executor:
@@ -85,8 +92,7 @@ class Executor:
         steps = steps_of(space.evaluation)
         self._nodes = Nodes(say)
         there = self._nodes.first()
-        # Each configuration of a search has one trial at a time.
-        self.request = share_for(request, space.search.trials if space.domains and space.search else len(steps), there)
+        self.request = share_for(request, kind.at_once, there)
         probes = list(islice(space.probes(), MAX_PROBES))
         weights, self.notes = _put_weights(probes, manifest)
         tables = put_dataset(data, manifest, there)
