@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,18 @@ def real_samples(real_pieces: list[NDArray[np.void]]) -> Samples:
     )
 
 
+@pytest.fixture(scope="module")
+def real_counts(real_pieces: list[NDArray[np.void]]) -> Callable[[int], list[Counts]]:
+    """Tonic's counts of each piece, by the factor of downsampling."""
+    return functools.cache(lambda downsample: [plain_counts(piece, downsample) for piece in real_pieces])
+
+
+@pytest.fixture(scope="module")
+def sign_counts(signs: Signs) -> Callable[[int, int], Counts]:
+    """Tonic's counts of a sign, by its place and the factor of downsampling."""
+    return functools.cache(lambda place, downsample: plain_counts(signs.plain[place].events, downsample))
+
+
 def test_a_real_recording_decodes_to_the_same_489834_events(
     real_recording: Path, real_events: NDArray[np.void]
 ) -> None:
@@ -85,9 +98,9 @@ def test_a_whole_real_recording_has_tonics_frames(real_events: NDArray[np.void])
 @every_binning
 @every_downsample
 def test_crops_of_a_real_recording_have_tonics_frames(
-    real_pieces: list[NDArray[np.void]], real_samples: Samples, binning: str, downsample: int
+    real_counts: Callable[[int], list[Counts]], real_samples: Samples, binning: str, downsample: int
 ) -> None:
-    counts = [plain_counts(piece, downsample) for piece in real_pieces]
+    counts = real_counts(downsample)
     lengths = sorted(map(len, counts))
     steps = lengths[PIECES // 2]
     assert lengths[0] < steps < lengths[-1], "some pieces must be padded and some cropped"
@@ -97,10 +110,12 @@ def test_crops_of_a_real_recording_have_tonics_frames(
 @every_binning
 @every_downsample
 @pytest.mark.parametrize("steps", [17, 145])
-def test_crops_of_synthetic_signs_have_tonics_frames(signs: Signs, binning: str, downsample: int, steps: int) -> None:
+def test_crops_of_synthetic_signs_have_tonics_frames(
+    signs: Signs, sign_counts: Callable[[int, int], Counts], binning: str, downsample: int, steps: int
+) -> None:
     first_of_session = [signs.names.index(name) * 7 for name in signs.names[::2]]
     signs_at = [place + row for place, row in zip(first_of_session, (0, 1, 3, 6), strict=True)]
-    counts = [plain_counts(signs.plain[at].events, downsample) for at in signs_at]
+    counts = [sign_counts(place, downsample) for place in signs_at]
     assert_crops_equal(signs.samples, counts, steps, FrameFormat(DVS128, 30, binning, downsample), signs_at)
 
 

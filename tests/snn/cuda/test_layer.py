@@ -66,8 +66,11 @@ def weights_of(output: Tensor) -> Tensor:
     return weights.bfloat16().to(output)
 
 
-def assert_equal(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> None:
-    """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest."""
+def assert_equal(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
+    """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest.
+
+    Return what the kernels made of it.
+    """
     fired, gradient = run(current, neurons, pool, state)
     expected, expected_gradient = run_reference(current.float(), neurons, pool, state)
     assert torch.equal(fired.spikes.float(), expected.spikes)
@@ -77,6 +80,7 @@ def assert_equal(current: Tensor, neurons: LIF, pool: bool, state: LIFState | No
     largest = expected_gradient.abs().max().item()
     own_rounding = BFLOAT16_ERROR if current.dtype == torch.bfloat16 else 0
     torch.testing.assert_close(gradient.float(), expected_gradient, rtol=own_rounding, atol=1e-5 * largest)
+    return fired, gradient
 
 
 every_window = pytest.mark.parametrize("surrogate", list(WINDOWS))
@@ -148,7 +152,7 @@ def test_large_layers_equal_the_reference(
 )
 def test_three_hundred_steps_equal_the_reference(surrogate: str, pool: bool) -> None:
     neurons = LIF(0.3, 0.9, surrogate, 1.0)
-    assert_equal(draw_current((300, 2, 2, 5, 4), seed=3), neurons, pool)
+    assert_equal(draw_current((300, 1, 2, 5, 4), seed=3), neurons, pool)
 
 
 @pytest.mark.parametrize("surrogate_width", [0.05, 0.2, 8.0])
@@ -162,13 +166,12 @@ def test_windows_of_any_width_equal_the_reference(surrogate: str, surrogate_widt
 @every_window
 def test_bfloat16_currents_have_float32_potentials(layout: str, pool: bool, surrogate: str) -> None:
     current = LAYOUTS[layout](draw_current((9, 2, 3, 5, 6), seed=7).bfloat16())
-    fired, gradient = run(current, LIF(surrogate=surrogate), pool)
+    fired, gradient = assert_equal(current, LIF(surrogate=surrogate), pool)
     assert [fired.spikes.dtype, gradient.dtype, fired.state.potential.dtype] == [
         torch.bfloat16,
         torch.bfloat16,
         torch.float32,
     ]
-    assert_equal(current, LIF(surrogate=surrogate), pool)
 
 
 @every_layout
@@ -180,8 +183,7 @@ def test_stretches_that_carry_the_state_equal_one_run(layout: str, pool: bool, s
     whole, _ = run(current, neurons, pool)
     spikes, count, state = [], 0, None
     for part in torch.split(current, stretches):
-        assert_equal(part, neurons, pool, state)
-        fired, _ = run(part, neurons, pool, state)
+        fired, _ = assert_equal(part, neurons, pool, state)
         spikes.append(fired.spikes)
         count, state = count + int(fired.spike_count), fired.state
     assert torch.equal(torch.cat(spikes), whole.spikes)
