@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.collections import PathCollection
 
 from sltune.report.analysis import importance
 from sltune.report.plots import slices as slices_module
-from sltune.report.plots.plot import svg
+from sltune.report.plots.plot import Plot, svg
 from tests.report.plotting import config, dots, drawn, labels, line, plot_named, search_records, write_search
 from tests.written_runs import make_record, write_run
 
@@ -51,8 +52,8 @@ def ended(number: int, status: str, *done: float) -> list[Spec]:
     return [*search_records(number, settings(number), done), last]
 
 
-@pytest.fixture
-def search(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five complete configurations, one of which costs too much, two pruned, two that failed and one under way."""
     records = [
         *complete(0, 0.40, synaptic_ops=4e6), *complete(1, 0.30, synaptic_ops=1e6), *ended(2, "pruned", 0.2),
@@ -60,11 +61,17 @@ def search(tmp_path: Path) -> Path:
         *complete(6, 0.95, synaptic_ops=2e9), *ended(7, "diverged"), *complete(8, 0.55, synaptic_ops=2e7),
         *search_records(9, settings(9), [0.99]),
     ]  # fmt: skip
-    return write_search(tmp_path / "search", SPACE, records, best="c0003")
+    return write_search(tmp_path_factory.mktemp("results") / "search", SPACE, records, best="c0003")
 
 
-def test_the_history_has_every_mean_and_the_best_so_far(search: Path) -> None:
-    plot = plot_named("search-history", search)
+@pytest.fixture(scope="module")
+def found(search: Path) -> dict[str, Plot]:
+    """The plots of that search, drawn once."""
+    return drawn(search)
+
+
+def test_the_history_has_every_mean_and_the_best_so_far(found: dict[str, Plot]) -> None:
+    plot = found["search-history"]
     axes = plot.figure.axes[0]
     assert np.array(dots(axes, "complete")) == pytest.approx(np.array([(0, 40), (1, 30), (3, 60), (8, 55)]))
     assert np.array(dots(axes, "complete, too many operations")) == pytest.approx(np.array([(6, 95)]))
@@ -78,8 +85,8 @@ def test_the_history_has_every_mean_and_the_best_so_far(search: Path) -> None:
     assert "went from 40.0 % to 60.0 % by configuration 3" in plot.alt
 
 
-def test_marks_without_a_mean_stand_below_all_means(search: Path) -> None:
-    axes = plot_named("search-history", search).figure.axes[0]
+def test_marks_without_a_mean_stand_below_all_means(found: dict[str, Plot]) -> None:
+    axes = found["search-history"].figure.axes[0]
     low, high = axes.get_ylim()
     (strip,) = axes.patches
     marks = [y for label in ("failed", "pruned within") for _, y in line(axes, label)]
@@ -100,8 +107,8 @@ def test_two_searches_have_a_history_each(search: Path, tmp_path: Path) -> None:
     assert [plot.title for plot in found] == ["Search history: search/c0003", "Search history: other/c0001"]
 
 
-def test_importances_are_bars_in_their_order_that_sum_to_100_percent(search: Path) -> None:
-    plot = plot_named("parameter-importance", search)
+def test_importances_are_bars_in_their_order_that_sum_to_100_percent(found: dict[str, Plot]) -> None:
+    plot = found["parameter-importance"]
     axes = plot.figure.axes[0]
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     assert sum(widths) == pytest.approx(100)
@@ -120,10 +127,9 @@ def test_importances_of_some_configurations_say_of_how_many(search: Path, monkey
     assert "used: 4 of the 5" in plot.alt
 
 
-def test_slices_show_complete_and_pruned_over_the_values_the_most_important_first(search: Path) -> None:
-    plots = drawn(search)
-    axes = {one.get_title(): one for one in plots["slices"].figure.axes}
-    order = [tick.get_text() for tick in plots["parameter-importance"].figure.axes[0].get_yticklabels()]
+def test_slices_show_complete_and_pruned_over_the_values_the_most_important_first(found: dict[str, Plot]) -> None:
+    axes = {one.get_title(): one for one in found["slices"].figure.axes}
+    order = [tick.get_text() for tick in found["parameter-importance"].figure.axes[0].get_yticklabels()]
     assert list(axes) == [*order, "eval_crops"]
     expected = [(0.1 + 0.08 * number, y) for number, y in ((0, 40), (1, 30), (3, 60), (6, 95), (8, 55))]
     assert np.array(dots(axes["decay"], "complete")) == pytest.approx(np.array(expected))
@@ -132,8 +138,8 @@ def test_slices_show_complete_and_pruned_over_the_values_the_most_important_firs
     assert (axes["decay"].get_xscale(), axes["learning_rate"].get_xscale()) == ("linear", "log")
 
 
-def test_categories_stand_apart_and_a_conditional_value_only_where_it_was_drawn(search: Path) -> None:
-    axes = {one.get_title(): one for one in plot_named("slices", search).figure.axes}
+def test_categories_stand_apart_and_a_conditional_value_only_where_it_was_drawn(found: dict[str, Plot]) -> None:
+    axes = {one.get_title(): one for one in found["slices"].figure.axes}
     crops = axes["train_crop"]
     assert [tick.get_text() for tick in crops.get_xticklabels()] == ["random", "start"]
     assert [(round(x), round(y)) for x, y in dots(crops, "complete")] == [(0, 40), (1, 30), (1, 60), (0, 95), (0, 55)]
@@ -149,13 +155,14 @@ def test_at_most_nine_parameters_are_sliced(search: Path, monkeypatch: pytest.Mo
     assert [axes.get_title() for axes in plots["slices"].figure.axes] == order[:2]
 
 
-def test_without_a_space_file_there_are_neither_importances_nor_slices(search: Path) -> None:
-    (search / "space.toml").unlink()
-    assert not {"parameter-importance", "slices"} & drawn(search).keys()
+def test_without_a_space_file_there_are_neither_importances_nor_slices(search: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(search, tmp_path / "search")
+    (copy / "space.toml").unlink()
+    assert not {"parameter-importance", "slices"} & drawn(copy).keys()
 
 
-def test_the_front_has_what_no_other_beats_and_keeps_the_constraints(search: Path) -> None:
-    plot = plot_named("pareto-front", search)
+def test_the_front_has_what_no_other_beats_and_keeps_the_constraints(found: dict[str, Plot]) -> None:
+    plot = found["pareto-front"]
     axes = plot.figure.axes[0]
     every = [(4e6, 40), (1e6, 30), (8e6, 60), (2e9, 95), (2e7, 55)]
     assert np.array(dots(axes, "search")) == pytest.approx(np.array(every))
@@ -185,23 +192,23 @@ def test_operations_of_one_order_of_magnitude_have_a_linear_axis(tmp_path: Path)
     assert axes.get_xscale() == "linear"
 
 
-def test_a_search_shows_validation_alone_over_the_length_and_joins_nothing(search: Path) -> None:
-    axes = plot_named("accuracy-over-sample-length", search).figure.axes[0]
-    found = {str(one.get_label()): one[0] for one in axes.containers}
-    assert list(found) == ["validation, random crops, search", "validation, start crops, search"]
+def test_a_search_shows_validation_alone_over_the_length_and_joins_nothing(found: dict[str, Plot]) -> None:
+    axes = found["accuracy-over-sample-length"].figure.axes[0]
+    lines = {str(one.get_label()): one[0] for one in axes.containers}
+    assert list(lines) == ["validation, random crops, search", "validation, start crops, search"]
     # 300 + 30 · (7 · number mod 10) for the complete ones with crops at the start, 1 and 3
-    start = found["validation, start crops, search"]
+    start = lines["validation, start crops, search"]
     assert np.asarray(start.get_xydata()) == pytest.approx(np.array([(330, 60), (510, 30)]))
     assert start.get_linestyle() == "None"
 
 
-def test_thousands_of_points_are_pixels_in_an_svg_and_few_are_not(search: Path, tmp_path: Path) -> None:
+def test_thousands_of_points_are_pixels_in_an_svg_and_few_are_not(found: dict[str, Plot], tmp_path: Path) -> None:
     records = [one for number in range(1001) for one in search_records(number, {}, [number / 1001])]
     many = write_search(tmp_path / "many", "[neuron]\ndecay = { low = 0.1, high = 0.9 }\n", records, folds=1)
-    of_many, of_few = drawn(many), drawn(search)
+    of_many = drawn(many)
     for name in ("search-history", "pareto-front"):
         assert "<image " in svg(of_many[name])
-        assert "<image " not in svg(of_few[name])
+        assert "<image " not in svg(found[name])
     (cloud,) = (one for one in of_many["search-history"].figure.axes[0].collections)
     assert isinstance(cloud, PathCollection)
     assert len(np.asarray(cloud.get_offsets())) == 1001
