@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # For two cores: tests that wait for Ray or another process leave theirs to a third worker.
 WORKERS ?= 3
 # A file's tests share its Ray.
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 # Where it is set, every process of a test compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -19,6 +19,8 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(PYTEST)
 
+# These wait for nothing.
+quick: WORKERS = 2
 quick: $(VENV)/installed
 	$(PYTEST) -m 'not slow and not processes'
 

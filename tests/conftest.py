@@ -32,10 +32,19 @@ settings.register_profile("sltune", deadline=None)
 settings.load_profile("sltune")
 
 
+LONGEST = ("test_interruptions", "test_search_on_ray", "test_on_ray", "test_nodes", "test_published_settings")
+"""Files that take minutes, the longest first."""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no worker has it left when the others are at their end."""
-    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_long = item.path.stem in LONGEST
+        return item.get_closest_marker("processes") is None, LONGEST.index(item.path.stem) if is_long else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
