@@ -116,6 +116,13 @@ class RunFolder:
         """Return where the search of an outer fold lies, if this is the folder of a nested search."""
         return RunFolder(self.root / f"outer-{fold}")
 
+    @property
+    def above(self) -> RunFolder | None:
+        """The folder of the nested search, if this one is named as that of an outer fold is; it may be another one."""
+        # The paths "." and ".." do not tell what lies above.
+        root = self.root if self.root.name not in ("", "..") else self.root.resolve()
+        return RunFolder(root.parent) if re.fullmatch(r"outer-\d+", root.name) else None
+
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 

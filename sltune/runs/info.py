@@ -239,11 +239,9 @@ def remember_places(folder: RunFolder, checkpoints: object, database: Database |
 
 def nested_run(folder: RunFolder) -> RunFolder | None:
     """Return the nested search in whose folder that of one of its outer folds lies; None where it is no such one."""
-    # The paths "." and ".." do not tell what lies above.
-    root = folder.root if folder.root.name not in ("", "..") else folder.root.resolve()
-    above = RunFolder(root.parent)
+    above = folder.above
     with suppress(DataError):
-        if root.name.startswith("outer-") and read_info(above).is_nested:
+        if above is not None and read_info(above).is_nested:
             return above
     return None
 

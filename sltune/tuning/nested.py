@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ def start_nested(space: Space, data: Path, folder: RunFolder, request: Request, 
     """
     nested = Nested(space, data, folder, request, display)
     with begun(nested, data, folder, request, display):
-        """All is checked and written; the searches connect to Ray one after the other."""
+        # All is checked and written now. Searches and outer trials connect to Ray one after the other, each with the
+        # data to itself.
+        pass
     resume(nested, folder, data, request, display)
 
 
@@ -144,7 +146,7 @@ class Nested:
         for fold in range(len(winners), self._evaluation.folds):
             winners = (*winners, self._winner_of(fold))
             write_info(folder, read_info(folder).model_copy(update={"winners": winners}))
-        self._chosen = [self._configuration(fold, winner) for fold, winner in enumerate(winners)]
+        self._chosen = {fold: self._configuration(fold, winners[fold]) for fold in range(self._evaluation.folds)}
 
     def _winner_of(self, fold: int) -> str:
         """Begin the search of an outer fold, or go on with it; return the configuration that it has chosen."""
@@ -206,19 +208,20 @@ class Nested:
             if record.status == "failed"
         ]
         if failed:
-            text = "these trials of the searches failed, so that their configurations could not be chosen"
+            text = "these trials of its searches failed, so that their configurations could not be chosen"
             raise SomeTrialsFailed("\n".join([f"{text}:", *first_of(failed, MAX_SHOWN_FAILURES)]))
 
 
 class ChosenByFold(Candidate):
     """The outer trials as those of one candidate, whose configuration is another one in each fold."""
 
-    def __init__(self, configurations: Sequence[Configuration], steps: Sequence[Step]) -> None:
-        super().__init__("c0000", configurations[0], steps)
-        self._configurations = configurations
+    def __init__(self, chosen: Mapping[int, Configuration], steps: Sequence[Step]) -> None:
+        super().__init__("c0000", chosen[0], steps)
+        self._chosen = chosen
 
     def configuration_of(self, key: TrialKey) -> Configuration:
-        return self._configurations[key.fold]
+        return self._chosen[key.fold]
 
     def settings_of(self, key: TrialKey) -> dict[str, Any]:
-        return self.configuration_of(key).model_dump(mode="json")
+        # A record of a fold that the run does not have is none of this candidate.
+        return self._chosen[key.fold].model_dump(mode="json") if key.fold in self._chosen else {}

@@ -193,9 +193,10 @@ def _from_run(
     Raises:
         UsageError: there is none.
     """
-    if read_info(earlier).is_nested:
-        text = "is a nested search, of which no configuration has a result for all folds"
-        raise UsageError(f"--from {earlier.root}: {text}; name a plain one")
+    info = read_info(earlier)
+    if info.is_nested or info.outer_fold is not None:
+        text = "belongs to a nested search, in which no configuration was judged on the folds of this one"
+        raise UsageError(f"--from {earlier.root}: {text}; name another run")
     found: dict[str, list[Record]] = {}
     for record in earlier.records():
         found.setdefault(record.config_id, []).append(record)

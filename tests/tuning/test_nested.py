@@ -126,7 +126,7 @@ def test_each_outer_fold_tests_what_a_search_without_its_signers_has_chosen(fini
 def test_the_table_has_one_row_that_is_unbiased_and_says_so(finished: RunFolder) -> None:
     text, csv, tex, values = (report(finished, "--format", form) for form in ("md", "csv", "latex", "json"))
     assert "| run/nested | test       | all  |" in text
-    said = "a search without its test signers has chosen the configuration that they then test; this test mean is not"
+    said = "that a search without its test signers has chosen, so this test mean is unbiased by the selection"
     assert said in " ".join(text.split())
     assert said in " ".join(tex.split())
     assert f"| run/nested | 1          | outer-1/{(read_info(finished).winners or ())[1]} " in text
@@ -134,12 +134,12 @@ def test_the_table_has_one_row_that_is_unbiased_and_says_so(finished: RunFolder)
     assert (row["n"], row["complete"], row["note"]) == (
         4,
         True,
-        "nested: not biased by the choice of the configuration; synthetic data",
+        "nested: unbiased by the selection of the configuration; synthetic data",
     )
     assert [one["outer_fold"] for one in json.loads(values)["choices"]] == [0, 1]
     assert "chosen for outer fold 1: neuron.decay = 0." in csv
     html = Path(report(finished, "--format", "html").strip()).read_text()
-    assert "not biased by the choice of the configuration" in html
+    assert "unbiased by the selection of the configuration" in html
     assert "sltune tune --nested run/space.toml --data data --run run-again" in html
 
 
@@ -272,8 +272,8 @@ def test_a_finished_nested_search_is_neither_begun_nor_searched_nor_learned_from
     for folder in (finished, finished.outer(0)):
         done = sltune("resume", folder.root, "--trials", 9)
         assert (done.exit_code, "must not be chosen anew" in done.stderr) == (2, True)
-    with pytest.raises(UsageError, match="is a nested search, of which no configuration has a result for all folds"):
-        start(Tune(searched(), earlier=finished), data, RunFolder(tmp_path / "next"), REQUEST, QUIET)
+        with pytest.raises(UsageError, match="belongs to a nested search, in which no configuration was judged"):
+            start(Tune(searched(), earlier=folder), data, RunFolder(tmp_path / "next"), REQUEST, QUIET)
     with pytest.raises(UsageError, match=r"has chosen a configuration of its own; name one of its trials"):
         configuration_of(finished)
     chosen = configuration_of(finished, "c0000-f1-s0").settings["neuron.decay"]
@@ -289,6 +289,24 @@ def test_a_search_that_has_seen_the_signers_of_its_fold_is_refused(finished: Run
         go_on(copy)
     write_info(copy, read_info(copy).model_copy(update={"winners": ()}))
     with pytest.raises(DataError, match="'outer_fold' is 1 instead of 0: it has seen other signers"):
+        go_on(copy)
+
+
+def test_what_no_nested_search_has_written_is_refused(finished: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.root, copy.root)
+    winners = read_info(copy).winners or ()
+    write_info(copy, read_info(copy).model_copy(update={"winners": (*winners, "c0009")}))
+    go_on(copy)
+    write_info(copy, read_info(copy).model_copy(update={"winners": (winners[0], "c0009")}))
+    with pytest.raises(DataError, match="outer-1/trials: has no record of c0009, which outer fold 1 has chosen"):
+        go_on(copy)
+    write_info(copy, read_info(copy).model_copy(update={"winners": winners}))
+    foreign = copy.trials / "c0000-f7-s0"
+    shutil.copytree(copy.trials / "c0000-f1-s0", foreign)
+    record = json.loads((foreign / "record.json").read_text())
+    (foreign / "record.json").write_text(json.dumps({**record, "fold": 7, "splits": {}}))
+    with pytest.raises(DataError, match="is not the configuration of the record of c0000-f7-s0"):
         go_on(copy)
 
 

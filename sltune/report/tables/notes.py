@@ -12,7 +12,7 @@ from sltune.report.tables.comparison import comparison_notes
 from sltune.report.tables.grid import percent
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
-NESTED = "nested: not biased by the choice of the configuration"
+NESTED = "nested: unbiased by the selection of the configuration"
 SYNTHETIC = "synthetic data"
 NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
 
@@ -117,8 +117,11 @@ def _choice(group: Group) -> str:
 
 
 def _nested(group: Group) -> str:
-    how = "in each outer fold, a search without its test signers has chosen the configuration that they then test"
-    return f"{group.label}: {how}; this test mean is not biased by the choice. It belongs to the search as a whole"
+    how = "each outer fold tests the configuration that a search without its test signers has chosen"
+    worth = (
+        "so this test mean is unbiased by the selection; it belongs to the search as a whole, not to one configuration"
+    )
+    return f"{group.label}: {how}, {worth}"
 
 
 def _interval_note(section: ReportSection) -> list[str]:
