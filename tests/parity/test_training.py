@@ -136,7 +136,7 @@ def test_five_training_steps_equal_the_predecessors(signs: Signs, space: str, pr
 def test_five_training_steps_equal_the_predecessors_with_other_settings(
     signs: Signs, gain: bool, overrides: list[str]
 ) -> None:
-    config = configuration("optimized", *overrides)
+    config = configuration("optimized", "training.batch_size=4", *overrides)
     trainer = signs.trainer(config, fold=1)
     batches = expected_batches(signs, config, STEPS, fold=1)
     assert_batches_equal(taken(first(trainer, STEPS)), batches)
