@@ -20,7 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from datasets import trivial_data
 from scipy import stats
+from smoke import parse_arguments
 
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
@@ -31,17 +33,20 @@ Accuracies = Mapping[tuple[int, int], float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", help="needed but with --smoke, which makes its own")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--search-seed", type=int, default=0)
     parser.add_argument("--configurations", type=int, default=6, help="of the search")
     parser.add_argument("--epochs", type=int, default=15, help="of every training")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser, seeds=[1], configurations=1, epochs=1)
+    if arguments.data is None and not arguments.smoke:
+        parser.error("DATA is missing: a dataset such as sltune demo imports")
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch)
+        data = arguments.data or trivial_data(results, side=128)
         began = time.monotonic()
         sltune(
-            *("tune", SPACES / "demo-search.toml", "--run", "search", "--data", arguments.data, "--results", results),
+            *("tune", SPACES / "demo-search.toml", "--run", "search", "--data", data, "--results", results),
             *("--set", f"search.seed={arguments.search_seed}", "--set", f"search.trials={arguments.configurations}"),
             *("--set", f"training.epochs={arguments.epochs}"),
         )
@@ -55,7 +60,7 @@ def main() -> None:
         seeds = ["--set", f"evaluation.seeds={arguments.seeds}", "--set", f"training.epochs={arguments.epochs}"]
         found = {}
         for name, space in (("default", SPACES / "demo.toml"), ("found", search.best_toml)):
-            sltune("evaluate", space, "--run", name, "--data", arguments.data, "--results", results, *seeds)
+            sltune("evaluate", space, "--run", name, "--data", data, "--results", results, *seeds)
             found[name] = accuracies(RunFolder(results / name))
         print(comparison(found["default"], found["found"]))
 

@@ -6,7 +6,6 @@ python benchmarks/events.py > benchmarks/results/events.md
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
 import statistics
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from smoke import forks_after, parse_arguments
 
 from sltune.events.dataset import open_dataset
 from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
@@ -44,22 +44,23 @@ REAL_RECORDING = Path(__file__).parents[2] / "shared" / "data" / "MovingDarkBox.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--imported", type=int, default=8, help="recordings whose import is timed")
     parser.add_argument("--recordings", type=int, default=59, help="of the large dataset")
     parser.add_argument("--real", type=Path, default=REAL_RECORDING, help="a recording whose size on disk is measured")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser, repeats=1, imported=1, recordings=1)
     with TemporaryDirectory() as folder:
-        for line in benchmark(Path(folder), arguments.repeats, arguments.recordings, arguments.real):
+        write_dataset(Path(folder) / "source", arguments.imported)
+        write_dataset(Path(folder) / "large-source", arguments.recordings)
+        for line in benchmark(Path(folder), arguments.repeats, arguments.real):
             print(line, flush=True)
 
 
-def benchmark(folder: Path, repeats: int, recordings: int, real: Path) -> Iterator[str]:
+def benchmark(folder: Path, repeats: int, real: Path) -> Iterator[str]:
     """Give the lines of the report while it is being measured."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pyarrow", "tonic", "torch", "ray"))
-    yield f"# The event path\n\n`python benchmarks/events.py --repeats {repeats} --recordings {recordings}`,"
+    yield f"# The event path\n\n`python benchmarks/events.py {' '.join(sys.argv[1:])}`,"
     yield f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}. SYNTHETIC data."
     yield "Medians of fresh processes, each bound to its cores, files in the page cache; ranges in brackets.\n"
-    write_dataset(folder / "source", recordings=8)
-    write_dataset(folder / "large-source", recordings=recordings)
     yield from import_lines(folder, repeats)
     yield from size_lines(folder, real)
     import_source(open_slanimals(folder / "large-source"), folder / "large")
@@ -69,7 +70,8 @@ def benchmark(folder: Path, repeats: int, recordings: int, real: Path) -> Iterat
 
 
 def import_lines(folder: Path, repeats: int) -> Iterator[str]:
-    yield "## Import of 8 full-size recordings, the second one of a process\n"
+    recordings = len([*(folder / "source" / "recordings").iterdir()])
+    yield f"## Import of {recordings} full-size recordings, the second one of a process\n"
     yield "| route | cores | M events/s | ratio | bytes an event |\n|---|--:|--:|--:|--:|"
     events = measured(import_with_sltune, folder / "source", folder / "data", 1, cores=1)[0]
     rates: dict[tuple[str, int], list[float]] = {}
@@ -91,7 +93,7 @@ def import_lines(folder: Path, repeats: int) -> Iterator[str]:
 
 def size_lines(folder: Path, real: Path) -> Iterator[str]:
     synthetic = read_manifest(folder / "data")
-    sizes = {"8 synthetic recordings": stored_bytes(folder / "data") / synthetic.events}
+    sizes = {f"{len(synthetic.files)} synthetic recordings": stored_bytes(folder / "data") / synthetic.events}
     if real.exists():
         recording = read_aedat(real)
         edges = np.linspace(0, len(recording), 20).astype(int)
@@ -137,14 +139,14 @@ def memory_lines(folder: Path) -> Iterator[str]:
     yield "|--:|--:|--:|--:|--:|"
     names = [file.stem for file in sorted((folder / "large-source" / "recordings").glob("*.aedat"))]
     eighth = max(1, len(names) // 8)
-    for count in (eighth, min(len(names), 8 * eighth)):
+    for count in dict.fromkeys((eighth, min(len(names), 8 * eighth))):
         events, own, resident = measured(worker_memory, folder / "large", count, cores=os.cpu_count() or 1)
         yield f"| {count} | {events:,} | {6 * events / 1e6:.0f} | {own / 1e6:.0f} | {resident / 1e6:.0f} |"
 
 
 def measured(function: Callable[..., Any], *arguments: Any, cores: int) -> Any:
     """Return what the function returns in a fresh process on so many cores."""
-    with multiprocessing.get_context("spawn").Pool(1, _bind, (cores,)) as pool:
+    with forks_after("torch", "sltune.events.importing", "sltune.training.batches").Pool(1, _bind, (cores,)) as pool:
         return pool.apply(function, arguments)
 
 

@@ -19,13 +19,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from peers import sltune_peer
+from smoke import parse_arguments
 from stbp import shapes_of
-from steps import LAYERS, Shape, copy_gb_per_s, laps_ms, prepared, stepper
+from steps import COPIED_VALUES, LAYERS, SMOKE_VALUES, Shape, copy_gb_per_s, laps_ms, prepared, stepper
 from torch.profiler import ProfilerActivity, profile
 
 from sltune.snn.backends import backend_of
@@ -33,39 +35,56 @@ from sltune.snn.neurons.lif import LIF
 from sltune.training.fit import autocast
 
 SHAPES = [Shape(8, 17), Shape(4, 50), Shape(2, 145)]
-STEPS, WARM_UP, SHOWN = 20, 5, 12
-FLOAT_BYTES, NAME_LENGTH = 4, 70
+SHOWN, FLOAT_BYTES, NAME_LENGTH = 12, 4, 70
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where to measure and how often. steps: those that are timed, after ``warm_up`` that are not."""
+
+    device: str
+    steps: int
+    warm_up: int
+
+    def median_ms(self, work: Callable[[], Any]) -> float:
+        laps_ms(work, self.device, self.warm_up)
+        return statistics.median(laps_ms(work, self.device, self.steps))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--shapes", type=shapes_of, default=SHAPES, help="such as 8x17,4x50 (batch x time steps)")
-    arguments = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=20, help="timed steps")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before those that are timed")
+    arguments = parse_arguments(parser, device="cpu", shapes=[Shape(1, 2)], steps=2, warm_up=1)
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; to try the script: --device cpu")
-    for line in benchmark(arguments.device, arguments.shapes):
+    timing = Timing(arguments.device, arguments.steps, arguments.warm_up)
+    for line in benchmark(timing, arguments.shapes, SMOKE_VALUES if arguments.smoke else COPIED_VALUES):
         print(line, flush=True)
 
 
-def benchmark(device: str, shapes: Sequence[Shape]) -> Iterator[str]:
+def benchmark(timing: Timing, shapes: Sequence[Shape], copied_values: int) -> Iterator[str]:
     """Give the lines of the report while it is being measured."""
+    device = timing.device
     name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores"
-    bandwidth = copy_gb_per_s(device)
+    bandwidth = copy_gb_per_s(device, copied_values)
     yield "# Kernels\n"
     yield f"`python benchmarks/kernels.py {' '.join(sys.argv[1:])}`, {time.strftime('%Y-%m-%d')}, {name}, Python"
     yield f"{platform.python_version()}, torch {torch.__version__}. A copy reads and writes {bandwidth:.0f} GB/s."
     for shape in shapes:
         for precision in ("float32", "bfloat16"):
-            yield from step_lines(device, shape, precision)
+            yield from step_lines(timing, shape, precision)
     yield "\n## Neurons alone (float32)\n"
     yield "| layer | | | ms | MB | GB/s | of a copy's |\n|---|---|---|--:|--:|--:|--:|"
     for shape in shapes:
         for layer in LAYERS:
-            yield from neuron_lines(device, shape, layer, bandwidth)
+            yield from neuron_lines(timing, shape, layer, bandwidth)
 
 
-def step_lines(device: str, shape: Shape, precision: str) -> Iterator[str]:
+def step_lines(timing: Timing, shape: Shape, precision: str) -> Iterator[str]:
+    device = timing.device
     network, frames, labels = prepared(sltune_peer(""), shape, device)
     finish = stepper(network, labels)
 
@@ -74,20 +93,20 @@ def step_lines(device: str, shape: Shape, precision: str) -> Iterator[str]:
             rates = network(frames)
         finish(rates)
 
-    median = median_ms(step, device)
+    median = timing.median_ms(step)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
     with profile(activities=activities) as profiler:
-        for _ in range(STEPS):
+        for _ in range(timing.steps):
             step()
         if device == "cuda":
             torch.cuda.synchronize()
     found = kernel_us(profiler, device)
-    busy = sum(us for _, us in found.values()) / STEPS / 1000
+    busy = sum(us for _, us in found.values()) / timing.steps / 1000
     yield f"\n## {shape}, {precision}: {median:.2f} ms a step, {busy:.2f} ms of it on the device\n"
     yield "| kernel | calls a step | ms a step | share |\n|---|--:|--:|--:|"
     for name, (calls, us) in sorted(found.items(), key=lambda item: -item[1][1])[:SHOWN]:
-        each = us / STEPS / 1000
-        yield f"| {name[:NAME_LENGTH]} | {calls / STEPS:.1f} | {each:.3f} | {100 * each / busy:.0f} % |"
+        each = us / timing.steps / 1000
+        yield f"| {name[:NAME_LENGTH]} | {calls / timing.steps:.1f} | {each:.3f} | {100 * each / busy:.0f} % |"
 
 
 def kernel_us(profiler: Any, device: str) -> dict[str, tuple[int, float]]:
@@ -102,11 +121,11 @@ def kernel_us(profiler: Any, device: str) -> dict[str, tuple[int, float]]:
     return found
 
 
-def neuron_lines(device: str, shape: Shape, layer: str, bandwidth: float) -> Iterator[str]:
+def neuron_lines(timing: Timing, shape: Shape, layer: str, bandwidth: float) -> Iterator[str]:
     """Give a line for each pass of the neurons of a layer; convolutions pool."""
     size, is_image = LAYERS[layer], len(LAYERS[layer]) > 1
     for layout in ("channels first", "channels last") if is_image else ("",):
-        current = torch.rand(shape.steps, shape.batch, *size, device=device) * 1.5 - 0.5
+        current = torch.rand(shape.steps, shape.batch, *size, device=timing.device) * 1.5 - 0.5
         if layout == "channels last":
             current = current.movedim(2, -1).contiguous().movedim(-1, 2)
         current.requires_grad_()
@@ -124,17 +143,12 @@ def neuron_lines(device: str, shape: Shape, layer: str, bandwidth: float) -> Ite
             ),
         }
         for name, (work, moved_bytes) in passes.items():
-            ms = median_ms(work, device)
+            ms = timing.median_ms(work)
             speed = moved_bytes / ms / 1e6
             yield (
                 f"| {layer}, {shape} | {layout} | {name} | {ms:.3f} | {moved_bytes / 1e6:.0f} | {speed:.0f} "
                 f"| {100 * speed / bandwidth:.0f} % |"
             )
-
-
-def median_ms(work: Callable[[], Any], device: str) -> float:
-    laps_ms(work, device, WARM_UP)
-    return statistics.median(laps_ms(work, device, STEPS))
 
 
 if __name__ == "__main__":

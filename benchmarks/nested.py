@@ -130,13 +130,14 @@ def benchmark(repeats: int, interaction: float, cases: Sequence[tuple[int, int]]
 
 
 def main() -> None:
+    # Here, since a test runs this file without its neighbours.
+    from smoke import parse_arguments
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--interaction", type=float, default=0.05, help="std of how a configuration suits a signer")
-    parser.add_argument("--smoke", action="store_true", help="a few repeats of the smallest case, in seconds")
-    arguments = parser.parse_args()
-    repeats, cases = (5, CASES[:1]) if arguments.smoke else (arguments.repeats, CASES)
-    for line in benchmark(repeats, arguments.interaction, cases):
+    arguments = parse_arguments(parser, repeats=5)
+    for line in benchmark(arguments.repeats, arguments.interaction, CASES[:1] if arguments.smoke else CASES):
         print(line)
         sys.stdout.flush()
 

@@ -8,7 +8,7 @@ Every part runs the command ``sltune`` as a user does, with a local Ray, and rea
 a trial begins when its worker takes it and ends when its worker has its result. DATA is a dataset such as
 ``sltune demo`` imports. The trivial network is nmnist-mlp2 on 8 signers with 2 samples each, one epoch, so that
 orchestration is nearly all there is. Quarters of ``many`` are by the order in which trials ended; memory is the
-driver's resident memory, looked at ten times a second.
+driver's resident memory, looked at ten times a second. With --smoke, ``concurrency`` makes its own data.
 """
 
 from __future__ import annotations
@@ -22,47 +22,48 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import tomlkit
+from datasets import trivial_data
+from smoke import parse_arguments
 
-from sltune.events.importing import import_source
-from sltune.events.source import Source, SourceFile
-from sltune.events.store import Sample
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import Record
 from sltune.settings.configuration import Configuration
 
-SIGNERS, SENSOR = 8, (16, 16)
 COMMAND = [sys.executable, "-m", "sltune"]
 ON_CPU = ("--device", "cpu", "--quiet")
+CONFIGURATIONS = {"gaps": 25, "many": 1000}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["gaps", "concurrency", "many"])
+    parser.add_argument("part", nargs="?", choices=[*CONFIGURATIONS, "concurrency"], default="gaps")
     parser.add_argument("data", nargs="?", type=Path, help="concurrency: a dataset of full-size recordings")
-    parser.add_argument("--configurations", type=int, default=1000, help="many: how many")
+    parser.add_argument("--configurations", type=int, help=f"how many; without it {CONFIGURATIONS}")
     parser.add_argument("--concurrent", type=int, default=2, help="many: trials at a time")
-    arguments = parser.parse_args()
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="concurrency: of the demo network")
+    arguments = parse_arguments(parser, configurations=2, seeds=[0])
     print(f"`{' '.join(['python', *sys.argv])}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPUs, {_versions()}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if arguments.part == "gaps":
-            gaps(folder)
+            gaps(folder, arguments.configurations or CONFIGURATIONS["gaps"])
         elif arguments.part == "many":
-            many(folder, arguments.configurations, arguments.concurrent)
-        elif arguments.data is None:
+            many(folder, arguments.configurations or CONFIGURATIONS["many"], arguments.concurrent)
+        elif arguments.data is None and not arguments.smoke:
             parser.error("concurrency needs DATA")
         else:
-            concurrency(folder, arguments.data)
+            concurrency(folder, arguments.data or trivial_data(folder, side=128), arguments.seeds)
 
 
-def gaps(folder: Path) -> None:
+def gaps(folder: Path, configurations: int) -> None:
     """One trial after the other: what lies between them."""
-    data, space = trivial_data(folder), trivial_space(folder, configurations=25)
+    data, space = trivial_data(folder), trivial_space(folder, configurations)
     began = time.time()
     run = search(folder, space, data, "gaps", concurrent=1)
     records = trained(run)
@@ -74,15 +75,14 @@ def gaps(folder: Path) -> None:
     )
 
 
-def concurrency(folder: Path, data: Path) -> None:
-    """Eight trainings of the demo network, one at a time and two at a time."""
+def concurrency(folder: Path, data: Path, seeds: Sequence[int]) -> None:
+    """Four trainings of the demo network a seed, one at a time and two at a time."""
     rates = {}
     for concurrent in (1, 2):
         name = f"concurrent{concurrent}"
         space = Path(__file__).parent.parent / "search_spaces" / "demo.toml"
-        seeds = ["--set", "evaluation.seeds=[0, 1]"]
         flags = ["--run", name, "--results", str(folder), "--max-concurrent", str(concurrent), "--cpus-per-trial", "1"]
-        call(["evaluate", str(space), "--data", str(data), *seeds, *flags])
+        call(["evaluate", str(space), "--data", str(data), "--set", f"evaluation.seeds={[*seeds]}", *flags])
         records = trained(RunFolder(folder / name))
         seconds = records[-1].timings.ended - min(record.timings.started for record in records)
         rates[concurrent] = len(records) / seconds
@@ -99,7 +99,9 @@ def many(folder: Path, configurations: int, concurrent: int) -> None:
     memory: list[tuple[float, float]] = []
     while process.poll() is None:
         if run.trials.exists():
-            memory.append((time.time(), resident_mb(process.pid)))
+            # It may end just now.
+            with suppress(FileNotFoundError):
+                memory.append((time.time(), resident_mb(driver_of(process.pid))))
         time.sleep(0.1)
     assert process.returncode == 0, f"ended with {process.returncode}"
     records = trained(run)
@@ -109,6 +111,8 @@ def many(folder: Path, configurations: int, concurrent: int) -> None:
     for number, quarter in enumerate(np.array_split(np.arange(len(records)), 4), start=1):
         first, last = (records[int(quarter[end])].timings.ended for end in (0, -1))
         seen = [megabytes for moment, megabytes in memory if first <= moment <= last]
+        # A quarter of few trials may fall between two looks.
+        seen = seen or [min(memory, key=lambda look: abs(look[0] - last))[1]]
         times.append(1000 * (last - first) / (len(quarter) - 1))
         highest.append((min(seen), max(seen)))
         print(f"| {number} | {times[-1]:.1f} | {min(seen):.0f} to {max(seen):.0f} |")
@@ -133,33 +137,17 @@ def trained(run: RunFolder) -> list[Record]:
     return sorted((record for record in run.records() if record.was_trained), key=lambda record: record.timings.ended)
 
 
+def driver_of(command: int) -> int:
+    """Return the process that drives a run: the child of the command, which only watches over it."""
+    children = Path(f"/proc/{command}/task/{command}/children").read_text().split()
+    return int(children[0]) if children else command
+
+
 def resident_mb(process: int) -> float:
     fields = dict(
         line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines() if ":" in line
     )
     return int(fields.get("VmRSS", "0 kB").split()[0]) / 1024
-
-
-def trivial_data(folder: Path) -> Path:
-    """Eight signers with a sample of each of two classes."""
-
-    def samples(signer: int) -> list[Sample]:
-        rng = np.random.default_rng(signer)
-        made = []
-        for label in range(2):
-            address = rng.integers(0, 2 * SENSOR[0] * SENSOR[1], 50).astype(np.uint16)
-            time_us = np.arange(50, dtype=np.uint32) * 4000
-            name = f"user{signer:02d}_indoor"
-            made.append(Sample(f"{name}_{label + 1:02d}", name, name[:6], "S3", label, str(label), 0, address, time_us))
-        return made
-
-    def file(signer: int) -> SourceFile:
-        name = f"user{signer:02d}_indoor"
-        return SourceFile(name, lambda: name, lambda: (samples(signer), []))
-
-    source = Source("trivial", True, SENSOR, ("0", "1"), tuple(map(file, range(SIGNERS))))
-    import_source(source, folder / "data")
-    return folder / "data"
 
 
 def trivial_space(folder: Path, configurations: int) -> Path:

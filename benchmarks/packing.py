@@ -30,7 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from steps import fastest_ms, synthetic_data
+from datasets import synthetic_data, trivial_data
+from smoke import OPTIMIZER, forks_after, parse_arguments
+from steps import fastest_ms
 
 from sltune.events.crop import bins_of
 from sltune.events.dataset import open_dataset
@@ -57,6 +59,7 @@ class Settings:
     device: str
     epochs: int
     cores: int
+    smoke: bool = False
 
     def configuration(self) -> Configuration:
         return load_space(self.space, [f"training.epochs={self.epochs}"]).configuration()
@@ -90,15 +93,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40, help="of each trial, 2 at least")
     parser.add_argument("--together", type=numbers_of, default=[1, 2, 4, 8], help="trials at once, such as 1,2,4")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    arguments = parser.parse_args()
+    space = ROOT / "search_spaces" / "demo.toml"
+    arguments = parse_arguments(parser, space=space, epochs=2, together=[1, 2], device="cpu")
     if arguments.epochs < 2:
         parser.error("--epochs must be 2 at least, since the first of each trial is not timed")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; to try the script: --device cpu")
     with tempfile.TemporaryDirectory() as scratch:
-        data = arguments.data or synthetic_data(Path(scratch), arguments.recordings)
+        folder = Path(scratch)
+        data = arguments.data
+        if data is None:
+            data = trivial_data(folder, 128) if arguments.smoke else synthetic_data(folder, arguments.recordings)
         cores = len(os.sched_getaffinity(0))
-        settings = Settings(arguments.space, data, arguments.device, arguments.epochs, cores)
+        settings = Settings(arguments.space, data, arguments.device, arguments.epochs, cores, arguments.smoke)
         for line in benchmark(settings, arguments.together):
             print(line, flush=True)
 
@@ -151,7 +158,8 @@ def train_together(settings: Settings, number: int) -> list[Trained]:
     Raises:
         RuntimeError: some failed.
     """
-    context = multiprocessing.get_context("spawn")
+    imports = (OPTIMIZER, "sklearn.model_selection", "sltune.tuning.trial.trainer")
+    context = forks_after(*imports) if settings.smoke else multiprocessing.get_context("spawn")
     barrier = context.Barrier(number)
     folds = settings.configuration().evaluation.folds
     pipes, processes = [], []

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from smoke import parse_arguments
 
 from sltune.events.formats.aedat import SENSOR_SIZE
 from sltune.events.frames import FrameFormat
@@ -45,16 +46,18 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0, help="of the simulator; folds and networks always have seed 0")
     parser.add_argument("--epochs", type=int, default=20)
-    arguments = parser.parse_args()
+    parser.add_argument("--windows-ms", type=int, nargs="+", default=WINDOW_STARTS_MS, help="starts of short samples")
+    parser.add_argument("--strengths", type=float, nargs="+", default=REGULARISATIONS, help="of the regularisation")
+    arguments = parse_arguments(parser, recordings=4, epochs=1, windows_ms=[500], strengths=[0.01])
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        lines = benchmark(Path(folder), arguments.recordings, arguments.seed, arguments.epochs)
-        for line in lines:
+        for line in benchmark(Path(folder), arguments):
             print(line, flush=True)
 
 
-def benchmark(folder: Path, recordings: int, seed: int, epochs: int) -> Iterable[str]:
+def benchmark(folder: Path, arguments: argparse.Namespace) -> Iterable[str]:
     """Give the lines of the report while it is being measured."""
+    recordings, seed, epochs = arguments.recordings, arguments.seed, arguments.epochs
     command = f"python benchmarks/simulator.py --recordings {recordings} --seed {seed} --epochs {epochs}"
     yield f"# Simulator\n\n`{command}`, {FOLDS}-fold, leave-signers-out, 19 classes, chance 5.3 %.\n"
     events, seconds = simulate(folder / "source", recordings, seed)
@@ -62,12 +65,12 @@ def benchmark(folder: Path, recordings: int, seed: int, epochs: int) -> Iterable
     yield f"{recordings} recordings, {events:,} events, {speed}.\n"
     parts = load(folder / "source")
     samples = in_memory(folder / "samples", parts)
-    yield "| what sees what | test accuracy (%), mean ± std (ddof 0) | folds |\n|---|---|---|"
-    yield row("logistic regression, counts of the whole sample", logistic_regression(samples))
+    yield "| what sees what | test accuracy (%), mean ± std (ddof 0) | folds |\n|---|--:|--:|"
+    yield row("logistic regression, counts of the whole sample", logistic_regression(samples, arguments.strengths))
     crops = {"train_crop": "random", "train_crop_ms": 510, "eval_crop_ms": 3000}
     yield row("network, trained on random 510 ms, tested on the first 3000 ms", spiking_network(samples, crops, epochs))
     crops = {"train_crop": "start", "train_crop_ms": 510, "eval_crop_ms": "train"}
-    for start_ms in WINDOW_STARTS_MS:
+    for start_ms in arguments.windows_ms:
         moved = in_memory(folder / f"from{start_ms}", [[starting_at(s, start_ms) for s in part] for part in parts])
         title = f"network, trained and tested on {start_ms} to {start_ms + 510} ms"
         yield row(title, spiking_network(moved, crops, epochs))
@@ -139,13 +142,13 @@ def spiking_network(samples: Samples, sampling: dict[str, object], epochs: int) 
     return accuracies
 
 
-def logistic_regression(samples: Samples) -> list[float]:
+def logistic_regression(samples: Samples, strengths: Sequence[float]) -> list[float]:
     """Return the test accuracy of each fold; training and validation parts are both trained on."""
     counts = np.stack([pixel_counts(samples, index) for index in range(len(samples))])
     features = [counts.sum(axis=1).reshape(len(counts), -1), counts.reshape(len(counts), -1)]
     trials = [
         [fold_accuracy(samples, np.log1p(some), fold, strength) for fold in range(FOLDS)]
-        for some, strength in product(features, REGULARISATIONS)
+        for some, strength in product(features, strengths)
     ]
     return max(trials, key=sum)
 

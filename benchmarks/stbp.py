@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from peers import OTHERS, Peer, draw_frames, sltune_peer
+from smoke import OPTIMIZER, forks_after, parse_arguments
 from steps import (
     FLOP,
     SLOW_S,
@@ -46,7 +47,10 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs share. A process that takes longer than limit_s is stopped."""
+    """What all runs share. A process that takes longer than limit_s is stopped.
+
+    smoke: all processes are forks, which cannot have environments of their own as some peers need.
+    """
 
     device: str
     threads: int
@@ -54,6 +58,7 @@ class Settings:
     steps: int
     rounds: int
     limit_s: float
+    smoke: bool
 
     def measured(self, function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = {}) -> Any:
         """Return what the function returns in a fresh process.
@@ -61,7 +66,8 @@ class Settings:
         Raises:
             Stopped: it takes longer than the limit, raises something or is killed.
         """
-        context = multiprocessing.get_context("spawn")
+        imports = (OPTIMIZER, "sltune.snn.network", "sltune.training.fit")
+        context = forks_after(*imports) if self.smoke else multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_send_result, args=(sender, self.threads, function, arguments), daemon=True)
         before = dict(os.environ)
@@ -116,7 +122,7 @@ def main() -> None:
     )
     parser.add_argument("--alone", action="store_true", help="measure sltune alone, without other libraries")
     parser.add_argument("--density", action="store_true", help="only compare the frames with the simulator's")
-    arguments = vars(parser.parse_args())
+    arguments = vars(parse_arguments(parser, threads=1, warm_up=0, steps=1, rounds=1, shapes=[Shape(1, 2)]))
     if arguments.pop("density"):
         print("pixels filled, 3x3 windows not empty: simulator", simulated_density(12), end="; ")
         print("here", density_of(draw_frames(64, 17)))
@@ -140,7 +146,7 @@ def benchmark(
     """Give the lines of the report while it is being measured."""
     yield f"# Training steps\n\n`python benchmarks/stbp.py {' '.join(sys.argv[1:])}`, {machine(settings.device)},"
     yield f"{settings.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, {versions()}.\n"
-    gflops, lines = settings.measured(limits, settings.device)
+    gflops, lines = settings.measured(limits, settings.device, settings.smoke)
     yield from lines
     yield from frames_lines(settings, ours[0], shapes[0])
     others = [peer for peer in others if settings.device in peer.devices]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from datasets import synthetic_data
 from peers import CLASSES, SIDE, Peer, draw_frames, sltune_network
 from torch import Tensor
 from torch.nn import functional
@@ -23,15 +24,20 @@ from sltune.training.fit import loss_of
 from sltune.training.optim import make_optimizer
 
 LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
-"""The neurons of each, for one time step of one sample."""
+"""Shape of each layer's neurons, for one time step of one sample."""
 MULTIPLY_ADDS = {"conv1": 20 * 126**2 * 18, "conv2": 50 * 61**2 * 180, "fc1": 200 * 45_000, "fc2": CLASSES * 200}
-"""Of one time step of one sample, forward."""
+"""Multiplications with an addition in each layer's forward pass, for one time step of one sample."""
 FLOP = 2 * (3 * sum(MULTIPLY_ADDS.values()) - MULTIPLY_ADDS["conv1"])
-"""Of one time step of one training sample: forward, and gradients of weights and inputs, of which frames need none."""
+"""Floating-point operations for one time step of one training sample.
+
+The forward pass, the gradient of the weights and that of the inputs take as many each; frames need no gradient.
+"""
 SLOW_S = 20.0
 """A step that takes longer is measured once, without a warm-up."""
 COPIED_VALUES = 1 << 27
 """Values of a copy that measures the memory: more than any cache holds."""
+SMOKE_VALUES = 1 << 16
+"""Values of the copy in the smoke size, which measures nothing."""
 LEARNING_RATE = 1e-6
 """Low, so that all steps do the same work: at 1e-3 and on such frames the network falls silent after a few."""
 
@@ -188,24 +194,13 @@ def simulated_density(recordings: int) -> tuple[float, float]:
     return float(pixels), float(windows)
 
 
-def synthetic_data(folder: Path, recordings: int) -> Path:
-    """Return a dataset of simulated recordings, which stays below the folder."""
-    # Here, since they need pydantic, and a measured process does not.
-    from sltune.events.importing import import_source
-    from sltune.events.sources.slanimals import open_slanimals
-    from sltune.events.synthetic.recordings import write_dataset
-
-    write_dataset(folder / "source", recordings)
-    import_source(open_slanimals(folder / "source"), folder / "data")
-    return folder / "data"
-
-
-def limits(device: str) -> tuple[float, list[str]]:
+def limits(device: str, smoke: bool) -> tuple[float, list[str]]:
     """Return GFLOP/s of a large product of float32 matrices, and lines about it and the memory."""
-    size = 8192 if device == "cuda" else 4096
+    size = 256 if smoke else 8192 if device == "cuda" else 4096
+    copied_values = SMOKE_VALUES if smoke else COPIED_VALUES
     matrix = torch.rand(size, size, device=device)
     product_ms = fastest_ms(lambda: torch.mm(matrix, matrix), device)
-    gflops, bandwidth = 2 * size**3 / product_ms / 1e6, copy_gb_per_s(device)
+    gflops, bandwidth = 2 * size**3 / product_ms / 1e6, copy_gb_per_s(device, copied_values)
     lines = [f"Limits measured: {gflops:.0f} GFLOP/s (float32, {size}³ product), {bandwidth:.0f} GB/s read and written"]
     if device == "cpu":
         # Of torch's libraries, MKL uses half of each register on other vendors' processors.
@@ -213,7 +208,7 @@ def limits(device: str) -> tuple[float, list[str]]:
         gflops = max(gflops, cached)
         lines[0] = lines[0].replace("product)", f"product; {cached:.0f} with sltune's, within the cache)")
     lines.append(
-        f"(copy of {COPIED_VALUES * 4 / 1e6:.0f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,"
+        f"(copy of {copied_values * 4 / 1e6:.1f} MB). One time step of one sample takes {FLOP / 1e6:.0f} MFLOP,"
     )
     if device == "cuda":
         lines.append("(torch lets cuDNN's convolutions use TF32, which passes this limit),")
@@ -221,9 +216,9 @@ def limits(device: str) -> tuple[float, list[str]]:
     return gflops, lines
 
 
-def copy_gb_per_s(device: str) -> float:
-    """Return how much a large copy reads and writes a second."""
-    values = torch.rand(COPIED_VALUES, device=device)
+def copy_gb_per_s(device: str, copied_values: int) -> float:
+    """Return how much a copy of so many values reads and writes a second."""
+    values = torch.rand(copied_values, device=device)
     target = torch.empty_like(values)
     return 2 * values.nbytes / fastest_ms(lambda: target.copy_(values), device) / 1e6
 

@@ -1,83 +1,123 @@
-"""Benchmarks run: all read their flags, the quick one is run, and with -m slow every one at its smallest size."""
+"""Benchmarks run: all read their flags, and each prints its figures in the smoke size; some with -m slow only."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from sltune.events.importing import import_source
-from sltune.events.sources.slanimals import open_slanimals
-from sltune.events.synthetic.recordings import write_dataset
-
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if "def main(" in file.read_text(encoding="utf-8"))
+# In one process, as each imports torch. stbp is the last, since it gives up cores.
+TOGETHER = ("kernels", "nested", "packing", "simulator", "nmnist_table", "events", "stbp")
 ONE_STEP = ("--shapes", "1x2", "--steps", "1", "--warm-up", "0", "--rounds", "1")
-SMALLEST = {
-    "demo_search": [("DATA", "--seeds", "1", "--configurations", "1", "--epochs", "1")],
-    "events": [("--repeats", "1", "--recordings", "2")],
-    "kernels": [("--device", "cpu", "--shapes", "1x2")],
-    "nested": [("--smoke",)],
-    "orchestration": [("gaps",), ("many", "--configurations", "2"), ("concurrency", "DATA")],
-    "packing": [("--device", "cpu", "--data", "DATA", "--epochs", "2", "--together", "1,2")],
-    "search_cost": [("--repeats", "2", "--trials", "3")],
-    "simulator": [("--recordings", "4", "--epochs", "1")],
-    "stbp": [ONE_STEP, (*ONE_STEP, "--alone", "--sltune-backends", "reference,numba:stage"), ("--density",)],
-}
-"""For DATA, a dataset of eight synthetic recordings is made."""
-READ_FLAGS = """
-import runpy, sys
-for name in list(sys.argv[1:]):
-    sys.argv[:] = [name, "--help"]
+RUN = """
+import importlib, sys, traceback
+for run in sys.argv[1:]:
+    name, _, flag = run.partition(" ")
+    sys.argv[:] = [f"{name}.py", flag]
+    print("begins:", run, flush=True)
     try:
-        runpy.run_path(f"{folder}/{name}.py", run_name="__main__")
+        importlib.import_module(name).main()
     except SystemExit as end:
-        print("ended:", name, end.code)
+        print("ended:", end.code)
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
 """
+NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 
 
 def python(*arguments: object) -> str:
     """Run a command as a user does; return what it prints."""
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    done = subprocess.run(command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-def test_every_benchmark_has_a_smallest_size() -> None:
-    assert sorted(SMALLEST) == SCRIPTS
+def figures_of(report: str) -> Iterator[str]:
+    """Give the cells of Markdown's tables whose columns are aligned right."""
+    aligned: list[bool] = []
+    for line in report.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and all(re.fullmatch(":?-+:?", cell) for cell in cells):
+            aligned = [cell.endswith(":") for cell in cells]
+        elif not cells:
+            aligned = []
+        else:
+            yield from (cell for cell, is_figure in zip(cells, aligned, strict=False) if is_figure)
 
 
-@pytest.mark.processes
-def test_every_benchmark_reads_its_flags() -> None:
-    """In one process, as each imports torch."""
-    script = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); folder = {str(FOLDER)!r}\n{READ_FLAGS}"
-    lines = python("-c", script, *SCRIPTS).splitlines()
-    assert [line for line in lines if line.startswith("ended:")] == [f"ended: {name} 0" for name in SCRIPTS]
-
-
-@pytest.mark.processes
-def test_the_cost_of_a_search_is_measured_at_its_smallest_size() -> None:
-    assert "Measured in" in python(FOLDER / "search_cost.py", *SMALLEST["search_cost"][0])
+def expect_figures(report: str, at_least: int) -> None:
+    """Check that a report says that it is a smoke run, and has so many figures, all of them numbers."""
+    assert report.splitlines()[0].startswith("SMOKE SIZE:"), report
+    assert "figures mean nothing" in report.splitlines()[0]
+    figures = [*figures_of(report)]
+    assert len(figures) >= at_least, report
+    assert [figure for figure in figures if not NUMBER.match(figure)] == [], report
 
 
 @pytest.fixture(scope="module")
-def eight_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("benchmarks")
-    write_dataset(root / "source", recordings=8)
-    import_source(open_slanimals(root / "source"), root / "data")
-    return root / "data"
+def reports(test_data: Path) -> Mapping[str, str]:
+    """What benchmarks print, by name and flag; in the smoke size, those that lack their data are left out."""
+    names = [name for name in TOGETHER if name != "nmnist_table" or (test_data / "nmnist-small.zip").is_file()]
+    runs = [*(f"{name} --help" for name in SCRIPTS), *(f"{name} --smoke" for name in names)]
+    parts = python("-c", RUN, *runs).split("begins: ")[1:]
+    return {part.split("\n")[0]: part.partition("\n")[2] for part in parts}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> None:
+    report = reports[f"{name} --help"]
+    assert report.endswith("ended: 0\n"), report
+    assert name == "search_cost" or "--smoke" in report
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("events", 27), ("kernels", 100), ("nested", 10), ("nmnist_table", 13), ("packing", 8), ("simulator", 6), ("stbp", 20)],
+)
+def test_a_benchmark_prints_its_figures_in_the_smoke_size(name: str, figures: int, reports: Mapping[str, str]) -> None:
+    if f"{name} --smoke" not in reports:
+        pytest.skip("nmnist-small.zip is absent")
+    expect_figures(reports[f"{name} --smoke"], figures)
+
+
+@pytest.mark.processes
+def test_gaps_between_trials_are_measured_in_the_smoke_size() -> None:
+    report = python(FOLDER / "orchestration.py", "--smoke")
+    expect_figures(report, 0)
+    assert re.search(r"first trial begins \d+\.\d s after the command", report), report
+    assert re.search(r"between trials, 8 of them: median \d+ ms .*, 90 % \d+ ms", report), report
+
+
+# Each runs the command sltune several times, which takes half a minute, or libraries that only some have.
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "figures"),
+    [("demo_search", (), 12), ("orchestration", ("many",), 8), ("orchestration", ("concurrency",), 0)],
+)
+def test_what_runs_many_commands_prints_its_figures_in_the_smoke_size(
+    name: str, arguments: tuple[str, ...], figures: int
+) -> None:
+    report = python(FOLDER / f"{name}.py", *arguments, "--smoke")
+    expect_figures(report, figures)
+    assert name == "demo_search" or re.search(r"limit \d", report), report
 
 
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "arguments"), [(name, sizes) for name, commands in SMALLEST.items() for sizes in commands]
+    "flags", [(*ONE_STEP, "--alone", "--sltune-backends", "reference,numba:stage"), ("--density",)]
 )
-def test_every_benchmark_runs_at_its_smallest_size(
-    name: str, arguments: tuple[str, ...], eight_recordings: Path
-) -> None:
-    given = [eight_recordings if argument == "DATA" else argument for argument in arguments]
-    assert python(FOLDER / f"{name}.py", *given).strip()
+def test_training_steps_are_measured_with_each_backend_and_frames_compared(flags: tuple[str, ...]) -> None:
+    assert re.search(r"\d", python(FOLDER / "stbp.py", *flags))

@@ -1,0 +1,35 @@
+"""The smoke size of the benchmarks: seconds each, so that tests run all of them and see that they still work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from argparse import ArgumentParser, Namespace
+from multiprocessing.context import BaseContext
+from typing import Any
+
+NOTE = "SMOKE SIZE: this shows only that the benchmark still runs; its figures mean nothing.\n"
+OPTIMIZER = "torch._dynamo"
+"""What torch imports when the first optimizer is made."""
+
+
+def parse_arguments(parser: ArgumentParser, **smallest: Any) -> Namespace:
+    """Read the command line; with --smoke, flags that are not given have their smallest values and NOTE is printed.
+
+    Args:
+        smallest: the smallest value of each flag.
+    """
+    parser.add_argument("--smoke", action="store_true", help="the smallest size; its figures mean nothing")
+    if "--smoke" in sys.argv[1:]:
+        parser.set_defaults(**smallest)
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        print(NOTE, flush=True)
+    return arguments
+
+
+def forks_after(*modules: str) -> BaseContext:
+    """Return what starts processes as forks of one that has imported the modules, as their import takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*modules])
+    return context
