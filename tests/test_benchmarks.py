@@ -83,7 +83,15 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "figures"),
-    [("events", 27), ("kernels", 100), ("nested", 10), ("nmnist_table", 13), ("packing", 8), ("simulator", 6), ("stbp", 20)],
+    [
+        ("events", 27),
+        ("kernels", 100),
+        ("nested", 10),
+        ("nmnist_table", 13),
+        ("packing", 8),
+        ("simulator", 6),
+        ("stbp", 20),
+    ],
 )
 def test_a_benchmark_prints_its_figures_in_the_smoke_size(name: str, figures: int, reports: Mapping[str, str]) -> None:
     if f"{name} --smoke" not in reports:
