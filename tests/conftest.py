@@ -70,11 +70,18 @@ def nmnist_folder(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.fixture(scope="session")
+def imported_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``dataset`` is a copy of."""
+    folder = tmp_path_factory.mktemp("imported") / "data"
+    import_source(small.source(), folder)
+    return folder
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """The folder of a small imported dataset: 8 signers with 6 samples of 2 classes each."""
-    import_source(small.source(), tmp_path / "data")
-    return tmp_path / "data"
+def dataset(imported_dataset: Path, tmp_path: Path) -> Path:
+    """The folder of a small imported dataset: 8 signers with 6 samples of 2 classes each. A test may change it."""
+    return shutil.copytree(imported_dataset, tmp_path / "data")
 
 
 @pytest.fixture
