@@ -1,10 +1,13 @@
-"""What does giving up configurations after some folds save, and what does it cost? Prints results/search-cost.md.
+"""How good is what a search has found after so many trainings? Prints results/search-cost.md.
 
 OMP_NUM_THREADS=1 python benchmarks/search_cost.py > benchmarks/results/search-cost.md
 
-The searches are real: Campaign over SearchStudy in Optuna's memory, run folders in /dev/shm, one trial at a
-time. Only the trainings are not: a surrogate says what each would have reached. It draws from (repeat, fold, values of
-the configuration), so that all methods see the same noise, and each repeat has a landscape of its own.
+The searches are real: Campaign over SearchStudy in Optuna's memory, run folders in /dev/shm, one trial at a time. Only
+the trainings are not. They come from a surrogate, or with --table from trainings that were made once
+(benchmarks/nmnist_table.py), of which each proposal takes the nearest. Both are functions of (repeat, fold, seed,
+values of the configuration), so that all methods see the same noise.
+
+The surrogate, of which each repeat has a landscape of its own:
 
 - True mean: 0.4 + 0.4 (a + 0.85 b) / max(a + 0.85 b), 0.80 at the optimum. a and b are Gaussian bumps at random
   places over the four searched values, each scaled to 0..1, the learning rate by its logarithm, with the standard
@@ -27,12 +30,17 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 import optuna
@@ -42,14 +50,15 @@ from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
 
 from sltune.runs.folder import RunFolder
-from sltune.runs.plan import search_plan, steps_of
+from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.domains import FloatDomain
+from sltune.settings.search import completed_search
 from sltune.settings.space import Space, parse_space
 from sltune.settings.types import Value
 from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.campaign.promotion import strategy_of
 from sltune.tuning.campaign.proposals import draw
-from sltune.tuning.campaign.search import SearchStrategy
 from sltune.tuning.campaign.study import SearchStudy
 from sltune.tuning.trial.report import Report
 
@@ -60,7 +69,7 @@ neuron.decay = {{ low = 0.05, high = 0.95 }}
 neuron.v_threshold = {{ low = 0.1, high = 1.0 }}
 training.learning_rate = {{ low = 1e-4, high = 1e-2, log = true }}
 evaluation.folds = {folds}
-search.trials = {trials}
+evaluation.seeds = {seeds}
 """
 WIDTHS = {
     "sampling.train_crop_ms": 0.35,
@@ -71,12 +80,29 @@ WIDTHS = {
 LOWEST, OPTIMUM = 0.4, 0.8
 FOLD_STD, INTERACTION_STD, SAMPLES = 0.04, 0.015, 110
 DATASET = DatasetInfo(name="surrogate", synthetic=True, fingerprint="surrogate", classes=("left", "right"))
-# The default rule's share of full cross-validation, and of searches that give up the true best.
-MOST_TRAININGS, MOST_LOST = {4: 0.65, 5: 0.55}, 0.07
+SHARES = (0.25, 0.40, 0.55, 0.65, 0.80, 1.0)
+"""Parts of the budget at which regret is measured."""
+# What "promote" is to reach: the share of the trainings with which its regret is the final one of full
+# cross-validation; and its own final regret, as a share of that.
+MOST_TRAININGS, MOST_REGRET = {4: 0.42, 5: 0.38}, {4: 0.6, 5: 0.5}
+
+
+class Problem(Protocol):
+    """Trainings that are looked up. optimum: the highest true mean."""
+
+    optimum: float
+
+    def true_mean(self, values: Mapping[str, Value]) -> float:
+        """Return the accuracy that a configuration has on average over folds and seeds."""
+
+    def observe(self, values: Mapping[str, Value], step: Step) -> float:
+        """Return the validation accuracy of one training; step: (seed, fold)."""
 
 
 class Surrogate:
     """What trainings would reach in one repeat; see the module."""
+
+    optimum = OPTIMUM
 
     def __init__(self, space: Space, repeat: int, noise: float) -> None:
         self._space, self._repeat, self._noise = space, repeat, noise
@@ -85,16 +111,17 @@ class Surrogate:
         self._top = -min(tops)
 
     def true_mean(self, values: Mapping[str, Value]) -> float:
-        """Return the accuracy that a configuration has on average over folds and seeds."""
-        at = np.array([self._place(key, values[key]) for key in WIDTHS])
+        at = np.array([_place(self._space, key, values[key]) for key in WIDTHS])
         return LOWEST + (OPTIMUM - LOWEST) * self._bumps(at) / self._top
 
-    def observe(self, values: Mapping[str, Value], fold: int) -> float:
-        """Return the validation accuracy of one training."""
-        text = repr([values[key] for key in WIDTHS]).encode()
-        own = np.random.default_rng([self._repeat, fold, *hashlib.blake2b(text, digest_size=8).digest()])
+    def observe(self, values: Mapping[str, Value], step: Step) -> float:
+        (seed, fold), text = step, repr([values[key] for key in WIDTHS]).encode()
+        # Of the same fold, seeds share its difficulty and how it suits the configuration.
+        name = [*hashlib.blake2b(text, digest_size=8).digest()]
+        suits = np.random.default_rng([self._repeat, fold, *name])
+        own = suits if seed == 0 else np.random.default_rng([self._repeat, fold, seed, *name])
         shared = np.random.default_rng([self._repeat, fold, 1]).normal(0, FOLD_STD)
-        chance = self.true_mean(values) + shared + own.normal(0, INTERACTION_STD * self._noise)
+        chance = self.true_mean(values) + shared + suits.normal(0, INTERACTION_STD * self._noise)
         draws = round(SAMPLES / self._noise**2)
         return float(own.binomial(draws, np.clip(chance, 0, 1)) / draws)
 
@@ -102,195 +129,229 @@ class Surrogate:
         squares = (((at - self._centres) / [*WIDTHS.values()]) ** 2).sum(axis=1)
         return float(np.exp(-squares / 2) @ [1, 0.85])
 
-    def _place(self, key: str, value: Value) -> float:
-        domain = self._space.domains[key]
-        ends = np.array([domain.low, value, domain.high], dtype=float)  # type: ignore[union-attr]
-        low, at, high = np.log(ends) if isinstance(domain, FloatDomain) and domain.log else ends
-        return float((at - low) / (high - low))
+
+def _place(space: Space, key: str, value: Value) -> float:
+    """Return where a value lies between the ends of its domain, from 0 to 1."""
+    domain = space.domains[key]
+    ends = np.array([domain.low, value, domain.high], dtype=float)  # type: ignore[union-attr]
+    low, at, high = np.log(ends) if isinstance(domain, FloatDomain) and domain.log else ends
+    return float((at - low) / (high - low))
 
 
 @dataclass
 class Seen:
-    """One search: the true means of its configurations as proposed, and the validation accuracies of their folds."""
+    """One search: the true means of its configurations as proposed, and the validation accuracies by training."""
 
-    folds: int
+    steps: int
     true_means: list[float] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    """The configuration of each training."""
 
-    @property
-    def trainings(self) -> int:
-        return sum(map(len, self.scores))
+    def add(self, configuration: int, score: float) -> None:
+        self.scores[configuration].append(score)
+        self.order.append(configuration)
 
-    def figures(self) -> list[float]:
-        """Return the share of trainings, both regrets, whether the true best was given up, and what that leaves."""
-        best = int(np.argmax(self.true_means))
-        complete = [i for i, scores in enumerate(self.scores) if len(scores) == self.folds]
-        reached = self.true_means[max(complete, key=lambda i: np.mean(self.scores[i]))]
-        share = self.trainings / (len(self.scores) * self.folds)
-        gap = self.true_means[best] - max(self.true_means[i] for i in complete)
-        return [share, self.true_means[best] - reached, OPTIMUM - reached, float(best not in complete), gap]
-
-    def first(self, trainings: int) -> Seen:
-        """Return the search as it stood after so many trainings of full cross-validation, rounded up."""
-        count = -(-trainings // self.folds)
-        return Seen(self.folds, self.true_means[:count], self.scores[:count])
+    def reached(self, trainings: int) -> float | None:
+        """Return the true mean of the best complete configuration after so many trainings; None if there is none."""
+        counts = np.bincount(self.order[:trainings], minlength=len(self.scores))
+        complete = np.flatnonzero(counts == self.steps)
+        if not len(complete):
+            return None
+        return self.true_means[max(complete, key=lambda one: np.mean(self.scores[one]))]
 
 
-def search_sltune(surrogate: Surrogate, space: Space, repeat: int, **how: str) -> Seen:
+def search_sltune(problem: Problem, space: Space, seed: int, trainings: int, **how: object) -> Seen:
     """Search with the campaign; how: settings of [search]."""
-    assert space.search is not None
-    search = space.search.model_copy(update={"seed": repeat, **how})
-    seen = Seen(space.evaluation.folds)
-    values: dict[str, dict[str, Value]] = {}
-    with TemporaryDirectory(dir="/dev/shm") as folder:
+    search = completed_search({"trainings": trainings, "seed": seed, **how})  # type: ignore[dict-item]
+    steps = steps_of(space.evaluation)
+    seen, values = Seen(len(steps)), dict[str, dict[str, Value]]()
+    with TemporaryDirectory(dir="/dev/shm") as name:
+        folder = RunFolder(Path(name))
         study = SearchStudy(InMemoryStorage(), "run", space, search, new=True)
-        strategy = SearchStrategy(RunFolder(Path(folder)), space, search, study)
-        plan = search_plan("run", space, search, steps_of(space.evaluation))
-        campaign = Campaign(RunFolder(Path(folder)), DATASET, plan, strategy)
+        plan = search_plan("run", space, search, steps)
+        campaign = Campaign(folder, DATASET, plan, strategy_of(folder, space, search, study))
         while (trial := campaign.next_trial()) is not None:
-            if trial.key.config_id not in values:
-                values[trial.key.config_id] = settings = trial.configuration.settings()
-                seen.true_means.append(surrogate.true_mean(settings))
+            key = trial.key
+            if key.config_id not in values:
+                values[key.config_id] = settings = trial.configuration.settings()
+                seen.true_means.append(problem.true_mean(settings))
                 seen.scores.append([])
-            score = surrogate.observe(values[trial.key.config_id], trial.key.fold)
-            seen.scores[-1].append(score)
+            score = problem.observe(values[key.config_id], (key.seed, key.fold))
+            seen.add(int(key.config_id[1:]), score)
             metrics = {"val_accuracy": score, "synaptic_ops": 1.0, "test_accuracy": 0.0}
-            campaign.finish(trial.key, Report("done", metrics=metrics))
+            campaign.finish(key, Report("done", metrics=metrics, device={"num_cpus": 1}))
     return seen
 
 
-def search_optuna(surrogate: Surrogate, space: Space, repeat: int, pruner: optuna.pruners.BasePruner) -> Seen:
+def search_optuna(problem: Problem, space: Space, seed: int, trainings: int, pruner: str) -> Seen:
     """Search with Optuna alone, folds in a loop within its trial; pruned trials tell their mean, as its manual says."""
-    assert space.search is not None
-    study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=repeat), pruner=pruner)
-    seen = Seen(space.evaluation.folds)
-    for _ in range(space.search.trials):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    rule = WilcoxonPruner(p_threshold=0.1) if pruner == "wilcoxon" else NopPruner()
+    study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=seed), pruner=rule)
+    steps = steps_of(space.evaluation)
+    seen = Seen(len(steps))
+    while len(seen.order) + len(steps) <= trainings:
         trial = study.ask()
-        values = draw(trial, space)
-        scores: list[float] = []
-        for fold in range(seen.folds):
-            scores.append(surrogate.observe(values, fold))
-            trial.report(scores[-1], fold)
+        values = {**space.settings, **draw(trial, space)}
+        seen.true_means.append(problem.true_mean(values))
+        seen.scores.append([])
+        for number, step in enumerate(steps):
+            seen.add(len(seen.scores) - 1, problem.observe(values, step))
+            trial.report(seen.scores[-1][-1], number)
             if trial.should_prune():
                 break
-        study.tell(trial, float(np.mean(scores)))
-        seen.true_means.append(surrogate.true_mean(values))
-        seen.scores.append(scores)
+        study.tell(trial, float(np.mean(seen.scores[-1])))
     return seen
 
 
-FULL, DEFAULT = "full cross-validation", "median, the default"
-FULL_RANDOM, DEFAULT_RANDOM = f"random: {FULL}", f"random: {DEFAULT}"
-METHODS: Mapping[str, Callable[[Surrogate, Space, int], Seen]] = {
-    FULL: lambda *a: search_sltune(*a, fold_pruner="none"),
-    DEFAULT: lambda *a: search_sltune(*a, fold_pruner="median"),
-    "paired-t": lambda *a: search_sltune(*a, fold_pruner="paired-t"),
-    "Optuna, loop over folds": lambda *a: search_optuna(*a, NopPruner()),
-    "Optuna, WilcoxonPruner(0.1)": lambda *a: search_optuna(*a, WilcoxonPruner(p_threshold=0.1)),
-    FULL_RANDOM: lambda *a: search_sltune(*a, sampler="random", fold_pruner="none"),
-    DEFAULT_RANDOM: lambda *a: search_sltune(*a, sampler="random", fold_pruner="median"),
-    "random: paired-t": lambda *a: search_sltune(*a, sampler="random", fold_pruner="paired-t"),
+Method = Callable[[Problem, Space, int, int], Seen]
+FULL, PROMOTE = "full cross-validation", "promote"
+METHODS: Mapping[str, Method] = {
+    FULL: partial(search_sltune, strategy="full"),
+    PROMOTE: partial(search_sltune, strategy="promote"),
+    "prune by median": partial(search_sltune, fold_pruner="median"),
+    "prune by paired-t": partial(search_sltune, fold_pruner="paired-t"),
+    "Optuna with WilcoxonPruner": partial(search_optuna, pruner="wilcoxon"),
+    "Optuna": partial(search_optuna, pruner="none"),
+    "random full": partial(search_sltune, strategy="full", sampler="random"),
+    "random promote": partial(search_sltune, strategy="promote", sampler="random"),
 }
-STOPPED = f"{FULL}, stopped after the trainings of the default"
-COLUMNS = (
-    "method", "trainings, % of full", "regret to the best proposed", "regret to the optimum",
-    "paired difference to full", "true best given up, %", "and all within 1 point of it, %",
-)  # fmt: skip
+PLANS_AHEAD = (PROMOTE, "random promote")
+"""They complete their finalists at the end of the budget, so that each budget is a search of its own."""
 
 
-def measure(folds: int, trials: int, repeats: int, noise: float) -> dict[str, np.ndarray]:
-    """Return the figures of every search, shape (repeats, 5), by method."""
-    space = parse_space(SPACE.format(folds=folds, trials=trials), "surrogate")
-    found: dict[str, list[list[float]]] = {name: [] for name in [*METHODS, STOPPED]}
-    for repeat in range(repeats):
-        surrogate = Surrogate(space, repeat, noise)
-        searches = {name: method(surrogate, space, repeat) for name, method in METHODS.items()}
-        for name, seen in searches.items():
-            found[name].append(seen.figures())
-        stopped = searches[FULL].first(searches[DEFAULT].trainings)
-        found[STOPPED].append([stopped.trainings / (trials * folds), *stopped.figures()[1:]])
-        print(f"{folds} folds, {repeat + 1} of {repeats}", end="\r", file=sys.stderr)
-    return {name: np.array(rows) for name, rows in found.items()}
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: folds and seeds of every configuration, noise, budget."""
+
+    folds: int
+    seeds: int
+    noise: float
+    trainings: int
+
+    @property
+    def space(self) -> Space:
+        return parse_space(SPACE.format(folds=self.folds, seeds=list(range(self.seeds))), "surrogate")
+
+    @property
+    def title(self) -> str:
+        seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{self.folds} folds{seeds}, noise {self.noise:g}"
+
+
+def repeat_of(cell: Cell, methods: Sequence[str], repeat: int) -> list[list[float]]:
+    """Return the regret of each method, in points, after each share of the trainings."""
+    space = cell.space
+    problem = Surrogate(space, repeat, cell.noise)
+    regrets = (_regrets(METHODS[name], name in PLANS_AHEAD, problem, space, repeat, cell.trainings) for name in methods)
+    return [[100 * regret for regret in row] for row in regrets]
+
+
+def _regrets(
+    method: Method, plans_ahead: bool, problem: Problem, space: Space, repeat: int, trainings: int
+) -> Iterator[float]:
+    whole = None if plans_ahead else method(problem, space, repeat, trainings)
+    for share in SHARES:
+        count = round(share * trainings)
+        seen = whole or method(problem, space, repeat, count)
+        reached = seen.reached(count)
+        yield problem.optimum - (0.0 if reached is None else reached)
+
+
+def measure(cell: Cell, methods: Sequence[str], repeats: int, processes: int) -> np.ndarray:
+    """Return regrets of shape (repeats, methods, shares)."""
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        found = []
+        for rows in pool.map(partial(repeat_of, cell, methods), range(repeats)):
+            found.append(rows)
+            print(f"{cell.title}: {len(found)} of {repeats}", end="\r", file=sys.stderr)
+    return np.array(found)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Return mean and half width of its 95 % interval."""
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
     return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def points(values: np.ndarray, sign: str = "") -> str:
-    mean, half = (100 * number for number in interval(values))
-    return f"{mean:{sign}.2f} ± {half:.2f}"
+def table(found: np.ndarray, methods: Sequence[str], trainings: int) -> Iterator[str]:
+    counts = [f"{round(share * trainings)} ({share:.0%})" for share in SHARES]
+    yield f"| regret in points after trainings | {' | '.join(counts)} |"
+    yield "|---|" + "--:|" * len(SHARES)
+    for name, regrets in zip(methods, found.transpose(1, 2, 0), strict=True):
+        yield f"| {name} | {' | '.join('{:.2f} ± {:.2f}'.format(*interval(values)) for values in regrets)} |"
 
 
-def shares(flags: np.ndarray) -> str:
-    ends = stats.binomtest(int(flags.sum()), len(flags)).proportion_ci(method="wilson")
-    return f"{100 * flags.mean():.1f} [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
+def verdicts(found: np.ndarray, methods: Sequence[str], folds: int) -> Iterator[str]:
+    """Say whether "promote" does what it is to do."""
+    full, promoted = (found[:, methods.index(name)] for name in (FULL, PROMOTE))
+    final = full[:, -1].mean()
+    crossed = float(np.interp(-final, -promoted.mean(axis=0), SHARES))
+    reaches = f"{crossed:.0%}" if promoted.mean(axis=0).min() <= final else "none"
+    most = f"wanted at most {MOST_TRAININGS[folds]:.0%}"
+    yield f"\n- trainings with which it reaches the final regret of full: {reaches}, {most}"
+    ratio = promoted[:, -1].mean() / final
+    yield f"- its regret to that of full, at equal trainings: {ratio:.2f}, wanted at most {MOST_REGRET[folds]:g}"
+    worse = [
+        f"{share:.0%} {mean:+.2f} ± {half:.2f}"
+        for share, (mean, half) in zip(SHARES, map(interval, (promoted - full).T), strict=True)
+    ]
+    yield f"- difference to full, paired: {', '.join(worse)}"
 
 
-def table(found: Mapping[str, np.ndarray]) -> Iterator[str]:
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield "|---|" + "--:|" * (len(COLUMNS) - 1)
-    for name, figures in found.items():
-        share, proposed, optimum, lost, gap = figures.T
-        base = found[FULL_RANDOM if name.startswith("random") else FULL]
-        difference = "" if base is figures else points(optimum - base[:, 2], "+")
-        cells = [points(share), points(proposed), points(optimum), difference, shares(lost), shares(gap > 0.01)]
-        yield f"| {' | '.join([name, *cells])} |"
+HEAD = """# What searches find with how many trainings
 
-
-def verdicts(folds: int, title: str, pruned: np.ndarray, full: np.ndarray) -> Iterator[str]:
-    """Say whether the default rule does what it is to do."""
-    mean, half = interval(pruned[:, 2] - full[:, 2])
-    distance = f"{points(pruned[:, 2] - full[:, 2], '+')} points"
-    yield f"\nThe default rule, {title}:\n\n- same final regret as in full: {passed(mean <= half)}, {distance}."
-    for name, column, most in (("trainings", 0, MOST_TRAININGS[folds]), ("true best given up", 3, MOST_LOST)):
-        value = pruned[:, column].mean()
-        distance = f"{100 * value:.1f} %, {100 * (value - most):+.1f} points"
-        yield f"- {name}, at most {100 * most:.0f} %: {passed(value <= most)}, {distance}."
-
-
-def passed(met: bool) -> str:
-    return "PASS" if met else "SHORT"
-
-
-HEAD = """# What pruning over folds saves and costs
-
-`OMP_NUM_THREADS=1 python benchmarks/search_cost.py --repeats {repeats} --trials {trials} --noise {noise:g}`, {date}.
-{versions}; {machine}, CPU only, one process.
+`OMP_NUM_THREADS=1 python benchmarks/search_cost.py {arguments}`, {date}.
+{versions}; {machine}, CPU only.
 A SURROGATE, no networks: the head of `benchmarks/search_cost.py` documents it. It says nothing of real accuracies.
 
-{trials} configurations a search, {repeats} searches a row, each with a landscape and noise of its own that all methods
-share. ± and brackets: 95 % intervals of means (t) and of shares (Wilson). Regret, in points of accuracy: the true mean
-of the best configuration that the search itself proposed, or of the landscape's optimum ({optimum:.0f} %), less that of
-the configuration with the best validation mean among the complete ones. Paired difference: of the regret to the
-optimum, to full cross-validation by the same sampler. The sampler is TPE, but in the rows of random search, where all
-methods have the same proposals. With 4 folds Wilcoxon's test cannot reach p < 0.1 before the last."""
+{repeats} searches a row, each with a landscape and noise of its own that all methods share. Regret: the true mean of
+the optimum ({optimum:.0f} %), less that of the configuration with the best validation mean among the complete ones. The
+sampler is TPE, but in the rows of random search. ±: 95 % intervals of means (t). With 4 folds Wilcoxon's test cannot
+reach p < 0.1 before the last."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--trials", type=int, default=60, help="configurations of a search")
-    parser.add_argument("--noise", type=float, default=1.0)
+    parser.add_argument("--trainings", type=int, default=240, help="of a search with one seed; more of them with more")
+    parser.add_argument("--noise", default="0.5,1,2")
+    parser.add_argument("--steps", default="4x1,5x1,4x3", help="folds x seeds")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--smoke", action="store_true", help="seconds; the figures mean nothing")
     arguments = parser.parse_args()
-    for line in benchmark(arguments.repeats, arguments.trials, arguments.noise):
-        print(line, flush=True)
-
-
-def benchmark(repeats: int, trials: int, noise: float) -> Iterator[str]:
-    """Give the lines of the report while it is being measured."""
+    if arguments.smoke:
+        print("SMOKE: too few and too short searches; the figures mean nothing.\n")
+        arguments.repeats, arguments.trainings, arguments.noise, arguments.steps = 2, 24, "1", "4x1"
     started = time.monotonic()
+    print(head(arguments), flush=True)
+    methods = arguments.methods.split(",")
+    for steps in arguments.steps.split(","):
+        folds, seeds = map(int, steps.split("x"))
+        for noise in map(float, arguments.noise.split(",")):
+            cell = Cell(folds, seeds, noise, arguments.trainings * seeds)
+            found = measure(cell, methods, arguments.repeats, arguments.processes)
+            print("\n".join([f"\n## {cell.title}\n", *table(found, methods, cell.trainings)]))
+            if {FULL, PROMOTE} <= set(methods):
+                print("\n".join(verdicts(found, methods, folds)), flush=True)
+    print(f"\nMeasured in {(time.monotonic() - started) / 60:.1f} minutes.")
+
+
+def head(arguments: argparse.Namespace) -> str:
     names = ("optuna", "numpy", "scipy")
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
-    facts = {"repeats": repeats, "trials": trials, "noise": noise, "optimum": 100 * OPTIMUM}
-    yield HEAD.format(date=datetime.now(UTC).date(), versions=versions, machine=machine(), **facts)
-    for folds in MOST_TRAININGS:
-        found = measure(folds, trials, repeats, noise)
-        yield "\n".join([f"\n## {folds} folds\n", *table(found)])
-        yield "\n".join(verdicts(folds, "TPE", found[DEFAULT], found[FULL]))
-        yield "\n".join(verdicts(folds, "random search", found[DEFAULT_RANDOM], found[FULL_RANDOM]))
-    yield f"\nMeasured in {(time.monotonic() - started) / 60:.1f} minutes."
+    return HEAD.format(
+        arguments=" ".join(sys.argv[1:]),
+        date=datetime.now(UTC).date(),
+        versions=versions,
+        machine=machine(),
+        repeats=arguments.repeats,
+        optimum=100 * OPTIMUM,
+    )
 
 
 def machine() -> str:

@@ -103,6 +103,7 @@ class SearchOptions:
     """How a search begins."""
 
     trials: int | None
+    trainings: int | None
     time_budget: float | None
     earlier: Path | None
     study_storage: Database | None
@@ -111,8 +112,8 @@ class SearchOptions:
     @property
     def overrides(self) -> list[str]:
         """What the flags change in the space."""
-        changes = [] if self.trials is None else [f"search.trials={self.trials}"]
-        return changes if self.time_budget is None else [*changes, f"search.max_hours={self.time_budget}"]
+        changes = {"trials": self.trials, "trainings": self.trainings, "max_hours": self.time_budget}
+        return [f"search.{name}={value}" for name, value in changes.items() if value is not None]
 
     def check(self) -> None:
         """Raise a UsageError if there is something that a nested search cannot take."""
@@ -122,6 +123,21 @@ class SearchOptions:
         if self.nested and self.study_storage is not None:
             text = f"a nested search has a study in each of its folders; leave it out, and unset {STUDY_STORAGE}"
             raise UsageError(f"--study-storage with --nested: {text}")
+
+
+@dataclass(frozen=True)
+class MoreOptions:
+    """What a run is to do beyond what it began with."""
+
+    trials: int | None
+    trainings: int | None
+    retry_failed: bool
+
+    @property
+    def budgets(self) -> dict[str, int]:
+        """The new budgets of a search, by their keys in [search]."""
+        budgets = {"trials": self.trials, "trainings": self.trainings}
+        return {name: number for name, number in budgets.items() if number is not None}
 
 
 Verb = Callable[..., None]
@@ -213,7 +229,8 @@ study_storage = click.option(
 search_options = bundle(
     SearchOptions,
     "search_options",
-    click.option("--trials", type=click.IntRange(min=1), help="Number of configurations; overrides search.trials."),
+    click.option("--trials", type=click.IntRange(min=1), help="Most configurations; overrides search.trials."),
+    click.option("--trainings", type=click.IntRange(min=1), help="Most trainings; overrides search.trainings."),
     click.option(
         "--time-budget",
         type=click.FloatRange(min=0, min_open=True),
@@ -225,4 +242,11 @@ search_options = bundle(
     click.option(
         "--nested", is_flag=True, help="Search in each outer fold without its test signers, which gives unbiased tests."
     ),
+)
+more_options = bundle(
+    MoreOptions,
+    "more_options",
+    click.option("--trials", type=click.IntRange(min=1), help="New total number of configurations of a search."),
+    click.option("--trainings", type=click.IntRange(min=1), help="New total number of trainings of a search."),
+    click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more."),
 )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options import FolderArgument, RunOptions, SearchOptions, run_options, search_options, study_storage
+from sltune.cli.options import (
+    FolderArgument,
+    MoreOptions,
+    RunOptions,
+    SearchOptions,
+    more_options,
+    run_options,
+    search_options,
+    study_storage,
+)
 from sltune.cli.space_options import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
 from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.runs.places import Database
@@ -94,8 +103,8 @@ def tune(
 ) -> None:
     """Search for the best configuration of a space.
 
-    Every configuration is cross-validated on the same folds and seeds, and given up early where it falls behind on
-    them. Only validation accuracy is seen; the table at the end shows the test accuracy of the best.
+    Every configuration begins with one fold and seed, and the best ones are promoted to further ones, until the
+    trainings are spent. Only validation accuracy is seen; the table at the end shows the test accuracy of the best.
 
     That number is optimistic, since the validation signers of a fold are test signers in other folds. With --nested
     there is a search in each outer fold, over the other signers only, and its winner is tested on that fold. The table
@@ -104,7 +113,7 @@ def tune(
     \b
     sltune tune search_spaces/crops.toml --data DATA
     sltune tune search_spaces/crops.toml --data DATA --nested
-    sltune tune search_spaces/full.toml --data DATA --trials 200 --gpus-per-trial 0.25 --time-budget 24
+    sltune tune search_spaces/full.toml --data DATA --trainings 500 --gpus-per-trial 0.25 --time-budget 24
     """
     from sltune.runs.folder import RunFolder
 
@@ -131,25 +140,23 @@ def tune(
 @click.command()
 @click.argument("run", metavar="RUN", type=FolderArgument)
 @click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
-@click.option("--trials", type=click.IntRange(min=1), help="New total number of configurations of a search.")
-@click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more.")
+@more_options
 @study_storage
 @run_options
 def resume(
     run: Path,
     data: Path | None,
-    trials: int | None,
-    retry_failed: bool,
+    more_options: MoreOptions,
     study_storage: Database | None,
     options: RunOptions,
 ) -> None:
-    """Go on with an interrupted run, or add configurations to a search.
+    """Go on with an interrupted run, or add trainings or configurations to a search.
 
     A database or a place of checkpoints outside of the run's folder is named anew: --study-storage, --checkpoints.
 
     \b
     sltune resume results/RUN
-    sltune resume results/SEARCH --trials 200
+    sltune resume results/SEARCH --trainings 480
     """
     from sltune.runs.folder import RunFolder
     from sltune.runs.info import read_info, resume_command
@@ -158,7 +165,7 @@ def resume(
 
     folder = RunFolder(run)
     info = read_info(folder)
-    _check_search(info, run, study_storage, trials)
+    _check_search(info, run, study_storage, more_options.budgets)
     refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
     note_run(resume_command(folder))
     space = load_space(folder.space_toml)
@@ -167,11 +174,11 @@ def resume(
         if info.is_nested:
             from sltune.tuning.nested import resume_nested
 
-            resume_nested(folder, data, options.request, options.display(), retry_failed)
+            resume_nested(folder, data, options.request, options.display(), more_options.retry_failed)
             return
         from sltune.tuning import preparation
 
-        kind = _kind_of(info, space, study_storage, trials, retry_failed)
+        kind = _kind_of(info, space, study_storage, more_options)
         preparation.resume(kind, folder, data, options.request, options.display())
 
     try:
@@ -181,27 +188,28 @@ def resume(
         raise Interrupted(last_word("interrupted", resume_command(folder))) from None
 
 
-def _check_search(info: RunInfo, run: Path, database: Database | None, trials: int | None) -> None:
+def _check_search(info: RunInfo, run: Path, database: Database | None, budgets: Mapping[str, int]) -> None:
     """Raise a UsageError if options of a search do not suit a run."""
     if database is not None and database.named and (info.study is None or info.study.storage is None):
         raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
-    if trials is None:
+    flags = " ".join(f"--{name} {number}" for name, number in budgets.items())
+    if not budgets:
         return
     if info.is_nested or info.outer_fold is not None:
-        raise UsageError(f"--trials {trials}: what a nested search has tested must not be chosen anew; begin a new one")
+        raise UsageError(f"{flags}: what a nested search has tested must not be chosen anew; begin a new one")
     if not info.is_search:
-        raise UsageError(f"--trials {trials}: {run} is no search; to train other seeds, evaluate in a new run")
+        raise UsageError(f"{flags}: {run} is no search; to train other seeds, evaluate in a new run")
 
 
-def _kind_of(info: RunInfo, space: Space, database: Database | None, trials: int | None, retry_failed: bool) -> Kind:
+def _kind_of(info: RunInfo, space: Space, database: Database | None, more: MoreOptions) -> Kind:
     """Return what an earlier run does; the imports bring Ray and Optuna."""
     if info.is_search:
         from sltune.tuning.tune import Tune
 
-        return Tune(space, database, trials=trials, retry_failed=retry_failed, outer_fold=info.outer_fold)
+        return Tune(space, database, budgets=more.budgets, retry_failed=more.retry_failed, outer_fold=info.outer_fold)
     from sltune.tuning.evaluate import Evaluate
 
-    return Evaluate(space, retry_failed)
+    return Evaluate(space, more.retry_failed)
 
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:

@@ -11,11 +11,14 @@ from rich.text import Text
 from sltune.runs.record import config_number
 from sltune.wording import and_more, printable, shortened
 
-STATES = ("done", "running", "waiting", "unfinished", "pruned", "failed", "diverged")
-"""States of a trial; an unfinished one has begun, but no process has the run any more."""
-SYMBOLS = dict(zip(STATES, "✓▸·‖–✗∞", strict=True))
-ASCII_SYMBOLS = dict(zip(STATES, "+>.=-x~", strict=True))
-STYLES = dict(zip(STATES, ("green", "cyan", "dim", "yellow", "yellow", "bold red", "bold magenta"), strict=True))
+STATES = ("done", "running", "waiting", "unfinished", "paused", "pruned", "failed", "diverged")
+"""States of a trial; an unfinished one has begun, but no process has the run any more.
+
+A paused one runs if its configuration is promoted.
+"""
+SYMBOLS = dict(zip(STATES, "✓▸·‖○–✗∞", strict=True))
+ASCII_SYMBOLS = dict(zip(STATES, "+>.=o-x~", strict=True))
+STYLES = dict(zip(STATES, ("green", "cyan", "dim", "yellow", "dim", "yellow", "bold red", "bold magenta"), strict=True))
 MEAN_WIDTH = 7
 MIN_READABLE_SLOT = 9
 """Columns for "✓ 87.5 %" or "▸ 12/400", and a gap."""
@@ -42,10 +45,14 @@ class TrialCell:
 
 @dataclass(frozen=True)
 class Line:
-    """A configuration, with a cell for each (seed, fold) of the run."""
+    """A configuration, with a cell for each (seed, fold) of the run.
+
+    predicted: of a paused one, the mean that it would have with all trials, and its standard error.
+    """
 
     config_id: str
     cells: tuple[TrialCell, ...]
+    predicted: tuple[float, float] | None = None
 
     @property
     def mean(self) -> float | None:
@@ -168,11 +175,16 @@ def _rows(board: Board, layout: _Layout, line: Line) -> Iterator[Text]:
         for cell in cells:
             row.append(_cell(cell, layout).ljust(layout.slot), STYLES[cell.state])
         if first == 0:
-            for mean in board.means.values():
-                value = mean(line)
-                row.append(("" if value is None else f"{100 * value:.1f}").rjust(MEAN_WIDTH), "bold")
+            for name, mean in board.means.items():
+                row.append(_mean_text(line, name == board.part, mean(line)).rjust(MEAN_WIDTH), "bold")
         row.rstrip()
         yield row
+
+
+def _mean_text(line: Line, judged: bool, value: float | None) -> str:
+    if judged and line.predicted:
+        return "{:.0f} ± {:.0f}".format(*(100 * figure for figure in line.predicted))
+    return "" if value is None else f"{100 * value:.1f}"
 
 
 def _cell(cell: TrialCell, layout: _Layout) -> str:
@@ -193,6 +205,8 @@ def _remarks(board: Board, layout: _Layout, others: int) -> Iterator[Text]:
     """Say how many configurations are not shown, and what the numbers in narrow columns mean."""
     if others:
         yield Text(and_more(others), "dim")
+    if any(line.predicted for line in board.lines):
+        yield Text("mean ± error: predicted for all trials", "dim")
     if 3 <= layout.content < MIN_READABLE_SLOT - 1:
         yield Text(f"{layout.symbols['done']} % right", "dim")
         yield Text(f"{layout.symbols['running']} % of epochs", "dim")

@@ -76,9 +76,12 @@ class Follower:
         """
         if self.state.left or is_locked(self.folder.lock):
             return False
-        if not self._is_search or self.state.begun >= self.state.plan.configurations:
+        plan = self.state.plan
+        if not self._is_search or (not plan.promotes and self.state.begun >= plan.configurations):
             return True
-        return not self.alive and read_info(self.folder).best is not None
+        info = read_info(self.folder)
+        # Searches of earlier versions do not say that they have ended.
+        return not self.alive and (info.ended or (not plan.promotes and info.best is not None))
 
     def look(self) -> list[Message]:
         """Read what has changed since the last look, and return what has happened.

@@ -11,7 +11,7 @@ from typing import get_args
 from sltune.progress.board import Board, Line, TrialCell
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, Status, TrialKey
-from sltune.runs.results import Observed, Result
+from sltune.runs.results import Observed, Outlook, Result
 
 GIB = 1 << 30
 ENDED = frozenset(get_args(Status))
@@ -37,13 +37,16 @@ class RunState:
         self._observed: dict[TrialKey, Observed] = {}
         self._recent: dict[str, None] = {}
         self._best: Result | None = None
+        self._trained = 0
         self._seconds, self._epochs, self._device_hours = 0.0, 0, 0.0
 
     def add(self, config_id: str) -> None:
         """Add a configuration, whose trials wait, unless it is known already."""
         if config_id not in self._cells:
-            self._cells[config_id] = [TrialCell()] * len(self.plan.steps)
-            self._counts["waiting"] += len(self.plan.steps)
+            # A configuration that waits to be promoted may never have the rest of its trials.
+            first = TrialCell("paused" if self.plan.promotes else "waiting")
+            self._cells[config_id] = [first] * len(self.plan.steps)
+            self._counts[first.state] += len(self.plan.steps)
 
     def cell(self, key: TrialKey) -> TrialCell:
         """Return the cell of a trial."""
@@ -81,6 +84,7 @@ class RunState:
         test = metrics.test_accuracy if self.plan.shows_test else None
         self._set(key, TrialCell(record.status, accuracy=metrics.number(f"{self._part}_accuracy"), test=test))
         self._device_hours += record.device_hours
+        self._trained += record.was_trained
         self._observed[key] = Observed.of(record)
         self._compare(key.config_id)
 
@@ -100,7 +104,7 @@ class RunState:
     @property
     def left(self) -> int:
         """How many of the known trials have not ended."""
-        return sum(count for state, count in self._counts.items() if state not in ENDED)
+        return sum(count for state, count in self._counts.items() if state not in ENDED and state != "paused")
 
     @property
     def begun(self) -> int:
@@ -114,8 +118,9 @@ class RunState:
 
     def board(self, lines: int, facts: Sequence[Sequence[str]] = ()) -> Board:
         """Return a snapshot of at most ``lines`` configurations; the given facts stand below those known here."""
-        shown = [Line(name, tuple(self._cells[name])) for name in islice(self._worth_showing(), lines)]
-        plan = self.plan
+        plan, names = self.plan, list(islice(self._worth_showing(), lines))
+        predicted = self._predicted(names) if plan.promotes else {}
+        shown = [Line(name, tuple(self._cells[name]), predicted.get(name)) for name in names]
         return Board(
             title=plan.title,
             steps=plan.steps,
@@ -128,13 +133,28 @@ class RunState:
             facts=(tuple(self._search()), tuple(self._pace()), *map(tuple, facts)),
         )
 
+    def _predicted(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """Return for those that lack trials the means that they would have with all, and their standard errors."""
+        observed: dict[str, list[Observed]] = {name: [] for name in self._cells}
+        for key, one in self._observed.items():
+            if self.cell(key).state == "done":
+                observed[key.config_id].append(one)
+        results = [Result(name, "paused", tuple(found)) for name, found in observed.items()]
+        outlook = Outlook(results, self.plan.steps)
+        lacking = (one for one in results if one.config_id in names and 0 < len(one.observed) < len(self.plan.steps))
+        means = {one.config_id: outlook.mean(one) for one in lacking}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
     def seconds_left(self) -> float | None:
         """Return how long the rest takes at the mean pace of all epochs so far; None before the first one."""
         plan, running = self.plan, [self.cell(key) for key in self._paces]
         if not self._epochs or not running:
             return None
-        unasked = len(plan.steps) * max(0, plan.configurations - len(self._cells))
-        waiting = self._counts["waiting"] + self._counts["unfinished"] + unasked
+        waiting = self._counts["waiting"] + self._counts["unfinished"]
+        if plan.trainings:
+            waiting = max(0, plan.trainings - self._trained - len(running))
+        elif not plan.promotes:
+            waiting += len(plan.steps) * max(0, plan.configurations - len(self._cells))
         open_epochs = [max(0, (cell.epochs or plan.epochs) - cell.epoch) for cell in running]
         work = sum(open_epochs) + waiting * plan.epochs
         # At the end fewer trials run at once, and each still needs the time of its own epochs.
@@ -180,7 +200,10 @@ class RunState:
 
     def _search(self) -> Iterator[str]:
         if self.plan.configurations > 1:
-            yield f"{len(self._cells):,} of {self.plan.configurations:,} configurations begun"
+            if self.plan.trainings:
+                yield f"{self._trained:,} of {self.plan.trainings:,} trainings"
+            of = "" if self.plan.trainings else f" of {self.plan.configurations:,}"
+            yield f"{len(self._cells):,}{of} configurations begun"
             if self._best and self._best.val_accuracy is not None:
                 weight = self.plan.criteria.std_weight
                 best = f"{100 * self._best.val_accuracy:.1f} %, {self._best.config_id}"

@@ -90,9 +90,10 @@ class RunInfo(BaseModel):
     """What ``run.json`` says.
 
     trials: names of those of an evaluation, or of the outer trials of a nested search. steps: (seed, fold) of every
-    configuration of a search. best: the configuration that a search has found best, once there is one. space: the text
-    of its space file. outer_fold: that of a nested search whose test signers are left out of this one. winners: the
-    configurations that the searches of the outer folds 0, 1, … of a nested search have chosen so far.
+    configuration of a search. best: the configuration that a search has found best, once there is one. ended: whether
+    a search has come to its end; more of its budget may reopen it. space: the text of its space file. outer_fold: that
+    of a nested search whose test signers are left out of this one. winners: the configurations that the searches of the
+    outer folds 0, 1, … of a nested search have chosen so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
@@ -111,6 +112,7 @@ class RunInfo(BaseModel):
     steps: Annotated[tuple[tuple[Seed, Fold], ...], Field(min_length=1, max_length=MAX_TRIALS)] | None = None
     study: StudyPlace | None = None
     best: ConfigId | None = None
+    ended: bool = False
     outer_fold: Fold | None = None
     winners: Annotated[tuple[ConfigId, ...], Field(max_length=MAX_FOLDS)] | None = None
 

@@ -21,9 +21,10 @@ class Plan:
 
     steps: (seed, fold) of the trials of each configuration. configurations: the largest number of them. epochs: the
     largest number in a trial. same_epochs: whether it is the same for every configuration. at_most: whether the run may
-    end with fewer trials, configurations or epochs. has_val: whether trials have a validation part. shows_test: whether
-    test accuracies may be shown. criteria: how configurations are judged. max_hours, max_device_hours: the budgets of a
-    search; 0 for none.
+    end with fewer trials, configurations or epochs. trainings: the largest number of trials, 0 where it follows from
+    the others. promotes: whether the trials of a configuration wait to be promoted. has_val: whether trials have a
+    validation part. shows_test: whether test accuracies may be shown. criteria: how configurations are judged.
+    max_hours, max_device_hours: the budgets of a search; 0 for none.
     """
 
     title: str
@@ -32,6 +33,8 @@ class Plan:
     epochs: int
     same_epochs: bool = True
     at_most: bool = False
+    trainings: int = 0
+    promotes: bool = False
     has_val: bool = True
     shows_test: bool = True
     criteria: Criteria = field(default_factory=Criteria)
@@ -51,10 +54,12 @@ def search_plan(title: str, space: Space, search: Search, steps: Sequence[Step])
     return Plan(
         title,
         tuple(steps),
-        search.trials,
+        search.most_configurations,
         most_epochs(space),
         same_epochs="training.epochs" not in space.domains,
         at_most=True,
+        trainings=search.trainings,
+        promotes=search.strategy == "promote",
         shows_test=False,
         criteria=Criteria.of(search),
         max_hours=search.max_hours,

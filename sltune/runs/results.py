@@ -12,24 +12,34 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Literal, TypeVar
 
+import numpy as np
+
+from sltune.runs.additive import Prediction, predict
 from sltune.runs.record import Record, Status, config_number
 from sltune.settings.search import Search
 
-State = Literal["complete", "pruned", "failed", "diverged", "open"]
-"""The state of a configuration. complete: every trial is done. open: trials are left, and none has ended otherwise."""
+State = Literal["complete", "pruned", "failed", "diverged", "paused"]
+"""The state of a configuration. complete: every trial is done. paused: trials are left, and none has ended otherwise.
+
+A running trial does not change it: whether another one follows is known when it has ended.
+"""
 WORST_FIRST: tuple[Status, ...] = ("failed", "diverged", "pruned", "done")
 
 
 @dataclass(frozen=True)
 class Observed:
-    """All that a search may know of a trial: what the validation part gave at the chosen epoch; None: not measured."""
+    """All that a search may know of a trial: what the validation part gave at the chosen epoch; None: not measured.
 
+    step: (seed, fold).
+    """
+
+    step: tuple[int, int]
     val_accuracy: float | None
     synaptic_ops: float | None
 
     @classmethod
     def of(cls, record: Record) -> Observed:
-        return cls(record.metrics.val_accuracy, record.metrics.synaptic_ops)
+        return cls((record.seed, record.fold), record.metrics.val_accuracy, record.metrics.synaptic_ops)
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,47 @@ class Criteria:
         return [eligible[place] for place in sorted(pareto_front(points))]
 
 
+class Outlook:
+    """What the results of a search say of configurations that lack some, and of which one is the best.
+
+    Args:
+        results: of all configurations of the search.
+        steps: (seed, fold) of the trials of each.
+    """
+
+    def __init__(self, results: Sequence[Result], steps: Sequence[tuple[int, int]]) -> None:
+        self._results, self._rows = results, {one.config_id: row for row, one in enumerate(results)}
+        self._steps = {step: place for place, step in enumerate(steps)}
+
+    @cached_property
+    def _prediction(self) -> Prediction:
+        scores = np.full((len(self._results), len(self._steps)), np.nan)
+        for row, result in enumerate(self._results):
+            for one in result.observed:
+                if one.val_accuracy is not None and one.step in self._steps:
+                    scores[row, self._steps[one.step]] = one.val_accuracy
+        return predict(scores)
+
+    def mean(self, result: Result) -> tuple[float, float] | None:
+        """Return the mean that a configuration would have with all its trials, and the standard error of that mean."""
+        if result.val_accuracy is None:
+            return None
+        row = self._rows[result.config_id]
+        return float(self._prediction.mean[row]), float(self._prediction.error[row])
+
+    def best_probabilities(self, eligible: Sequence[AnyResult]) -> list[tuple[AnyResult, float]]:
+        """Return the probability of each complete configuration that it is the best of them, the highest first."""
+        rows = [self._rows[one.config_id] for one in eligible]
+        shares = self._prediction.best_probabilities(rows).tolist() if rows else []
+        return sorted(zip(eligible, shares, strict=True), key=lambda pair: (-pair[1], pair[0].number))
+
+    def as_good_as(self, best: Result, eligible: Sequence[AnyResult]) -> tuple[float, list[AnyResult]]:
+        """Return the standard error of the best mean, and the other configurations within it."""
+        error = self._prediction.noise / math.sqrt(max(1, len(self._steps)))
+        least = (best.val_accuracy or 0.0) - error
+        return error, [one for one in eligible if one is not best and (one.val_accuracy or 0.0) >= least]
+
+
 def worst(records: Iterable[Record]) -> Record | None:
     """Return the record that decides what becomes of its configuration; None where there is none."""
     return min(records, key=lambda record: (WORST_FIRST.index(record.status), record.key), default=None)
@@ -128,7 +179,7 @@ def state_of(records: Sequence[Record], trials: int) -> State:
     decisive = worst(records)
     if decisive is not None and decisive.status != "done":
         return decisive.status
-    return "complete" if len(records) == trials else "open"
+    return "complete" if len(records) == trials else "paused"
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -12,6 +12,7 @@ from sltune.settings.domains import Domains, FloatDomain, flat, is_idle, parse_s
 from sltune.settings.types import (
     AtLeastOne,
     Constraints,
+    NotNegative,
     Objectives,
     PositiveOrZero,
     SeedNumber,
@@ -26,14 +27,28 @@ MAX_GRID_POINTS = 10**6
 """All points of a grid are listed in memory, and no search comes to the end of more."""
 
 
+DEFAULT_TRAININGS, DEFAULT_TRIALS = 240, 100
+"""The budget of a search that names none: trainings if it promotes, else configurations."""
+
+
 class Search(TomlTable):
-    """How a search proposes, judges and ends. 0 hours set no limit.
+    """How a search proposes, judges and ends.
+
+    strategy: "promote" begins each configuration with one (fold, seed) and gives the best ones further ones; "prune"
+    gives up those that fall behind; "full" trains every configuration on all. trainings, trials, max_hours and
+    max_device_hours are budgets: of trainings, configurations and hours; 0 sets no limit. finalists: how many of the
+    best are completed before the winner of "promote" is named. lag: the n-th decision of "promote" depends on the
+    results of the first n − lag trainings alone; 0 lets it depend on all results so far.
 
     Pruners compare means of one objective. With several objectives, or an aggregate other than the mean, pruners are
     "none", and any other value is an error.
     """
 
-    trials: AtLeastOne = 100
+    strategy: Literal["promote", "prune", "full"] = "promote"
+    trainings: NotNegative = 0
+    trials: NotNegative = 0
+    finalists: AtLeastOne = 3
+    lag: NotNegative = 0
     sampler: Literal["tpe", "random", "grid", "cmaes", "gp"] = "tpe"
     seed: SeedNumber = 0
     objectives: Objectives = ("val_accuracy",)
@@ -42,8 +57,32 @@ class Search(TomlTable):
     std_weight: PositiveOrZero = 1.0
     max_hours: PositiveOrZero = 0.0
     max_device_hours: PositiveOrZero = 0.0
-    fold_pruner: Literal["median", "paired-t", "none"] = "median"
+    fold_pruner: Literal["median", "paired-t", "none"] = "none"
     epoch_pruner: Literal["none", "median", "halving"] = "none"
+
+    @property
+    def most_configurations(self) -> int:
+        """The largest number of configurations that the budgets allow, each of which is trained at least once."""
+        return min(budget for budget in (self.trials, self.trainings) if budget)
+
+    def most_trainings(self, steps: int) -> int:
+        """Return the largest number of trainings that the budgets allow; steps: those of each configuration."""
+        return min(budget for budget in (self.trials * steps, self.trainings) if budget)
+
+
+def completed_search(values: Settings) -> Search:
+    """Return the settings of a search; what the values leave open depends on what they say.
+
+    Whoever names a fold pruner wants to prune, or with "none" full cross-validation; files of versions without
+    strategies all name one.
+    """
+    values = dict(values)
+    strategy = values.setdefault("strategy", {"none": "full", None: "promote"}.get(values.get("fold_pruner"), "prune"))  # type: ignore[arg-type]
+    if strategy == "prune":
+        values.setdefault("fold_pruner", "median")
+    if not values.keys() & {"trials", "trainings"}:
+        values |= {"trainings": DEFAULT_TRAININGS} if strategy == "promote" else {"trials": DEFAULT_TRIALS}
+    return Search.model_validate(values)
 
 
 def read_search(
@@ -66,10 +105,8 @@ def read_search(
         elif name != "first":
             hint = suggestion(name, [*Search.model_fields, "first"])
             problems.append(f"search.{name} = {as_toml(value)}: unknown key{hint}")
-    search = Search.model_validate(values)
-    if (len(search.objectives) > 1 or search.aggregate != "mean") and "fold_pruner" not in table:
-        search = search.model_copy(update={"fold_pruner": "none"})
-    problems += _problems_of(search, domains)
+    search = completed_search(values)
+    problems += _problems_of(search, settings, domains)
     first = tuple(_read_first(table.get("first", []), settings, domains, problems, fixed))
     if search.sampler == "grid":
         problems += _gaps(first, settings, domains)
@@ -84,8 +121,9 @@ def _gaps(first: Iterable[Settings], settings: Settings, domains: Domains) -> It
                 yield f"search.first, table {number}: {key} is missing; a grid draws no values"
 
 
-def _problems_of(search: Search, domains: Domains) -> Iterator[str]:
+def _problems_of(search: Search, settings: Settings, domains: Domains) -> Iterator[str]:
     """Say which settings of the search contradict each other, or the domains."""
+    yield from _problems_of_strategy(search, settings)
     if search.sampler == "grid":
         for key, domain in domains.items():
             if isinstance(domain, FloatDomain) and domain.step is None:
@@ -103,6 +141,27 @@ def _problems_of(search: Search, domains: Domains) -> Iterator[str]:
                 yield f'search.{name} = {as_toml(pruner)}: compares means of one objective only; set "none"'
     if len(search.objectives) > 1 and search.aggregate != "mean":
         yield f"search.aggregate = {as_toml(search.aggregate)}: is for one objective; with several it is the mean"
+
+
+def _problems_of_strategy(search: Search, settings: Settings) -> Iterator[str]:
+    """Say which settings contradict the strategy or leave the search without an end."""
+    prunes_folds = search.fold_pruner != "none"
+    if prunes_folds != (search.strategy == "prune"):
+        text = f"search.fold_pruner = {as_toml(search.fold_pruner)}: does not go with strategy"
+        hint = '"prune" takes "median" or "paired-t"; the others take "none"'
+        yield f"{text} = {as_toml(search.strategy)}; {hint}"
+    if not search.trials and not search.trainings:
+        yield "search.trials = 0 and search.trainings = 0: set one of them above 0; a search without a limit has no end"
+    seeds, folds = settings.get("evaluation.seeds"), settings.get("evaluation.folds")
+    if isinstance(seeds, tuple) and isinstance(folds, int) and 0 < search.trainings < len(seeds) * folds:
+        yield (
+            f"search.trainings = {search.trainings}: one configuration alone takes {len(seeds) * folds}, for its "
+            "folds and seeds"
+        )
+    if search.lag and search.strategy != "promote":
+        yield f'search.lag = {search.lag}: is for strategy "promote" only; set 0'
+    if search.lag and search.epoch_pruner != "none":
+        yield f"search.lag = {search.lag}: epoch_pruner gives up trainings as results come; set one of them to none"
 
 
 def _read_first(

@@ -22,7 +22,7 @@ from sltune.settings.domains import (
     show_domain,
     table_of,
 )
-from sltune.settings.search import Search, read_search
+from sltune.settings.search import Search, completed_search, read_search
 from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
@@ -81,7 +81,7 @@ class Space:
         if not self.domains:
             hint = "give a setting a domain such as { low = 0.1, high = 0.9 }, or use: sltune evaluate"
             raise ConfigError(self.source, [f"nothing is searched; {hint}"])
-        return self.search or Search()
+        return self.search or completed_search({})
 
     @property
     def evaluation(self) -> Evaluation:

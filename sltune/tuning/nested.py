@@ -113,8 +113,9 @@ class Nested:
         if signers < needed:
             text = f"{folds} outer folds, each with a search over {folds} folds of the other signers"
             raise DataError(f"{text}, need at least {needed} signers, but the dataset has {signers}")
-        trainings = nested_trainings(self._search.trials * folds * seeds, folds, seeds)
-        say(f"nested search: {folds} searches of {self._search.trials} configurations, at most {trainings:,} trainings")
+        each = self._search.most_trainings(folds * seeds)
+        trainings = nested_trainings(each, folds, seeds)
+        say(f"nested search: {folds} searches of at most {each:,} trainings, {trainings:,} in all")
 
     def _problems(self) -> Iterator[str]:
         evaluation, settings = self._evaluation, self.space.settings

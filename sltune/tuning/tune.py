@@ -13,22 +13,23 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, StudyPlace, read_info, resume_command, run_name
+from sltune.runs.info import RunInfo, StudyPlace, read_info, run_name, write_info
 from sltune.runs.places import Database
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.runs.results import Result
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.campaign.search import SearchStrategy, verdict_of
+from sltune.tuning.campaign.promotion import strategy_of
+from sltune.tuning.campaign.search import verdict_of
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.campaign.study import SearchStudy
 from sltune.tuning.campaign.study_checks import RESTORE_STUDY
-from sltune.tuning.campaign.winner import write_best
 from sltune.tuning.continuity import refuse_other_splits
 from sltune.tuning.evaluate import failures
 from sltune.tuning.preparation import interrupted
+from sltune.tuning.winner import rivals, summary, write_best
 
 
 class Tune:
@@ -37,7 +38,7 @@ class Tune:
     Args:
         database: where the study is; None for a journal in the run folder.
         earlier: a run whose configurations a new search knows from the start.
-        trials: the new total number of configurations of a search that goes on; None keeps the old one.
+        budgets: new values of search.trials and search.trainings for a search that goes on.
         retry_failed: run configurations once more of which a trial failed.
         outer_fold: that of a nested search, whose test signers this search must not see.
 
@@ -52,19 +53,20 @@ class Tune:
         space: Space,
         database: Database | None = None,
         earlier: RunFolder | None = None,
-        trials: int | None = None,
+        budgets: Mapping[str, int] | None = None,
         retry_failed: bool = False,
         outer_fold: int | None = None,
     ) -> None:
         self.space, self.database, self.outer_fold = space, database, outer_fold
         self._search = space.required_search()
-        self._earlier, self._trials, self._retry_failed = earlier, trials, retry_failed
+        self._earlier, self._retry_failed = earlier, retry_failed
+        self._budgets = budgets or {}
         self._known: list[tuple[str, Candidate]] = []
 
     @property
     def at_once(self) -> int:
         """Each configuration has one trial at a time."""
-        return self._search.trials
+        return self._search.most_configurations
 
     def check(self, dataset: DatasetInfo, say: Callable[[str], None]) -> None:
         """Read what is known from an earlier run.
@@ -108,18 +110,22 @@ class Tune:
         """
         storage, name = _storage_of(folder, info, self.database)
         self._study = SearchStudy(storage, name, self.space, self._search)
-        if self._trials is None or self._trials == self._search.trials:
+        if all(getattr(self._search, name) == number for name, number in self._budgets.items()):
             return
-        if self._trials < self._study.asked:
-            raise UsageError(f"--trials {self._trials}: the search has {self._study.asked} configurations already")
-        self._search = self._search.model_copy(update={"trials": self._trials})
+        trials, trained = self._budgets.get("trials", 0), sum(record.was_trained for record in folder.records())
+        if 0 < trials < self._study.asked:
+            raise UsageError(f"--trials {trials}: the search has {self._study.asked} configurations already")
+        if self._budgets.get("trainings", trained) < trained:
+            raise UsageError(f"--trainings {self._budgets['trainings']}: the search has {trained} already")
+        self._search = self._search.model_copy(update=self._budgets)
+        write_info(folder, info.model_copy(update={"ended": False}))
         self.space = replace(self.space, search=self._search)
         folder.write(folder.space_toml, self.space.to_toml())
         self._study = SearchStudy(storage, name, self.space, self._search)
 
     def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
         plan = search_plan(run_name(folder), self.space, self._search, steps_of(self.space.evaluation))
-        self._strategy = SearchStrategy(folder, self.space, self._search, self._study, self._retry_failed)
+        self._strategy = strategy_of(folder, self.space, self._search, self._study, self._retry_failed)
         return Campaign(folder, dataset, plan, self._strategy)
 
     def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
@@ -129,8 +135,10 @@ class Tune:
             write_best(campaign, best)
         if not campaign.finished:
             raise interrupted(campaign)
-        is_inner = self.outer_fold is not None
-        for line in _summary(campaign, "" if is_inner else self._strategy.spent):
+        self._strategy.close(campaign.candidates.values())
+        write_info(folder, read_info(folder).model_copy(update={"ended": True}))
+        spent = "" if self.outer_fold is not None else self._strategy.spent
+        for line in [*summary(campaign, spent), *rivals(campaign, best)]:
             say(line)
         failed = [record for record in campaign.records if record.status == "failed"]
         if best is None:
@@ -140,7 +148,7 @@ class Tune:
         if len(self._search.objectives) > 1:
             say("Pareto front: " + ", ".join(result.config_id for result in criteria.front(results)))
         say(f"best by validation: {best.config_id}, written to {folder.best_toml}")
-        if not is_inner:
+        if self.outer_fold is None:
             for line in self._next_steps(campaign, best, str(data)):
                 say(line)
         if failed:
@@ -158,18 +166,6 @@ class Tune:
             trained = [record.seconds for record in campaign.records if record.was_trained]
             command = nested_command(campaign.folder.space_toml, data, campaign.name, self.space.evaluation)
             yield f"a nested search gives an unbiased figure: {nested_cost(trained, campaign.steps)}: {command}"
-
-
-def _summary(campaign: Campaign, spent: str = "") -> Iterator[str]:
-    """Say what became of the configurations; spent: which budget has ended the search."""
-    states = Counter(result.state for result in campaign.results)
-    trained = sum(record.was_trained for record in campaign.records)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    full = len(campaign.candidates) * len(campaign.steps)
-    yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
-    if spent:
-        more = f"raise it in {campaign.folder.space_toml}, then: {resume_command(campaign.folder)}"
-        yield f"ended before search.trials = {campaign.plan.configurations}, as {spent} is spent; {more}"
 
 
 def _storage_of(folder: RunFolder, info: RunInfo, named: Database | None) -> tuple[BaseStorage, str]:

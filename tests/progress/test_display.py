@@ -194,7 +194,7 @@ def test_a_search_never_shows_a_test_accuracy(tmp_path: Path, mode: str) -> None
 
 
 def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
-    campaign = search(tmp_path / "run", space("trials = 6"))
+    campaign = search(tmp_path / "run", space("trials = 6\nstrategy = 'prune'"))
     progress = progress_of(campaign, "live", console())
     # Four that are good on all folds, then one that falls behind on its first.
     for number in range(17):

@@ -211,6 +211,7 @@ def test_plans_say_what_a_run_shall_do() -> None:
         same_epochs=False,
         at_most=True,
         shows_test=False,
+        promotes=True,
         criteria=Criteria(max_synaptic_ops=1e6),
         max_hours=1.5,
     )

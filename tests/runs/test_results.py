@@ -17,14 +17,16 @@ MEAN_LESS_STD = Criteria.of(Search(aggregate="mean-std"))
 
 
 def complete(config_id: str, *accuracies: float | None, ops: float | None = 1.0) -> Result:
-    return Result(config_id, "complete", tuple(Observed(accuracy, ops) for accuracy in accuracies))
+    return Result(
+        config_id, "complete", tuple(Observed((0, fold), accuracy, ops) for fold, accuracy in enumerate(accuracies))
+    )
 
 
 @pytest.mark.parametrize(
     ("statuses", "state"),
     [
-        ([], "open"),
-        (["done"], "open"),
+        ([], "paused"),
+        (["done"], "paused"),
         (["done", "done", "done"], "complete"),
         (["done", "pruned"], "pruned"),
         (["pruned", "done", "diverged"], "diverged"),
@@ -49,7 +51,7 @@ def test_of_equally_bad_trials_the_first_decides() -> None:
 
 def test_only_trials_that_are_done_are_observed() -> None:
     records = [record("c0000-f0-s0", 0.5), record("c0000-f1-s0", 0.9, "pruned")]
-    assert Result.of("c0000", records, 2).observed == (Observed(0.5, 1.0),)
+    assert Result.of("c0000", records, 2).observed == (Observed((0, 0), 0.5, 1.0),)
 
 
 def test_a_mean_needs_a_value_of_every_trial() -> None:
@@ -81,9 +83,9 @@ def test_of_equals_the_first_that_was_asked_for_is_best_in_whatever_order_they_e
     assert best.config_id == "c0001"
 
 
-@pytest.mark.parametrize("state", ["open", "pruned", "failed", "diverged"])
+@pytest.mark.parametrize("state", ["paused", "pruned", "failed", "diverged"])
 def test_only_complete_configurations_with_an_accuracy_can_be_best(state: State) -> None:
-    others = [Result("c0000", state, (Observed(0.9, 1.0),)), complete("c0001", None, 0.9)]
+    others = [Result("c0000", state, (Observed((0, 0), 0.9, 1.0),)), complete("c0001", None, 0.9)]
     assert Criteria().best(others) is None
     assert Criteria().best([*others, complete("c0002", 0.1)]) == complete("c0002", 0.1)
 

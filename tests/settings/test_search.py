@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sltune.errors import ConfigError
-from sltune.settings.search import Search
+from sltune.settings.search import completed_search
 from sltune.settings.space import parse_space
 
 DOMAINS = """
@@ -22,8 +22,12 @@ def problems_of(text: str) -> tuple[str, ...]:
 
 
 def test_defaults_are_those_of_the_design() -> None:
-    assert Search().model_dump(mode="json") == {
-        "trials": 100,
+    assert completed_search({}).model_dump(mode="json") == {
+        "strategy": "promote",
+        "trainings": 240,
+        "trials": 0,
+        "finalists": 3,
+        "lag": 0,
         "sampler": "tpe",
         "seed": 0,
         "objectives": ["val_accuracy"],
@@ -32,7 +36,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "std_weight": 1.0,
         "max_hours": 0,
         "max_device_hours": 0,
-        "fold_pruner": "median",
+        "fold_pruner": "none",
         "epoch_pruner": "none",
     }
 
@@ -40,7 +44,9 @@ def test_defaults_are_those_of_the_design() -> None:
 @pytest.mark.parametrize(
     ("line", "allowed"),
     [
-        ("trials = 0", "a whole number from 1 to 1000000000"),
+        ("trials = -1", "a whole number from 0 to 1000000000"),
+        ("finalists = 0", "a whole number from 1 to 1000000000"),
+        ('strategy = "race"', 'one of "promote", "prune", "full"'),
         ('sampler = "annealing"', 'one of "tpe", "random", "grid", "cmaes", "gp"'),
         (
             'objectives = ["test_accuracy"]',
@@ -159,3 +165,44 @@ def test_a_grid_that_nobody_can_finish_is_refused_before_it_is_listed() -> None:
 def test_a_configuration_to_try_first_is_the_point_that_is_meant() -> None:
     space = parse_space(DOMAINS + "[[search.first]]\nneuron.decay = 0.30000000000000004\n", "x.toml")
     assert space.first == ({"neuron.decay": 0.3},)
+
+
+@pytest.mark.parametrize(
+    ("lines", "strategy", "pruner", "budget"),
+    [
+        ("", "promote", "none", (240, 0)),
+        ("trials = 60", "promote", "none", (0, 60)),
+        ("trainings = 96", "promote", "none", (96, 0)),
+        ('strategy = "prune"', "prune", "median", (0, 100)),
+        ('strategy = "full"\ntrainings = 96', "full", "none", (96, 0)),
+        # Files of versions that had no strategies name a fold pruner.
+        ('fold_pruner = "median"', "prune", "median", (0, 100)),
+        ('fold_pruner = "paired-t"\ntrials = 7', "prune", "paired-t", (0, 7)),
+        ('fold_pruner = "none"', "full", "none", (0, 100)),
+    ],
+)
+def test_what_is_left_open_follows_from_the_rest(
+    lines: str, strategy: str, pruner: str, budget: tuple[int, int]
+) -> None:
+    search = parse_space(f"{DOMAINS}[search]\n{lines}", "x.toml").required_search()
+    assert (search.strategy, search.fold_pruner) == (strategy, pruner)
+    assert (search.trainings, search.trials) == budget
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("trials = 0", "search.trials = 0 and search.trainings = 0: set one of them above 0"),
+        ("trainings = 3", "search.trainings = 3: one configuration alone takes 4, for its folds and seeds"),
+        (
+            'strategy = "promote"\nfold_pruner = "median"',
+            'fold_pruner = "median": does not go with strategy = "promote"',
+        ),
+        ('strategy = "prune"\nfold_pruner = "none"', 'fold_pruner = "none": does not go with strategy = "prune"'),
+        ('strategy = "full"\nlag = 2', 'search.lag = 2: is for strategy "promote" only'),
+        ('epoch_pruner = "median"\nlag = 2', "search.lag = 2: epoch_pruner gives up trainings as results come"),
+    ],
+)
+def test_a_budget_or_strategy_that_contradicts_the_rest_is_refused(lines: str, problem: str) -> None:
+    (found,) = problems_of(f"[search]\n{lines}")
+    assert problem in found

@@ -17,7 +17,7 @@ from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.campaign.search import SearchStrategy
+from sltune.tuning.campaign.promotion import strategy_of
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy
 from sltune.tuning.trial.report import Report
@@ -74,7 +74,7 @@ def campaign_of(folder: RunFolder, space: Space, study: SearchStudy, retry_faile
     """Return the campaign of a study's search."""
     assert space.search is not None
     plan = search_plan(run_name(folder), space, space.search, steps_of(space.evaluation))
-    return Campaign(folder, DATASET, plan, SearchStrategy(folder, space, space.search, study, retry_failed))
+    return Campaign(folder, DATASET, plan, strategy_of(folder, space, space.search, study, retry_failed))
 
 
 def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 0, epochs: int = 0) -> list[str]:
@@ -97,6 +97,8 @@ def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 
                 key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy}
             )
         campaign.finish(key, Report("pruned", reason) if reason else finished)
+    if campaign.finished:
+        campaign.strategy.close(campaign.candidates.values())
     return names
 
 

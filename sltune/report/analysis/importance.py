@@ -1,4 +1,4 @@
-"""How much each searched parameter explains of the validation accuracy: fANOVA over complete configurations."""
+"""How much each searched parameter explains of the validation accuracy, by fANOVA."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ def importances(series: Series) -> dict[str, float]:
     """Return the share of each searched parameter in the variance of mean validation accuracy that single ones explain.
 
     This is fANOVA (Hutter et al. 2014) as in Optuna, with a fixed seed. The largest share comes first, and they sum
-    to 1. Only complete configurations count, at most MAX_CONFIGURATIONS of them, evenly spaced in the order of asking.
+    to 1. Complete configurations count, and paused ones with their predicted means; at most MAX_CONFIGURATIONS of them,
+    evenly spaced in the order of asking.
     Parameters that were constant, or drawn only under conditions, have no share. There are no shares at all with fewer
     than MIN_CONFIGURATIONS configurations, or where the accuracy does not vary.
     """
     if series.space is None:
         return {}
-    return _fanova(_sampled(points(series.space, series.complete)), series.space)
+    return _fanova(_sampled(points(series.space, series.judged)), series.space)
 
 
 def explained(series: Series) -> tuple[int, int]:
     """Return how many configurations importances are computed from, and how many there are."""
-    found = len(points(series.space, series.complete)) if series.space else 0
+    found = len(points(series.space, series.judged)) if series.space else 0
     return min(found, MAX_CONFIGURATIONS), found
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, Record, TrialKey, config_number
-from sltune.runs.results import Criteria, Result
+from sltune.runs.results import Criteria, Outlook, Result
 from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
 from sltune.settings.types import Value
@@ -44,12 +44,13 @@ class RecordedResult(Result):
     """What has become of a configuration, with its trials.
 
     done: the records of those with a result. waiting: those without a record, which may be running. trials: how many
-    there are in all.
+    there are in all. predicted: of a paused one, the mean that it would have with all trials, and its standard error.
     """
 
     done: tuple[Record, ...]
     waiting: tuple[TrialKey, ...]
     trials: int
+    predicted: tuple[float, float] | None = None
 
     @property
     def steps(self) -> frozenset[tuple[int, int]]:
@@ -70,7 +71,9 @@ class RecordedResult(Result):
 
     @property
     def val_percent(self) -> float | None:
-        """Mean validation accuracy in per cent; None unless every done trial has one."""
+        """Mean validation accuracy in per cent, of a paused one as predicted; None unless every done trial has one."""
+        if self.predicted is not None:
+            return 100 * self.predicted[0]
         return None if self.val_accuracy is None else 100 * self.val_accuracy
 
 
@@ -102,6 +105,16 @@ class Series:
         """The configurations that count as results of a search, in the order of asking."""
         return [one for one in self.results if one.state == "complete" and one.val_accuracy is not None]
 
+    @property
+    def judged(self) -> list[RecordedResult]:
+        """The complete configurations, and the paused ones that have a result, in the order of asking."""
+        return [one for one in self.results if one.state in ("complete", "paused") and one.val_percent is not None]
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """What the results say of configurations that lack some, and of which one is the best."""
+        return Outlook(self.results, _steps(self.results))
+
     @cached_property
     def shown(self) -> RecordedResult | None:
         """The configuration of an evaluation, or the best of a search: that in run.json, or else the best so far."""
@@ -120,8 +133,22 @@ class Series:
 def series_of(runs: Sequence[Run]) -> list[Series]:
     """Return every run with its results and a name that no other has."""
     return [
-        Series(name, run, _space(run), tuple(_results(run))) for name, run in zip(names_of(runs), runs, strict=True)
+        Series(name, run, _space(run), _predicted(list(_results(run))) if run.info.is_search else tuple(_results(run)))
+        for name, run in zip(names_of(runs), runs, strict=True)
     ]
+
+
+def _predicted(results: list[RecordedResult]) -> tuple[RecordedResult, ...]:
+    """Give those that are paused the means that they would have with all trials."""
+    outlook = Outlook(results, _steps(results))
+    return tuple(
+        replace(one, predicted=outlook.mean(one)) if one.state == "paused" and one.val_accuracy is not None else one
+        for one in results
+    )
+
+
+def _steps(results: Iterable[RecordedResult]) -> list[tuple[int, int]]:
+    return sorted({step for one in results for step in (*one.steps, *((key.seed, key.fold) for key in one.waiting))})
 
 
 def _results(run: Run) -> Iterator[RecordedResult]:

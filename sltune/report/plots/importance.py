@@ -49,6 +49,6 @@ def _alt(series: Series, shares: Mapping[str, float]) -> str:
     which = f"{used} of the {of}, evenly spaced in the order of asking" if used < of else f"{of}"
     return (
         f"{series.name}: share of each parameter in the variance of mean validation accuracy that single parameters "
-        f"explain: {listed}. Complete configurations used: {which}. Parameters searched only under conditions have no "
+        f"explain: {listed}. Configurations used: {which}. Parameters searched only under conditions have no "
         "share."
     )

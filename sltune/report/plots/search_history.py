@@ -33,7 +33,9 @@ STRIP = 0.08
 
 def search_histories(series: Sequence[Series]) -> Iterator[Plot]:
     """Draw the configurations of every search of which at least two have ended, one with a mean."""
-    found = [one for one in series if one.is_search and _ended(one) > 1 and _with_mean(one, "complete", "pruned")]
+    found = [
+        one for one in series if one.is_search and _ended(one) > 1 and _with_mean(one, "complete", "paused", "pruned")
+    ]
     for one, name, title in zip(found, names("search-history", found), titles("Search history", found), strict=True):
         figure = new_figure(3.4)
         axes = figure.subplots()
@@ -52,7 +54,7 @@ def best_so_far(series: Series) -> tuple[list[int], list[float]]:
 
 
 def _ended(series: Series) -> int:
-    return sum(result.state != "open" for result in series.results)
+    return sum(result.state != "paused" or result.val_percent is not None for result in series.results)
 
 
 def _with_mean(series: Series, *states: str) -> list[RecordedResult]:
@@ -60,11 +62,13 @@ def _with_mean(series: Series, *states: str) -> list[RecordedResult]:
 
 
 def _draw(axes: Axes, series: Series) -> None:
-    complete, pruned = _with_mean(series, "complete"), _with_mean(series, "pruned")
+    complete, paused, pruned = (_with_mean(series, state) for state in ("complete", "paused", "pruned"))
     kept = [one for one in complete if series.criteria.allows(one)]
     over_limit = [one for one in complete if not series.criteria.allows(one)]
-    dense = len(complete) + len(pruned) > DENSE
+    dense = len(complete) + len(paused) + len(pruned) > DENSE
     size = 6 if dense else 20
+    _scatter(axes, paused, s=size, facecolors="none", edgecolors=BLUE, marker="o", linewidths=0.8, rasterized=dense,
+             alpha=0.6, label="paused, predicted mean")  # fmt: skip
     _scatter(axes, kept, s=size, color=BLUE, marker="o", linewidths=0, rasterized=dense, label="complete")
     _scatter(axes, over_limit, s=size, facecolors="none", edgecolors=BLUE, marker="s", linewidths=0.8, rasterized=dense,
              label="complete, too many operations")  # fmt: skip

@@ -40,6 +40,7 @@ class Cloud:
     """The configurations of a search as points, and the parameters to show. best: place of the best in ``complete``."""
 
     complete: list[SearchedPoint]
+    paused: list[SearchedPoint]
     pruned: list[SearchedPoint]
     best: int | None
     domains: Mapping[str, Domain]
@@ -47,16 +48,18 @@ class Cloud:
     @classmethod
     def of(cls, series: Series, space: Space, shares: Mapping[str, float]) -> Cloud:
         complete = points(space, series.complete)
-        pruned = points(space, [one for one in series.results if one.state == "pruned"])
+        paused, pruned = (
+            points(space, [one for one in series.results if one.state == state]) for state in ("paused", "pruned")
+        )
         best = points(space, [one for one in series.complete if one == series.shown])
         place = complete.index(best[0]) if best else None
-        varied = [key for key in space.domains if _values(key, [*complete, *pruned]) > 1]
+        varied = [key for key in space.domains if _values(key, [*complete, *paused, *pruned]) > 1]
         keys = [*shares, *(key for key in varied if key not in shares)][:MAX_SLICES]
-        return cls(complete, pruned, place, {key: space.domains[key] for key in keys})
+        return cls(complete, paused, pruned, place, {key: space.domains[key] for key in keys})
 
     @property
     def is_dense(self) -> bool:
-        return len(self.complete) + len(self.pruned) > DENSE
+        return len(self.complete) + len(self.paused) + len(self.pruned) > DENSE
 
 
 def slice_plots(explained_runs: Sequence[tuple[Series, Mapping[str, float]]]) -> Iterator[Plot]:
@@ -91,6 +94,9 @@ def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain) -> None:
     size, dense = (4, True) if cloud.is_dense else (14, False)
     axes.scatter(*_places(key, domain, cloud.pruned), s=size, facecolors="none", edgecolors=ORANGE, alpha=0.6,
                  marker="v", linewidths=0.7, rasterized=dense, label="pruned, mean of the folds it has")  # fmt: skip
+    if cloud.paused:
+        axes.scatter(*_places(key, domain, cloud.paused), s=size, facecolors="none", edgecolors=BLUE, alpha=0.6,
+                     marker="o", linewidths=0.7, rasterized=dense, label="paused, predicted mean")  # fmt: skip
     axes.scatter(*_places(key, domain, cloud.complete), s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=dense,
                  label="complete")  # fmt: skip
     if cloud.best is not None and key in cloud.complete[cloud.best][0]:
@@ -136,8 +142,9 @@ def _category(value: Value) -> str:
 
 
 def _alt(series: Series, cloud: Cloud) -> str:
-    text = f"{series.name}: mean validation accuracy of {len(cloud.complete)} complete and {len(cloud.pruned)} pruned "
-    text += f"configurations over {', '.join(cloud.domains)}."
+    paused = f", {len(cloud.paused)} paused" if cloud.paused else ""
+    text = f"{series.name}: mean validation accuracy of {len(cloud.complete)} complete{paused} and {len(cloud.pruned)} "
+    text += f"pruned configurations over {', '.join(cloud.domains)}."
     if cloud.best is not None:
         values, accuracy = cloud.complete[cloud.best]
         chosen = ", ".join(f"{key} = {as_toml(value)}" for key, value in values.items())

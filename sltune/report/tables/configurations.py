@@ -18,13 +18,23 @@ def configurations_grid(series: Series) -> Grid | None:
         return None
     keys = list(series.space.domains) if series.space else []
     best = series.shown.config_id if series.shown else ""
-    header = ("configuration", "state", "validation", *_names(keys), "± ddof 1", "n", "synaptic operations, M")
+    figures = ("± ddof 1", "n", "P(best)", "synaptic operations, M")
+    header = ("configuration", "state", "validation", *_names(keys), *figures)
     settings = {record.config_id: record.config for record in series.run.records}
+    eligible = series.criteria.eligible(series.results)
+    likely = {one.config_id: share for one, share in series.outlook.best_probabilities(eligible)}
     lines = tuple(
-        _line(one, one.config_id == best, [_shown(settings.get(one.config_id, {}), key) for key in keys])
+        _line(
+            one,
+            one.config_id == best,
+            likely.get(one.config_id),
+            [_shown(settings.get(one.config_id, {}), key) for key in keys],
+        )
         for one in series.results
     )
     title = f"{series.name}: validation accuracy of every configuration, in %; unequal n is not comparable"
+    if any(one.predicted for one in series.results):
+        title += ", but for paused ones, with the mean predicted for all trials and its standard error"
     return Grid(title, header, lines, 2)
 
 
@@ -50,15 +60,16 @@ def _names(keys: list[str]) -> list[str]:
     return short if len(set(short)) == len(keys) else keys
 
 
-def _line(one: RecordedResult, is_best: bool, settings: list[str]) -> tuple[str, ...]:
+def _line(one: RecordedResult, is_best: bool, likely: float | None, settings: list[str]) -> tuple[str, ...]:
     values = one.percents("val_accuracy")
     return (
         one.config_id,
         "best" if is_best else one.state,
-        percent(one.val_percent),
+        percent(one.val_percent) + (f" ± {100 * one.predicted[1]:.1f}" if one.predicted else ""),
         *settings,
         percent(stdev(values)) if len(values) > 1 else NONE,
         f"{len(values)} of {one.trials}",
+        NONE if likely is None else f"{likely:.2f}",
         NONE if one.synaptic_ops is None else f"{METRICS['synaptic_ops'].shown(one.synaptic_ops):.4g}",
     )
 

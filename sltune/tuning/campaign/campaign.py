@@ -54,7 +54,7 @@ class Campaign:
     @property
     def finished(self) -> bool:
         """Whether no trial runs and none is left to hand out."""
-        return not self._open and not self.strategy.may_ask
+        return not self.running and self.strategy.finished(self._waiting)
 
     @property
     def records(self) -> list[Record]:
@@ -71,6 +71,10 @@ class Campaign:
         """How many trials are handed out."""
         return sum(len(candidate.running) for candidate in self._open.values())
 
+    @property
+    def _waiting(self) -> list[Candidate]:
+        return [candidate for candidate in self._open.values() if candidate.waiting]
+
     def progress(self) -> str:
         """Say in words how far the run is."""
         return self.strategy.progress(self.candidates.values())
@@ -79,7 +83,7 @@ class Campaign:
         """Hand out the next trial; None while there is none, for good once the campaign is finished."""
         if self._alone:
             return self._hand_out(self._alone.pop(), alone=True)
-        chosen = self.strategy.choose([candidate for candidate in self._open.values() if candidate.waiting])
+        chosen = self.strategy.choose(self._waiting)
         if chosen is None:
             return None
         # It may be a new one.

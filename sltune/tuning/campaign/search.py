@@ -17,7 +17,7 @@ from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import most_epochs, steps_of
 from sltune.runs.record import Record, TrialKey, config_number
-from sltune.runs.results import Criteria, Observed, Result, State, worst
+from sltune.runs.results import Criteria, Observed, Outlook, Result, State, worst
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.tuning.campaign.pruning import FOLD_PRUNERS, EpochScores, FoldScores
@@ -31,6 +31,7 @@ FINISHED_STATES: Mapping[State, TrialState] = {
     "failed": TrialState.FAIL,
     # A sampler learns from what was pruned, and forgets what failed: where training diverges is worth knowing.
     "diverged": TrialState.PRUNED,
+    "paused": TrialState.PRUNED,
 }
 """What Optuna calls the states of configurations that have ended."""
 
@@ -52,14 +53,16 @@ class SearchStrategy:
         self._budget_s = search.max_hours * 3600 or float("inf")
         self._began = time.monotonic()
         self._device_hours = 0.0
+        self._trained = 0
         self._criteria = Criteria.of(search)
         self._infeasible: set[str] = set()
         self._observed: defaultdict[str, list[Observed]] = defaultdict(list)
         self._scores = FoldScores(len(self._steps), self._infeasible)
         self._curves = EpochScores(search.epoch_pruner, most_epochs(space), self._infeasible)
-        self._retried: dict[str, Proposal] = {}
+        self._again: dict[str, Proposal] = {}
+        """Those that the study calls finished, and that may yet come to another end."""
         self._numbers: dict[str, int] = {}
-        self._finished: set[str] = set()
+        self._told: dict[str, TrialState] = {}
 
     def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
         """Take up where an earlier process, if any, has stopped.
@@ -77,7 +80,7 @@ class SearchStrategy:
         for proposal, state in self._study.finished():
             own = known[proposal.config_id]
             if self._retry_failed and state == TrialState.FAIL and proposal.config_id not in retried:
-                self._retried[proposal.config_id] = proposal
+                self._again[proposal.config_id] = proposal
                 candidates.append(self._candidate(proposal, own, retry_failed=True))
             else:
                 candidates.append(self._finished_before(proposal, state, own))
@@ -92,10 +95,14 @@ class SearchStrategy:
         """Note what the study has learned from earlier runs, with which configurations of this one are compared."""
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
-                for step, score in trial.intermediate_values.items():
-                    self._scores.add(trial.user_attrs[FROM], step, score)
-                if any(excess > 0 for excess in trial.constraints.values()):
-                    self._infeasible.add(trial.user_attrs[FROM])
+                excess = max(trial.constraints.values(), default=0.0)
+                self._recall_earlier(trial.user_attrs[FROM], trial.intermediate_values, excess)
+
+    def _recall_earlier(self, source: str, scores: Mapping[int, float], excess: float) -> None:
+        for step, score in scores.items():
+            self._scores.add(source, step, score)
+        if excess > 0:
+            self._infeasible.add(source)
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
         """Return a configuration that is finished in the study, and may yet have trials without a record.
@@ -103,7 +110,7 @@ class SearchStrategy:
         Those of one that was given up ran when the process was killed, and end as pruned. Of a complete one somebody
         has removed records: these trials run again, for the tables; the study keeps its first result.
         """
-        self._finished.add(proposal.config_id)
+        self._told[proposal.config_id] = state
         candidate = self._candidate(proposal, records)
         if candidate.waiting and state != TrialState.COMPLETE:
             decisive = worst(candidate.records.values())
@@ -129,18 +136,32 @@ class SearchStrategy:
 
     @property
     def may_ask(self) -> bool:
-        return self._study.asked < self.search.trials and not self.spent and not self._study.exhausted
+        """Whether there may be further configurations."""
+        return not self._asked_enough and not self._hours_spent and not self._study.exhausted
 
     @property
-    def spent(self) -> str:
-        """Which budget of hours keeps the search from further configurations; "" where none does."""
-        if self._study.asked >= self.search.trials:
-            return ""
+    def _asked_enough(self) -> bool:
+        search, asked = self.search, self._study.asked
+        # Each configuration that is not finished has a training under way.
+        trainings = self._trained + asked - len(self._told)
+        return (0 < search.trials <= asked) or (0 < search.trainings <= trainings)
+
+    @property
+    def _hours_spent(self) -> str:
+        """Which budget of hours is used up; "" where none is."""
         if time.monotonic() - self._began >= self._budget_s:
             return f"search.max_hours = {self.search.max_hours:g}"
         if self.search.max_device_hours and self._device_hours >= self.search.max_device_hours:
             return f"search.max_device_hours = {self.search.max_device_hours:g}"
         return ""
+
+    @property
+    def spent(self) -> str:
+        """Which budget of hours has kept the search from what other budgets would allow; "" where none has."""
+        return "" if self._asked_enough else self._hours_spent
+
+    def finished(self, waiting: Collection[Candidate]) -> bool:
+        return not waiting and not self.may_ask
 
     def choose(self, waiting: Sequence[Candidate]) -> Candidate | None:
         """Return the configuration that gets the next trial.
@@ -162,6 +183,7 @@ class SearchStrategy:
             DataError: the record does not have it.
         """
         self._device_hours += record.device_hours
+        self._trained += record.was_trained or record.status != "pruned"
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
             return
@@ -171,7 +193,7 @@ class SearchStrategy:
             raise DataError(f"{file}: has no val_accuracy or no synaptic_ops; delete the trial's folder")
         self._scores.add(config_id, step, seen.val_accuracy)
         self._observed[config_id].append(seen)
-        is_allowed = self._criteria.allows(Result(config_id, "open", tuple(self._observed[config_id])))
+        is_allowed = self._criteria.allows(Result(config_id, "paused", tuple(self._observed[config_id])))
         # What costs too much is often accurate, and would crowd out what does not.
         (self._infeasible.discard if is_allowed else self._infeasible.add)(config_id)
 
@@ -190,7 +212,7 @@ class SearchStrategy:
 
     def judge(self, candidate: Candidate) -> str:
         decisive, ended = worst(candidate.records.values()), len(candidate.records)
-        if decisive is None or candidate.config_id in self._finished:
+        if decisive is None or candidate.config_id in self._told:
             return ""
         if decisive.status != "done":
             return _reason(decisive)
@@ -204,23 +226,41 @@ class SearchStrategy:
         A trial that ran when the others had decided may still have ended with its result and completed the
         configuration.
         """
-        if candidate.config_id in self._finished:
+        if candidate.config_id in self._told:
             return
-        self._finished.add(candidate.config_id)
         verdict = verdict_of(candidate, self.search)
-        if candidate.config_id not in self._retried:
+        self._told[candidate.config_id] = verdict.state
+        if candidate.config_id not in self._again:
             self._study.tell(self._numbers[candidate.config_id], verdict)
         elif verdict.state != TrialState.FAIL:
-            proposal = self._retried[candidate.config_id]
+            proposal = self._again[candidate.config_id]
             self._study.tell_again(proposal.number, proposal.values, verdict)
 
+    def close(self, candidates: Collection[Candidate]) -> None:
+        """Tell the study of the configurations that are paused at the end; more trainings may yet promote them.
+
+        Only call it when no trial is left to run.
+        """
+        outlook = Outlook([candidate.result for candidate in candidates], self._steps)
+        for candidate in candidates:
+            name, ended = candidate.config_id, len(candidate.records)
+            if name not in self._told and name not in self._again and not candidate.ended:
+                reason = f"paused after {ended} of {len(self._steps)} trainings"
+                if mean := outlook.mean(candidate.result):
+                    reason += ", predicted mean of all {:.4f} ± {:.4f}".format(*mean)
+                self._study.pause(self._numbers[name], verdict_of(candidate, self.search), reason)
+
     def progress(self, candidates: Collection[Candidate]) -> str:
-        ended = sum(candidate.ended for candidate in candidates)
-        text = f"{ended} of {self.search.trials} configurations have ended"
+        text = self._how_far(candidates)
         best = self._criteria.best([candidate.result for candidate in candidates])
         if best is None:
             return text
         return f"{text}, best {best.config_id} with validation {100 * (best.val_accuracy or 0.0):.1f} %"
+
+    def _how_far(self, candidates: Collection[Candidate]) -> str:
+        if self.search.trainings:
+            return f"{self._trained} of {self.search.trainings} trainings have ended"
+        return f"{sum(one.ended for one in candidates)} of {self.search.trials} configurations have ended"
 
 
 def verdict_of(candidate: Candidate, search: Search) -> Verdict:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sltune.errors import DataError, UsageError
 from sltune.runs.places import Database, without_secrets
 from sltune.tuning.campaign.journal import mend_journal
-from sltune.tuning.campaign.study_checks import RESTORE_STUDY
+from sltune.tuning.campaign.study_checks import CONSTRAINT, RESTORE_STUDY
 from sltune.wording import printable
 
 
@@ -40,6 +44,56 @@ def open_storage(journal: Path, database: Database | None = None) -> BaseStorage
         raise UsageError(f"{journal}: cannot be read or written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise DataError(f"{journal}: is broken: {error!r}; {RESTORE_STUDY}") from error
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a sampler is to see of a trial of Optuna's. values: of the objectives, where it counts as complete."""
+
+    state: TrialState
+    values: Sequence[float] = ()
+    constraints: Mapping[str, float] = field(default_factory=dict)
+
+
+class StandingsStorage:
+    """Another storage in which some trials look as they stand now.
+
+    What Optuna was told of a trial cannot be changed, and a sampler leaves out trials of which nothing was told; but
+    where a configuration stands changes with every result. Everything but ``get_all_trials``, through which samplers
+    look, is the other storage's.
+
+    Attributes:
+        standings: by the number of the trial; the owner sets it before a sampler looks.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+        self._copies: dict[int, FrozenTrial] = {}
+        self.standings: Mapping[int, Standing] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = map(self._as_it_stands, self._storage.get_all_trials(study_id, deepcopy=deepcopy))
+        return [trial for trial in trials if states is None or trial.state in states]
+
+    def _as_it_stands(self, trial: FrozenTrial) -> FrozenTrial:
+        standing = self.standings.get(trial.number)
+        if standing is None:
+            return trial
+        seen = self._copies.get(trial.number)
+        # A trial of which not all values were drawn yet may have more of them now.
+        if seen is None or len(seen.params) < len(trial.params):
+            seen = self._copies[trial.number] = copy.copy(trial)
+        seen.state = standing.state
+        seen.values = list(standing.values) or None
+        if standing.constraints:
+            excesses = {f"{CONSTRAINT}{name}": excess for name, excess in standing.constraints.items()}
+            seen.system_attrs = {**trial.system_attrs, **excesses}
+        return seen
 
 
 def place_of(storage: BaseStorage, name: str) -> str:

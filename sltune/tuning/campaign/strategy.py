@@ -86,9 +86,8 @@ class Strategy(Protocol):
             DataError: the records are not of this run.
         """
 
-    @property
-    def may_ask(self) -> bool:
-        """Whether there may be further configurations."""
+    def finished(self, waiting: Collection[Candidate]) -> bool:
+        """Say whether no further trial shall run, while none is running; waiting: those that have trials waiting."""
 
     def choose(self, waiting: Sequence[Candidate]) -> Candidate | None:
         """Return the configuration that gets the next trial: one of those that have trials waiting, or a new one.
@@ -120,14 +119,15 @@ class Everything:
         space_file: what errors name.
     """
 
-    may_ask = False
-
     def __init__(self, candidate: Candidate, retry_failed: bool, space_file: object) -> None:
         self._candidate, self._retry_failed, self._space_file = candidate, retry_failed, space_file
 
     def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
         self._candidate.take(records, self._space_file, self._retry_failed)
         return [self._candidate]
+
+    def finished(self, waiting: Collection[Candidate]) -> bool:
+        return not waiting
 
     def choose(self, waiting: Sequence[Candidate]) -> Candidate | None:
         return next(iter(waiting), None)

@@ -18,18 +18,24 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sltune.errors import DataError
 from sltune.runs.metrics import METRICS
 from sltune.settings.distributions import as_parameter, distribution_of
-from sltune.settings.domains import Domain
+from sltune.settings.domains import Domain, is_idle
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.settings.types import Value
 from sltune.tuning.campaign.cmaes_sampler import CmaSampler
 from sltune.tuning.campaign.proposals import draw, grid, recall
-from sltune.tuning.campaign.storage import place_of, writing
+from sltune.tuning.campaign.storage import Standing, StandingsStorage, place_of, writing
 from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF, check_attributes, check_trials
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
     name: "maximize" if metric.better == "high" else "minimize" for name, metric in METRICS.items() if metric.better
 }
+
+
+PAUSED = "paused"
+"""User attribute of a trial of which more trainings would have been possible: what it has had."""
+DECISION = "training "
+"""User attributes of a study with a lag begin with it; the number of the decision follows."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class SearchStudy:
                 )
             except KeyError as error:
                 raise DataError(f"the study {name} is missing; {RESTORE_STUDY}") from error
+            self._seen = StandingsStorage(storage)
+            self._study = optuna.Study(name, self._seen)  # type: ignore[arg-type]
             trials = self._trials_of(place)
         self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
         """What the storage held when the study was opened."""
@@ -124,23 +132,39 @@ class SearchStudy:
         """Give the proposals that a killed process has left open, with the very values that it drew."""
         for place, trial in enumerate(self._own):
             if not trial.state.is_finished():
-                self._study.sampler = self._sampler(trial.number, place)
                 with _quiet(), writing():
+                    self._study.sampler = self._sampler(trial.number, place)
                     adopted = Trial(self._study, trial._trial_id)
-                    self._skip_drawn(adopted, trial)
+                    if self._lacks_values(trial):
+                        self._skip_drawn(adopted, trial)
                     proposal = self._begin(adopted)
                 yield proposal
 
-    def ask(self) -> Proposal | None:
-        """Return another proposal; None when a grid has no more points."""
+    def ask(self, standings: Mapping[int, Standing] | None = None) -> Proposal | None:
+        """Return another proposal; None when a grid has no more points.
+
+        Args:
+            standings: what the sampler is to see of trials, by their numbers, other than what the study was told.
+        """
         if self.exhausted:
             return None
         with _quiet(), writing():
-            number = len(self._study.get_trials(deepcopy=False))
+            trials = self._study.get_trials(deepcopy=False)
+            number = len(trials)
+            # What has come to another end is seen once.
+            copies = [trial.number for trial in trials if standings and RETRY_OF in trial.user_attrs]
+            self._seen.standings = {**(standings or {}), **dict.fromkeys(copies, Standing(TrialState.FAIL))}
             self._study.sampler = self._sampler(number, self.asked)
             proposal = self._begin(self._study.ask())
+            self._seen.standings = {}
         self.asked += 1
         return proposal
+
+    def _lacks_values(self, trial: FrozenTrial) -> bool:
+        """Say whether a process was killed before it had drawn all values of a trial."""
+        drawn = recall(trial.params, self._space)
+        settings = {**self._space.settings, **drawn}
+        return any(key not in drawn and not is_idle(domain, settings) for key, domain in self._space.domains.items())
 
     def _skip_drawn(self, adopted: Trial, trial: FrozenTrial) -> None:
         """Bring the sampler to where it was after the values that a killed process had drawn of an ask."""
@@ -171,6 +195,36 @@ class SearchStudy:
         values = list(verdict.objectives) if verdict.state == TrialState.COMPLETE else None
         with _quiet():
             self._study.tell(trial, values, verdict.state)
+
+    def note(self, number: int, step: int, score: float) -> None:
+        """Show one result of a proposal that is open; what comes of it is told later."""
+        if number in self._open and len(self._search.objectives) == 1:
+            with writing():
+                self._open[number].report(score, step)
+
+    def pause(self, number: int, verdict: Verdict, reason: str) -> None:
+        """End a proposal that more trainings may promote yet; Optuna, which has no such state, calls it pruned."""
+        with writing():
+            trial = self._open.pop(number)
+            trial.set_user_attr(PAUSED, reason)
+            self._tell(trial, verdict)
+
+    def decide(self, number: int, training: str) -> None:
+        """Note which training the decision of a number was for."""
+        with writing():
+            self._study.set_user_attr(f"{DECISION}{number}", training)
+
+    def decisions(self) -> list[str]:
+        """Return the trainings that were decided on, in order.
+
+        Raises:
+            DataError: one is missing, or is no text.
+        """
+        noted = {key: value for key, value in self._study.user_attrs.items() if key.startswith(DECISION)}
+        found = [noted.get(f"{DECISION}{number}") for number in range(len(noted))]
+        if not all(isinstance(training, str) for training in found):
+            raise DataError(f"the study {self._study.study_name}: its decisions are incomplete; {RESTORE_STUDY}")
+        return found  # type: ignore[return-value]
 
     def tell_again(self, number: int, values: Mapping[str, Value], verdict: Verdict) -> None:
         """Add a copy of a finished proposal whose trials ran once more and came to another end."""

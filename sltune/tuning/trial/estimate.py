@@ -14,7 +14,6 @@ from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import show_domain
-from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, split_of, starting_weights
@@ -48,12 +47,14 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     if data is None:
         yield "with --data, also how large they are and how long they take"
         return
-    configurations = (space.search or Search()).trials if space.domains else 1
-    yield from _describe_trial(configuration, open_dataset(data), planned, configurations)
+    trainings = len(planned)
+    if space.domains:
+        trainings = space.required_search().most_trainings(trainings)
+    yield from _describe_trial(configuration, open_dataset(data), planned, trainings)
 
 
 def _describe_search(space: Space) -> Iterator[str]:
-    search = space.search or Search()
+    search = space.required_search()
     for key, domain in space.domains.items():
         yield f"searches {key} = {show_domain(domain)}"
     if space.first:
@@ -63,12 +64,18 @@ def _describe_search(space: Space) -> Iterator[str]:
         for name, value in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner))
         if value != "none"
     ]
-    gives_up = f"gives up early by {' and '.join(pruners)}" if pruners else "gives up none early"
-    yield f"up to {search.trials} configurations, sampler {as_toml(search.sampler)}; {gives_up}"
+    budgets = [
+        f"{number} {what}"
+        for number, what in ((search.trainings, "trainings"), (search.trials, "configurations"))
+        if number
+    ]
+    yield f"up to {' and '.join(budgets)}, sampler {as_toml(search.sampler)}, strategy {as_toml(search.strategy)}"
+    if pruners:
+        yield f"gives up early by {' and '.join(pruners)}"
 
 
 def _describe_trial(
-    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], configurations: int
+    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], trainings: int
 ) -> Iterator[str]:
     key, manifest, samples = planned[0], dataset.manifest, dataset.samples
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
@@ -99,8 +106,8 @@ def _describe_trial(
             raise
         yield lack
         return
-    hours = seconds * sizes[0] * configuration.training.epochs * len(planned) * configurations / 3600
-    given_up = ", and as if none was given up" if configurations > 1 else ""
+    hours = seconds * sizes[0] * configuration.training.epochs * trainings / 3600
+    given_up = ", and as if none was given up" if trainings > len(planned) else ""
     yield (
         f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
         f"about {hours:.2g} hours for all trials one after the other, evaluation not counted{given_up}"

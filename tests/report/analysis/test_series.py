@@ -34,7 +34,7 @@ def test_a_configuration_is_complete_only_with_all_its_trials(record: Record, tm
     failed[1]["status"], diverged[0]["status"] = "failed", "diverged"
     records = [*search_records(0, {}, [0.5, 0.6]), *pruned(1, 0.3), *failed, *search_records(3, {}, [0.7]), *diverged]
     (found,) = series(write_search(tmp_path / "run", SPACE, records))
-    assert [one.state for one in found.results] == ["complete", "pruned", "failed", "open", "diverged"]
+    assert [one.state for one in found.results] == ["complete", "pruned", "failed", "paused", "diverged"]
     assert [one.number for one in found.complete] == [0]
     assert [one.val_percent for one in found.results[:2]] == pytest.approx([55, 30])
     assert [len(one.waiting) for one in found.results] == [0, 0, 0, 1, 0]

@@ -46,7 +46,7 @@ def dashboard(journal: Path) -> Iterator[Ask]:
 
 
 def test_the_dashboard_shows_a_search_with_the_value_of_every_fold(tmp_path: Path) -> None:
-    campaign = search(tmp_path, space("trials = 12"))
+    campaign = search(tmp_path, space("trials = 12\nstrategy = 'prune'"))
     run(campaign)
     journal, known = campaign.folder.study_journal, trials(campaign)
     before = journal.read_bytes()

@@ -48,7 +48,7 @@ def test_one_trial_at_a_time_finishes_a_configuration_before_the_next_is_asked_f
 
 
 def test_free_places_go_to_further_configurations_and_then_to_further_folds(tmp_path: Path) -> None:
-    campaign = search(tmp_path, space("trials = 3", folds=2))
+    campaign = search(tmp_path, space("trials = 3\nstrategy = 'full'", folds=2))
     out = [campaign.next_trial() for _ in range(7)]
     assert [trial.key.name if trial else None for trial in out] == [
         *("c0000-f0-s0", "c0001-f0-s0", "c0002-f0-s0", "c0000-f1-s0", "c0001-f1-s0", "c0002-f1-s0"),
@@ -147,6 +147,7 @@ def _copied_at_writes(monkeypatch: pytest.MonkeyPatch, root: Path, writes: range
         ("fold_pruner = 'median'", 0, 0),
         ("epoch_pruner = 'median'\nfold_pruner = 'none'", 3, 1),
         ("epoch_pruner = 'halving'\nfold_pruner = 'paired-t'", 3, 2),
+        ("trainings = 18\nfinalists = 2", 0, 1),
     ],
 )
 def test_a_search_killed_at_any_write_goes_on_to_the_study_and_the_records_of_an_undisturbed_one(
@@ -285,10 +286,10 @@ def test_a_configuration_that_diverged_is_pruned_after_what_it_has_reached(tmp_p
 
 
 def test_trials_can_be_added_to_a_finished_search_and_are_those_of_a_longer_one(tmp_path: Path) -> None:
-    run(search(tmp_path / "short", space("trials = 12")))
-    grown = search(tmp_path / "short", space("trials = 20"))
+    run(search(tmp_path / "short", space("trials = 12\nstrategy = 'prune'")))
+    grown = search(tmp_path / "short", space("trials = 20\nstrategy = 'prune'"))
     run(grown)
-    whole = search(tmp_path / "long", space("trials = 20"))
+    whole = search(tmp_path / "long", space("trials = 20\nstrategy = 'prune'"))
     run(whole)
     assert told(grown) == told(whole)
 
@@ -330,7 +331,8 @@ def test_budgets_of_hours_end_the_asking_but_not_what_is_under_way(
 
 
 def test_constraints_and_a_second_objective_reach_the_study(tmp_path: Path) -> None:
-    both = 'objectives = ["val_accuracy", "synaptic_ops"]\nconstraints = { max_synaptic_ops = 500 }\ntrials = 16'
+    both = 'objectives = ["val_accuracy", "synaptic_ops"]\nconstraints = { max_synaptic_ops = 500 }'
+    both += '\ntrials = 16\nstrategy = "full"'
     campaign = search(tmp_path, space(both, folds=2))
     run(campaign)
     for trial, own in zip(trials(campaign), by_configuration(tmp_path).values(), strict=True):
@@ -475,7 +477,7 @@ def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner:
 
 def last_of_five_given_up_while_its_other_fold_runs(root: Path) -> tuple[Campaign, TrialKey]:
     """Four configurations have accuracies of 0.9; of the fifth, one fold ended with 0.1 while the other one runs."""
-    campaign = search(root, space("trials = 5\nsampler = 'random'", folds=2), InMemoryStorage())
+    campaign = search(root, space("trials = 5\nsampler = 'random'\nstrategy = 'prune'", folds=2), InMemoryStorage())
     while not campaign.finished and (trial := campaign.next_trial()) is not None:
         if trial.key.config_id != "c0004":
             campaign.finish(trial.key, done(0.9))
@@ -595,7 +597,7 @@ def test_a_recorded_trial_that_is_handed_back_or_finished_twice_ends_the_campaig
 
 
 def test_given_up_trials_leave_no_checkpoint(tmp_path: Path) -> None:
-    campaign = search(tmp_path, space("trials = 1", folds=2))
+    campaign = search(tmp_path, space("trials = 1\nstrategy = 'full'", folds=2))
     first, second = campaign.next_trial(), campaign.next_trial()
     assert first is not None
     assert second is not None

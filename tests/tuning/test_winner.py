@@ -24,9 +24,8 @@ from sltune.runs.reuse import configuration_of
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.tuning.campaign.winner import write_best
 from sltune.tuning.trial.report import Report
-from sltune.tuning.tune import _summary
+from sltune.tuning.winner import summary, write_best
 from tests.tuning.searches import DATASET, done, run, search, space, trials
 
 # Validation accuracy and synaptic operations of c0000, c0001, …; the second is best but costs most.
@@ -95,7 +94,7 @@ def test_a_configuration_that_diverged_is_called_so_by_summary_and_report(tmp_pa
     run(campaign, lambda _, key: Report("diverged", "x") if key.name == "c0001-f1-s0" else done(0.5))
     write_info(campaign.folder, INFO)
     campaign.folder.space_toml.write_text(made.to_toml())
-    assert next(_summary(campaign)).startswith("2 configurations: 1 complete, 1 diverged;")
+    assert next(summary(campaign)).startswith("2 configurations: 1 complete, 1 diverged;")
     (series,) = series_of(load_runs([tmp_path]))
     grid = configurations_grid(series)
     assert grid is not None

@@ -1,0 +1,233 @@
+"""The strategy that gives nothing up: a configuration pauses after each training, and the best paused ones go on.
+
+A configuration begins with its first (fold, seed). Of those with equally many results, the best one in ETA gets another
+one, as in asynchronous successive halving (Li et al. 2020, arXiv:1810.05934). All comparisons are on means over all
+folds and seeds, predicted where results are missing, as they stand now; the sampler sees these, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from sltune.errors import DataError
+from sltune.runs.folder import RunFolder
+from sltune.runs.record import Record, TrialKey, config_number
+from sltune.settings.search import Search
+from sltune.settings.space import Space
+from sltune.tuning.campaign.search import SearchStrategy
+from sltune.tuning.campaign.storage import Standing
+from sltune.tuning.campaign.strategy import Candidate
+from sltune.tuning.campaign.study import Proposal, SearchStudy
+from sltune.tuning.campaign.study_checks import RESTORE_STUDY
+from sltune.tuning.campaign.table import Ints, Table, View
+
+ETA = (4, 2)
+"""One configuration in so many goes on after its first result, and after any later one.
+
+Chosen with benchmarks/search_cost.py.
+"""
+
+Choice = int | Literal["ask", "wait", "end"]
+"""The row whose configuration gets another training; or ask for a new one; or wait for results; or end."""
+
+
+class Promotion(SearchStrategy):
+    """Promotes the best paused configurations, asks for new ones, and completes the finalists at the end.
+
+    What was decided and has no record, as a process was killed or a record removed, runs first.
+    """
+
+    def __init__(
+        self, folder: RunFolder, space: Space, search: Search, study: SearchStudy, retry_failed: bool = False
+    ) -> None:
+        super().__init__(folder, space, search, study, retry_failed)
+        self._table = Table(len(self._steps))
+        self._candidates: dict[int, Candidate] = {}
+        self._decisions: dict[TrialKey, int] = {}
+        self._under_way: dict[TrialKey, Candidate] = {}
+        self._known = 0
+        """All decisions before this one have ended."""
+        self._choice: tuple[object, Choice] = (None, "wait")
+
+    def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
+        candidates = sorted(super().begun(records), key=lambda candidate: config_number(candidate.config_id))
+        names = {candidate.config_id: candidate for candidate in candidates}
+        trained: dict[str, set[TrialKey]] = {name: set() for name in names}
+        for record in records:
+            if record.status != "pruned" or record.was_trained:
+                trained[record.config_id].add(record.key)
+        noted = [TrialKey.parse(name) for name in self._study.decisions()] if self.search.lag else []
+        if unknown := next((key for key in noted if key.config_id not in names), None):
+            raise DataError(f"the study decided on {unknown.name}, whose configuration it lacks; {RESTORE_STUDY}")
+        for candidate in candidates:
+            self._candidates[self._table.row(candidate.config_id)] = candidate
+        derived = [key for name, candidate in names.items() for key in self._derived(candidate, trained[name])]
+        for key in dict.fromkeys([*noted, *derived]):
+            self._decide(names[key.config_id], key)
+        for candidate in candidates:
+            for record in candidate.records.values():
+                self._end(record)
+        return candidates
+
+    def _derived(self, candidate: Candidate, trained: Collection[TrialKey]) -> Iterator[TrialKey]:
+        """Give the trainings that a configuration must have been meant to have: its first, and all up to the last."""
+        if self._told.get(candidate.config_id) == TrialState.COMPLETE:
+            yield from candidate.steps
+            return
+        last = max((candidate.steps[key] for key in trained), default=0)
+        yield from (key for key in islice(candidate.steps, last + 1) if not candidate.over or key in trained)
+
+    def _recall_earlier(self, source: str, scores: Mapping[int, float], excess: float) -> None:
+        super()._recall_earlier(source, scores, excess)
+        limit = self._criteria.max_synaptic_ops
+        for step, score in scores.items():
+            self._table.add(source, step, score, limit + excess if np.isfinite(limit) else 0.0)
+
+    def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
+        """Return a configuration that is finished in the study; one that was only paused may go on."""
+        if state == TrialState.PRUNED and all(record.status == "done" for record in records):
+            self._again[proposal.config_id] = proposal
+            return self._candidate(proposal, records)
+        return super()._finished_before(proposal, state, records)
+
+    def choose(self, waiting: Sequence[Candidate]) -> Candidate | None:
+        """Return the configuration that gets the next training; None to wait, or at the end."""
+        for key, candidate in self._under_way.items():
+            if key in candidate.waiting:
+                return candidate
+        choice = self._chosen()
+        if choice == "ask":
+            proposal = self._study.ask(self._standings())
+            if proposal is None:
+                return None
+            candidate = self._candidate(proposal, [])
+            self._candidates[self._table.row(candidate.config_id)] = candidate
+        elif isinstance(choice, int):
+            candidate = self._candidates[choice]
+        else:
+            return None
+        key = candidate.waiting[0]
+        if self.search.lag:
+            self._study.decide(len(self._decisions), key.name)
+        self._decide(candidate, key)
+        return candidate
+
+    @property
+    def _asked_enough(self) -> bool:
+        return 0 < self.search.trials <= self._study.asked
+
+    @property
+    def spent(self) -> str:
+        return "" if 0 < self.search.trainings <= len(self._decisions) else self._hours_spent
+
+    def finished(self, waiting: Collection[Candidate]) -> bool:
+        return not self._under_way and self._chosen() == "end"
+
+    def note(self, record: Record) -> None:
+        super().note(record)
+        if record.key in self._decisions:
+            candidate = self._under_way.get(record.key)
+            self._end(record)
+            if candidate is not None and record.status == "done":
+                step = candidate.steps[record.key]
+                self._study.note(self._numbers[record.config_id], step, record.metrics.val_accuracy or 0.0)
+
+    def _decide(self, candidate: Candidate, key: TrialKey) -> None:
+        self._table.decide(key.config_id, candidate.steps[key], len(self._decisions))
+        self._decisions[key] = len(self._decisions)
+        self._under_way[key] = candidate
+
+    def _end(self, record: Record) -> None:
+        candidate = self._under_way.pop(record.key, None)
+        if candidate is None:
+            return
+        if record.status == "done":
+            metrics = record.metrics
+            step = candidate.steps[record.key]
+            self._table.add(record.config_id, step, metrics.val_accuracy or 0.0, metrics.synaptic_ops or 0.0)
+        else:
+            self._table.lose(record.config_id, self._decisions[record.key])
+
+    @property
+    def _before(self) -> int:
+        """The decision now to be taken may know those before this number."""
+        return len(self._decisions) - (self.search.lag - 1 if self.search.lag else 0)
+
+    def _chosen(self) -> Choice:
+        """Return the next decision; computed once for the same state."""
+        state = (len(self._decisions), len(self._under_way), self.may_ask, self._hours_spent)
+        if self._choice[0] != state:
+            self._choice = state, self._decision()
+        return self._choice[1]
+
+    def _decision(self) -> Choice:
+        search, before = self.search, self._before
+        left = search.trainings - len(self._decisions) if search.trainings else None
+        if left is not None and left <= 0:
+            return "end"
+        if search.lag and any(self._decisions[key] < before for key in self._under_way):
+            return "wait"
+        view = self._table.view(before)
+        ranks = view.ranks(self._criteria, by_front=len(self.search.objectives) > 1)
+        own = np.array(list(self._candidates), dtype=int)
+        alive = own[view.alive[own] & (view.results[own] > 0)]
+        best_first = alive[np.argsort(ranks[alive])]
+        steps = len(self._steps)
+        finalists = [int(row) for row in best_first[: search.finalists]]
+        lacking = [row for row in finalists if view.decided[row] < steps]
+        need = sum(steps - int(view.decided[row]) for row in finalists)
+        if self._hours_spent or (left is not None and left <= need):
+            return lacking[0] if lacking else self._nothing()
+        paused = (view.results == view.decided) & (view.results < steps) & view.alive
+        if (row := self._promotable(view, ranks, paused)) is not None:
+            return row
+        if self.may_ask:
+            return "ask"
+        # With a budget of trainings it is used up; without one, the search is over when the finalists are complete.
+        rest = [int(row) for row in best_first if paused[row]] if left is not None else lacking
+        return rest[0] if rest else self._nothing()
+
+    def _nothing(self) -> Choice:
+        return "wait" if self._under_way else "end"
+
+    def _promotable(self, view: View, ranks: Ints, paused: NDArray[np.bool_]) -> int | None:
+        """Return the best paused row among the top of its rung, the highest rung first."""
+        for rung in range(len(self._steps) - 1, 0, -1):
+            reached = np.flatnonzero((view.results >= rung) & view.alive)
+            quota = len(reached) // ETA[min(rung, len(ETA)) - 1]
+            for row in reached[np.argsort(ranks[reached])][:quota]:
+                if paused[row] and view.results[row] == rung and int(row) in self._candidates:
+                    return int(row)
+        return None
+
+    def _standings(self) -> dict[int, Standing]:
+        """Return what the sampler is to see of each configuration, by the number of its trial in the study."""
+        view = self._table.view(self._before)
+        operations, excess = view.mean_operations, view.excess(self._criteria)
+        figures = {"val_accuracy": view.scores(self._criteria), "synaptic_ops": operations}
+        objectives = [figures[name] for name in self.search.objectives]
+        found = dict[int, Standing]()
+        for row, candidate in self._candidates.items():
+            number = self._numbers[candidate.config_id]
+            if not view.alive[row]:
+                continue
+            if not view.results[row]:
+                found[number] = Standing(TrialState.RUNNING)
+                continue
+            limits = {"max_synaptic_ops": float(excess[row])} if self.search.constraints else {}
+            found[number] = Standing(TrialState.COMPLETE, [float(values[row]) for values in objectives], limits)
+        return found
+
+
+def strategy_of(
+    folder: RunFolder, space: Space, search: Search, study: SearchStudy, retry_failed: bool = False
+) -> SearchStrategy:
+    """Return the strategy that the settings of a search name."""
+    kind = Promotion if search.strategy == "promote" else SearchStrategy
+    return kind(folder, space, search, study, retry_failed)

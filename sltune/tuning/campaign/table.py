@@ -1,0 +1,126 @@
+"""What came of the trainings of a search, as arrays, and which configurations are better than which."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.runs.additive import Floats, Prediction, predict
+from sltune.runs.results import Criteria
+
+Ints = NDArray[np.int64]
+NEVER = np.iinfo(np.int64).max
+
+
+class Table:
+    """What came of the trainings, a row for each configuration and a column for each step.
+
+    Attributes: accuracy, operations: NaN where there is no result. decision: the number of the decision to train, -1
+    where there was none. lost: by row, the number of the first training that ended without a result, else NEVER.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.rows: dict[str, int] = {}
+        self._accuracy, self._operations = np.full((2, 16, steps), np.nan)
+        self._decision, self._lost = np.full((16, steps), -1), np.full(16, NEVER)
+
+    def row(self, name: str) -> int:
+        """Return the row of a configuration, a new one if it has none yet."""
+        row = self.rows.setdefault(name, len(self.rows))
+        if row == len(self._lost):
+            self._accuracy, self._operations, self._decision, self._lost = (
+                np.concatenate([array, np.full_like(array, empty)])
+                for array, empty in (
+                    (self._accuracy, np.nan),
+                    (self._operations, np.nan),
+                    (self._decision, -1),
+                    (self._lost, NEVER),
+                )
+            )
+        return row
+
+    def decide(self, name: str, step: int, number: int) -> None:
+        self._decision[self.row(name), step] = number
+
+    def add(self, name: str, step: int, accuracy: float, operations: float) -> None:
+        self._accuracy[self.row(name), step], self._operations[self.row(name), step] = accuracy, operations
+
+    def lose(self, name: str, number: int) -> None:
+        row = self.row(name)
+        self._lost[row] = min(self._lost[row], number)
+
+    def view(self, before: int) -> View:
+        """Return the table as known from the decisions before the one of this number."""
+        count = len(self.rows)
+        decision = self._decision[:count]
+        is_known = decision < before
+        accuracy, operations = (
+            np.where(is_known, array[:count], np.nan) for array in (self._accuracy, self._operations)
+        )
+        return View(accuracy, operations, (decision >= 0).sum(axis=1), self._lost[:count] >= before)
+
+
+@dataclass(frozen=True)
+class View:
+    """What one decision may know. decided: by row, how many trainings. alive: by row, whether all have a result."""
+
+    accuracy: Floats
+    operations: Floats
+    decided: Ints
+    alive: NDArray[np.bool_]
+
+    @property
+    def results(self) -> Ints:
+        """By row, how many results there are."""
+        found: Ints = (~np.isnan(self.accuracy)).sum(axis=1)
+        return found
+
+    @cached_property
+    def _prediction(self) -> Prediction:
+        return predict(self.accuracy)
+
+    @property
+    def mean_operations(self) -> Floats:
+        """By row, the mean synaptic operations of the results."""
+        means: Floats = np.nansum(self.operations, axis=1) / np.maximum(self.results, 1)
+        return means
+
+    def scores(self, criteria: Criteria) -> Floats:
+        """By row, what a configuration would be judged by if it had all results, as these are predicted."""
+        scores = self._prediction.mean
+        if criteria.std_weight and self.accuracy.shape[1] > 1:
+            scores = scores - criteria.std_weight * self._prediction.scores.std(axis=1, ddof=1)
+        return scores
+
+    def excess(self, criteria: Criteria) -> Floats:
+        """By row, by how much the operations exceed the limit; at most 0 where they do not."""
+        return self.mean_operations - criteria.max_synaptic_ops
+
+    def ranks(self, criteria: Criteria, by_front: bool) -> Ints:
+        """Return the place of each row among all, the best first: what keeps the limit comes before what does not.
+
+        Args:
+            by_front: Pareto fronts of scores and operations come before scores.
+        """
+        scores = self.scores(criteria)
+        front = fronts(scores, self.mean_operations) if by_front else np.zeros(len(scores), dtype=int)
+        order = np.lexsort((np.arange(len(scores)), -scores, front, np.maximum(self.excess(criteria), 0.0)))
+        ranks = np.empty(len(order), dtype=int)
+        ranks[order] = np.arange(len(order))
+        return ranks
+
+
+def fronts(gain: Floats, cost: Floats) -> Ints:
+    """Return by row the number of the Pareto front of (gain, cost) that it is on, once those before are taken away."""
+    fronts = np.empty(len(gain), dtype=int)
+    cheapest: list[float] = []
+    # From the highest gain on, a row is on the first front of which no member so far costs as little.
+    for row in np.lexsort((cost, -gain)):
+        place = bisect_right(cheapest, float(cost[row]))
+        cheapest[place : place + 1] = [float(cost[row])]
+        fronts[row] = place
+    return fronts
