@@ -75,7 +75,9 @@ def search(surrogate: Surrogate, signers: Sequence[RecordingInfo], folds: int, s
     splits = [split_recordings(signers, fold, folds, seed, VAL_FRACTION) for fold in range(folds)]
     vals, tests = (np.array(part) for part in zip(*map(surrogate.train, splits), strict=True))
     results = [
-        Result(f"c{number:04d}", "complete", tuple(Observed(float(val), 0.0) for val in own))
+        Result(
+            f"c{number:04d}", "complete", tuple(Observed((seed, fold), float(val), 0.0) for fold, val in enumerate(own))
+        )
         for number, own in enumerate(vals.T)
     ]
     best = Criteria().best(results)

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from sltune.runs.additive import predict
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "benchmarks"))
@@ -29,7 +32,7 @@ def main() -> None:
     figure.savefig(DOCS / "promotion.png")
 
 
-def _draw_trainings(axes: object, seen: Seen) -> None:
+def _draw_trainings(axes: Axes, seen: Seen) -> None:
     """A square for each training: its configuration, its fold, and when it came."""
     fold = dict.fromkeys(range(len(seen.scores)), 0)
     x, y, when = [], [], []
@@ -38,23 +41,26 @@ def _draw_trainings(axes: object, seen: Seen) -> None:
         y.append(fold[configuration])
         when.append(number + 1)
         fold[configuration] += 1
-    drawn = axes.scatter(x, y, c=when, marker="s", s=22, cmap="viridis")  # type: ignore[attr-defined]
-    axes.set_yticks(range(4), [f"fold {number}" for number in range(4)])  # type: ignore[attr-defined]
-    axes.set_ylim(3.6, -0.6)  # type: ignore[attr-defined]
-    axes.figure.colorbar(drawn, ax=axes, label="training number")  # type: ignore[attr-defined]
+    drawn = axes.scatter(x, y, c=when, marker="s", s=22, cmap="viridis")
+    axes.set_yticks(range(4), [f"fold {number}" for number in range(4)])
+    axes.set_ylim(3.6, -0.6)
+    axes.figure.colorbar(drawn, ax=axes, label="training number")
     full = len(seen.scores) * seen.steps
     title = f"{len(seen.order)} trainings instead of {full}: every configuration begins, the best go on"
-    axes.set_title(title, loc="left", fontsize=10)  # type: ignore[attr-defined]
+    axes.set_title(title, loc="left", fontsize=10)
 
 
-def _draw_means(axes: object, seen: Seen) -> None:
-    means = np.array([100 * np.mean(scores) for scores in seen.scores])
+def _draw_means(axes: Axes, seen: Seen) -> None:
+    scores = np.full((len(seen.scores), seen.steps), np.nan)
+    for row, own in enumerate(seen.scores):
+        scores[row, : len(own)] = own
+    means = 100 * predict(scores).mean
     complete = np.array([len(scores) == seen.steps for scores in seen.scores])
     places = np.arange(len(means))
-    axes.scatter(places[~complete], means[~complete], s=16, facecolors="none", edgecolors="#0072B2", label="paused")  # type: ignore[attr-defined]
-    axes.scatter(places[complete], means[complete], s=16, color="#0072B2", label="complete")  # type: ignore[attr-defined]
-    axes.set(xlabel="configuration, in the order of asking", ylabel="mean of its\nresults (%)")  # type: ignore[attr-defined]
-    axes.legend(loc="lower right", fontsize=8)  # type: ignore[attr-defined]
+    axes.scatter(places[~complete], means[~complete], s=16, facecolors="none", edgecolors="#0072B2", label="paused")
+    axes.scatter(places[complete], means[complete], s=16, color="#0072B2", label="complete")
+    axes.set(xlabel="configuration, in the order of asking", ylabel="predicted mean\nof all folds (%)")
+    axes.legend(loc="lower right", fontsize=8)
 
 
 if __name__ == "__main__":

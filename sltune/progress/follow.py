@@ -77,7 +77,7 @@ class Follower:
         if self.state.left or is_locked(self.folder.lock):
             return False
         plan = self.state.plan
-        if not self._is_search or (not plan.promotes and self.state.begun >= plan.configurations):
+        if not self._is_search or (self.state.begun >= plan.configurations and not self.state.paused):
             return True
         info = read_info(self.folder)
         # Searches of earlier versions do not say that they have ended.

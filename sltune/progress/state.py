@@ -107,6 +107,11 @@ class RunState:
         return sum(count for state, count in self._counts.items() if state not in ENDED and state != "paused")
 
     @property
+    def paused(self) -> int:
+        """How many trials run only if their configurations are promoted."""
+        return self._counts["paused"]
+
+    @property
     def begun(self) -> int:
         """How many configurations there are."""
         return len(self._cells)

@@ -254,7 +254,7 @@ def test_a_search_is_over_once_its_configurations_are_or_its_winner_is_known(
     let_go = hold(search)
     begin(search, "c0000-f0-s0")
     follower = Follower(search)
-    assert states(follower) == ["running", "waiting"]
+    assert states(follower) == ["running", "paused"]
     end(search, 0, test=0.75)
     end(search, 1, test=0.25)
     assert told(follower) == [
@@ -263,9 +263,12 @@ def test_a_search_is_over_once_its_configurations_are_or_its_winner_is_known(
     let_go()
     follower.look()
     assert not follower.over
-    # Ended early: a budget of hours, or a grid of fewer points.
+    # It is interrupted with a winner so far.
     info = json.loads(search.run_json.read_text())
     search.run_json.write_text(json.dumps({**info, "best": "c0000"}))
+    assert not follower.over
+    # Ended early: a budget of hours, or a grid of fewer points.
+    search.run_json.write_text(json.dumps({**info, "best": "c0000", "ended": True}))
     assert follower.over
     search.run_json.write_text(json.dumps(info))
     for config_id in ("c0001", "c0002"):
