@@ -54,6 +54,8 @@ class Promotion(SearchStrategy):
         self._known = 0
         """All decisions before this one have ended."""
         self._choice: tuple[object, Choice] = (None, "wait")
+        self._view = self._table.view(0)
+        """What the last decision knew."""
 
     def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
         candidates = sorted(super().begun(records), key=lambda candidate: config_number(candidate.config_id))
@@ -173,7 +175,7 @@ class Promotion(SearchStrategy):
             return "end"
         if search.lag and any(self._decisions[key] < before for key in self._under_way):
             return "wait"
-        view = self._table.view(before)
+        view = self._view = self._table.view(before)
         ranks = view.ranks(self._criteria, by_front=len(self.search.objectives) > 1)
         own = np.array(list(self._candidates), dtype=int)
         alive = own[view.alive[own] & (view.results[own] > 0)]
@@ -208,7 +210,7 @@ class Promotion(SearchStrategy):
 
     def _standings(self) -> dict[int, Standing]:
         """Return what the sampler is to see of each configuration, by the number of its trial in the study."""
-        view = self._table.view(self._before)
+        view = self._view
         operations, excess = view.mean_operations, view.excess(self._criteria)
         figures = {"val_accuracy": view.scores(self._criteria), "synaptic_ops": operations}
         objectives = [figures[name] for name in self.search.objectives]

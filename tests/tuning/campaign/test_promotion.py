@@ -61,6 +61,7 @@ def test_an_easy_fold_is_nobodys_merit(tmp_path: Path) -> None:
     made = space("trainings = 40\nsampler = 'random'", folds=4)
     campaign = search(tmp_path, made, InMemoryStorage())
     run(campaign, easy_first_fold)
+    campaign.strategy._view = campaign.strategy._table.view(1000)
     standings = campaign.strategy._standings()
     offsets = np.mean(FOLD_EFFECTS[:4])
     for trial in trials(campaign):
@@ -130,6 +131,7 @@ def test_more_trainings_promote_what_was_paused_at_the_end_and_count_nothing_twi
     assert copies
     complete = {result.config_id for result in grown.results if result.state == "complete"}
     assert again == {name for name in complete if before.get(name, 4) < 4}
+    grown.strategy._view = grown.strategy._table.view(1000)
     standing = grown.strategy._standings()
     assert len(standing) == len(grown.candidates)
     # Opened once more there is nothing to do.
