@@ -119,7 +119,7 @@ def test_every_kind_of_trial_is_told_and_none_of_it_is_taken_for_html(search: Pa
     assert "test accuracy over 2 of 2 trials" in words
     assert "2 done" not in words
     assert "1 diverged, 3 done, 1 failed, 1 missing, 1 pruned, 1 unfinished" in words
-    assert "c0000 best 55.00 0.25 7.07 2 of 2 1 " in words
+    assert "c0000 best 55.00 0.25 7.07 2 of 2 1.00 1 " in words
     assert "c0001 pruned 25.00 0.25 – 1 of 2" in words
     assert "c0002 failed – 0.25 – 0 of 2" in words
     assert "c0002-f0-s0 failed: <b>no memory</b>" in words

@@ -91,16 +91,30 @@ def test_a_conditional_and_a_constant_parameter_have_no_share(tmp_path: Path) ->
     assert shares.keys() == DISTRIBUTIONS.keys() - {"training.learning_rate"}
 
 
-def test_pruned_failed_and_unfinished_configurations_do_not_count(tmp_path: Path) -> None:
+def test_pruned_failed_and_diverged_configurations_do_not_count(tmp_path: Path) -> None:
     found = points(12)
     folder = write(tmp_path / "run", found)
     expected = importances(series_of([load_runs([folder])[0]])[0])
     others = [search_records(100 + number, values, [0.99, 0.99]) for number, (values, _) in enumerate(points(20)[12:])]
     for number, records in enumerate(others):
-        records[1]["status"] = ["failed", "pruned", "diverged", "done"][number % 4]
+        records[1]["status"] = ["failed", "pruned", "diverged"][number % 3]
     everything = [one for number, (values, y) in enumerate(found) for one in search_records(number, values, [y, y])]
-    everything += [one for number, records in enumerate(others) for one in records[: 1 if number % 4 == 3 else 2]]
+    everything += [one for records in others for one in records]
     assert importances(series_of([load_runs([write_search(tmp_path / "more", SPACE, everything)])[0]])[0]) == expected
+
+
+def test_a_paused_configuration_counts_with_its_predicted_mean(tmp_path: Path) -> None:
+    """The second fold is 20 points harder for all, so that raw means over what is there would mislead."""
+    found, whole, paused = points(24), [], []
+    for number, (values, accuracy) in enumerate(found):
+        records = search_records(number, values, [accuracy, accuracy - 0.2])
+        whole += records
+        paused += records[: 2 if number % 2 else 1]
+    shares = [
+        importances(series_of([load_runs([write_search(tmp_path / name, SPACE, records)])[0]])[0])
+        for name, records in (("whole", whole), ("paused", paused))
+    ]
+    assert shares[1] == pytest.approx(shares[0], abs=0.03)
 
 
 def test_values_outside_the_space_do_not_count(tmp_path: Path) -> None:
