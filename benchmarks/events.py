@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -146,8 +147,9 @@ def memory_lines(folder: Path) -> Iterator[str]:
 
 def measured(function: Callable[..., Any], *arguments: Any, cores: int) -> Any:
     """Return what the function returns in a fresh process on so many cores."""
-    with forks_after("torch", "sltune.events.importing", "sltune.training.batches").Pool(1, _bind, (cores,)) as pool:
-        return pool.apply(function, arguments)
+    context = forks_after("torch", "sltune.events.importing", "sltune.training.batches")
+    with ProcessPoolExecutor(1, context, _bind, (cores,)) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _bind(cores: int) -> None:

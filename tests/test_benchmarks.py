@@ -29,6 +29,8 @@ for run in sys.argv[1:]:
     except Exception:
         traceback.print_exc(file=sys.stdout)
 """
+LIMIT_S = 900
+"""Ten times what all take together on a quiet machine, so that one that hangs does not hold up the tests for ever."""
 NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 
 
@@ -36,7 +38,9 @@ def python(*arguments: object) -> str:
     """Run a command as a user does; return what it prints."""
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
-    done = subprocess.run(command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
