@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -40,19 +41,21 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
+import pyarrow.parquet as pq
 from optuna.pruners import NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
+from smoke import parse_arguments
 
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo
-from sltune.settings.domains import FloatDomain
+from sltune.settings.domains import ChoiceDomain, FloatDomain
 from sltune.settings.search import completed_search
 from sltune.settings.space import Space, parse_space
 from sltune.settings.types import Value
@@ -128,6 +131,45 @@ class Surrogate:
     def _bumps(self, at: np.ndarray) -> float:
         squares = (((at - self._centres) / [*WIDTHS.values()]) ** 2).sum(axis=1)
         return float(np.exp(-squares / 2) @ [1, 0.85])
+
+
+class Replay:
+    """Trainings that were made once: each proposal takes those of the nearest configuration of the table.
+
+    Values count from 0 to 1 between the ends of their domains, and different choices are 1 apart. Repeats differ by
+    the seed of the sampler and by which trainings of the table stand for which (seed, fold).
+    """
+
+    def __init__(self, file: Path, space: Space, repeat: int) -> None:
+        rows = pq.read_table(file).to_pylist()
+        steps = sorted({(row["seed"], row["fold"]) for row in rows})
+        of = {(row["configuration"], (row["seed"], row["fold"])): row["val_accuracy"] for row in rows}
+        numbers = sorted({number for number, _ in of if all(of.get((number, step)) is not None for step in steps)})
+        values = {row["configuration"]: row for row in rows}
+        self._space = space
+        self._at = np.array([self._places(values[number]) for number in numbers])
+        self._scores = np.array([[of[number, step] for step in steps] for number in numbers])
+        self._columns = np.random.default_rng(repeat).permutation(len(steps))
+        self.optimum = float(self._scores.mean(axis=1).max())
+
+    def true_mean(self, values: Mapping[str, Value]) -> float:
+        return float(self._scores[self._nearest(values)].mean())
+
+    def observe(self, values: Mapping[str, Value], step: Step) -> float:
+        place = steps_of(self._space.evaluation).index(step)
+        return float(self._scores[self._nearest(values), self._columns[place]])
+
+    def _nearest(self, values: Mapping[str, Value]) -> int:
+        return int(((self._at - self._places(values)) ** 2).sum(axis=1).argmin())
+
+    def _places(self, values: Mapping[str, Any]) -> np.ndarray:
+        found: list[float] = []
+        for key, domain in self._space.domains.items():
+            if isinstance(domain, ChoiceDomain):
+                found += [float(values[key] == choice) / math.sqrt(2) for choice in domain.choices]
+            else:
+                found.append(_place(self._space, key, values[key]))
+        return np.array(found)
 
 
 def _place(space: Space, key: str, value: Value) -> float:
@@ -224,27 +266,38 @@ PLANS_AHEAD = (PROMOTE, "random promote")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured: folds and seeds of every configuration, noise, budget."""
+    """What is measured: folds and seeds of every configuration, noise, budget; table: trainings to replay, if any."""
 
     folds: int
     seeds: int
     noise: float
     trainings: int
+    table: Path | None = None
 
     @property
     def space(self) -> Space:
-        return parse_space(SPACE.format(folds=self.folds, seeds=list(range(self.seeds))), "surrogate")
+        text = SPACE.format(folds=self.folds, seeds=list(range(self.seeds)))
+        if self.table is not None:
+            text = pq.read_schema(self.table).metadata[b"space"].decode()
+        steps = (f"evaluation.folds={self.folds}", f"evaluation.seeds={list(range(self.seeds))}")
+        return parse_space(text, "space", steps)
+
+    def problem(self, repeat: int) -> Problem:
+        """Return the trainings of a repeat."""
+        if self.table is not None:
+            return Replay(self.table, self.space, repeat)
+        return Surrogate(self.space, repeat, self.noise)
 
     @property
     def title(self) -> str:
         seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
-        return f"{self.folds} folds{seeds}, noise {self.noise:g}"
+        return f"{self.folds} folds{seeds}, {f'noise {self.noise:g}' if self.table is None else 'real trainings'}"
 
 
 def repeat_of(cell: Cell, methods: Sequence[str], repeat: int) -> list[list[float]]:
     """Return the regret of each method, in points, after each share of the trainings."""
     space = cell.space
-    problem = Surrogate(space, repeat, cell.noise)
+    problem = cell.problem(repeat)
     regrets = (_regrets(METHODS[name], name in PLANS_AHEAD, problem, space, repeat, cell.trainings) for name in methods)
     return [[100 * regret for regret in row] for row in regrets]
 
@@ -262,12 +315,11 @@ def _regrets(
 
 def measure(cell: Cell, methods: Sequence[str], repeats: int, processes: int) -> np.ndarray:
     """Return regrets of shape (repeats, methods, shares)."""
+    one = partial(repeat_of, cell, methods)
+    if processes == 1:
+        return np.array([one(repeat) for repeat in range(repeats)])
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        found = []
-        for rows in pool.map(partial(repeat_of, cell, methods), range(repeats)):
-            found.append(rows)
-            print(f"{cell.title}: {len(found)} of {repeats}", end="\r", file=sys.stderr)
-    return np.array(found)
+        return np.array(list(pool.map(one, range(repeats))))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -302,16 +354,20 @@ def verdicts(found: np.ndarray, methods: Sequence[str], folds: int) -> Iterator[
     yield f"- difference to full, paired: {', '.join(worse)}"
 
 
+SURROGATE = """A SURROGATE, no networks: the head of `benchmarks/search_cost.py` documents it; its optimum is 80 %. It
+says nothing of real accuracies."""
+REPLAY = """Replays the real trainings of {table}. A proposal takes the results of the nearest configuration in the
+table; the true mean is that of all its trainings."""
 HEAD = """# What searches find with how many trainings
 
 `OMP_NUM_THREADS=1 python benchmarks/search_cost.py {arguments}`, {date}.
 {versions}; {machine}, CPU only.
-A SURROGATE, no networks: the head of `benchmarks/search_cost.py` documents it. It says nothing of real accuracies.
+{source}
 
-{repeats} searches a row, each with a landscape and noise of its own that all methods share. Regret: the true mean of
-the optimum ({optimum:.0f} %), less that of the configuration with the best validation mean among the complete ones. The
-sampler is TPE, but in the rows of random search. ±: 95 % intervals of means (t). With 4 folds Wilcoxon's test cannot
-reach p < 0.1 before the last."""
+{repeats} searches a row; all methods share the landscape and noise of a search. Regret: the true mean of the optimum,
+less that of the configuration with the best validation mean among the complete ones. The sampler is TPE, but in the
+rows of random search. ±: 95 % intervals of means (t). With 4 folds Wilcoxon's test cannot reach p < 0.1 before the
+last."""
 
 
 def main() -> None:
@@ -322,18 +378,15 @@ def main() -> None:
     parser.add_argument("--steps", default="4x1,5x1,4x3", help="folds x seeds")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--smoke", action="store_true", help="seconds; the figures mean nothing")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        print("SMOKE: too few and too short searches; the figures mean nothing.\n")
-        arguments.repeats, arguments.trainings, arguments.noise, arguments.steps = 2, 24, "1", "4x1"
+    parser.add_argument("--table", type=Path, help="replay trainings that were made once, instead of the surrogate")
+    arguments = parse_arguments(parser, repeats=2, trainings=12, noise="1", steps="4x1", processes=1)
     started = time.monotonic()
     print(head(arguments), flush=True)
     methods = arguments.methods.split(",")
     for steps in arguments.steps.split(","):
         folds, seeds = map(int, steps.split("x"))
-        for noise in map(float, arguments.noise.split(",")):
-            cell = Cell(folds, seeds, noise, arguments.trainings * seeds)
+        for noise in map(float, arguments.noise.split(",")) if arguments.table is None else [math.nan]:
+            cell = Cell(folds, seeds, noise, arguments.trainings * seeds, arguments.table)
             found = measure(cell, methods, arguments.repeats, arguments.processes)
             print("\n".join([f"\n## {cell.title}\n", *table(found, methods, cell.trainings)]))
             if {FULL, PROMOTE} <= set(methods):
@@ -350,7 +403,7 @@ def head(arguments: argparse.Namespace) -> str:
         versions=versions,
         machine=machine(),
         repeats=arguments.repeats,
-        optimum=100 * OPTIMUM,
+        source=SURROGATE if arguments.table is None else REPLAY.format(table=arguments.table),
     )
 
 
