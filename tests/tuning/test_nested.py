@@ -50,7 +50,8 @@ def searched(search: Mapping[str, Any] | None = None, **settings: Any) -> Space:
     return parse_space(tomlkit.dumps(tables), "test")
 
 
-TWO_SEEDS = searched(evaluation__seeds=[0, 1], evaluation__split_seed=0)
+PROMOTED = {"strategy": "promote", "trainings": 8}
+TWO_SEEDS = searched(PROMOTED, evaluation__seeds=[0, 1], evaluation__split_seed=0)
 
 
 def begin(folder: RunFolder, data: Path, space: Space | None = None) -> None:
