@@ -166,7 +166,8 @@ class Outlook:
         """Return the standard error of the best mean, and the other configurations within it."""
         error = self._prediction.noise / math.sqrt(max(1, len(self._steps)))
         least = (best.val_accuracy or 0.0) - error
-        return error, [one for one in eligible if one is not best and (one.val_accuracy or 0.0) >= least]
+        others = [one for one in eligible if one.config_id != best.config_id]
+        return error, [one for one in others if (one.val_accuracy or 0.0) >= least]
 
 
 def worst(records: Iterable[Record]) -> Record | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,7 +102,8 @@ def test_the_probability_of_being_the_best_is_shared_by_those_that_can_hardly_be
     best = max(results[:12], key=lambda one: one.val_accuracy or 0)
     error, others = outlook.as_good_as(best, results[:12])
     assert error == pytest.approx(0.01 / 2, rel=0.4)
-    assert {one.config_id for one in others} <= {"c0000", "c0001"}
+    assert {one.config_id for one in others} <= {"c0000", "c0001"} - {best.config_id}
+    assert outlook.as_good_as(replace(best), results[:12]) == (error, others), "whichever object names the best"
     mean = outlook.mean(results[-1])
     assert mean is not None
     assert mean[0] < 0.95
