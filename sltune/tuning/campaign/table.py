@@ -73,7 +73,7 @@ class View:
     decided: Ints
     alive: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def results(self) -> Ints:
         """By row, how many results there are."""
         found: Ints = (~np.isnan(self.accuracy)).sum(axis=1)
@@ -83,7 +83,7 @@ class View:
     def _prediction(self) -> Prediction:
         return predict(self.accuracy)
 
-    @property
+    @cached_property
     def mean_operations(self) -> Floats:
         """By row, the mean synaptic operations of the results."""
         means: Floats = np.nansum(self.operations, axis=1) / np.maximum(self.results, 1)
