@@ -51,8 +51,6 @@ class Promotion(SearchStrategy):
         self._candidates: dict[int, Candidate] = {}
         self._decisions: dict[TrialKey, int] = {}
         self._under_way: dict[TrialKey, Candidate] = {}
-        self._known = 0
-        """All decisions before this one have ended."""
         self._choice: tuple[object, Choice] = (None, "wait")
         self._view = self._table.view(0)
         """What the last decision knew."""
@@ -69,13 +67,28 @@ class Promotion(SearchStrategy):
             raise DataError(f"the study decided on {unknown.name}, whose configuration it lacks; {RESTORE_STUDY}")
         for candidate in candidates:
             self._candidates[self._table.row(candidate.config_id)] = candidate
-        derived = [key for name, candidate in names.items() for key in self._derived(candidate, trained[name])]
-        for key in dict.fromkeys([*noted, *derived]):
+        for key in noted:
             self._decide(names[key.config_id], key)
+        for name, candidate in names.items():
+            for key in self._derived(candidate, trained[name]):
+                if key not in self._decisions:
+                    self._decide_anew(candidate, key)
         for candidate in candidates:
             for record in candidate.records.values():
                 self._end(record)
+            # Somebody may have removed the very record for which it was given up.
+            if candidate.over or any(record.status != "done" for record in candidate.records.values()):
+                self._table.lose(candidate.config_id, len(self._decisions) - 1)
+        self._remove_spared(names, records)
         return candidates
+
+    def _remove_spared(self, candidates: Mapping[str, Candidate], records: Iterable[Record]) -> None:
+        """Remove the records of trials that another one's failure had spared, and that are possible again."""
+        for record in records:
+            is_spared = record.status == "pruned" and not record.was_trained
+            file = self._folder.trial(record.key).record_file()
+            if is_spared and file is not None and record.key in candidates[record.config_id].waiting:
+                self._folder.remove(file)
 
     def _derived(self, candidate: Candidate, trained: Collection[TrialKey]) -> Iterator[TrialKey]:
         """Give the trainings that a configuration must have been meant to have: its first, and all up to the last."""
@@ -93,16 +106,28 @@ class Promotion(SearchStrategy):
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
         """Return a configuration that is finished in the study; one that was only paused may go on."""
-        if state == TrialState.PRUNED and all(record.status == "done" for record in records):
+        trained = [record for record in records if record.status != "pruned" or record.was_trained]
+        if state != TrialState.COMPLETE and all(record.status == "done" for record in trained):
             self._again[proposal.config_id] = proposal
-            return self._candidate(proposal, records)
+            return self._candidate(proposal, trained)
         return super()._finished_before(proposal, state, records)
 
     def choose(self, waiting: Sequence[Candidate]) -> Candidate | None:
         """Return the configuration that gets the next training; None to wait, or at the end."""
-        for key, candidate in self._under_way.items():
+        for key, begun in self._under_way.items():
+            if key in begun.waiting:
+                return begun
+        while (candidate := self._next()) is not None:
+            key = next(key for key in candidate.steps if key not in self._decisions)
+            self._decide_anew(candidate, key)
             if key in candidate.waiting:
                 return candidate
+            # It was given up after a result of which this decision must not know yet.
+            self._end(candidate.records[key])
+        return None
+
+    def _next(self) -> Candidate | None:
+        """Return the configuration that gets another training, which may be a new one; None to wait, or at the end."""
         choice = self._chosen()
         if choice == "ask":
             proposal = self._study.ask(self._standings())
@@ -110,15 +135,8 @@ class Promotion(SearchStrategy):
                 return None
             candidate = self._candidate(proposal, [])
             self._candidates[self._table.row(candidate.config_id)] = candidate
-        elif isinstance(choice, int):
-            candidate = self._candidates[choice]
-        else:
-            return None
-        key = candidate.waiting[0]
-        if self.search.lag:
-            self._study.decide(len(self._decisions), key.name)
-        self._decide(candidate, key)
-        return candidate
+            return candidate
+        return self._candidates[choice] if isinstance(choice, int) else None
 
     @property
     def _asked_enough(self) -> bool:
@@ -140,6 +158,11 @@ class Promotion(SearchStrategy):
                 step = candidate.steps[record.key]
                 self._study.note(self._numbers[record.config_id], step, record.metrics.val_accuracy or 0.0)
 
+    def _decide_anew(self, candidate: Candidate, key: TrialKey) -> None:
+        if self.search.lag:
+            self._study.decide(len(self._decisions), key.name)
+        self._decide(candidate, key)
+
     def _decide(self, candidate: Candidate, key: TrialKey) -> None:
         self._table.decide(key.config_id, candidate.steps[key], len(self._decisions))
         self._decisions[key] = len(self._decisions)
@@ -159,7 +182,7 @@ class Promotion(SearchStrategy):
     @property
     def _before(self) -> int:
         """The decision now to be taken may know those before this number."""
-        return len(self._decisions) - (self.search.lag - 1 if self.search.lag else 0)
+        return max(0, len(self._decisions) - (self.search.lag - 1 if self.search.lag else 0))
 
     def _chosen(self) -> Choice:
         """Return the next decision; computed once for the same state."""

@@ -75,11 +75,14 @@ class SearchStrategy:
             known[record.config_id].append(record)
             self.note(record)
         self._recall_earlier_runs()
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in self._study.trials.values()}
+        trials = self._study.trials.values()
+        copies = {trial.user_attrs[RETRY_OF]: trial.state for trial in trials if RETRY_OF in trial.user_attrs}
         candidates = []
-        for proposal, state in self._study.finished():
-            own = known[proposal.config_id]
-            if self._retry_failed and state == TrialState.FAIL and proposal.config_id not in retried:
+        for proposal, first in self._study.finished():
+            own, state = known[proposal.config_id], copies.get(proposal.config_id, first)
+            # What the study calls pruned may have been paused, and have failed since.
+            has_failed = state == TrialState.PRUNED and any(record.status == "failed" for record in own)
+            if self._retry_failed and (state == TrialState.FAIL or has_failed):
                 self._again[proposal.config_id] = proposal
                 candidates.append(self._candidate(proposal, own, retry_failed=True))
             else:

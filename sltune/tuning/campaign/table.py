@@ -56,12 +56,13 @@ class Table:
     def view(self, before: int) -> View:
         """Return the table as known from the decisions before the one of this number."""
         count = len(self.rows)
-        decision = self._decision[:count]
-        is_known = decision < before
+        decision, lost = self._decision[:count], self._lost[:count]
+        # Whether a training that ran beside the lost one still came to a result is left to chance.
+        is_known = (decision < before) & (decision <= lost[:, None])
         accuracy, operations = (
             np.where(is_known, array[:count], np.nan) for array in (self._accuracy, self._operations)
         )
-        return View(accuracy, operations, (decision >= 0).sum(axis=1), self._lost[:count] >= before)
+        return View(accuracy, operations, (decision >= 0).sum(axis=1), lost >= before)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from optuna.storages import InMemoryStorage
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
-from sltune.tuning.campaign.table import fronts
+from sltune.tuning.campaign.study import SearchStudy
+from sltune.tuning.campaign.table import Table, fronts
 from sltune.tuning.trial.report import Report
-from tests.tuning.searches import FOLD_EFFECTS, done, hills, run, search, space, told, trials
+from tests.tuning.searches import FOLD_EFFECTS, Trainer, done, hills, run, search, space, told, trials
 
 
 def results_of(names: list[str]) -> Counter[str]:
@@ -263,3 +264,119 @@ def test_with_several_seeds_a_configuration_goes_through_the_folds_of_the_first_
     longest = max(results_of(names), key=results_of(names).__getitem__)
     own = [name.partition("-")[2] for name in names if name.startswith(f"{longest}-")]
     assert own == ["f0-s3", "f1-s3", "f0-s1", "f1-s1"]
+
+
+def failing(name: str) -> Trainer:
+    """Return a trainer with which one trial fails."""
+    return lambda configuration, key: Report("failed", "out of luck") if key.name == name else hills(configuration, key)
+
+
+def test_what_a_decision_knows_is_computed_once_for_all_configurations() -> None:
+    table = Table(4)
+    table.row("c0000")
+    view = table.view(0)
+    # With 10,000 configurations, all of which are asked about, twice would be 10,000 times.
+    assert view.results is view.results
+    assert view.mean_operations is view.mean_operations
+
+
+def test_a_kill_between_ask_and_decision_leaves_no_gap_among_the_decisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = space("trainings = 12\nlag = 2")
+    undisturbed = search(tmp_path / "undisturbed", made)
+    run(undisturbed)
+    campaign = search(tmp_path / "killed", made)
+    for _ in range(2):
+        trial = campaign.next_trial()
+        assert trial is not None
+        campaign.finish(trial.key, hills(trial.configuration, trial.key))
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchStudy, "decide", die)
+        with pytest.raises(KeyboardInterrupt):
+            campaign.next_trial()
+    run(search(tmp_path / "killed", made))
+    again = search(tmp_path / "killed", made)
+    assert told(again) == told(undisturbed)
+    assert again.strategy._study.decisions() == undisturbed.strategy._study.decisions()
+
+
+def test_a_promoted_configuration_is_told_once_however_often_the_search_goes_on(tmp_path: Path) -> None:
+    run(search(tmp_path, space("trainings = 12\nfinalists = 1")))
+    copies = []
+    for _ in range(2):
+        grown = search(tmp_path, space("trainings = 24\ntrials = 1"))
+        run(grown)
+        copies.append([trial.user_attrs["retry_of"] for trial in trials(grown) if "retry_of" in trial.user_attrs])
+    assert copies[0] == copies[1]
+    assert len(copies[0]) == len(set(copies[0])) > 0
+
+
+def test_a_retried_configuration_that_paused_may_be_promoted_later(tmp_path: Path) -> None:
+    made = space("trainings = 12\nsampler = 'random'")
+    run(search(tmp_path, made), failing("c0002-f0-s0"))
+    run(search(tmp_path, made, retry_failed=True))
+    states = {record.key.name: record.status for record in RunFolder(tmp_path).records()}
+    assert {name: state for name, state in states.items() if name.startswith("c0002")} == {"c0002-f0-s0": "done"}
+    grown = search(tmp_path, space("trainings = 60\ntrials = 1\nsampler = 'random'"))
+    run(grown)
+    assert {result.state for result in grown.results} == {"complete"}
+
+
+def test_a_configuration_that_fails_after_it_was_paused_can_be_retried(tmp_path: Path) -> None:
+    run(search(tmp_path, space("trainings = 12\nfinalists = 1")))
+    made = space("trainings = 20\ntrials = 1")
+    root = RunFolder(tmp_path)
+    first = search(tmp_path, made).next_trial()
+    assert first is not None
+    run(search(tmp_path, made), failing(first.key.name))
+    assert [record.key for record in root.records() if record.status == "failed"] == [first.key]
+    assert first.key.name in run(search(tmp_path, made, retry_failed=True))
+    assert {record.status for record in root.records()} == {"done"}
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_without_the_record_of_its_failure_a_configuration_breaks_no_search(tmp_path: Path, is_told: bool) -> None:
+    made = space("trainings = 12\nsampler = 'random'")
+    campaign = search(tmp_path, made)
+    longest = max(run(search(tmp_path / "other", made)), key=lambda name: name.partition("-")[2])
+    name = f"{longest.partition('-')[0]}-f1-s0"
+    if is_told:
+        run(campaign, failing(name))
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            # As a process leaves it that is killed before the study knows.
+            patch.setattr(type(campaign.strategy), "conclude", lambda self, candidate: None)
+            run(campaign, failing(name))
+    (tmp_path / "trials" / name / "record.json").unlink()
+    grown = search(tmp_path, space("trainings = 60\ntrials = 1\nsampler = 'random'"))
+    run(grown)
+    assert grown.finished
+    assert {result.state for result in grown.results} <= {"complete", "pruned"}
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_with_a_lag_a_finalist_may_diverge_before_a_decision_may_know(tmp_path: Path, slots: int) -> None:
+    def train(configuration: Configuration, key: TrialKey) -> Report:
+        return Report("diverged", "the loss is nan") if key.fold == 2 else hills(configuration, key)
+
+    made = space("trainings = 16\nlag = 3\nsampler = 'random'")
+    campaign = search(tmp_path, made)
+    names = run(campaign, train, slots)
+    assert campaign.finished
+    assert len(names) <= 16
+    alone = search(tmp_path / "alone", made)
+    run(alone, train)
+    assert campaign.strategy._study.decisions() == alone.strategy._study.decisions()
+    assert search(tmp_path, made).finished
+
+
+def test_with_a_lag_earlier_runs_are_known_from_the_first_decision_on(tmp_path: Path) -> None:
+    campaign = search(tmp_path, space("trainings = 12\nlag = 3"), InMemoryStorage())
+    campaign.strategy._table.add("earlier/c0000", 0, 0.5, 0.0)
+    campaign.next_trial()
+    assert campaign.strategy._view.results[0] == 1
