@@ -33,6 +33,8 @@ ETA = (4, 2)
 Chosen with benchmarks/search_cost.py.
 """
 
+NO_LIMITS: Mapping[str, float] = {}
+
 Choice = int | Literal["ask", "wait", "end"]
 """The row whose configuration gets another training; or ask for a new one; or wait for results; or end."""
 
@@ -57,30 +59,44 @@ class Promotion(SearchStrategy):
 
     def begun(self, records: Sequence[Record]) -> Iterable[Candidate]:
         candidates = sorted(super().begun(records), key=lambda candidate: config_number(candidate.config_id))
-        names = {candidate.config_id: candidate for candidate in candidates}
+        self._take_up(candidates, records)
+        return candidates
+
+    def _standings_at_start(self, candidates: Sequence[Candidate], records: Sequence[Record]) -> Mapping[int, Standing]:
+        self._take_up(sorted(candidates, key=lambda candidate: config_number(candidate.config_id)), records)
+        self._view = self._table.view(self._before)
+        return self._standings()
+
+    def _take_up(self, candidates: Iterable[Candidate], records: Sequence[Record]) -> None:
+        """Take up what was decided on configurations, and what came of it; on each of them once."""
+        earlier = {candidate.config_id for candidate in self._candidates.values()}
+        names = {candidate.config_id: candidate for candidate in candidates if candidate.config_id not in earlier}
+        own = [record for record in records if record.config_id in names]
         trained: dict[str, set[TrialKey]] = {name: set() for name in names}
-        for record in records:
+        for record in own:
             if record.status != "pruned" or record.was_trained:
                 trained[record.config_id].add(record.key)
-        noted = [TrialKey.parse(name) for name in self._study.decisions()] if self.search.lag else []
-        if unknown := next((key for key in noted if key.config_id not in names), None):
-            raise DataError(f"the study decided on {unknown.name}, whose configuration it lacks; {RESTORE_STUDY}")
-        for candidate in candidates:
-            self._candidates[self._table.row(candidate.config_id)] = candidate
-        for key in noted:
-            self._decide(names[key.config_id], key)
+        for name, candidate in names.items():
+            self._candidates[self._table.row(name)] = candidate
+        for key in self._noted():
+            if key.config_id in names:
+                self._decide(names[key.config_id], key)
+            elif key.config_id not in earlier:
+                raise DataError(f"the study decided on {key.name}, whose configuration it lacks; {RESTORE_STUDY}")
         for name, candidate in names.items():
             for key in self._derived(candidate, trained[name]):
                 if key not in self._decisions:
                     self._decide_anew(candidate, key)
-        for candidate in candidates:
+        for candidate in names.values():
             for record in candidate.records.values():
                 self._end(record)
             # Somebody may have removed the very record for which it was given up.
             if candidate.over or any(record.status != "done" for record in candidate.records.values()):
                 self._table.lose(candidate.config_id, len(self._decisions) - 1)
-        self._remove_spared(names, records)
-        return candidates
+        self._remove_spared(names, own)
+
+    def _noted(self) -> list[TrialKey]:
+        return [TrialKey.parse(name) for name in self._study.decisions()] if self.search.lag else []
 
     def _remove_spared(self, candidates: Mapping[str, Candidate], records: Iterable[Record]) -> None:
         """Remove the records of trials that another one's failure had spared, and that are possible again."""
@@ -234,19 +250,19 @@ class Promotion(SearchStrategy):
     def _standings(self) -> dict[int, Standing]:
         """Return what the sampler is to see of each configuration, by the number of its trial in the study."""
         view = self._view
-        operations, excess = view.mean_operations, view.excess(self._criteria)
-        figures = {"val_accuracy": view.scores(self._criteria), "synaptic_ops": operations}
-        objectives = [figures[name] for name in self.search.objectives]
+        figures = {"val_accuracy": view.scores(self._criteria), "synaptic_ops": view.mean_operations}
+        # As Python's own numbers, all at once: there may be thousands of configurations.
+        values = np.column_stack([figures[name] for name in self.search.objectives]).tolist()
+        results, alive, excess = view.results.tolist(), view.alive.tolist(), view.excess(self._criteria).tolist()
         found = dict[int, Standing]()
         for row, candidate in self._candidates.items():
-            number = self._numbers[candidate.config_id]
-            if not view.alive[row]:
+            if not alive[row]:
                 continue
-            if not view.results[row]:
-                found[number] = Standing(TrialState.RUNNING)
-                continue
-            limits = {"max_synaptic_ops": float(excess[row])} if self.search.constraints else {}
-            found[number] = Standing(TrialState.COMPLETE, [float(values[row]) for values in objectives], limits)
+            standing = Standing(TrialState.RUNNING)
+            if results[row]:
+                limits = {"max_synaptic_ops": excess[row]} if self.search.constraints else NO_LIMITS
+                standing = Standing(TrialState.COMPLETE, values[row], limits)
+            found[self._numbers[candidate.config_id]] = standing
         return found
 
 

@@ -21,6 +21,7 @@ from sltune.runs.results import Criteria, Observed, Outlook, Result, State, wors
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.tuning.campaign.pruning import FOLD_PRUNERS, EpochScores, FoldScores
+from sltune.tuning.campaign.storage import Standing
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
 from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF
@@ -87,12 +88,17 @@ class SearchStrategy:
                 candidates.append(self._candidate(proposal, own, retry_failed=True))
             else:
                 candidates.append(self._finished_before(proposal, state, own))
-        candidates += [self._candidate(proposal, known[proposal.config_id]) for proposal in self._study.adopt()]
+        for proposal in self._study.adopt(lambda: self._standings_at_start(candidates, records)):
+            candidates.append(self._candidate(proposal, known[proposal.config_id]))
         if unknown := known.keys() - {candidate.config_id for candidate in candidates}:
             text = f"{self._folder.trials}: has records of {min(unknown, key=config_number)}"
             journal = self._folder.study_journal.name
             raise DataError(f"{text}, which the study does not know ({journal}); {RESTORE_STUDY}")
         return candidates
+
+    def _standings_at_start(self, candidates: Sequence[Candidate], records: Sequence[Record]) -> Mapping[int, Standing]:
+        """Return what the sampler is to see of all others where a process was killed within an ask."""
+        return {}
 
     def _recall_earlier_runs(self) -> None:
         """Note what the study has learned from earlier runs, with which configurations of this one are compared."""

@@ -46,7 +46,7 @@ def open_storage(journal: Path, database: Database | None = None) -> BaseStorage
         raise DataError(f"{journal}: is broken: {error!r}; {RESTORE_STUDY}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a sampler is to see of a trial of Optuna's. values: of the objectives, where it counts as complete."""
 
@@ -61,15 +61,17 @@ class StandingsStorage:
     What Optuna was told of a trial cannot be changed, and a sampler leaves out trials of which nothing was told; but
     where a configuration stands changes with every result. Everything but ``get_all_trials``, through which samplers
     look, is the other storage's.
-
-    Attributes:
-        standings: by the number of the trial; the owner sets it before a sampler looks.
     """
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
         self._copies: dict[int, FrozenTrial] = {}
-        self.standings: Mapping[int, Standing] = {}
+        self._shown: dict[int, FrozenTrial] = {}
+        self._standings: Mapping[int, Standing] = {}
+
+    def show(self, standings: Mapping[int, Standing]) -> None:
+        """Let samplers see trials of these numbers as they stand; without any, as they are in the other storage."""
+        self._standings, self._shown = standings, {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -77,14 +79,16 @@ class StandingsStorage:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        trials = map(self._as_it_stands, self._storage.get_all_trials(study_id, deepcopy=deepcopy))
-        return [trial for trial in trials if states is None or trial.state in states]
+        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
+        if self._standings and not self._shown:
+            # Once for all looks of one ask, as there may be thousands of trials.
+            own = (trial for trial in trials if trial.number in self._standings)
+            self._shown = {trial.number: self._as_it_stands(trial) for trial in own}
+        seen = [self._shown.get(trial.number, trial) for trial in trials] if self._shown else trials
+        return seen if states is None else [trial for trial in seen if trial.state in states]
 
     def _as_it_stands(self, trial: FrozenTrial) -> FrozenTrial:
-        standing = self.standings.get(trial.number)
-        if standing is None:
-            return trial
-        seen = self._copies.get(trial.number)
+        standing, seen = self._standings[trial.number], self._copies.get(trial.number)
         # A trial of which not all values were drawn yet may have more of them now.
         if seen is None or len(seen.params) < len(trial.params):
             seen = self._copies[trial.number] = copy.copy(trial)

@@ -30,8 +30,6 @@ from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF, c
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
     name: "maximize" if metric.better == "high" else "minimize" for name, metric in METRICS.items() if metric.better
 }
-
-
 PAUSED = "paused"
 """User attribute of a trial of which more trainings would have been possible: what it has had."""
 DECISION = "training "
@@ -128,16 +126,21 @@ class SearchStudy:
             if trial.state.is_finished():
                 yield Proposal(trial.number, recall(trial.params, self._space)), trial.state
 
-    def adopt(self) -> Iterator[Proposal]:
-        """Give the proposals that a killed process has left open, with the very values that it drew."""
+    def adopt(self, standings: Callable[[], Mapping[int, Standing]] = dict) -> Iterator[Proposal]:
+        """Give the proposals that a killed process has left open, with the values that it drew.
+
+        standings: as for ask; called only where values are still to be drawn.
+        """
         for place, trial in enumerate(self._own):
             if not trial.state.is_finished():
                 with _quiet(), writing():
                     self._study.sampler = self._sampler(trial.number, place)
                     adopted = Trial(self._study, trial._trial_id)
                     if self._lacks_values(trial):
+                        self._show(standings())
                         self._skip_drawn(adopted, trial)
                     proposal = self._begin(adopted)
+                    self._seen.show({})
                 yield proposal
 
     def ask(self, standings: Mapping[int, Standing] | None = None) -> Proposal | None:
@@ -149,16 +152,19 @@ class SearchStudy:
         if self.exhausted:
             return None
         with _quiet(), writing():
-            trials = self._study.get_trials(deepcopy=False)
-            number = len(trials)
-            # What has come to another end is seen once.
-            copies = [trial.number for trial in trials if standings and RETRY_OF in trial.user_attrs]
-            self._seen.standings = {**(standings or {}), **dict.fromkeys(copies, Standing(TrialState.FAIL))}
-            self._study.sampler = self._sampler(number, self.asked)
+            self._study.sampler = self._sampler(self._show(standings or {}), self.asked)
             proposal = self._begin(self._study.ask())
-            self._seen.standings = {}
+            self._seen.show({})
         self.asked += 1
         return proposal
+
+    def _show(self, standings: Mapping[int, Standing]) -> int:
+        """Let the sampler see trials as they stand; return how many trials there are."""
+        trials = self._study.get_trials(deepcopy=False)
+        # What has come to another end is seen once.
+        copies = [trial.number for trial in trials if standings and RETRY_OF in trial.user_attrs]
+        self._seen.show({**standings, **dict.fromkeys(copies, Standing(TrialState.FAIL))})
+        return len(trials)
 
     def _lacks_values(self, trial: FrozenTrial) -> bool:
         """Say whether a process was killed before it had drawn all values of a trial."""
@@ -260,12 +266,10 @@ class SearchStudy:
     def _sampler(self, number: int, place: int) -> BaseSampler:
         """Return the sampler for one ask; a new one each time, as one seed would propose the same after a restart."""
         seed = int(np.random.SeedSequence([self._search.seed, number]).generate_state(1)[0])
-        wanted = self._wanted(place) or {}
+        wanted = {key: as_parameter(value) for key, value in (self._wanted(place) or {}).items()}
         with _quiet():
             sampler = _SAMPLERS[self._search.sampler](seed, self._space.domains)
-            if not wanted:
-                return sampler
-            return PartialFixedSampler({key: as_parameter(value) for key, value in wanted.items()}, sampler)
+            return PartialFixedSampler(wanted, sampler) if wanted else sampler
 
 
 def _tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:

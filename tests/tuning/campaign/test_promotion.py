@@ -305,6 +305,29 @@ def test_a_kill_between_ask_and_decision_leaves_no_gap_among_the_decisions(
     assert again.strategy._study.decisions() == undisturbed.strategy._study.decisions()
 
 
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_kill_within_an_ask_changes_no_proposal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lag: int) -> None:
+    made = space(f"trainings = 30\nlag = {lag}")
+    undisturbed = search(tmp_path / "undisturbed", made)
+    run(undisturbed)
+    campaign = search(tmp_path / "killed", made)
+    original = optuna.Trial.suggest_float
+
+    def suggest(self: optuna.Trial, name: str, *arguments: object, **keywords: object) -> float:
+        # TPE draws its first ten proposals at random.
+        if self.number == 14 and name == "neuron.v_threshold":
+            raise KeyboardInterrupt
+        return original(self, name, *arguments, **keywords)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Trial, "suggest_float", suggest)
+        with pytest.raises(KeyboardInterrupt):
+            run(campaign)
+    resumed = search(tmp_path / "killed", made)
+    run(resumed)
+    assert told(resumed) == told(undisturbed)
+
+
 def test_a_promoted_configuration_is_told_once_however_often_the_search_goes_on(tmp_path: Path) -> None:
     run(search(tmp_path, space("trainings = 12\nfinalists = 1")))
     copies = []
