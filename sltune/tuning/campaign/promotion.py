@@ -96,7 +96,15 @@ class Promotion(SearchStrategy):
         self._remove_spared(names, own)
 
     def _noted(self) -> list[TrialKey]:
-        return [TrialKey.parse(name) for name in self._study.decisions()] if self.search.lag else []
+        """Return the trainings that the study says were decided on; somebody else may have written it."""
+        names = self._study.decisions() if self.search.lag else []
+        try:
+            noted = [TrialKey.parse(name) for name in names]
+        except ValueError as error:
+            raise DataError(f"the study's decisions: {error}; {RESTORE_STUDY}") from error
+        if unknown := next((key for key in noted if (key.seed, key.fold) not in self._places), None):
+            raise DataError(f"the study decided on {unknown.name}, which the space does not have; {RESTORE_STUDY}")
+        return noted
 
     def _remove_spared(self, candidates: Mapping[str, Candidate], records: Iterable[Record]) -> None:
         """Remove the records of trials that another one's failure had spared, and that are possible again."""

@@ -44,10 +44,13 @@ class Table:
         return row
 
     def decide(self, name: str, step: int, number: int) -> None:
-        self._decision[self.row(name), step] = number
+        row = self.row(name)
+        self._decision[row, step] = number
 
     def add(self, name: str, step: int, accuracy: float, operations: float) -> None:
-        self._accuracy[self.row(name), step], self._operations[self.row(name), step] = accuracy, operations
+        # The arrays grow with a new row, so that it comes first.
+        row = self.row(name)
+        self._accuracy[row, step], self._operations[row, step] = accuracy, operations
 
     def lose(self, name: str, number: int) -> None:
         row = self.row(name)
@@ -94,7 +97,10 @@ class View:
         """By row, what a configuration would be judged by if it had all results, as these are predicted."""
         scores = self._prediction.mean
         if criteria.std_weight and self.accuracy.shape[1] > 1:
-            scores = scores - criteria.std_weight * self._prediction.scores.std(axis=1, ddof=1)
+            # Predictions scatter less than results will, as they lack the noise of a training.
+            missing = 1 - self.results / self.accuracy.shape[1]
+            variance = self._prediction.scores.var(axis=1, ddof=1) + missing * self._prediction.noise**2
+            scores = scores - criteria.std_weight * np.sqrt(variance)
         return scores
 
     def excess(self, criteria: Criteria) -> Floats:

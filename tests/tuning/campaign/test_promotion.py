@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 
+from sltune.errors import DataError
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import TrialKey
+from sltune.runs.results import Criteria
 from sltune.settings.configuration import Configuration
-from sltune.tuning.campaign.study import SearchStudy
+from sltune.tuning.campaign.study import SearchStudy, Verdict
 from sltune.tuning.campaign.table import Table, fronts
 from sltune.tuning.trial.report import Report
-from tests.tuning.searches import FOLD_EFFECTS, Trainer, done, hills, run, search, space, told, trials
+from tests.tuning.searches import FOLD_EFFECTS, Trainer, campaign_of, done, hills, run, search, space, told, trials
 
 
 def results_of(names: list[str]) -> Counter[str]:
@@ -403,3 +406,36 @@ def test_with_a_lag_earlier_runs_are_known_from_the_first_decision_on(tmp_path: 
     campaign.strategy._table.add("earlier/c0000", 0, 0.5, 0.0)
     campaign.next_trial()
     assert campaign.strategy._view.results[0] == 1
+
+
+def test_mean_std_does_not_prefer_configurations_for_having_few_results() -> None:
+    """All are equal in truth; half of them have one result, the others all four."""
+    table, rng = Table(4), np.random.default_rng(0)
+    for number in range(200):
+        for step in range(1 if number % 2 else 4):
+            table.add(f"c{number:04d}", step, 0.7 + FOLD_EFFECTS[step] + 0.05 * rng.normal(), 0.0)
+    scores = table.view(0).scores(Criteria(std_weight=1.0))
+    # Without the noise of what is missing, those with one result would stand 0.9 points higher.
+    assert scores[::2].mean() == pytest.approx(scores[1::2].mean(), abs=0.004)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "c0000-f9-s0"])
+def test_decisions_that_sltune_did_not_write_are_refused(tmp_path: Path, name: str) -> None:
+    campaign = search(tmp_path, space("trainings = 12\nlag = 2"))
+    campaign.next_trial()
+    campaign.strategy._study.decide(1, name)
+    with pytest.raises(DataError, match="restore it, or search in a new run"):
+        search(tmp_path, space("trainings = 12\nlag = 2"))
+
+
+def test_any_number_of_configurations_of_earlier_runs_are_compared_with(tmp_path: Path) -> None:
+    made = space("trainings = 12")
+    assert made.search is not None
+    study = SearchStudy(InMemoryStorage(), "hills", made, made.search, new=True)
+    for number in range(40):
+        values = {"neuron.decay": number / 40, "neuron.v_threshold": 0.5}
+        study.learn(f"earlier/c{number:04d}", values, Verdict(TrialState.COMPLETE, {0: 0.5, 1: 0.6}, [0.55]))
+    again = SearchStudy(study._seen._storage, "hills", made, made.search)
+    campaign = campaign_of(RunFolder(tmp_path), made, again)
+    campaign.next_trial()
+    assert campaign.strategy._view.results.tolist() == [2] * 40
