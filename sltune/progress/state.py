@@ -37,6 +37,7 @@ class RunState:
         self._observed: dict[TrialKey, Observed] = {}
         self._recent: dict[str, None] = {}
         self._best: Result | None = None
+        self._outlook: Outlook | None = None
         self._trained = 0
         self._seconds, self._epochs, self._device_hours = 0.0, 0, 0.0
 
@@ -140,15 +141,17 @@ class RunState:
 
     def _predicted(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
         """Return for those that lack trials the means that they would have with all, and their standard errors."""
-        observed: dict[str, list[Observed]] = {name: [] for name in self._cells}
-        for key, one in self._observed.items():
-            if self.cell(key).state == "done":
-                observed[key.config_id].append(one)
-        results = [Result(name, "paused", tuple(found)) for name, found in observed.items()]
-        outlook = Outlook(results, self.plan.steps)
-        lacking = (one for one in results if one.config_id in names and 0 < len(one.observed) < len(self.plan.steps))
-        means = {one.config_id: outlook.mean(one) for one in lacking}
+        if self._outlook is None:
+            self._outlook = Outlook([self._so_far(name) for name in self._cells], self.plan.steps)
+        results = map(self._so_far, names)
+        lacking = (one for one in results if 0 < len(one.observed) < len(self.plan.steps))
+        means = {one.config_id: self._outlook.mean(one) for one in lacking}
         return {name: mean for name, mean in means.items() if mean is not None}
+
+    def _so_far(self, config_id: str) -> Result:
+        steps = zip(self.plan.steps, self._cells[config_id], strict=True)
+        done = [self._observed[TrialKey(config_id, *step)] for step, cell in steps if cell.state == "done"]
+        return Result(config_id, "paused", tuple(done))
 
     def seconds_left(self) -> float | None:
         """Return how long the rest takes at the mean pace of all epochs so far; None before the first one."""
@@ -178,6 +181,8 @@ class RunState:
     def _set(self, key: TrialKey, cell: TrialCell) -> None:
         before = self.cell(key)
         self._cells[key.config_id][self._places[key.seed, key.fold]] = cell
+        if "done" in (before.state, cell.state):
+            self._outlook = None
         self._counts[before.state] -= 1
         self._counts[cell.state] += 1
         if cell.state != "running":

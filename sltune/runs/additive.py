@@ -31,11 +31,9 @@ DRAWS = 20_000
 class Prediction:
     """What is known of each configuration, as arrays of shape (configurations,), in fractions.
 
-    noise: standard deviation of a single result, once the configuration and the step are known.
-
     scores: of shape (configurations, steps), its results, and predictions where it has none yet. mean: of these. error:
     standard error of that mean; 0 where all results are there. level, level_error: the accuracy that it has on average
-    over all conceivable seeds.
+    over all conceivable seeds. noise: standard deviation of a single result, once configuration and step are known.
     """
 
     scores: Floats

@@ -187,6 +187,11 @@ class Record(BaseModel):
         return self.seconds / 3600 * float(self.device.num_gpus or self.device.num_cpus or 0.0)
 
     @property
+    def was_spared(self) -> bool:
+        """Whether the trial never ran, as another one of its configuration had ended without a result."""
+        return self.status == "pruned" and not self.was_trained
+
+    @property
     def was_trained(self) -> bool:
         """Whether it ran; other trials of its configuration may have decided that it need not."""
         return bool(self.device.model_fields_set)

@@ -77,7 +77,9 @@ def completed_search(values: Settings) -> Search:
     strategies all name one.
     """
     values = dict(values)
-    strategy = values.setdefault("strategy", {"none": "full", None: "promote"}.get(values.get("fold_pruner"), "prune"))  # type: ignore[arg-type]
+    pruner = values.get("fold_pruner")
+    implied = "promote" if pruner is None else "full" if pruner == "none" else "prune"
+    strategy = values.setdefault("strategy", implied)
     if strategy == "prune":
         values.setdefault("fold_pruner", "median")
     if not values.keys() & {"trials", "trainings"}:

@@ -12,7 +12,7 @@ from sltune.runs.metrics import METRICS
 from sltune.runs.results import Outlook, Result
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.wording import and_more
+from sltune.wording import first_of
 
 MAX_RIVALS = 5
 """More names would not fit a line, and are hardly the best."""
@@ -60,8 +60,7 @@ def rivals(campaign: Campaign, best: Result | None) -> Iterator[str]:
     yield f"probability of being the best of the {len(eligible)} complete configurations: {', '.join(likely)}"
     error, others = outlook.as_good_as(best, eligible)
     if others:
-        hidden = [and_more(len(others) - MAX_RIVALS)] if len(others) > MAX_RIVALS else []
-        names = ", ".join([*(one.config_id for one in others[:MAX_RIVALS]), *hidden])
+        names = ", ".join(first_of([one.config_id for one in others], MAX_RIVALS))
         cheapest = min([best, *others], key=lambda one: (one.synaptic_ops or 0.0, one.number))
         cost = f"{METRICS['synaptic_ops'].shown(cheapest.synaptic_ops or 0.0):.4g} M synaptic operations"
         within = f"within one standard error ({100 * error:.1f} points) of {best.config_id}"

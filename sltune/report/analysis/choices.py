@@ -30,9 +30,11 @@ class Choice:
 def choices_of(run: Run, group: Group) -> Iterator[Choice]:
     """Give the choices of all outer folds whose searches have ended; none where the run is no nested search."""
     configs = {record.fold: dict(flat(record.config)) for record in run.records}
-    for fold, config_id in enumerate(run.info.winners or ()):
+    winners = run.info.winners or ()
+    searched = _searched(run) if winners else []
+    for fold, config_id in enumerate(winners):
         settings = configs.get(fold, {})
-        yield Choice(group, fold, config_id, {key: settings[key] for key in _searched(run) if key in settings})
+        yield Choice(group, fold, config_id, {key: settings[key] for key in searched if key in settings})
 
 
 def _searched(run: Run) -> list[str]:

@@ -35,7 +35,7 @@ Chosen with benchmarks/search_cost.py.
 
 NO_LIMITS: Mapping[str, float] = {}
 
-Choice = int | Literal["ask", "wait", "end"]
+Decision = int | Literal["ask", "wait", "end"]
 """The row whose configuration gets another training; or ask for a new one; or wait for results; or end."""
 
 
@@ -53,7 +53,7 @@ class Promotion(SearchStrategy):
         self._candidates: dict[int, Candidate] = {}
         self._decisions: dict[TrialKey, int] = {}
         self._under_way: dict[TrialKey, Candidate] = {}
-        self._choice: tuple[object, Choice] = (None, "wait")
+        self._choice: tuple[object, Decision] = (None, "wait")
         self._view = self._table.view(0)
         """What the last decision knew."""
 
@@ -74,7 +74,7 @@ class Promotion(SearchStrategy):
         own = [record for record in records if record.config_id in names]
         trained: dict[str, set[TrialKey]] = {name: set() for name in names}
         for record in own:
-            if record.status != "pruned" or record.was_trained:
+            if not record.was_spared:
                 trained[record.config_id].add(record.key)
         for name, candidate in names.items():
             self._candidates[self._table.row(name)] = candidate
@@ -109,9 +109,8 @@ class Promotion(SearchStrategy):
     def _remove_spared(self, candidates: Mapping[str, Candidate], records: Iterable[Record]) -> None:
         """Remove the records of trials that another one's failure had spared, and that are possible again."""
         for record in records:
-            is_spared = record.status == "pruned" and not record.was_trained
             file = self._folder.trial(record.key).record_file()
-            if is_spared and file is not None and record.key in candidates[record.config_id].waiting:
+            if record.was_spared and file is not None and record.key in candidates[record.config_id].waiting:
                 self._folder.remove(file)
 
     def _derived(self, candidate: Candidate, trained: Collection[TrialKey]) -> Iterator[TrialKey]:
@@ -130,7 +129,7 @@ class Promotion(SearchStrategy):
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
         """Return a configuration that is finished in the study; one that was only paused may go on."""
-        trained = [record for record in records if record.status != "pruned" or record.was_trained]
+        trained = [record for record in records if not record.was_spared]
         if state != TrialState.COMPLETE and all(record.status == "done" for record in trained):
             self._again[proposal.config_id] = proposal
             return self._candidate(proposal, trained)
@@ -208,14 +207,14 @@ class Promotion(SearchStrategy):
         """The decision now to be taken may know those before this number."""
         return max(0, len(self._decisions) - (self.search.lag - 1 if self.search.lag else 0))
 
-    def _chosen(self) -> Choice:
+    def _chosen(self) -> Decision:
         """Return the next decision; computed once for the same state."""
         state = (len(self._decisions), len(self._under_way), self.may_ask, self._hours_spent)
         if self._choice[0] != state:
             self._choice = state, self._decision()
         return self._choice[1]
 
-    def _decision(self) -> Choice:
+    def _decision(self) -> Decision:
         search, before = self.search, self._before
         left = search.trainings - len(self._decisions) if search.trainings else None
         if left is not None and left <= 0:
@@ -242,7 +241,7 @@ class Promotion(SearchStrategy):
         rest = [int(row) for row in best_first if paused[row]] if left is not None else lacking
         return rest[0] if rest else self._nothing()
 
-    def _nothing(self) -> Choice:
+    def _nothing(self) -> Decision:
         return "wait" if self._under_way else "end"
 
     def _promotable(self, view: View, ranks: Ints, paused: NDArray[np.bool_]) -> int | None:

@@ -192,7 +192,7 @@ class SearchStrategy:
             DataError: the record does not have it.
         """
         self._device_hours += record.device_hours
-        self._trained += record.was_trained or record.status != "pruned"
+        self._trained += not record.was_spared
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
             return
