@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from smoke import forks_after, parse_arguments
+from smoke import forks_after, parse_arguments, processor
 
 from sltune.events.dataset import open_dataset
 from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
@@ -331,11 +331,6 @@ def stored_bytes(folder: Path) -> int:
 def spread_of(values: list[float]) -> str:
     digits = 2 if max(values) < 10 else 1
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

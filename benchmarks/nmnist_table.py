@@ -39,7 +39,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from scipy import stats
-from smoke import parse_arguments
+from smoke import parse_arguments, processor
 
 from sltune.events.dataset import Dataset, open_dataset
 from sltune.events.importing import import_source
@@ -204,11 +204,6 @@ def draw_values(space: Space, configurations: int) -> list[dict[str, Value]]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [draw(study.ask(), space) for _ in range(configurations)]
-
-
-def processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].partition(":")[2].strip() if names else platform.machine()
 
 
 def report(table: pa.Table) -> Iterator[str]:

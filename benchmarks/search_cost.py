@@ -50,7 +50,7 @@ from optuna.pruners import NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from scipy import optimize, stats
-from smoke import parse_arguments
+from smoke import parse_arguments, processor
 
 from sltune.runs.folder import RunFolder
 from sltune.runs.plan import Step, search_plan, steps_of
@@ -408,9 +408,7 @@ def head(arguments: argparse.Namespace) -> str:
 
 
 def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""The smoke size of the benchmarks: seconds each, so that tests run all of them and see that they still work."""
+"""What benchmarks share: the smoke size, in which tests run all of them, and the name of the machine."""
 
 from __future__ import annotations
 
 import multiprocessing
+import platform
 import sys
 from argparse import ArgumentParser, Namespace
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any
 
 NOTE = "SMOKE SIZE: this shows only that the benchmark still runs; its figures mean nothing.\n"
@@ -33,3 +35,9 @@ def forks_after(*modules: str) -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*modules])
     return context
+
+
+def processor() -> str:
+    """Return the model of the CPU, for the head of a report."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())

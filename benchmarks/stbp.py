@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 from peers import OTHERS, Peer, draw_frames, sltune_peer
-from smoke import OPTIMIZER, forks_after, parse_arguments
+from smoke import OPTIMIZER, forks_after, parse_arguments, processor
 from steps import (
     FLOP,
     SLOW_S,
@@ -260,11 +259,7 @@ def versions() -> str:
 
 
 def machine(device: str) -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    return f"{processor}, {torch.cuda.get_device_name()}" if device == "cuda" else processor
+    return f"{processor()}, {torch.cuda.get_device_name()}" if device == "cuda" else processor()
 
 
 if __name__ == "__main__":
