@@ -45,8 +45,10 @@ def summary(campaign: Campaign, spent: str = "") -> Iterator[str]:
     full = len(campaign.candidates) * len(campaign.steps)
     yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
     if spent:
+        plan = campaign.plan
+        budget = f"trainings = {plan.trainings}" if plan.trainings else f"trials = {plan.configurations}"
         more = f"raise it in {campaign.folder.space_toml}, then: {resume_command(campaign.folder)}"
-        yield f"ended before search.trials = {campaign.plan.configurations}, as {spent} is spent; {more}"
+        yield f"ended before search.{budget}, as {spent} is spent; {more}"
 
 
 def rivals(campaign: Campaign, best: Result | None) -> Iterator[str]:

@@ -160,3 +160,11 @@ def test_where_weights_lie_on_this_machine_is_not_in_best_toml_and_confirming_fi
     assert configuration_of(campaign.folder).settings["network.weights"] == f"{tmp_path}/w.pt"
     command = confirmation(campaign.folder.best_toml, "data", "x", {0}, f"{tmp_path}/w.pt")
     assert f"network.weights={tmp_path}/w.pt" in shlex.split(command)
+
+
+@pytest.mark.parametrize("budget", ["trainings = 240", "trials = 50"])
+def test_hours_that_end_a_search_early_are_set_against_the_budget_that_it_has(tmp_path: Path, budget: str) -> None:
+    campaign = search(tmp_path, space(f"{budget}\nmax_device_hours = 8\nsampler = 'random'"))
+    run(campaign)
+    said = list(summary(campaign, campaign.strategy.spent))[-1]
+    assert said.startswith(f"ended before search.{budget}, as search.max_device_hours = 8 is spent; raise it in ")
