@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,29 @@ def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 
     if campaign.finished:
         campaign.strategy.close(campaign.candidates.values())
     return names
+
+
+class Killed(BaseException):
+    """Ends the process, as it were: nothing in between may catch it."""
+
+
+def run_through_kills(root: Path, space: Space, train: Trainer = hills, slots: int = 1, seed: int = 0) -> Campaign:
+    """Run a search to its end in processes of which each dies, as it were, after a few trainings."""
+    rng = random.Random(seed)
+    for life in range(100):
+        campaign, left = search(root, space), iter(range(rng.randrange(1, 12)))
+
+        def train_or_die(configuration: Configuration, key: TrialKey, left: Iterator[int] = left) -> Report:
+            if next(left, None) is None:
+                raise Killed
+            return train(configuration, key)
+
+        try:
+            run(campaign, train_or_die, slots, seed + life)
+        except Killed:
+            continue
+        return campaign
+    raise AssertionError("the search does not come to its end")
 
 
 def trials(campaign: Campaign) -> list[FrozenTrial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sltune.errors import ConfigError
@@ -79,12 +79,17 @@ class RecordedResult(Result):
 
 @dataclass(frozen=True)
 class Series:
-    """One run in the plots. space: None where its file is missing or of another version."""
+    """One run in the plots.
+
+    space: None where its file is missing or of another version. outlook: what the results say of configurations that
+    lack some, and of which one is the best.
+    """
 
     name: str
     run: Run
     space: Space | None
     results: tuple[RecordedResult, ...]
+    outlook: Outlook = field(compare=False)
 
     @property
     def is_search(self) -> bool:
@@ -111,11 +116,6 @@ class Series:
         return [one for one in self.results if one.state in ("complete", "paused") and one.val_percent is not None]
 
     @cached_property
-    def outlook(self) -> Outlook:
-        """What the results say of configurations that lack some, and of which one is the best."""
-        return Outlook(self.results, _steps(self.results))
-
-    @cached_property
     def shown(self) -> RecordedResult | None:
         """The configuration of an evaluation, or the best of a search: that in run.json, or else the best so far."""
         named = self.run.best or (self.results[0].config_id if len(self.results) == 1 else "")
@@ -132,19 +132,19 @@ class Series:
 
 def series_of(runs: Sequence[Run]) -> list[Series]:
     """Return every run with its results and a name that no other has."""
-    return [
-        Series(name, run, _space(run), _predicted(list(_results(run))) if run.info.is_search else tuple(_results(run)))
-        for name, run in zip(names_of(runs), runs, strict=True)
-    ]
+    return [_series(name, run) for name, run in zip(names_of(runs), runs, strict=True)]
 
 
-def _predicted(results: list[RecordedResult]) -> tuple[RecordedResult, ...]:
-    """Give those that are paused the means that they would have with all trials."""
+def _series(name: str, run: Run) -> Series:
+    results = list(_results(run))
     outlook = Outlook(results, _steps(results))
-    return tuple(
-        replace(one, predicted=outlook.mean(one)) if one.state == "paused" and one.val_accuracy is not None else one
-        for one in results
-    )
+    if run.info.is_search:
+        # Those that are paused have the means that they would have with all trials.
+        results = [
+            replace(one, predicted=outlook.mean(one)) if one.state == "paused" and one.val_accuracy is not None else one
+            for one in results
+        ]
+    return Series(name, run, _space(run), tuple(results), outlook)
 
 
 def _steps(results: Iterable[RecordedResult]) -> list[tuple[int, int]]:

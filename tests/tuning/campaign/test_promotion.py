@@ -23,7 +23,19 @@ from sltune.settings.configuration import Configuration
 from sltune.tuning.campaign.study import SearchStudy, Verdict
 from sltune.tuning.campaign.table import Table, fronts
 from sltune.tuning.trial.report import Report
-from tests.tuning.searches import FOLD_EFFECTS, Trainer, campaign_of, done, hills, run, search, space, told, trials
+from tests.tuning.searches import (
+    FOLD_EFFECTS,
+    Trainer,
+    campaign_of,
+    done,
+    hills,
+    run,
+    run_through_kills,
+    search,
+    space,
+    told,
+    trials,
+)
 
 
 def results_of(names: list[str]) -> Counter[str]:
@@ -239,23 +251,11 @@ def test_with_a_lag_places_delays_and_kills_change_nothing(
     alone = search(tmp_path_factory.mktemp("alone"), made)
     expected = sorted(run(alone))
     root = tmp_path_factory.mktemp("together")
-    rng = random.Random(seed)
-    for life in range(100):
+    if kills:
+        campaign = run_through_kills(root, made, slots=slots, seed=seed)
+    else:
         campaign = search(root, made)
-        left = rng.randrange(1, 12) if kills else 10**6
-
-        def train(configuration: Configuration, key: TrialKey) -> Report:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
-            return hills(configuration, key)
-
-        try:
-            run(campaign, train, slots, seed + life)
-            break
-        except KeyboardInterrupt:
-            continue
+        run(campaign, slots=slots, seed=seed)
     assert told(campaign) == told(alone)
     assert sorted(record.key.name for record in RunFolder(root).records()) == expected
     assert campaign.strategy._study.decisions() == alone.strategy._study.decisions()

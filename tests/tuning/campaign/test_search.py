@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import shutil
 from collections import Counter
 from fractions import Fraction
@@ -27,7 +26,7 @@ from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.search import _least_begun
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.trial.report import Report
-from tests.tuning.searches import done, hills, run, search, space, told, trials
+from tests.tuning.searches import Killed, done, hills, run, run_through_kills, search, space, told, trials
 
 
 def records(root: Path) -> dict[str, tuple[str, dict[str, Any], str]]:
@@ -110,10 +109,6 @@ def test_test_metrics_cannot_influence_any_proposal(
     assert told(plain) == told(changed)
 
 
-class _Killed(BaseException):
-    """Ends the process, as it were: nothing in between may catch it."""
-
-
 def _copied_at_writes(monkeypatch: pytest.MonkeyPatch, root: Path, writes: range, copies: Path) -> None:
     """Copy a run's folder to copies/WRITE as a process leaves it that dies at this write.
 
@@ -185,24 +180,13 @@ def test_with_several_trials_at_a_time_and_kills_in_between_records_are_whole_an
 ) -> None:
     root = tmp_path_factory.mktemp("run")
     made = space(f"trials = 8\nfold_pruner = '{pruner}'\nsampler = 'random'", folds=3)
-    rng = random.Random(seed)
     finished: Counter[str] = Counter()
-    for life in range(50):
-        campaign = search(root, made)
-        left = [rng.randrange(1, 12)]
 
-        def train(configuration: Configuration, key: TrialKey, left: list[int] = left) -> Report:
-            left[0] -= 1
-            if left[0] < 0:
-                raise _Killed
-            finished[key.name] += 1
-            return hills(configuration, key)
+    def train(configuration: Configuration, key: TrialKey) -> Report:
+        finished[key.name] += 1
+        return hills(configuration, key)
 
-        try:
-            run(campaign, train, slots, seed + life)
-            break
-        except _Killed:
-            continue
+    run_through_kills(root, made, train, slots, seed)
     found = by_configuration(root)
     assert sorted(found) == [f"c{number:04d}" for number in range(8)]
     assert all(len(own) == 3 for own in found.values())
@@ -261,10 +245,10 @@ def test_a_retry_that_is_killed_can_be_tried_again(tmp_path: Path) -> None:
 
     def die(configuration: Configuration, key: TrialKey) -> Report:
         if key.fold == 2:
-            raise _Killed
+            raise Killed
         return hills(configuration, key)
 
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         run(search(tmp_path, made, retry_failed=True), die)
     assert run(search(tmp_path, made)) == []
     again = search(tmp_path, made, retry_failed=True)
