@@ -165,15 +165,23 @@ def ray_here(num_cpus: int, num_gpus: int = 0, store_mib: int = 80) -> Iterator[
     """Start a Ray that the commands of this process use; its GPUs exist only in its books."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        object_store_memory=store_mib << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
+    for last_try in (False, False, True):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                num_gpus=num_gpus,
+                object_store_memory=store_mib << 20,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+            break
+        except Exception as error:
+            # Ray gives a node 30 s to start, which others that work on the machine may take from it.
+            ray.shutdown()
+            if last_try or "timed out during startup" not in str(error):
+                raise
     try:
         yield
     finally:
