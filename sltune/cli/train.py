@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,15 +19,9 @@ from sltune.cli.options import (
     study_storage,
 )
 from sltune.cli.space_options import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
-from sltune.errors import Interrupted, NothingRan, SomeTrialsFailed, UsageError
+from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.runs.places import Database
-from sltune.system.supervisor import last_word, note_run
 from sltune.wording import as_argument, printable_lines
-
-if TYPE_CHECKING:
-    from sltune.runs.info import RunInfo
-    from sltune.settings.space import Space
-    from sltune.tuning.preparation import Kind
 
 # What --smoke changes: enough to see that all is in place.
 SMOKE = ("training.epochs=2",)
@@ -158,58 +151,14 @@ def resume(
     sltune resume results/RUN
     sltune resume results/SEARCH --trainings 480
     """
-    from sltune.runs.folder import RunFolder
-    from sltune.runs.info import read_info, resume_command
-    from sltune.settings.space import load_space
-    from sltune.tuning.continuity import refuse_unnamed_places
+    from sltune.tuning.resuming import Changes, resume_run
 
-    folder = RunFolder(run)
-    info = read_info(folder)
-    _check_search(info, run, study_storage, more_options.budgets)
-    refuse_unnamed_places(folder, info, study_storage, options.request.checkpoints)
-    note_run(resume_command(folder))
-    space = load_space(folder.space_toml)
+    changes = Changes(more_options.budgets, more_options.retry_failed, study_storage)
 
     def work() -> None:
-        if info.is_nested:
-            from sltune.tuning.nested import resume_nested
+        resume_run(run, data, options.request, options.display(), changes)
 
-            resume_nested(folder, data, options.request, options.display(), more_options.retry_failed)
-            return
-        from sltune.tuning import preparation
-
-        kind = _kind_of(info, space, study_storage, more_options)
-        preparation.resume(kind, folder, data, options.request, options.display())
-
-    try:
-        _then_report(work, [run], options)
-    except KeyboardInterrupt:
-        # While Ray starts, say, long after there is a run.
-        raise Interrupted(last_word("interrupted", resume_command(folder))) from None
-
-
-def _check_search(info: RunInfo, run: Path, database: Database | None, budgets: Mapping[str, int]) -> None:
-    """Raise a UsageError if options of a search do not suit a run."""
-    if database is not None and database.named and (info.study is None or info.study.storage is None):
-        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
-    flags = " ".join(f"--{name} {number}" for name, number in budgets.items())
-    if not budgets:
-        return
-    if info.is_nested or info.outer_fold is not None:
-        raise UsageError(f"{flags}: what a nested search has tested must not be chosen anew; begin a new one")
-    if not info.is_search:
-        raise UsageError(f"{flags}: {run} is no search; to train other seeds, evaluate in a new run")
-
-
-def _kind_of(info: RunInfo, space: Space, database: Database | None, more: MoreOptions) -> Kind:
-    """Return what an earlier run does; the imports bring Ray and Optuna."""
-    if info.is_search:
-        from sltune.tuning.tune import Tune
-
-        return Tune(space, database, budgets=more.budgets, retry_failed=more.retry_failed, outer_fold=info.outer_fold)
-    from sltune.tuning.evaluate import Evaluate
-
-    return Evaluate(space, more.retry_failed)
+    _then_report(work, [run], options)
 
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:

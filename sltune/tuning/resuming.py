@@ -1,0 +1,91 @@
+"""Going on with a run, of whatever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sltune.errors import Interrupted, UsageError
+from sltune.runs.folder import RunFolder
+from sltune.runs.info import RunInfo, read_info, resume_command
+from sltune.runs.places import Database
+from sltune.settings.space import Space, load_space
+from sltune.system.supervisor import last_word, note_run
+from sltune.tuning.continuity import refuse_unnamed_places
+
+if TYPE_CHECKING:
+    # What follows brings Ray and Optuna, which a command that is wrong need not wait for.
+    from sltune.progress.display import Display
+    from sltune.tuning.cluster.resources import Request
+    from sltune.tuning.preparation import Kind
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a run is to do beyond what it began with.
+
+    budgets: new totals of a search by their keys in [search], trials and trainings. retry_failed: also train the trials
+    that failed once more. database: where the study of a search is; None for the run folder.
+    """
+
+    budgets: Mapping[str, int] = field(default_factory=dict)
+    retry_failed: bool = False
+    database: Database | None = None
+
+
+def resume_run(run: Path, data: Path | None, request: Request, display: Display, changes: Changes = Changes()) -> None:
+    """Go on with a run.
+
+    Args:
+        data: where the dataset lies now; None for where it lay when the run began.
+
+    Raises:
+        SltuneError: as preparation.resume does.
+        UsageError: the changes do not suit the run, or a place outside of its folder has to be named again.
+    """
+    folder = RunFolder(run)
+    info = read_info(folder)
+    _refuse_unsuited(info, run, changes)
+    refuse_unnamed_places(folder, info, changes.database, request.checkpoints)
+    note_run(resume_command(folder))
+    space = load_space(folder.space_toml)
+    try:
+        if info.is_nested:
+            from sltune.tuning.nested import resume_nested
+
+            resume_nested(folder, data, request, display, changes.retry_failed)
+            return
+        from sltune.tuning.preparation import resume
+
+        resume(_kind_of(info, space, changes), folder, data, request, display)
+    except KeyboardInterrupt:
+        # While Ray starts, say, long after there is a run.
+        raise Interrupted(last_word("interrupted", resume_command(folder))) from None
+
+
+def _refuse_unsuited(info: RunInfo, run: Path, changes: Changes) -> None:
+    """Raise a UsageError if changes of a search do not suit a run."""
+    database = changes.database
+    if database is not None and database.named and (info.study is None or info.study.storage is None):
+        raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
+    if not changes.budgets:
+        return
+    flags = " ".join(f"--{name} {number}" for name, number in changes.budgets.items())
+    if info.is_nested or info.outer_fold is not None:
+        raise UsageError(f"{flags}: what a nested search has tested must not be chosen anew; begin a new one")
+    if not info.is_search:
+        raise UsageError(f"{flags}: {run} is no search; to train other seeds, evaluate in a new run")
+
+
+def _kind_of(info: RunInfo, space: Space, changes: Changes) -> Kind:
+    """Return what an earlier run does."""
+    if info.is_search:
+        from sltune.tuning.tune import Tune
+
+        budgets, again = changes.budgets, changes.retry_failed
+        return Tune(space, changes.database, budgets=budgets, retry_failed=again, outer_fold=info.outer_fold)
+    from sltune.tuning.evaluate import Evaluate
+
+    return Evaluate(space, changes.retry_failed)
