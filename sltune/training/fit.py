@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sltune.snn.network import SpikingNetwork
+from sltune.snn.running import rates_of
 from sltune.training.batches import Batch, Clip
 
 MAX_STRETCH_VALUES = 1 << 23
@@ -69,7 +70,7 @@ class Learner:
     "cross-entropy" on the rates. precision: "float32" or "bfloat16".
     """
 
-    network: SpikingNetwork
+    network: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler | None = None
     loss: str = "mse"
@@ -139,7 +140,7 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     for batch in batches:
         for frames in batch.views:
             with autocast(frames.device, learner.precision):
-                rates = network(frames)
+                rates = rates_of(network, frames)
             loss = loss_of(rates, batch.labels, learner.loss)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

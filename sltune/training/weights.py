@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import DataError
-from sltune.snn.network import SpikingNetwork
 from sltune.system.files import read_plain
 from sltune.wording import first_of, printable
 
@@ -38,7 +37,7 @@ UNUSED = re.compile(r"(?:^|\.)ksi$")
 """A parameter that every spiking layer of the predecessor has but does not use."""
 
 
-def weights_to_bytes(network: SpikingNetwork) -> bytes:
+def weights_to_bytes(network: nn.Module) -> bytes:
     """Return the weights as the content of a ``.pt`` file, from whatever device they are on."""
     buffer = io.BytesIO()
     torch.save({name: value.detach().cpu() for name, value in network.state_dict().items()}, buffer)
@@ -59,7 +58,7 @@ def read_weights(file: Path) -> bytes:
         raise DataError(f"{str(file)!r}: weights cannot be read: {error}") from error
 
 
-def load_weights(network: SpikingNetwork, data: bytes, source: str) -> str:
+def load_weights(network: nn.Module, data: bytes, source: str) -> str:
     """Load the content of a ``.pt`` file; return a sentence on what was renamed or left out, or "".
 
     Tensors are matched by name or, where names differ, by shape in the order of layers.
@@ -75,7 +74,7 @@ def load_weights(network: SpikingNetwork, data: bytes, source: str) -> str:
     return f"{printable(source)}: {'; '.join(changes)}" if changes else ""
 
 
-def fitted_weights(network: SpikingNetwork, data: bytes, source: str) -> tuple[dict[str, Tensor], list[str]]:
+def fitted_weights(network: nn.Module, data: bytes, source: str) -> tuple[dict[str, Tensor], list[str]]:
     """Return what load_weights would load, by the network's names, and what was changed; raises the same errors."""
     wanted = network.state_dict()
     try:
