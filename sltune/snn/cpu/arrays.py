@@ -41,6 +41,18 @@ def numbers(neurons: LIF, like: Tensor) -> Array:
     return np.array([neurons.decay, neurons.v_threshold, neurons.surrogate_width], array(like).dtype)
 
 
+def decay_gradient(parts: Array | None, count: int, decay: Tensor | None) -> Tensor | None:
+    """Return the gradient by a decay from those of some parts of the neurons; None for no decay.
+
+    parts: (count, C, values of a channel), in any shape. Numpy sums on one thread, and so always in the same order.
+    """
+    if parts is None or decay is None:
+        return None
+    channels = decay.numel()
+    sums = parts.reshape(count, channels, parts.size // max(1, count * channels)).sum((0, 2), dtype=np.float64)
+    return torch.from_numpy(sums).to(decay.dtype).view(decay.shape)
+
+
 def window(neurons: LIF) -> int:
     """Return the number by which kernels know the surrogate."""
     return list(WINDOWS).index(neurons.surrogate)

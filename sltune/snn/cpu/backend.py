@@ -11,7 +11,7 @@ from sltune.snn.cpu.layer import Connections, Neurons, PooledNeurons
 from sltune.snn.cpu.stage import Stage
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS
-from sltune.snn.neurons.backend import Backend
+from sltune.snn.neurons.backend import Backend, decay_of_step
 from sltune.snn.neurons.images import channels_last
 from sltune.snn.neurons.lif import LIF, Fired, LIFState
 
@@ -28,11 +28,15 @@ class NumbaBackend(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return dtype in (torch.float32, torch.float64)
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        return fired_of(Neurons.apply(current.contiguous(), lif, state))  # type: ignore[no-untyped-call]
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+        decay = decay_of_step(decay, current, current.dtype)
+        return fired_of(Neurons.apply(current.contiguous(), lif, state, decay))  # type: ignore[no-untyped-call]
 
-    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        return fired_of(PooledNeurons.apply(channels_last(current), lif, state))  # type: ignore[no-untyped-call]
+    def pooled_layer(
+        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
+        decay = decay_of_step(decay, current, current.dtype)
+        return fired_of(PooledNeurons.apply(channels_last(current), lif, state, decay))  # type: ignore[no-untyped-call]
 
     def prefers_stage(self, images: Tensor) -> bool:
         # One time step in the middle stands for all: to count the zeros of each would take longer than it saves.

@@ -83,11 +83,16 @@ def resume(potential, fired, begun, u, o):
 
 
 @jit
-def advance(current, potential, fired, decay, threshold):
-    """Take one time step of neurons in place, and return how many fire. All arrays: (neurons,)."""
+def advance(current, potential, fired, decay, threshold, decays=None):
+    """Take one time step of neurons in place, and return how many fire. All arrays: (neurons,).
+
+    decays: what each neuron has in place of decay, or None; the kernels are compiled for either.
+    """
     one, zero = current.dtype.type(1), current.dtype.type(0)
     count = np.int32(0)
     for n in range(len(current)):
+        if decays is not None:
+            decay = decays[n]
         u = decay * potential[n] * (one - fired[n]) + current[n]
         potential[n] = u
         fired[n] = one if u > threshold else zero
@@ -96,10 +101,11 @@ def advance(current, potential, fired, decay, threshold):
 
 
 @jit
-def retreat(potential, grad, carried, lif, kind, slope):
+def retreat(potential, grad, carried, lif, kind, slope, decays=None, grad_decays=None):
     """Take one time step back in place: grad by spikes becomes grad by current; so does carried, for the step before.
 
     potential: u(t). carried: gradient by u(t + 1). slope: room for the window's values. All arrays: (neurons,).
+    decays: as in advance; if there are any, their gradients through u(t + 1) are added to grad_decays.
     """
     decay, threshold, width = lif[0], lif[1], lif[2]
     one, zero = potential.dtype.type(1), potential.dtype.type(0)
@@ -121,7 +127,13 @@ def retreat(potential, grad, carried, lif, kind, slope):
         for n in range(len(potential)):
             x = potential[n] - threshold
             slope[n] = math.exp(-(x * x) / (two * width)) / scale
+    if decays is not None:
+        # A loop of its own: with as many arrays in one, LLVM would not make vector instructions.
+        for n in range(len(potential)):
+            grad_decays[n] += (zero if potential[n] > threshold else potential[n]) * carried[n]
     for n in range(len(potential)):
+        if decays is not None:
+            decay = decays[n]
         u = potential[n]
         kept = zero if u > threshold else decay
         # The potential before the reset, and the spike that resets it, both act on the next step.
@@ -131,40 +143,62 @@ def retreat(potential, grad, carried, lif, kind, slope):
 
 
 @jit
-def neurons_forward(first, last, current, spikes, potential, fired, begun, lif, counts):
+def retreat_to_state(potential, fired, begun, carried, grad_decays):
+    """Add to grad_decays what the first step owes to the state from which it began. All arrays: (neurons,)."""
+    if begun:
+        one = potential.dtype.type(1)
+        for n in range(len(potential)):
+            grad_decays[n] += potential[n] * (one - fired[n]) * carried[n]
+
+
+@jit
+def part_of(decays, begin, end):
+    """Return the decays of neurons begin … end − 1, or None for None."""
+    return None if decays is None else decays[begin:end]
+
+
+@jit
+def neurons_forward(first, last, current, spikes, potential, fired, begun, lif, decays, counts):
     """Run neurons. current, spikes: (T, neurons); potential, fired: (neurons,), the state; counts: (blocks,).
 
     begun: whether neurons continue from the state in the arrays; if not, they start at rest, whatever these hold.
+    decays: (neurons,), or None for that of lif.
     """
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
-        u, o = potential[begin:end], fired[begin:end]
+        u, o, own = potential[begin:end], fired[begin:end], part_of(decays, begin, end)
         rest(u, o, begun)
         for t in range(len(current)):
-            counts[block] += advance(current[t, begin:end], u, o, lif[0], lif[1])
+            counts[block] += advance(current[t, begin:end], u, o, lif[0], lif[1], own)
             copy(o, spikes[t, begin:end])
 
 
 @jit
-def neurons_backward(first, last, current, grad_spikes, grad_current, potential, fired, begun, lif, kind):
+def neurons_backward(
+    first, last, current, grad_spikes, grad_current, potential, fired, begun, lif, kind, decays, grad_decays
+):
     """Write the gradient by current. current, grad_spikes, grad_current: (T, neurons); potential, fired: at the start.
 
-    Potentials are computed once more, into the place of their gradients.
+    Potentials are computed once more, into the place of their gradients. Where there are decays, their gradients are
+    added to grad_decays; both: (neurons,).
     """
     carried, slope = np.empty(BLOCK, current.dtype), np.empty(BLOCK, current.dtype)
     u, o, grad = np.empty(BLOCK, current.dtype), np.empty(BLOCK, current.dtype), np.empty(BLOCK, current.dtype)
     for block in range(first, last):
         begin, end = block * BLOCK, min(current.shape[1], (block + 1) * BLOCK)
         size = end - begin
+        own, grad_own = part_of(decays, begin, end), part_of(grad_decays, begin, end)
         resume(potential[begin:end], fired[begin:end], begun, u[:size], o[:size])
         for t in range(len(current)):
-            advance(current[t, begin:end], u[:size], o[:size], lif[0], lif[1])
+            advance(current[t, begin:end], u[:size], o[:size], lif[0], lif[1], own)
             copy(u[:size], grad_current[t, begin:end])
         clear(carried)
         for t in range(len(current) - 1, -1, -1):
             copy(grad_spikes[t, begin:end], grad[:size])
-            retreat(grad_current[t, begin:end], grad[:size], carried[:size], lif, kind, slope[:size])
+            retreat(grad_current[t, begin:end], grad[:size], carried[:size], lif, kind, slope[:size], own, grad_own)
             copy(grad[:size], grad_current[t, begin:end])
+        if decays is not None:
+            retreat_to_state(potential[begin:end], fired[begin:end], begun, carried[:size], grad_own)
 
 
 @jit
@@ -197,11 +231,11 @@ def unpool(grad_pooled, above, below, width, channels):
 
 
 @jit
-def pooled_forward(first, last, current, channels, pooled, potential, fired, begun, lif, counts):
+def pooled_forward(first, last, current, channels, pooled, potential, fired, begun, lif, decays, counts):
     """Run neurons and average their spikes; a block is two rows of a sample, or one row, the last of an odd number.
 
     current: (T, B, H, W · C); pooled: (T, B, H // 2, W // 2 · C); potential, fired: (B, H, W · C); counts: (blocks,).
-    begun: as in neurons_forward.
+    begun: as in neurons_forward. decays: of a row, (W · C,), or None.
     """
     steps, _, height, row = current.shape
     pairs = (height + 1) // 2
@@ -212,28 +246,34 @@ def pooled_forward(first, last, current, channels, pooled, potential, fired, beg
             rest(potential[b, y], fired[b, y], begun)
         for t in range(steps):
             for y in range(top, top + rows):
-                counts[block] += advance(current[t, b, y], potential[b, y], fired[b, y], lif[0], lif[1])
+                counts[block] += advance(current[t, b, y], potential[b, y], fired[b, y], lif[0], lif[1], decays)
             if rows == 2:
                 pool(fired[b, top], fired[b, top + 1], pooled[t, b, i], row // channels, channels)
 
 
 @jit
-def pooled_backward(first, last, current, channels, grad_pooled, grad_current, potential, fired, begun, lif, kind):
-    """Write the gradient by current; shapes as in pooled_forward, grad_current as current."""
+def pooled_backward(
+    first, last, current, channels, grad_pooled, grad_current, potential, fired, begun, lif, kind, decays, grad_decays
+):
+    """Write the gradient by current; shapes as in pooled_forward, grad_current as current.
+
+    Where there are decays, a block's gradients by them are added to its line of grad_decays, (blocks, C).
+    """
     steps, _, height, row = current.shape
     pairs = (height + 1) // 2
     carried, grad = np.empty((2, row), current.dtype), np.empty((2, row), current.dtype)
-    slope = np.empty(row, current.dtype)
+    slope, grad_row = np.empty(row, current.dtype), np.empty(row, current.dtype)
     u, o = np.empty((2, row), current.dtype), np.empty((2, row), current.dtype)
     for block in range(first, last):
         b, i = block // pairs, block % pairs
         top, rows = 2 * i, min(2, height - 2 * i)
+        clear(grad_row)
         for y in range(rows):
             resume(potential[b, top + y], fired[b, top + y], begun, u[y], o[y])
             clear(carried[y])
         for t in range(steps):
             for y in range(rows):
-                advance(current[t, b, top + y], u[y], o[y], lif[0], lif[1])
+                advance(current[t, b, top + y], u[y], o[y], lif[0], lif[1], decays)
                 copy(u[y], grad_current[t, b, top + y])
         for t in range(steps - 1, -1, -1):
             if rows == 2:
@@ -241,5 +281,10 @@ def pooled_backward(first, last, current, channels, grad_pooled, grad_current, p
             else:
                 clear(grad[0])
             for y in range(rows):
-                retreat(grad_current[t, b, top + y], grad[y], carried[y], lif, kind, slope)
+                retreat(grad_current[t, b, top + y], grad[y], carried[y], lif, kind, slope, decays, grad_row)
                 copy(grad[y], grad_current[t, b, top + y])
+        if decays is not None:
+            for y in range(rows):
+                retreat_to_state(potential[b, top + y], fired[b, top + y], begun, carried[y], grad_row)
+            for at in range(0, row, channels):
+                add(grad_row[at : at + channels], grad_decays[block])

@@ -25,16 +25,19 @@ class Backend(Protocol):
         """Say whether the backend computes with values of this type."""
 
     @abstractmethod
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
         """Run neurons over all time steps.
 
         Args:
             current: input of shape (T, B, ...).
             state: where an earlier stretch of time ended; the neurons are at rest if None.
+            decay: one that is learned, of shape () or (C,) for current of shape (T, B, C, ...); that of lif if None.
         """
 
     @abstractmethod
-    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def pooled_layer(
+        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         """Run neurons as ``layer`` does and average 2×2 of their spikes, for current of shape (T, B, C, H, W).
 
         The last row or column of an odd number is not pooled, but its neurons fire and their spikes count.
@@ -45,7 +48,7 @@ class Backend(Protocol):
         return False
 
     def stage(self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        """Convolve images, run neurons and average 2×2 of their spikes.
+        """Convolve images, run neurons with the decay of lif, and average 2×2 of their spikes.
 
         Args:
             images: shape (T, B, P, H, W), with H and W of at least 4.
@@ -75,20 +78,39 @@ class Reference(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return True
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+        decay = decay_of_step(decay, current, current.dtype)
         rest = torch.zeros_like(current[0])
         state = LIFState(rest, rest) if state is None else LIFState(state.potential.detach(), state.spikes.detach())
         spikes = []
         for step in current:
-            state = lif_step(step, state, lif)
+            state = lif_step(step, state, lif, decay)
             spikes.append(state.spikes)
         fired = torch.stack(spikes)
         return Fired(fired, LIFState(state.potential.detach(), state.spikes.detach()), torch.count_nonzero(fired))
 
-    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
-        fired = self.layer(current, lif, state)
+    def pooled_layer(
+        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
+        fired = self.layer(current, lif, state, decay)
         pooled = functional.avg_pool2d(fired.spikes.flatten(0, 1), 2)
         return fired._replace(spikes=pooled.reshape(*fired.spikes.shape[:2], *pooled.shape[1:]))
 
 
 REFERENCE = Reference()
+
+
+def decay_of_step(decay: Tensor | None, current: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Return a learnable decay in a shape that broadcasts with a time step (B, C, ...) of the current; None for None.
+
+    Raises:
+        ValueError: its shape is neither () nor (C,).
+    """
+    if decay is None:
+        return None
+    channels = current.shape[2:3]
+    if decay.shape not in ((), channels):
+        shapes = " or ".join(str(tuple(shape)) for shape in ((), channels))
+        given = f"but has {tuple(decay.shape)}"
+        raise ValueError(f"decay of a current of shape {tuple(current.shape)} must have shape {shapes}, {given}")
+    return decay.to(current.device, dtype).reshape(decay.shape + (1,) * (current.dim() - 3))

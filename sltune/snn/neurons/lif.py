@@ -65,7 +65,7 @@ class _Spike(torch.autograd.Function):
         return grads[0] * WINDOWS[lif.surrogate](potential - lif.v_threshold, lif.surrogate_width), None
 
 
-def lif_step(current: Tensor, state: LIFState, lif: LIF) -> LIFState:
+def lif_step(current: Tensor, state: LIFState, lif: LIF, decay: Tensor | None = None) -> LIFState:
     """Advance neurons by one time step.
 
     u(t) = decay · u(t−1) · (1 − o(t−1)) + I(t), o(t) = [u(t) > v_threshold]: a spike resets the potential
@@ -73,7 +73,8 @@ def lif_step(current: Tensor, state: LIFState, lif: LIF) -> LIFState:
 
     Args:
         current: input I(t) of shape (B, ...).
+        decay: learnable, of a shape that broadcasts with current; that of lif if None.
     """
-    potential = lif.decay * state.potential * (1 - state.spikes) + current
+    potential = (lif.decay if decay is None else decay) * state.potential * (1 - state.spikes) + current
     spikes: Tensor = _Spike.apply(potential, lif)  # type: ignore[no-untyped-call]
     return LIFState(potential, spikes)
