@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sltune.snn.cuda.layer import Layout, TritonNeurons
-from sltune.snn.neurons.backend import REFERENCE, Backend
+from sltune.snn.neurons.backend import REFERENCE, Backend, decay_of_step
 from sltune.snn.neurons.lif import LIF, Fired, LIFState
 
 MAX_IMAGE_NEURONS = 2**31 - 1
@@ -19,17 +19,19 @@ class TritonBackend(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return dtype in (torch.float32, torch.bfloat16)
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
         """Run neurons; spikes have the current's type and layout, the state is float32.
 
         Raises:
             ValueError: the state has not the shape of a time step of the current, or lies on another device.
         """
         if not self.takes(current.dtype) or current.numel() == 0:
-            return REFERENCE.layer(current, lif, state)
-        return _run(current, lif, state, pool=False)
+            return REFERENCE.layer(current, lif, state, decay)
+        return _run(current, lif, state, decay, pool=False)
 
-    def pooled_layer(self, current: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def pooled_layer(
+        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         """Run neurons and average 2×2 of their spikes.
 
         Raises:
@@ -40,18 +42,19 @@ class TritonBackend(Backend):
             raise ValueError(f"current must have shape (T, B, C, H, W) with H and W of at least 2, but got {shape}")
         is_too_large = current.shape[2:].numel() > MAX_IMAGE_NEURONS
         if not self.takes(current.dtype) or current.numel() == 0 or is_too_large:
-            return REFERENCE.pooled_layer(current, lif, state)
-        return _run(current, lif, state, pool=True)
+            return REFERENCE.pooled_layer(current, lif, state, decay)
+        return _run(current, lif, state, decay, pool=True)
 
 
-def _run(current: Tensor, lif: LIF, state: LIFState | None, pool: bool) -> Fired:
+def _run(current: Tensor, lif: LIF, state: LIFState | None, decay: Tensor | None, pool: bool) -> Fired:
     start = None if state is None else (state.potential, state.spikes)
     for values in start or ():
         if values.shape != current.shape[1:] or values.device != current.device:
             given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
             raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
     layout = Layout.of(current, pool)
+    decay = decay_of_step(decay, current, torch.float32)
     spikes, potential, fired, counts = TritonNeurons.apply(  # type: ignore[no-untyped-call]
-        layout.arrange(current), lif, start, layout
+        layout.arrange(current), lif, start, decay, layout
     )
     return Fired(spikes, LIFState(potential, fired), counts.sum())

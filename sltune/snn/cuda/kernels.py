@@ -31,7 +31,7 @@ def _flat(neurons: tl.tensor, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor
 def _cells(
     channels: tl.tensor, height: tl.tensor, width: tl.tensor, CHANNELS_LAST: tl.constexpr, BLOCK: tl.constexpr
 ) -> tuple[tl.tensor, ...]:
-    """Return the offsets of this program's neurons and which exist, then the same of its cells' pooled outputs.
+    """Return offsets of this program's neurons and which exist, the same of its cells' pooled outputs, and channels.
 
     Offsets start at a time step. Only the sample's takes 64 bits: one sample has less than 2³¹ neurons.
     """
@@ -55,7 +55,7 @@ def _cells(
     pooled = present & (row < height // 2) & (column < width // 2)
     neuron += sample * (channels * height * width)
     output += sample * (channels * (height // 2) * (width // 2))
-    return neuron, exists, output, pooled
+    return neuron, exists, output, pooled, channel
 
 
 @triton.jit
@@ -110,12 +110,15 @@ def lif_forward(
     end_potential: tl.tensor,
     end_spikes: tl.tensor,
     counts: tl.tensor,
+    decays: tl.tensor,
     steps: tl.tensor,
     step_size: tl.tensor,
     output_size: tl.tensor,
     channels: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    decay_count: tl.tensor,
+    channel_size: tl.tensor,
     decay: tl.tensor,
     v_threshold: tl.tensor,
     POOL: tl.constexpr,
@@ -124,12 +127,17 @@ def lif_forward(
 ) -> None:
     """Write spikes or their 2×2 averages, the state after the last step, and the number of spikes per program.
 
-    step_size and output_size are the values of current and of spikes in a time step.
+    step_size and output_size are the values of current and of spikes in a time step. decays: used in place of decay
+    unless None; decay_count values, one of each channel or of all. channel_size: a channel's neurons that lie side by
+    side.
     """
     if POOL:
-        neuron, exists, output, pooled = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
+        neuron, exists, output, pooled, channel = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
     else:
         neuron, exists = _flat(step_size, BLOCK)
+        channel = neuron // channel_size
+    if decays is not None:
+        decay = tl.load(decays + channel % decay_count)
     potential, fired = _start(start_potential, start_spikes, neuron, exists)
     count = tl.zeros(neuron.shape, tl.float32)
     for _ in range(steps):
@@ -156,12 +164,16 @@ def lif_backward(
     current_gradient: tl.tensor,
     start_potential: tl.tensor,
     start_spikes: tl.tensor,
+    decays: tl.tensor,
+    decay_gradient: tl.tensor,
     steps: tl.tensor,
     step_size: tl.tensor,
     output_size: tl.tensor,
     channels: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    decay_count: tl.tensor,
+    channel_size: tl.tensor,
     decay: tl.tensor,
     v_threshold: tl.tensor,
     a: tl.tensor,
@@ -171,16 +183,19 @@ def lif_backward(
     CHANNELS_LAST: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Write dL/dI from dL/d(output), both over all steps.
+    """Write dL/dI from dL/d(output), both over all steps, and where there are decays, each neuron's dL/d(decay).
 
     A first sweep runs the neurons forward again and leaves u(t) in scratch, float32 of the current's shape. That may be
     current_gradient itself: the reverse sweep reads u(t − 1) before it writes dL/dI(t − 1) in the same place.
     """
     if POOL:
-        neuron, exists, output, pooled = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
+        neuron, exists, output, pooled, channel = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
     else:
         neuron, exists = _flat(step_size, BLOCK)
+        channel = neuron // channel_size
         output, pooled = neuron, exists
+    if decays is not None:
+        decay = tl.load(decays + channel % decay_count)
     potential, spikes = _start(start_potential, start_spikes, neuron, exists)
     for _ in range(steps):
         potential, spikes = _advance(potential, spikes, current + neuron, exists, decay, v_threshold)
@@ -192,6 +207,7 @@ def lif_backward(
     # A thread may read what another one of its block wrote.
     tl.debug_barrier()
     gradient = tl.zeros(neuron.shape, tl.float32)
+    to_decay = tl.zeros(neuron.shape, tl.float32)
     for _ in range(steps):
         scratch -= step_size
         current_gradient -= step_size
@@ -200,8 +216,14 @@ def lif_backward(
         received = tl.load(output_gradient + output, mask=pooled, other=0.0).to(tl.float32)
         if POOL:
             received *= 0.25
+        if decays is not None:
+            to_decay += potential * (1 - (potential > v_threshold).to(tl.float32)) * gradient
         # What the next step's potential sends back through the reset, to o(t), and past it, to u(t).
         to_spikes = received - decay * potential * gradient
         to_potential = decay * ((1 - (potential > v_threshold).to(tl.float32)) * gradient)
         gradient = to_spikes * _window(potential - v_threshold, a, b, WINDOW) + to_potential
         tl.store(current_gradient + neuron, gradient, mask=exists)
+    if decays is not None:
+        potential, spikes = _start(start_potential, start_spikes, neuron, exists)
+        to_decay += potential * (1 - spikes) * gradient
+        tl.store(decay_gradient + neuron, to_decay, mask=exists)

@@ -71,6 +71,12 @@ class Layout:
         image = self.shape[2:] if self.pool else (1, 1, 1)
         return self.shape[0], self.shape[1:].numel(), self.output_shape[1:].numel(), *image
 
+    def decay_sizes(self, decay: Tensor | None) -> tuple[int, int]:
+        """Return how many decays there are, and how many neurons of one channel lie side by side."""
+        if decay is None:
+            return 1, 1
+        return decay.numel(), 1 if self.channels_last else self.shape[3:].numel()
+
     @property
     def choices(self) -> dict[str, Any]:
         """What kernels are compiled for."""
@@ -93,38 +99,48 @@ class Layout:
 class TritonNeurons(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, neurons: LIF, state: tuple[Tensor, Tensor] | None, layout: Layout
+        ctx: Any,
+        current: Tensor,
+        neurons: LIF,
+        state: tuple[Tensor, Tensor] | None,
+        decay: Tensor | None,
+        layout: Layout,
     ) -> tuple[Tensor, ...]:
         start = layout.start(state)
-        ctx.save_for_backward(current, *start)
+        ctx.save_for_backward(current, decay, *start)
         ctx.neurons, ctx.layout = neurons, layout
         spikes = layout.empty(layout.output_shape, current.dtype)
         potential, fired = (layout.empty(layout.shape[1:]) for _ in range(2))
         counts = torch.empty(layout.programs, dtype=torch.int32, device=layout.device)
-        arrays = (current, spikes, *start, potential, fired, counts)
+        arrays = (current, spikes, *start, potential, fired, counts, decay)
+        sizes = (*layout.sizes, *layout.decay_sizes(decay))
         with torch.cuda.device_of(current):  # type: ignore[no-untyped-call]
             kernels.lif_forward[(layout.programs,)](
-                *arrays, *layout.sizes, neurons.decay, neurons.v_threshold, **layout.choices
+                *arrays, *sizes, neurons.decay, neurons.v_threshold, **layout.choices
             )
         ctx.mark_non_differentiable(potential, fired, counts)
         return spikes, potential, fired, counts
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
-        current, *start = ctx.saved_tensors
+    def backward(ctx: Any, grad_spikes: Tensor, *_: Any) -> tuple[Tensor, None, None, Tensor | None, None]:
+        current, decay, *start = ctx.saved_tensors
         layout: Layout = ctx.layout
         neurons: LIF = ctx.neurons
         grad = layout.empty(layout.shape, current.dtype)
         # Potentials are float32, and so can wait in the gradient's place only if that is, too.
         scratch = grad if grad.dtype == torch.float32 else layout.empty(layout.shape)
-        arrays = (current, layout.arrange(grad_spikes), scratch, grad, *start)
+        # Of each neuron, since a program's neurons may be of many channels.
+        grad_decays = None if decay is None else layout.empty(layout.shape[1:])
+        arrays = (current, layout.arrange(grad_spikes), scratch, grad, *start, decay, grad_decays)
+        sizes = (*layout.sizes, *layout.decay_sizes(decay))
         numbers = (neurons.decay, neurons.v_threshold, *_window_constants(neurons))
         with torch.cuda.device_of(current):  # type: ignore[no-untyped-call]
             kernels.lif_backward[(layout.programs,)](
-                *arrays, *layout.sizes, *numbers, WINDOW=neurons.surrogate, **layout.choices
+                *arrays, *sizes, *numbers, WINDOW=neurons.surrogate, **layout.choices
             )
-        return grad, None, None, None
+        grad_decay = None if grad_decays is None else grad_decays.sum_to_size(decay.shape)
+        return grad, None, None, grad_decay, None
 
 
 def _window_constants(neurons: LIF) -> tuple[float, float]:

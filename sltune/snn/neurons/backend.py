@@ -97,9 +97,6 @@ class Reference(Backend):
         return fired._replace(spikes=pooled.reshape(*fired.spikes.shape[:2], *pooled.shape[1:]))
 
 
-REFERENCE = Reference()
-
-
 def decay_of_step(decay: Tensor | None, current: Tensor, dtype: torch.dtype) -> Tensor | None:
     """Return a learnable decay in a shape that broadcasts with a time step (B, C, ...) of the current; None for None.
 
@@ -110,7 +107,9 @@ def decay_of_step(decay: Tensor | None, current: Tensor, dtype: torch.dtype) -> 
         return None
     channels = current.shape[2:3]
     if decay.shape not in ((), channels):
-        shapes = " or ".join(str(tuple(shape)) for shape in ((), channels))
-        given = f"but has {tuple(decay.shape)}"
-        raise ValueError(f"decay of a current of shape {tuple(current.shape)} must have shape {shapes}, {given}")
-    return decay.to(current.device, dtype).reshape(decay.shape + (1,) * (current.dim() - 3))
+        given = tuple(decay.shape)
+        raise ValueError(f"decay must have shape () or, with one of each channel, {tuple(channels)}, but got {given}")
+    return decay.to(current.device, dtype).contiguous().reshape(decay.shape + (1,) * (current.dim() - 3))
+
+
+REFERENCE = Reference()

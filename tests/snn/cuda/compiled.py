@@ -16,7 +16,8 @@ from sltune.snn.neurons.surrogate import WINDOWS
 
 HOPPER = GPUTarget("cuda", 90, 32)
 NUMBERS = {"decay": "fp32", "v_threshold": "fp32", "a": "fp32", "b": "fp32", "counts": "*i32"}
-SIZES = ("steps", "step_size", "output_size", "channels", "height", "width")
+SIZES = ("steps", "step_size", "output_size", "channels", "height", "width", "decay_count", "channel_size")
+FIXED: dict[str, Any] = {"decays": None, "decay_count": 1, "channel_size": 1}
 
 
 def count(kernel: Any, options: dict[str, Any], **constants: Any) -> dict[str, int]:
@@ -34,14 +35,24 @@ def main() -> None:
         "pooled": {"POOL": True, "CHANNELS_LAST": False, "BLOCK": CELLS},
         "pooled, channels last": {"POOL": True, "CHANNELS_LAST": True, "BLOCK": CELLS},
     }
+    backward = {**FIXED, "decay_gradient": None}
     plain = layouts["plain"]
-    counts = {f"forward, {name}": count(kernels.lif_forward, COMPILATION, **layout) for name, layout in layouts.items()}
+    counts = {}
     for name, layout in layouts.items():
-        counts[f"backward, {name}"] = count(kernels.lif_backward, COMPILATION, WINDOW="rectangular", **layout)
+        counts[f"forward, {name}"] = count(kernels.lif_forward, COMPILATION, **FIXED, **layout)
+        counts[f"backward, {name}"] = count(
+            kernels.lif_backward, COMPILATION, WINDOW="rectangular", **backward, **layout
+        )
+        # Decays are pointers here.
+        counts[f"forward, {name}, learned decay"] = count(kernels.lif_forward, COMPILATION, **layout)
+        learned = count(kernels.lif_backward, COMPILATION, WINDOW="rectangular", **layout)
+        counts[f"backward, {name}, learned decay"] = learned
     for window in WINDOWS:
-        counts[f"backward, plain, {window}"] = count(kernels.lif_backward, COMPILATION, WINDOW=window, **plain)
+        counts[f"backward, plain, {window}"] = count(
+            kernels.lif_backward, COMPILATION, WINDOW=window, **backward, **plain
+        )
     fused = {**COMPILATION, "enable_fp_fusion": True}
-    counts["forward, plain, fused on purpose"] = count(kernels.lif_forward, fused, **plain)
+    counts["forward, plain, fused on purpose"] = count(kernels.lif_forward, fused, **FIXED, **plain)
     print(json.dumps(counts))
 
 
