@@ -18,6 +18,7 @@ from sltune.system.files import is_unicode
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.tuning.cluster.resources import Request
+from sltune.wording import excerpt
 
 if TYPE_CHECKING:
     from sltune.progress.display import Display
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
+MAX_DIGITS = 18
+"""Of a whole number; no seed is as long, and Python refuses to read numbers of thousands of digits."""
 MIN_CPUS = 0.01
 """CPUs of a trial: a hundred trials on one core help nobody, and Ray takes very small shares for none."""
 
@@ -58,6 +61,17 @@ def _gpus(ctx: click.Context, param: click.Parameter, value: str) -> float | Non
         return None if value == "auto" else float(value)
     except ValueError as error:
         raise UsageError(f"--gpus-per-trial must be a number or auto, but got {value!r}") from error
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Return whole numbers that stand with commas between."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS for part in parts):
+        text = f"must be whole numbers with commas between, such as 0,1,2, but got {excerpt(repr(value))}"
+        raise UsageError(f"{param.opts[0]} {text}")
+    return tuple(map(int, parts))
 
 
 def _checkpoints(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -131,6 +145,8 @@ class MoreOptions:
 
     trials: int | None
     trainings: int | None
+    seeds: tuple[int, ...] | None
+    folds: tuple[int, ...] | None
     retry_failed: bool
 
     @property
@@ -248,5 +264,11 @@ more_options = bundle(
     "more_options",
     click.option("--trials", type=click.IntRange(min=1), help="New total number of configurations of a search."),
     click.option("--trainings", type=click.IntRange(min=1), help="New total number of trainings of a search."),
+    click.option(
+        "--seeds", metavar="S,S,…", callback=_numbers, help="All seeds of an evaluation: those it has, and new ones."
+    ),
+    click.option(
+        "--folds", metavar="F,F,…", callback=_numbers, help="Train only these folds of an evaluation for now, from 0."
+    ),
     click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more."),
 )

@@ -143,17 +143,19 @@ def resume(
     study_storage: Database | None,
     options: RunOptions,
 ) -> None:
-    """Go on with an interrupted run, or add trainings or configurations to a search.
+    """Go on with an interrupted run, add seeds to an evaluation, or trainings or configurations to a search.
 
     A database or a place of checkpoints outside of the run's folder is named anew: --study-storage, --checkpoints.
 
     \b
     sltune resume results/RUN
+    sltune resume results/RUN --seeds 0,1,2
     sltune resume results/SEARCH --trainings 480
     """
     from sltune.tuning.resuming import Changes, resume_run
 
-    changes = Changes(more_options.budgets, more_options.retry_failed, study_storage)
+    more = more_options
+    changes = Changes(more.budgets, more.retry_failed, study_storage, more.seeds, more.folds)
 
     def work() -> None:
         resume_run(run, data, options.request, options.display(), changes)

@@ -47,7 +47,12 @@ class Follower:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        info = read_info(folder)
+        self._begin(read_info(folder))
+
+    def _begin(self, info: RunInfo) -> None:
+        """Follow the trials that the run has now."""
+        folder, self._written = self.folder, 0
+        self._described = self._stamp_of(folder.run_json)
         self._is_search = info.is_search
         self.state = RunState(_plan(folder, info))
         self.alive = False
@@ -56,7 +61,6 @@ class Follower:
         self._open: dict[TrialKey, None] = {}
         self._without_result: deque[TrialKey] = deque()
         self._stamp: Stamp = ()
-        self._written = 0
         self._looked = False
         if not self._is_search:
             for key in info.planned(folder):
@@ -90,6 +94,9 @@ class Follower:
             DataError: as the constructor does.
         """
         self.alive = seems_held(self.folder.lock)
+        if self._has_grown():
+            self._begin(read_info(self.folder))
+            return []
         self._find_trials()
         again = [self._without_result.popleft() for _ in range(min(MAX_ENDED_LOOKS, len(self._without_result)))]
         messages = list[Message]()
@@ -114,6 +121,14 @@ class Follower:
             times = tuple(self.state.times(max(0.0, time.time() - held_since(self.folder.lock))))
             host = locked_on(self.folder.lock)
             yield times if is_locked(self.folder.lock) else (*times, f"begun on {host}, {written}")
+
+    def _has_grown(self) -> bool:
+        """Say whether an evaluation has other trials than at the last look, since seeds were added to it."""
+        stamp = self._stamp_of(self.folder.run_json)
+        if self._is_search or stamp in ((), self._described):
+            return False
+        self._described = stamp
+        return {(key.seed, key.fold) for key in read_info(self.folder).planned(self.folder)} != self._steps
 
     def _find_trials(self) -> None:
         """Take up the trials whose folders are new since the last look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sltune.report.analysis.importance import importances
+from sltune.report.analysis.pooling import pooled
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.series import Series, series_of
 from sltune.report.plots.by_group import accuracy_by_session, accuracy_by_signer
@@ -21,7 +22,7 @@ from sltune.report.plots.slices import slice_plots
 
 def plots(runs: Sequence[Run]) -> Iterator[Plot]:
     """Give all plots of some runs that have something to show."""
-    series = series_of(runs)
+    series = series_of(pooled(runs))
     for draw in _DRAWN:
         # Matplotlib's settings belong to the whole process, so a suspended generator must not hold them.
         with style():

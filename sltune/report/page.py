@@ -87,6 +87,7 @@ def _warnings(table: Table) -> Iterator[str]:
         yield "SYNTHETIC data: simulated events, not real recordings"
     if several := notes.mixture(table):
         yield several
+    yield from table.kept_apart
     for section in table.sections:
         yield from notes.incomplete(section)
         yield from notes.mixed_folds(section)

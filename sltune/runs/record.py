@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, total_ordering
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -75,6 +76,13 @@ def _known(config_id: str) -> str:
 
 
 ConfigId = Annotated[str, AfterValidator(_known)]
+
+
+def apart_from_seeds(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the settings of a trial without the list of seeds, to which a run may add: the trial has one of them."""
+    tables = {section: dict(table) for section, table in config.items()}
+    tables.get("evaluation", {}).pop("seeds", None)
+    return tables
 
 
 def config_number(config_id: str) -> int:
@@ -210,3 +218,8 @@ class Record(BaseModel):
     def to_json(self) -> str:
         values = self.model_dump(mode="json", exclude_unset=True)
         return json.dumps({"schema": values.pop("schema_version"), **values}, indent=1)
+
+
+def latest_of(records: Iterable[Record]) -> Record:
+    """Return the record that lists most seeds: those from before seeds were added to a run list fewer."""
+    return max(records, key=lambda record: len(record.config.get("evaluation", {}).get("seeds") or ()))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sltune.errors import UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
+from sltune.runs.record import latest_of
 from sltune.settings.space import Space, load_space
 
 
@@ -22,9 +23,9 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
         raise UsageError(f"{folder.root}: {text}; name one of its trials: {folder.root}/c0000-f0-s0")
     # best.toml does not say where weights lie, the records of the best configuration do.
     wanted = trial or best
-    for record in folder.records():
-        if wanted in (record.config_id, record.key.name):
-            return Space.of(record.configuration())
+    found = [record for record in folder.records() if wanted in (record.config_id, record.key.name)]
+    if found:
+        return Space.of(latest_of(found).configuration())
     if trial:
         raise UsageError(f"{folder.root}: has no record of {trial}")
     space = load_space(folder.best_toml if folder.best_toml.exists() else folder.space_toml)

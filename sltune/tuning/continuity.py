@@ -69,27 +69,33 @@ def refuse_unnamed_places(folder: RunFolder, info: RunInfo, database: Database |
 
 
 def refuse_other_space(folder: RunFolder, space: Space) -> None:
-    """Make sure that ``space.toml`` still says what the run began with; a search may have other budgets.
+    """Make sure that ``space.toml`` still says what the run began with.
+
+    A search may have other budgets, and an evaluation more seeds.
 
     Raises:
         DataError: it does not; names what differs.
     """
     info = read_info(folder)
     if info.space is not None:
-        found = list(_differences(parse_space(info.space, str(folder.run_json)), space))
+        found = list(_differences(parse_space(info.space, str(folder.run_json)), space, info.kind == "evaluate"))
         if found:
             text = "; ".join(first_of(found, MAX_SHOWN_DIFFERENCES))
             raise DataError(f"{folder.space_toml}: is not what the run began with: {text}; {RESTORE}")
     # Which is all that older versions wrote of it.
     steps = steps_of(space.evaluation)
     planned = info.steps or [(key.seed, key.fold) for key in info.planned(folder)]
-    if set(planned) != set(steps):
+    seeds = {seed for seed, _ in planned}
+    kept = [step for step in steps if step[0] in seeds] if info.kind == "evaluate" else steps
+    if set(planned) != set(kept):
         text = f"{_extent(steps)}, but the run was planned with {_extent(planned)}"
         raise DataError(f"{folder.space_toml}: has {text}; {RESTORE}")
 
 
-def _differences(before: Space, after: Space) -> Iterator[str]:
+def _differences(before: Space, after: Space, may_grow: bool) -> Iterator[str]:
     for key in DEFAULTS:
+        if key == "evaluation.seeds" and may_grow and set(before.evaluation.seeds) <= set(after.evaluation.seeds):
+            continue
         old, new = _value(before, key), _value(after, key)
         if old != new:
             yield f"{key} = {new} instead of {old}"

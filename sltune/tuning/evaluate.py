@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, resume_command
+from sltune.runs.info import RunInfo, resume_command, write_info
 from sltune.runs.places import Database
 from sltune.runs.plan import trials_of
 from sltune.runs.record import DatasetInfo, Record
@@ -25,6 +25,7 @@ class Evaluate:
 
     Args:
         retry_failed: run trials that failed or diverged once more.
+        folds: the folds to train now; None for all. The trials of the others are left for later.
 
     Raises:
         ConfigError: the space searches something.
@@ -34,9 +35,9 @@ class Evaluate:
     outer_fold: int | None = None
     is_nested = False
 
-    def __init__(self, space: Space, retry_failed: bool = False) -> None:
+    def __init__(self, space: Space, retry_failed: bool = False, folds: Collection[int] | None = None) -> None:
         self.space = space
-        self._configuration, self._retry_failed = space.configuration(), retry_failed
+        self._configuration, self._retry_failed, self._folds = space.configuration(), retry_failed, folds
         self._planned = trials_of(self._configuration)
 
     @property
@@ -50,13 +51,26 @@ class Evaluate:
         """Nothing: ``run.json`` says it all."""
 
     def take_up(self, folder: RunFolder, info: RunInfo) -> None:
-        self._planned = info.planned(folder)
+        """Plan the trials of the run, and those of seeds that its space has by now and ``run.json`` does not name."""
+        planned = info.planned(folder)
+        added = [key for key in self._planned if key not in set(planned)]
+        self._planned = [*planned, *added]
+        if added:
+            space = self.space.to_toml()
+            # The space first: resume adds what it finds there, so a run that is killed between the two files grows on.
+            folder.write(folder.space_toml, space)
+            names = tuple(key.name for key in self._planned)
+            write_info(folder, info.model_copy(update={"trials": names, "space": space}))
 
     def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
-        return evaluation_campaign(folder, self._configuration, dataset, self._planned, self._retry_failed)
+        now = [key for key in self._planned if self._folds is None or key.fold in self._folds]
+        return evaluation_campaign(folder, self._configuration, dataset, now, self._retry_failed)
 
     def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
         conclude_evaluation(campaign)
+        left = len(set(self._planned) - {record.key for record in campaign.folder.records()})
+        if left:
+            say(f"{left} trials of other folds are left; train them by: {resume_command(campaign.folder)}")
 
 
 def conclude_evaluation(campaign: Campaign) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from sltune.runs.places import Database
 from sltune.settings.space import Space, load_space
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.continuity import refuse_unnamed_places
+from sltune.wording import as_argument
 
 if TYPE_CHECKING:
     # What follows brings Ray and Optuna, which a command that is wrong need not wait for.
@@ -27,12 +28,16 @@ class Changes:
     """What a run is to do beyond what it began with.
 
     budgets: new totals of a search by their keys in [search], trials and trainings. retry_failed: also train the trials
-    that failed once more. database: where the study of a search is; None for the run folder.
+    that failed once more. database: where the study of a search is; None for the run folder. seeds: all seeds of an
+    evaluation, those that it has and new ones; None for those that it has. folds: those of an evaluation that are
+    trained now, from 0; None for all. The others are left for later.
     """
 
     budgets: Mapping[str, int] = field(default_factory=dict)
     retry_failed: bool = False
     database: Database | None = None
+    seeds: Sequence[int] | None = None
+    folds: Sequence[int] | None = None
 
 
 def resume_run(run: Path, data: Path | None, request: Request, display: Display, changes: Changes = Changes()) -> None:
@@ -50,7 +55,7 @@ def resume_run(run: Path, data: Path | None, request: Request, display: Display,
     _refuse_unsuited(info, run, changes)
     refuse_unnamed_places(folder, info, changes.database, request.checkpoints)
     note_run(resume_command(folder))
-    space = load_space(folder.space_toml)
+    space = _with_seeds(load_space(folder.space_toml), folder, changes)
     try:
         if info.is_nested:
             from sltune.tuning.nested import resume_nested
@@ -66,8 +71,12 @@ def resume_run(run: Path, data: Path | None, request: Request, display: Display,
 
 
 def _refuse_unsuited(info: RunInfo, run: Path, changes: Changes) -> None:
-    """Raise a UsageError if changes of a search do not suit a run."""
+    """Raise a UsageError if changes do not suit a kind of run."""
     database = changes.database
+    if info.kind != "evaluate" and (changes.seeds or changes.folds):
+        seeds = f" --set 'evaluation.seeds={list(changes.seeds or (0, 1, 2))}'"
+        text = f"{run} is a search, whose seeds and folds stay as they are; its best configuration can have others"
+        raise UsageError(f"{_flags(changes)}: {text}: sltune evaluate --from {as_argument(run)} --data DATA{seeds}")
     if database is not None and database.named and (info.study is None or info.study.storage is None):
         raise UsageError(f"--study-storage: {run} has no study in a database; leave this option out")
     if not changes.budgets:
@@ -76,7 +85,32 @@ def _refuse_unsuited(info: RunInfo, run: Path, changes: Changes) -> None:
     if info.is_nested or info.outer_fold is not None:
         raise UsageError(f"{flags}: what a nested search has tested must not be chosen anew; begin a new one")
     if not info.is_search:
-        raise UsageError(f"{flags}: {run} is no search; to train other seeds, evaluate in a new run")
+        raise UsageError(f"{flags}: {run} is no search; to train more seeds, add them: --seeds 0,1,2")
+
+
+def _with_seeds(space: Space, folder: RunFolder, changes: Changes) -> Space:
+    """Return the space of an evaluation with the seeds that it is to have.
+
+    Raises:
+        UsageError: a seed would be lost, or there are no such seeds or folds.
+    """
+    evaluation, run = space.evaluation, folder.root
+    if changes.folds is not None and max(changes.folds) >= evaluation.folds:
+        has = f"{run} has the folds 0 to {evaluation.folds - 1}"
+        text = f"{has}; another number of folds is another split, which takes a new run"
+        raise UsageError(f"{_flags(changes)}: {text}: sltune evaluate … --set evaluation.folds=N")
+    if changes.seeds is None:
+        return space
+    if missing := [seed for seed in evaluation.seeds if seed not in changes.seeds]:
+        every = ",".join(map(str, dict.fromkeys([*evaluation.seeds, *changes.seeds])))
+        text = f"{run} has trials of the seeds {', '.join(map(str, missing))}, and none are taken away"
+        raise UsageError(f"{_flags(changes)}: {text}; name all seeds: --seeds {every}")
+    return load_space(folder.space_toml, [f"evaluation.seeds={list(changes.seeds)}"])
+
+
+def _flags(changes: Changes) -> str:
+    given = {"--seeds": changes.seeds, "--folds": changes.folds}
+    return " ".join(f"{flag} {','.join(map(str, numbers))}" for flag, numbers in given.items() if numbers is not None)
 
 
 def _kind_of(info: RunInfo, space: Space, changes: Changes) -> Kind:
@@ -88,4 +122,4 @@ def _kind_of(info: RunInfo, space: Space, changes: Changes) -> Kind:
         return Tune(space, changes.database, budgets=budgets, retry_failed=again, outer_fold=info.outer_fold)
     from sltune.tuning.evaluate import Evaluate
 
-    return Evaluate(space, changes.retry_failed)
+    return Evaluate(space, changes.retry_failed, changes.folds)

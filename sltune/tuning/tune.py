@@ -16,7 +16,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, StudyPlace, read_info, run_name, write_info
 from sltune.runs.places import Database
 from sltune.runs.plan import Step, search_plan, steps_of
-from sltune.runs.record import DatasetInfo, Record
+from sltune.runs.record import DatasetInfo, Record, latest_of
 from sltune.runs.results import Result
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
@@ -223,7 +223,7 @@ def _as_candidate(
     """Return an earlier configuration as a point of the space, or why it is none."""
     if any(record.dataset != dataset for record in records):
         return None, "another dataset"
-    configuration = records[0].configuration()
+    configuration = latest_of(records).configuration()
     settings = configuration.settings()
     for key, value in space.settings.items():
         if settings[key] != value:

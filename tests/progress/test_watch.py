@@ -182,6 +182,23 @@ def test_a_failed_trial_that_is_trained_again_is_seen(
     assert (states(follower), follower.over) == (["done"] * 4, True)
 
 
+def test_trials_of_seeds_that_are_added_are_followed(
+    run: RunFolder, hold: Callable[[RunFolder], Callable[[], None]]
+) -> None:
+    for fold in range(4):
+        write_run(run.root, [make_record(fold, 0.5)], NAMES)
+    follower = Follower(run)
+    assert follower.over
+    hold(run)
+    run.space_toml.write_text(Space.of(quick(training__epochs=20, evaluation__seeds=(0, 1))).to_toml())
+    write_run(run.root, [], [*NAMES, *(name.replace("s0", "s1") for name in NAMES)])
+    assert follower.look() == []
+    assert follower.board(1).counts == {"done": 4, "waiting": 4}
+    begin(run, "c0000-f2-s1")
+    (told,) = follower.look()
+    assert told.key == TrialKey.parse("c0000-f2-s1")
+
+
 def test_only_what_has_changed_is_read(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, hold: Callable[[RunFolder], Callable[[], None]]
 ) -> None:

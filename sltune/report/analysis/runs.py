@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sltune.errors import DataError
-from sltune.runs.folder import RunFolder
+from sltune.runs.folder import RunFolder, TrialFolder
 from sltune.runs.info import RunInfo, read_info
 from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.runs.sharing import Sharing
@@ -19,7 +19,8 @@ from sltune.system.locks import seems_held
 class Run:
     """What one run folder holds: ``run.json``, the finished trials' records and the planned trials.
 
-    begun: trials that have epochs but no record. alive: whether a process works on the run.
+    begun: trials that have epochs but no record. alive: whether a process works on the run. parts: of pooled
+    evaluations, each of them.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Run:
     planned: tuple[TrialKey, ...]
     begun: frozenset[TrialKey] = frozenset()
     alive: bool = False
+    parts: tuple[Run, ...] = ()
 
     @property
     def sharing(self) -> Sharing:
@@ -53,7 +55,15 @@ class Run:
 
     def state_of(self, key: TrialKey) -> str:
         """Say how far a trial without a record is: running, unfinished (it was stopped) or missing (not begun)."""
-        return ("running" if self.alive else "unfinished") if key in self.begun else "missing"
+        home = self._home(key)
+        return ("running" if home.alive else "unfinished") if key in home.begun else "missing"
+
+    def trial(self, key: TrialKey) -> TrialFolder:
+        """Return where the files of a trial lie."""
+        return RunFolder(self._home(key).folder).trial(key)
+
+    def _home(self, key: TrialKey) -> Run:
+        return next((run for run in self.parts if any(key.seed == other.seed for other in run.planned)), self)
 
     @property
     def dataset(self) -> DatasetInfo:

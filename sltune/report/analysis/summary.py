@@ -14,6 +14,7 @@ from sltune.errors import ConfigError, DataError, UsageError
 from sltune.report.analysis.choices import Choice, choices_of
 from sltune.report.analysis.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.analysis.costs import Cost, cost_of
+from sltune.report.analysis.pooling import kept_apart, pooled
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
@@ -57,10 +58,11 @@ class ReportSection:
 
 @dataclass(frozen=True)
 class Table:
-    """What a report says; ``ddof`` is the one asked for."""
+    """What a report says; ``ddof`` is the one asked for. kept_apart: why runs with other seeds were not pooled."""
 
     ddof: int
     sections: tuple[ReportSection, ...]
+    kept_apart: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -73,6 +75,8 @@ class Table:
 
 def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = "") -> Table:
     """Return mean and standard deviation of every group of trials, and the published figures that fit.
+
+    Evaluations that agree in all but their seeds are pooled.
 
     Args:
         every: all configurations of a search; else its best alone, once it has one.
@@ -87,7 +91,8 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
     figures = load_published(published_file()) if published else []
     apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
     chosen: dict[Group, tuple[Choice, ...]] = {}
-    for run, name in zip(runs, names_of(runs), strict=True):
+    together = pooled(runs)
+    for run, name in zip(together, names_of(together), strict=True):
         for group, trials in _groups(run, name, every).items():
             apart.setdefault((group.dataset, group.sessions), {})[group] = trials
             chosen[group] = tuple(choices_of(run, group))
@@ -100,7 +105,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         compared, choices = comparisons(rows, baseline), tuple(one for group in groups for one in chosen[group])
         of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices)
         sections.append(ReportSection(dataset, sessions, *of_rows))
-    return Table(ddof, tuple(sections))
+    return Table(ddof, tuple(sections), tuple(kept_apart(together)))
 
 
 def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:

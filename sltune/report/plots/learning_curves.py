@@ -13,7 +13,7 @@ from sltune.report.analysis.series import Basis, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import GREY, Look, chance_line, legend_above, look, new_figure, whole_numbers
 from sltune.runs.epochs import EpochRow, read_epochs
-from sltune.runs.folder import RunFolder, TrialFolder
+from sltune.runs.folder import TrialFolder
 from sltune.runs.metrics import METRICS
 
 Rows = dict[int, EpochRow]
@@ -132,9 +132,8 @@ def _read(series: Series) -> TrialCurves | None:
     result = series.shown
     if result is None:
         return None
-    folder = RunFolder(series.run.folder)
-    done = [_rows(folder.trial(record.key)) for record in result.done]
-    waiting = [_rows(folder.trial(key)) for key in result.waiting]
+    done = [_rows(series.run.trial(record.key)) for record in result.done]
+    waiting = [_rows(series.run.trial(key)) for key in result.waiting]
     rows = next((row for one in [*done, *waiting] for row in one.values()), {})
     optimistic = Basis.of(result.done[0]).optimistic if result.done else "test_accuracy" in rows
     part = "test" if optimistic else "val"

@@ -50,10 +50,14 @@ def mixture(table: Table) -> str | None:
     return f"Never averaged or compared across: {'; '.join(kinds)}{''.join(mixed)}."
 
 
+def whole_notes(table: Table) -> list[str]:
+    """Return what concerns the table as a whole."""
+    return [*(note for note in (no_result(table), mixture(table)) if note), *table.kept_apart]
+
+
 def table_notes(table: Table) -> list[str]:
     """Return the notes of all sections, each once, after what concerns the table as a whole."""
-    whole = [note for note in (no_result(table), mixture(table)) if note]
-    return [*whole, *dict.fromkeys(note for section in table.sections for note in section_notes(section))]
+    return [*whole_notes(table), *dict.fromkeys(note for section in table.sections for note in section_notes(section))]
 
 
 def remarks(section: ReportSection) -> list[str]:

@@ -70,7 +70,7 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
 
 
 def _markdown(table: Table) -> str:
-    blocks = ["# Accuracy", notes.no_result(table) or "", _filled(notes.mixture(table) or "")]
+    blocks = ["# Accuracy", *map(_filled, notes.whole_notes(table))]
     for section in table.sections:
         blocks += [f"## {_md(notes.heading(section))}", _filled(notes.facts(section))]
         for grid in grids(section, table.ddof):
@@ -103,7 +103,7 @@ def _filled(text: str, indent: str = "") -> str:
 
 def _latex(table: Table) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
-    parts += [f"% {' '.join(note.split())}" for note in (notes.no_result(table), notes.mixture(table)) if note]
+    parts += [f"% {' '.join(note.split())}" for note in notes.whole_notes(table)]
     for number, section in enumerate(table.sections, start=1):
         caption = f"{notes.heading(section)}. {notes.facts(section)}"
         grids_of_ours = measured_grids(section, table.ddof)

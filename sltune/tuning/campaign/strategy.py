@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sltune.errors import DataError
 from sltune.runs.plan import Step
-from sltune.runs.record import Record, TrialKey
+from sltune.runs.record import Record, TrialKey, apart_from_seeds
 from sltune.runs.results import Result
 from sltune.settings.configuration import Configuration
 
@@ -38,7 +38,7 @@ class Candidate:
         return self.settings
 
     def take(self, records: Iterable[Record], space_file: object, retry_failed: bool = False) -> None:
-        """Count the trials of these records as ended.
+        """Count those trials of this configuration that have records as ended.
 
         Args:
             space_file: what an error names.
@@ -48,10 +48,10 @@ class Candidate:
             DataError: one is of another configuration, which must not share a mean with this one.
         """
         for record in records:
-            if record.config != self.settings_of(record.key):
+            if apart_from_seeds(record.config) != apart_from_seeds(self.settings_of(record.key)):
                 text = f"{space_file}: is not the configuration of the record of {record.key.name}"
                 raise DataError(f"{text}; {RESTORE}")
-            if record.status == "done" or not retry_failed:
+            if record.key in self.steps and (record.status == "done" or not retry_failed):
                 self.records[record.key] = record
         self.waiting = deque(key for key in self.steps if key not in self.records)
 

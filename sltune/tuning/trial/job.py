@@ -40,6 +40,8 @@ class Job:
         """Return what tells this job from any other."""
         weights = hashlib.sha256(self.weights or b"").hexdigest()
         configuration = self.configuration.model_dump(mode="json")
+        # Other seeds may be added to the run, which change nothing here.
+        configuration["evaluation"]["seeds"] = [self.key.seed]
         values = [self.key.name, configuration, self.sensor, self.classes, weights, self.dataset]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

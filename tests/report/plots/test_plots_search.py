@@ -175,7 +175,8 @@ def test_the_front_has_what_no_other_beats_and_keeps_the_constraints(found: dict
 
 def test_runs_share_a_front_only_where_data_folds_and_seeds_are_the_same(search: Path, tmp_path: Path) -> None:
     same = write_run(tmp_path / "same", complete(0, 0.7, synaptic_ops=5e6))
-    other_seed = write_run(tmp_path / "other", complete(0, 0.8, synaptic_ops=5e6, seed=1))
+    # Of another configuration: with the same one, both would be pooled.
+    other_seed = write_run(tmp_path / "other", complete(1, 0.8, synaptic_ops=5e6, seed=1))
     other_data = write_run(tmp_path / "data", complete(0, 0.8, synaptic_ops=5e6, dataset={"fingerprint": "e" * 64}))
     axes = plot_named("pareto-front", search, same, other_seed, other_data).figure.axes[0]
     assert labels(axes) == ["search", "same", "Pareto front", "chosen"]
