@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.data_options import ImportOptions, PictureOptions, import_options, picture_options
+from sltune.cli.data_options import PictureOptions, import_options, picture_options
 from sltune.cli.options import FileArgument, FolderArgument
 from sltune.errors import UsageError
-from sltune.wording import printable_lines
+from sltune.wording import first_of, printable_lines
+
+if TYPE_CHECKING:
+    from sltune.events.manifest import Manifest
+    from sltune.events.sources.registry import ImportOptions
+
+MAX_SHOWN = 10
+"""The first samples that are left out say enough; a file lists all of them."""
 
 
 @click.command(name="import")
@@ -34,9 +42,9 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     """
     from rich.console import Console
 
-    from sltune.cli.importing import run_import, summary
+    from sltune.api.importing import run_import
 
-    click.echo(printable_lines(summary(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
+    click.echo(printable_lines(_imported(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
 
 
 @click.command()
@@ -99,3 +107,20 @@ def show(data: Path, sample: str | None, all_classes: bool, recording: str | Non
     else:
         draw_sample(dataset, sample, options.span(), options.scale, file)
     click.echo(printable_lines(str(file)))
+
+
+def _imported(out: Path, manifest: Manifest) -> str:
+    """Return what was imported, in three or four lines."""
+    from sltune.events.manifest import WARNINGS
+
+    stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
+    lines = [
+        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}",
+        f"{manifest.recordings} recordings, {manifest.samples} samples, {manifest.events:,} events, "
+        f"{stored_bytes / manifest.events:.2f} bytes an event, {len(manifest.warnings)} warnings",
+        f"fingerprint {manifest.fingerprint}",
+    ]
+    if manifest.left_out:
+        names = first_of([left.name for left in manifest.left_out], MAX_SHOWN)
+        lines.insert(2, f"left out: {', '.join(names)}; see {out / WARNINGS}")
+    return "\n".join(lines)

@@ -10,24 +10,10 @@ import click
 
 from sltune.cli.options import FileArgument, bundle
 from sltune.errors import UsageError
-from sltune.events.sources.registry import DEFAULT, source_help
+from sltune.events.sources.registry import DEFAULT, ImportOptions, source_help
 
 if TYPE_CHECKING:
     from sltune.events.views.pictures import Span
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """Which source is imported, and how. kind: see sources/registry.py."""
-
-    kind: str
-    root: Path | None = None
-    group_by: str | None = None
-    strict: bool = False
-    skip_bad: bool = False
-    replace: bool = False
-    address: str | None = None
-    quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,18 @@ from sltune.runs.places import STUDY_STORAGE, Database, checked_place, database_
 from sltune.system.files import is_unicode
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
-from sltune.tuning.cluster.resources import Request
+from sltune.tuning.cluster.resources import MIN_CPUS, Request
 from sltune.wording import excerpt
 
 if TYPE_CHECKING:
     from sltune.progress.display import Display
     from sltune.report.tables.text import Format
+    from sltune.tuning.starting import NewSearch
 
 FOR_MACHINES = "sltune.for_machines"
 """Key of click's meta; whether what a command says on stderr shall be lines of JSON."""
 MAX_DIGITS = 18
 """Of a whole number; no seed is as long, and Python refuses to read numbers of thousands of digits."""
-MIN_CPUS = 0.01
-"""CPUs of a trial: a hundred trials on one core help nobody, and Ray takes very small shares for none."""
 
 
 class _UnicodePath(click.Path):
@@ -129,14 +128,12 @@ class SearchOptions:
         changes = {"trials": self.trials, "trainings": self.trainings, "max_hours": self.time_budget}
         return [f"search.{name}={value}" for name, value in changes.items() if value is not None]
 
-    def check(self) -> None:
-        """Raise a UsageError if there is something that a nested search cannot take."""
-        if self.nested and self.earlier is not None:
-            text = "an earlier run has seen the signers on whom a nested search tests; leave it out"
-            raise UsageError(f"--from {self.earlier} with --nested: {text}")
-        if self.nested and self.study_storage is not None:
-            text = f"a nested search has a study in each of its folders; leave it out, and unset {STUDY_STORAGE}"
-            raise UsageError(f"--study-storage with --nested: {text}")
+    def new(self) -> NewSearch:
+        """Return how the search begins; raises as NewSearch does."""
+        from sltune.runs.folder import RunFolder
+        from sltune.tuning.starting import NewSearch
+
+        return NewSearch(RunFolder(self.earlier) if self.earlier else None, self.study_storage, self.nested)
 
 
 @dataclass(frozen=True)

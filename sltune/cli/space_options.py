@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import click
 
 from sltune.cli.options import FileArgument, bundle
 from sltune.errors import UsageError
-from sltune.wording import excerpt
 
 if TYPE_CHECKING:
     from sltune.runs.folder import RunFolder
@@ -88,13 +86,9 @@ class RunName:
         Raises:
             UsageError: the name is none that a folder directly below --results can have.
         """
-        from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
+        from sltune.runs.folder import new_folder
 
-        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if self.name is None else self.name
-        if not is_run_name(name):
-            text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
-            raise UsageError(f"--run {text}, but got {excerpt(repr(name))}")
-        return RunFolder(self.results / name)
+        return new_folder(self.results, self.name, stem)
 
 
 space_options = bundle(

@@ -108,24 +108,14 @@ def tune(
     sltune tune search_spaces/crops.toml --data DATA --nested
     sltune tune search_spaces/full.toml --data DATA --trainings 500 --gpus-per-trial 0.25 --time-budget 24
     """
-    from sltune.runs.folder import RunFolder
-
     space = space_options.load(*search_options.overrides, *([*SMOKE, "search.trials=1"] if smoke else []))
     space.required_search()
-    folder = run_name.folder(space_options.space_file.stem)
-    earlier = RunFolder(search_options.earlier) if search_options.earlier else None
-    search_options.check()
+    folder, new = run_name.folder(space_options.space_file.stem), search_options.new()
 
     def work() -> None:
-        if search_options.nested:
-            from sltune.tuning.nested import start_nested
+        from sltune.tuning.starting import start_search
 
-            start_nested(space, data, folder, options.request, options.display())
-            return
-        from sltune.tuning.preparation import start
-        from sltune.tuning.tune import Tune
-
-        start(Tune(space, search_options.study_storage, earlier), data, folder, options.request, options.display())
+        start_search(space, data, folder, options.request, options.display(), new)
 
     _then_report(work, [folder.root], options)
 

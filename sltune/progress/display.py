@@ -75,7 +75,7 @@ class Display:
         if self.mode != "live":
             return nullcontext()
         rate = REFRESHES_PER_SECOND
-        return Live(_Boards(runs), console=self.console, auto_refresh=auto_refresh, refresh_per_second=rate)
+        return Live(Boards(runs), console=self.console, auto_refresh=auto_refresh, refresh_per_second=rate)
 
 
 class Progress:
@@ -153,7 +153,7 @@ class Progress:
             yield (text,)
 
 
-class _Boards:
+class Boards:
     """The boards of runs, one below the other, as rich draws them: each time as large as the terminal is then."""
 
     def __init__(self, runs: Sequence[Snapshot]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,19 @@ def is_run_name(name: str) -> bool:
     """Say whether a run may have this name: that of a visible folder, and not a path, which would lead elsewhere."""
     is_name = name == name.strip() and name not in ("", ".", "..") and "/" not in name and name.isprintable()
     return is_name and len(name.encode()) <= MAX_NAME_BYTES
+
+
+def new_folder(results: Path, name: str | None, stem: str) -> RunFolder:
+    """Return the folder of a new run, named after a space and the time unless it has a name.
+
+    Raises:
+        UsageError: the name is none that a folder directly below ``results`` can have.
+    """
+    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}" if name is None else name
+    if not is_run_name(name):
+        text = f"must be the name of a folder below --results, without / and of at most {MAX_NAME_BYTES} bytes"
+        raise UsageError(f"--run {text}, but got {excerpt(repr(name))}")
+    return RunFolder(results / name)
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,16 @@ class BatchSource:
             shape = (self.crop_bins, len(part), POLARITIES, *self.frames.size)
             yield Batch(self._labels(part), iter([Clip(shape, partial(self._whole, places, len(part)))]))
 
+    def crop(self, index: int, start_bin: int, augment: Augmenter | None = None) -> Tensor:
+        """Return the frames of one crop of a sample of the part, shape (T, P, H, W), in memory of their own."""
+        window = Window(index, start_bin, self._bins[index])
+        places = self._packed(place_events(self.samples, [window], self.frames, self.crop_bins, augment))
+        return self._whole(places, 1, 0, self.crop_bins)[:, 0].clone()
+
+    def draw_start(self, index: int, crop: TrainCrop, starts: np.random.Generator) -> int:
+        """Return the time bin at which the crop of a sample of the part starts."""
+        return crop_start(crop, self._bins[index], self.crop_bins, starts)
+
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
         """Give all samples once, in order: the crop at the start, or several spread evenly from start to end."""
         for part in _parts(self.indices, batch_size):
@@ -145,10 +155,7 @@ class BatchSource:
         self, part: NDArray[np.int64], crop: TrainCrop, starts: np.random.Generator, augment: Augmenter | None
     ) -> tuple[NDArray[np.int64], Tensor]:
         """Draw the crops of some samples, and return the samples and the places of their events."""
-        windows = [
-            Window(int(i), crop_start(crop, self._bins[int(i)], self.crop_bins, starts), self._bins[int(i)])
-            for i in part
-        ]
+        windows = [Window(int(i), self.draw_start(int(i), crop, starts), self._bins[int(i)]) for i in part]
         return part, self._packed(place_events(self.samples, windows, self.frames, self.crop_bins, augment))
 
     def _whole(self, places: Tensor, samples: int, first: int, last: int) -> Tensor:

@@ -95,7 +95,7 @@ def _with_seeds(space: Space, folder: RunFolder, changes: Changes) -> Space:
         UsageError: a seed would be lost, or there are no such seeds or folds.
     """
     evaluation, run = space.evaluation, folder.root
-    if changes.folds is not None and max(changes.folds) >= evaluation.folds:
+    if changes.folds is not None and not set(changes.folds) <= set(range(evaluation.folds)):
         has = f"{run} has the folds 0 to {evaluation.folds - 1}"
         text = f"{has}; another number of folds is another split, which takes a new run"
         raise UsageError(f"{_flags(changes)}: {text}: sltune evaluate … --set evaluation.folds=N")

@@ -62,6 +62,20 @@ KINDS: Mapping[str, SourceKind] = {
 DEFAULT = "slanimals"
 
 
+@dataclass(frozen=True)
+class ImportOptions:
+    """Which source is imported, and how. kind: one of KINDS."""
+
+    kind: str
+    root: Path | None = None
+    group_by: str | None = None
+    strict: bool = False
+    skip_bad: bool = False
+    replace: bool = False
+    address: str | None = None
+    quiet: bool = False
+
+
 def source_help() -> str:
     """Return what --source takes."""
     *first, last = (f"{kind.shown} ({kind.about})" for kind in KINDS.values())

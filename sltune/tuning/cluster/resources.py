@@ -21,6 +21,13 @@ MAX_SHARERS = 100
 """Trials that can share a GPU: Ray takes smaller shares for none."""
 
 
+MIN_CPUS = 0.01
+"""CPUs of a trial: a hundred trials on one core help nobody, and Ray takes very small shares for none."""
+MIN_VALUES = {"cpus_per_trial": MIN_CPUS, "max_concurrent": 1, "checkpoint_minutes": 0, "hang_minutes": 0}
+"""What a request may ask for at least."""
+DEVICES = ("auto", "cpu", "cuda")
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user asks for, from the command line down to the workers.
@@ -31,7 +38,7 @@ class Request:
     whether trained networks are looked at.
 
     Raises:
-        UsageError: Ray cannot place such a share of a GPU.
+        UsageError: a value is not allowed, or Ray cannot place such a share of a GPU.
     """
 
     device: str = "auto"
@@ -45,6 +52,12 @@ class Request:
     details: bool = False
 
     def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise UsageError(f"--device must be one of {', '.join(DEVICES)}, but got {self.device!r}")
+        for name, least in MIN_VALUES.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least {least:g}, but got {value}")
         if self.gpus_per_trial is not None:
             object.__setattr__(self, "gpus_per_trial", checked_fraction(self.gpus_per_trial))
         if self.checkpoints is not None and "://" not in self.checkpoints:

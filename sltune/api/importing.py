@@ -1,7 +1,8 @@
-"""The verb ``import``: find the source, read it on this machine or on a cluster, and show the progress."""
+"""Importing recordings: find the source, read it on this machine or on a cluster, and show the progress."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from sltune.cli.data_options import ImportOptions
+from sltune.api.datasets import Dataset, open_dataset
+from sltune.errors import Interrupted
 from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
 from sltune.events.source import Source
-from sltune.events.sources.registry import open_source
+from sltune.events.sources.registry import DEFAULT, ImportOptions, open_source
+from sltune.progress.notebook import console_for_call, in_notebook, notebook_live
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.wording import first_of, printable
 
@@ -25,7 +28,53 @@ if TYPE_CHECKING:
     from sltune.events.importing import Spread
 
 MAX_SHOWN = 10
-"""The first warnings, and the first samples that are left out, say enough; a file lists all of them."""
+"""The first warnings say enough; a file lists all of them."""
+
+
+def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
+    source: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    kind: str = DEFAULT,
+    root: str | os.PathLike[str] | None = None,
+    group_by: str | None = None,
+    strict: bool = False,
+    skip_bad: bool = False,
+    replace: bool = False,
+    address: str | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Read recordings into a dataset that trials can train on; the same call again finishes an import that was stopped.
+
+    >>> import sltune
+    >>> dataset = sltune.import_recordings("recordings", "imported", progress=False)
+    >>> len(dataset)
+    76
+
+    Args:
+        source: where the recordings lie; None for a source of Tonic's, whose place is ``root``.
+        out: the folder for the dataset.
+        kind: as ``sltune import --source`` takes it, such as "slanimals", "nmnist-folder" or "tonic:DVSGesture".
+        root: the folder below which Tonic finds its data.
+        group_by: what folds keep together in a dataset of Tonic's: a field, "folder", or "path:REGEX".
+        strict: treat every warning as an error.
+        skip_bad: leave out samples that cannot be read; the manifest names them.
+        replace: drop recordings from the dataset that the source no longer has.
+        address: a Ray cluster whose nodes all see the source; None for this machine.
+        progress: show it; warnings are in the dataset's manifest in any case.
+
+    Raises:
+        UsageError: the arguments contradict each other, out cannot be used, or recordings would be dropped from it.
+        DataError: something cannot be read; names the places.
+        Interrupted: the user stopped the import.
+    """
+    place, below = None if source is None else Path(source), None if root is None else Path(root)
+    options = ImportOptions(kind, below, group_by, strict, skip_bad, replace, address, not progress)
+    try:
+        run_import(place, Path(out), options, console_for_call(progress))
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same call goes on with the import") from None
+    return open_dataset(out)
 
 
 def run_import(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Manifest:
@@ -49,21 +98,6 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     return manifest
 
 
-def summary(out: Path, manifest: Manifest) -> str:
-    """Return what was imported, in three or four lines."""
-    stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
-    lines = [
-        f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}",
-        f"{manifest.recordings} recordings, {manifest.samples} samples, {manifest.events:,} events, "
-        f"{stored_bytes / manifest.events:.2f} bytes an event, {len(manifest.warnings)} warnings",
-        f"fingerprint {manifest.fingerprint}",
-    ]
-    if manifest.left_out:
-        names = first_of([left.name for left in manifest.left_out], MAX_SHOWN)
-        lines.insert(2, f"left out: {', '.join(names)}; see {out / WARNINGS}")
-    return "\n".join(lines)
-
-
 def _print(line: str, console: Console) -> None:
     console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
@@ -81,8 +115,8 @@ def _spread(options: ImportOptions, console: Console) -> AbstractContextManager[
 
 @contextmanager
 def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable[[Imported], None]]:
-    """Show a progress bar on a terminal, and otherwise a line for each file."""
-    if quiet or not console.is_terminal:
+    """Show a progress bar on a terminal and in a notebook, and otherwise a line for each file."""
+    if quiet or not (console.is_terminal or in_notebook()):
         yield lambda done: None if quiet else _print(_line(done), console)
         return
     sizes = {file.name: max(1, file.size) for file in source.files}
@@ -93,7 +127,8 @@ def _display(source: Source, quiet: bool, console: Console) -> Iterator[Callable
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    progress = Progress(*columns, console=console, transient=True)
+    with notebook_live(progress.get_renderable) if in_notebook() else progress:
         task = progress.add_task("", total=sum(sizes.values()), files=0, of=len(sizes))
 
         def show_bar(done: Imported) -> None:

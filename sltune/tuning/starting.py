@@ -1,0 +1,60 @@
+"""Beginning a search, in one go or nested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sltune.errors import UsageError
+from sltune.runs.places import STUDY_STORAGE, Database
+
+if TYPE_CHECKING:
+    # What follows brings Ray and Optuna, which a command that is wrong need not wait for.
+    from sltune.progress.display import Display
+    from sltune.runs.folder import RunFolder
+    from sltune.settings.space import Space
+    from sltune.tuning.cluster.resources import Request
+
+
+@dataclass(frozen=True)
+class NewSearch:
+    """How a search begins.
+
+    earlier: a run whose records it learns from. database: where its study is; None for the run folder. is_nested:
+    whether to search in each outer fold without its test signers.
+
+    Raises:
+        UsageError: a nested search cannot begin so.
+    """
+
+    earlier: RunFolder | None = None
+    database: Database | None = None
+    is_nested: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_nested and self.earlier is not None:
+            text = "an earlier run has seen the signers on whom a nested search tests; leave it out"
+            raise UsageError(f"--from {self.earlier.root} with --nested: {text}")
+        if self.is_nested and self.database is not None:
+            text = f"a nested search has a study in each of its folders; leave it out, and unset {STUDY_STORAGE}"
+            raise UsageError(f"--study-storage with --nested: {text}")
+
+
+def start_search(
+    space: Space, data: Path, folder: RunFolder, request: Request, display: Display, new: NewSearch
+) -> None:
+    """Search a space in a new run folder; raises as preparation.start does.
+
+    Raises:
+        ConfigError: nothing is searched.
+    """
+    if new.is_nested:
+        from sltune.tuning.nested import start_nested
+
+        start_nested(space, data, folder, request, display)
+        return
+    from sltune.tuning.preparation import start
+    from sltune.tuning.tune import Tune
+
+    start(Tune(space, new.database, new.earlier), data, folder, request, display)
