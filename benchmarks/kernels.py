@@ -31,7 +31,8 @@ from steps import COPIED_VALUES, LAYERS, SMOKE_VALUES, Shape, copy_gb_per_s, lap
 from torch.profiler import ProfilerActivity, profile
 
 from sltune.snn.backends import backend_of
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
+from sltune.snn.running import rates_of
 from sltune.training.fit import autocast
 
 SHAPES = [Shape(8, 17), Shape(4, 50), Shape(2, 145)]
@@ -90,7 +91,7 @@ def step_lines(timing: Timing, shape: Shape, precision: str) -> Iterator[str]:
 
     def step() -> None:
         with autocast(frames.device, precision):
-            rates = network(frames)
+            rates = rates_of(network, frames)
         finish(rates)
 
     median = timing.median_ms(step)
@@ -131,12 +132,12 @@ def neuron_lines(timing: Timing, shape: Shape, layer: str, bandwidth: float) -> 
         current.requires_grad_()
         backend = backend_of(current)
         run = backend.pooled_layer if is_image else backend.layer
-        spikes = run(current, LIF()).spikes
+        spikes = run(current, LIFParameters()).spikes
         gradient = torch.rand_like(spikes)
         current_bytes, spike_bytes = current.numel() * FLOAT_BYTES, spikes.numel() * FLOAT_BYTES
         state_bytes = 2 * current[0].numel() * FLOAT_BYTES
         passes: dict[str, tuple[Callable[[], Any], int]] = {
-            "forward": (partial(run, current, LIF()), current_bytes + spike_bytes + state_bytes),
+            "forward": (partial(run, current, LIFParameters()), current_bytes + spike_bytes + state_bytes),
             "backward": (
                 partial(torch.autograd.grad, spikes, current, gradient, retain_graph=True),
                 4 * current_bytes + spike_bytes,

@@ -1,7 +1,7 @@
 """What benchmarks/stbp.py trains: the full-size SL-Animals network of each library, written for speed, and frames.
 
 Each network takes frames of shape (T, B, P, H, W) and returns firing rates of shape (B, classes). Its parameters
-come in the order of SpikingNetwork's.
+come in the order of sltune's.
 """
 
 from __future__ import annotations
@@ -232,10 +232,11 @@ def norse() -> nn.Module:
 
 
 def sltune_network() -> nn.Module:
-    from sltune.snn.network import SpikingNetwork
-    from sltune.snn.neurons.lif import LIF
+    from sltune.snn.network import NETWORKS, NetworkOptions
+    from sltune.snn.neurons.lif import LIFParameters
 
-    return SpikingNetwork("slanimals", (SIDE, SIDE), CLASSES, LIF(V_THRESHOLD, DECAY, "rectangular", WIDTH))
+    neuron = LIFParameters(V_THRESHOLD, DECAY, "rectangular", WIDTH)
+    return NETWORKS["slanimals"]((2, SIDE, SIDE), CLASSES, options=NetworkOptions(neuron))
 
 
 def channels_last(build: Callable[[], nn.Module]) -> nn.Module:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,9 @@ from peers import CLASSES, SIDE, Peer, draw_frames, sltune_network
 from torch import Tensor
 from torch.nn import functional
 
+from sltune.snn.activity import Meter
 from sltune.snn.cpu.layer import product
+from sltune.snn.running import rates_of
 from sltune.system.memory import keep_freed_memory
 from sltune.training.fit import loss_of
 from sltune.training.optim import make_optimizer
@@ -102,16 +104,16 @@ def train(peer: Peer, shape: Shape, device: str, warm_up: int, steps: int) -> Ru
     held = bytes_held(device)
     first = Clock(device)
     first.mark()
-    loss = float(step(network(frames)))
+    loss = float(step(rates_of(network, frames)))
     first.mark()
     times = first.laps_ms()
     if peer.compiles or times[0] < 1000 * SLOW_S:
         for _ in range(warm_up - 1):
-            step(network(frames))
+            step(rates_of(network, frames))
         clock = Clock(device)
         clock.mark()
         for _ in range(steps):
-            step(network(frames))
+            step(rates_of(network, frames))
             clock.mark()
         times = clock.laps_ms()
     return Run(times, peak_bytes(device) - held, loss)
@@ -156,7 +158,8 @@ def counting(peer: Peer, shape: Shape, settings: Any, training: bool) -> list[li
             clock = Clock(settings.device)
             clock.mark()
             with torch.set_grad_enabled(training):
-                rates = network.simulate(frames, count_spikes=count).output.mean(0)
+                with Meter(network) if count else nullcontext():
+                    rates = rates_of(network, frames)
                 if training:
                     step(rates)
             clock.mark()
@@ -169,9 +172,9 @@ def counting(peer: Peer, shape: Shape, settings: Any, training: bool) -> list[li
 def firing_rates(peer: Peer, shape: Shape, device: str) -> tuple[float, float, dict[str, float]]:
     """Return how many pixels are filled, how many 3×3 windows are not empty, and per layer how many neurons fire."""
     network, frames, _ = prepared(peer, shape, device)
-    activity = network.simulate(frames, count_spikes=True).activity
-    rates = {name: int(activity[name]) / shape.sample_steps / math.prod(size) for name, size in LAYERS.items()}
-    return *density_of(frames), rates
+    with Meter(network) as meter:
+        network(frames)
+    return *density_of(frames), meter.firing_rates()
 
 
 def density_of(frames: Tensor) -> tuple[float, float]:

@@ -21,8 +21,7 @@ import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
 from sltune.runs.places import Database
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights
@@ -93,7 +92,7 @@ def test_pickles_in_a_study_are_left_alone_when_its_search_goes_on(
 @pytest.mark.parametrize("protocol", [2, 5])
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol 5")
 def test_pickles_as_weights_and_checkpoints_are_refused(mark: Path, protocol: int) -> None:
-    network = SpikingNetwork("nmnist-mlp2", (4, 4), 2, LIF())
+    network = NETWORKS["nmnist-mlp2"]((2, 4, 4), 2)
     learner = Learner(network, torch.optim.SGD(network.parameters()))
     saved = io.BytesIO()
     torch.save({"network": Bomb(mark)}, saved)

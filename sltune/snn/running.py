@@ -1,15 +1,41 @@
 """How any network is run: a ``torch.nn.Module`` that takes frames of shape (T, B, P, H, W).
 
 It returns firing rates of shape (B, classes), or outputs of shape (T, B, classes), whose mean over time they are. A
-network that has a method ``reset`` is reset before every batch. Nothing else is required of it.
+network that has a method ``reset`` is reset before every batch. With a method ``run``, which takes a stretch of frames
+and the state after the one before, it is evaluated in stretches of time. Nothing else is required of it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sltune.errors import UsageError
+from sltune.snn.activity import Meter
+from sltune.snn.layers import LIF, Conv, Dense, Dropout, PerStep, ThresholdBatchNorm
+from sltune.snn.stretches import run_stretch
+
+MAX_STRETCH_VALUES = 1 << 23
+"""Input values that are made and simulated at once: 32 MB of float32, so that memory does not grow with a sample."""
+STEPWISE = (LIF, Conv, Dense, ThresholdBatchNorm, Dropout, PerStep, nn.Identity)
+"""Layers that look at each time step by itself, or keep their state where ``run_stretch`` finds it."""
+
+
+class Clip(Protocol):
+    """Frames of shape (T, B, P, H, W) that are made when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]: ...
+
+    def frames(self) -> Tensor:
+        """Return all frames."""
+
+    def stretches(self, values: int) -> Iterator[Tensor]:
+        """Give stretches of time of at most this number of values."""
 
 
 def rates_of(network: nn.Module, frames: Tensor) -> Tensor:
@@ -24,6 +50,51 @@ def rates_of(network: nn.Module, frames: Tensor) -> Tensor:
     reset(network)
     outputs = checked(network(frames), frames)
     return outputs.mean(0) if outputs.dim() == 3 else outputs
+
+
+def rates_of_clip(network: nn.Module, clip: Clip, meter: Meter) -> Tensor:
+    """Return what ``rates_of`` returns, in stretches of time where the network can be run so; meter sees the frames."""
+    total: Tensor | int = 0
+    for outputs in outputs_over_time(network, clip, meter):
+        if outputs.dim() == 2:
+            return outputs
+        total = total + outputs.sum(0)
+    assert isinstance(total, Tensor)
+    return total / clip.shape[0]
+
+
+def outputs_over_time(network: nn.Module, clip: Clip, meter: Meter) -> Iterator[Tensor]:
+    """Reset a network and give its outputs for one stretch of time after the other, or for all at once."""
+    reset(network)
+    run = _runner(network)
+    if run is None:
+        frames = clip.frames()
+        meter.add_frames(frames)
+        yield checked(network(frames), frames)
+        return
+    state = None
+    for frames in clip.stretches(MAX_STRETCH_VALUES):
+        meter.add_frames(frames)
+        outputs, state = run(frames, state)
+        outputs = checked(outputs, frames)
+        if outputs.dim() != 3:
+            raise UsageError(f"run must return outputs of shape (T, B, classes), but returns {tuple(outputs.shape)}")
+        yield outputs
+
+
+def _runner(network: nn.Module) -> Callable[[Tensor, Any], tuple[Any, Any]] | None:
+    """Return what runs a network over a stretch of time from a state; None where it must see a whole sample."""
+    run = getattr(network, "run", None)
+    if callable(run):
+        return run  # type: ignore[no-any-return]
+    return partial(run_stretch, network) if _is_stepwise(network) else None
+
+
+def _is_stepwise(module: nn.Module) -> bool:
+    """Say whether a module consists of sltune's layers, one after the other."""
+    if type(module).forward is nn.Sequential.forward:
+        return all(map(_is_stepwise, module.children()))
+    return isinstance(module, STEPWISE) or (isinstance(module, nn.Flatten) and module.start_dim >= 2)
 
 
 def reset(network: nn.Module) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from sltune.snn.network import SpikingNetwork
+from sltune.snn.activity import INPUT, Meter
+from sltune.snn.running import outputs_over_time
 from sltune.training.batches import Clip
-from sltune.training.fit import MAX_STRETCH_VALUES, autocast
+from sltune.training.fit import autocast
 
 BINS = 64
 MAX_NEURONS, MAX_COLUMNS = 64, 1000
@@ -52,20 +53,20 @@ class Details:
 
 
 @torch.no_grad()
-def look_at(network: SpikingNetwork, clip: Clip, precision: str = "float32") -> Details:
+def look_at(network: nn.Module, clip: Clip, precision: str = "float32") -> Details:
     """Describe a network and its response to a clip of one sample; draws no random number.
 
     The network is in evaluation mode afterwards.
     """
     network.eval()
-    bands = _spikes(network, clip, precision)
+    activity = _activity(network, clip, precision)
     weights = {name: histogram(weight) for name, weight in network.named_parameters()}
-    order = ", ".join(f"{layer} ({len(band)} of {network.neurons[layer]:,})" for layer, band in bands.items())
+    order = ", ".join(f"{layer} ({len(band)} of {neurons:,})" for layer, (band, neurons) in activity.items())
     reading = (
         f"Time runs to the right, {clip.shape[0]:,} steps. A row is a neuron, and of the input a pixel; where a layer "
         f"pools, it is 2×2 neurons, brighter the more of them fire. From the top: {order}."
     )
-    return Details(weights, draw(list(bands.values())), reading)
+    return Details(weights, draw([band for band, _ in activity.values()]), reading)
 
 
 def histogram(values: Tensor) -> Histogram:
@@ -95,19 +96,26 @@ def draw(bands: list[NDArray[np.float32]]) -> Image:
     return np.concatenate(rows[:-1])
 
 
-def _spikes(network: SpikingNetwork, clip: Clip, precision: str) -> dict[str, NDArray[np.float32]]:
-    """Return the activity of some neurons of each layer over time, from 0 to 1, of shape (neurons, T)."""
-    state, parts = None, dict[str, list[NDArray[np.float32]]]()
-    for frames in clip.stretches(MAX_STRETCH_VALUES):
-        with autocast(frames.device, precision):
-            simulation = network.simulate(frames, state, keep_spikes=True)
-        state = simulation.state
-        for layer, spikes in simulation.spikes.items():
-            one = spikes[:, 0].flatten(1)
-            parts.setdefault(layer, []).append(one[:, _spread(one.shape[1])].float().cpu().numpy())
-    bands = {layer: np.concatenate(part).T for layer, part in parts.items()}
-    # Frames may hold counts.
-    return {layer: band / max(1.0, float(band.max())) for layer, band in bands.items()}
+def _activity(network: nn.Module, clip: Clip, precision: str) -> dict[str, tuple[NDArray[np.float32], int]]:
+    """Return what some neurons of each layer do in a clip of one sample, and how many neurons the layer has.
+
+    The activity is from 0 to 1, of shape (neurons, T).
+    """
+    parts = dict[str, list[NDArray[np.float32]]]()
+    with Meter(network, keeps_outputs=True) as meter, autocast(next(network.parameters()).device, precision):
+        for _ in outputs_over_time(network, clip, meter):
+            taken = meter.take_outputs()
+            steps = taken[INPUT].numel() // math.prod(clip.shape[1:])
+            for layer, outputs in taken.items():
+                # With one sample, outputs of all steps at once and of one step after the other lie in the same order.
+                one = outputs.view(steps, -1)
+                parts.setdefault(layer, []).append(one[:, _spread(one.shape[1])].float().cpu().numpy())
+    found = {}
+    for layer, neurons in meter.neurons().items():
+        band = np.concatenate(parts[layer]).T
+        # Frames may hold counts.
+        found[layer] = band / max(1.0, float(band.max())), neurons
+    return found
 
 
 def _spread(neurons: int) -> list[int]:

@@ -13,19 +13,17 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.running import rates_of
-from sltune.training.batches import Batch, Clip
-
-MAX_STRETCH_VALUES = 1 << 23
-"""Input values that are made and simulated at once: 32 MB of float32, so that memory does not grow with a sample."""
+from sltune.snn.activity import Meter
+from sltune.snn.running import rates_of, rates_of_clip
+from sltune.training.batches import Batch
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     """loss: squared error summed over classes (or cross-entropy), mean over samples. accuracy: fraction.
 
-    confusion: counts, a row per true class. spikes: per sample and layer. synaptic_ops: per sample, spikes × fan-out.
+    confusion: counts, a row per true class. spikes: per sample and layer of neurons. synaptic_ops: per sample, for each
+    spike that arrives the connections that it drives.
     firing_rates: spikes per neuron and time step, of each layer; of "input", the share of values that are not 0.
     correct: for each sample in the order of the batches, whether the network found its class.
     """
@@ -177,55 +175,39 @@ def loss_of(rates: Tensor, labels: Tensor, loss: str, reduction: str = "mean") -
 
 @torch.no_grad()
 def evaluate(
-    network: SpikingNetwork, batches: Iterable[Batch], loss: str = "mse", precision: str = "float32"
+    network: nn.Module, batches: Iterable[Batch], loss: str = "mse", precision: str = "float32"
 ) -> EvaluationResult:
-    """Evaluate on each sample once; the rates of several views of it are averaged."""
+    """Evaluate on each sample once; the rates of several views of it are averaged.
+
+    Raises:
+        UsageError: the network returns something else than rates.
+    """
     network.eval()
-    classes = network.layers[-1].units
-    confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    loss_sum, steps, activity = 0.0, 0, dict[str, int]()
+    confusion, loss_sum = torch.zeros(0, 0, dtype=torch.int64), 0.0
     correct: list[bool] = []
-    for batch in batches:
-        views = 0
-        total = torch.zeros(())
-        for clip in batch.clips:
+    with Meter(network) as meter:
+        for batch in batches:
             with autocast(batch.labels.device, precision):
-                rates, counts = _rates(network, clip)
-            total = total.to(rates.device) + rates
-            views += 1
-            steps += clip.shape[0] * clip.shape[1]
-            activity = {layer: activity.get(layer, 0) + int(count) for layer, count in counts.items()}
-        rates = total / views
-        # Rounded as the predecessor rounds it, so that the same epochs are equal and the same one is the first of the
-        # lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded twice.
-        loss_sum += float(loss_of(rates, batch.labels, loss, "sum"))
-        found = rates.argmax(1)
-        correct += (found == batch.labels).tolist()
-        cells = (batch.labels * classes + found).cpu()
-        confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes)
-    samples, fan_out = len(correct), network.fan_out()
+                views = [rates_of_clip(network, clip, meter) for clip in batch.clips]
+            rates = sum(views[1:], views[0]) / len(views)
+            # Rounded as the predecessor rounds it, so that the same epochs are equal and the same one is the first of
+            # the lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded
+            # twice.
+            loss_sum += float(loss_of(rates, batch.labels, loss, "sum"))
+            found, classes = rates.argmax(1), rates.shape[1]
+            correct += (found == batch.labels).tolist()
+            cells = torch.bincount((batch.labels * classes + found).cpu(), minlength=classes**2)
+            confusion = cells.view(classes, classes) + (confusion if len(confusion) else 0)
+    samples = len(correct)
     return EvaluationResult(
         loss=loss_sum / samples,
         accuracy=sum(correct) / samples,
         confusion=confusion.tolist(),
-        spikes={layer: count / samples for layer, count in activity.items()},
-        synaptic_ops=sum(count * fan_out[layer] for layer, count in activity.items()) / samples,
-        firing_rates={layer: count / (steps * network.neurons[layer]) for layer, count in activity.items()},
+        spikes={layer: count / samples for layer, count in meter.spikes().items()},
+        synaptic_ops=meter.operations() / samples,
+        firing_rates=meter.firing_rates(),
         correct=tuple(correct),
     )
-
-
-def _rates(network: SpikingNetwork, clip: Clip) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return firing rates and spike counts, simulating one stretch of time after the other."""
-    state, activity = None, dict[str, Tensor]()
-    spikes = torch.zeros(())
-    for frames in clip.stretches(MAX_STRETCH_VALUES):
-        simulation = network.simulate(frames, state, count_spikes=True)
-        state = simulation.state
-        spikes = spikes.to(frames.device) + simulation.output.sum(0)
-        for layer, count in simulation.activity.items():
-            activity[layer] = activity.get(layer, torch.zeros_like(count)) + count
-    return spikes / clip.shape[0], activity
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -24,7 +24,7 @@ from sltune.events.synthetic.recordings import simulate_recording
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
-from sltune.snn.network import SpikingNetwork
+from sltune.snn.activity import Meter
 from sltune.training.batches import Batch, BatchSource
 from sltune.tuning.trial.job import Job, split_of
 from sltune.tuning.trial.trainer import Trainer
@@ -197,16 +197,11 @@ def taken(batches: Iterator[Batch]) -> list[reference.Batch]:
     return [(time_last(frames.clone()), batch.labels) for batch in batches for frames in batch.views]
 
 
-def firing_rates(network: SpikingNetwork, frames: Tensor) -> dict[str, float]:
+def firing_rates(network: nn.Module, frames: Tensor) -> dict[str, float]:
     """Return spikes per neuron and time step of each layer."""
-    with torch.no_grad():
-        simulation = network.simulate(frames, count_spikes=True)
-    neurons = [state.potential.numel() for state in simulation.state]
-    layers = [layer.name for layer in network.layers]
-    return {
-        layer: float(simulation.activity[layer]) / (size * len(frames))
-        for layer, size in zip(layers, neurons, strict=True)
-    }
+    with torch.no_grad(), Meter(network) as meter:
+        network(frames)
+    return meter.firing_rates()
 
 
 def first(trainer: Trainer, steps: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sltune.snn.backends import backend_of
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
 from tests import reference_impl as reference
 
 MARGIN = 1e-6
@@ -40,8 +40,8 @@ def near_edge(potential: Tensor, neuron: reference.Neuron) -> Tensor:
     return torch.stack([(x - edge).abs() < MARGIN for edge in edges]).any(dim=0)
 
 
-def of(neuron: reference.Neuron) -> LIF:
-    return LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.width)
+def of(neuron: reference.Neuron) -> LIFParameters:
+    return LIFParameters(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.width)
 
 
 def outputs(current: Tensor, neuron: reference.Neuron) -> tuple[list[Tensor], list[Tensor]]:
@@ -125,5 +125,5 @@ def test_a_stretch_that_goes_on_from_a_state_equals_one_piece() -> None:
 
 def test_a_layer_without_neurons_gives_no_spikes() -> None:
     empty = torch.zeros(5, 2, 0)
-    spikes, _, _ = backend_of(empty).layer(empty, LIF())
+    spikes, _, _ = backend_of(empty).layer(empty, LIFParameters())
     assert spikes.shape == (5, 2, 0)

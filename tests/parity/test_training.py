@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from sltune.settings.configuration import Configuration
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.neurons.lif import LIF
-from sltune.training import fit as fit_module
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import EvaluationResult, evaluate, train_epoch
 from sltune.training.streams import numpy_stream
@@ -294,19 +292,16 @@ def test_train_test_reports_the_lowest_loss_and_the_highest_accuracy_each_of_its
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_loss_of_any_rates_is_the_predecessors_to_the_last_bit(
-    steps: int, sizes: list[int], seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_loss_of_any_rates_is_the_predecessors_to_the_last_bit(steps: int, sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     batches = []
     for size in sizes:
         spikes = torch.from_numpy(rng.integers(0, steps + 1, (size, 19))).float()
         batches.append((spikes / steps, torch.from_numpy(rng.integers(0, 19, size))))
-    assert evaluated(batches, 19, monkeypatch).loss == reference.evaluate(torch.nn.Identity(), batches)[0]
+    assert evaluated(batches).loss == reference.evaluate(torch.nn.Identity(), batches)[0]
 
 
-def test_epochs_with_the_same_sum_of_squared_errors_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_with_the_same_sum_of_squared_errors_are_equal() -> None:
     """Errors of 0 and 5/8 in two batches of three rates, then 3/8 and 4/8: 25/64 both times, over two samples.
 
     With the mean of each batch times three, the first epoch would be the better one, by 2·10⁻⁸.
@@ -314,17 +309,26 @@ def test_epochs_with_the_same_sum_of_squared_errors_are_equal(monkeypatch: pytes
     losses = []
     for errors in ((0, 5), (3, 4)):
         batches = [(torch.tensor([[1 - error / 8, 0, 0]]), torch.tensor([0])) for error in errors]
-        losses.append(evaluated(batches, 3, monkeypatch).loss)
+        losses.append(evaluated(batches).loss)
     assert losses == [25 / 128, 25 / 128]
 
 
-def evaluated(batches: Sequence[reference.Batch], classes: int, monkeypatch: pytest.MonkeyPatch) -> EvaluationResult:
-    """Evaluate a network that is given these rates."""
-    rates = iter(rates for rates, _ in batches)
-    monkeypatch.setattr(fit_module, "_rates", lambda *_: (next(rates), {}))
-    network = SpikingNetwork("nmnist-mlp2", (1, 1), classes, LIF())
-    clip = Clip.of(torch.zeros(1, 1, 2, 1, 1))
-    return evaluate(network, [Batch(labels, iter([clip])) for _, labels in batches])
+class Given(nn.Module):
+    """A network that returns the given rates, one batch after the other."""
+
+    def __init__(self, rates: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.rates = iter(rates)
+
+    def forward(self, _: Tensor) -> Tensor:
+        return next(self.rates)
+
+
+def evaluated(batches: Sequence[reference.Batch]) -> EvaluationResult:
+    """Evaluate a network that returns these rates."""
+    clips = [Clip.of(torch.zeros(1, len(labels), 2, 1, 1)) for _, labels in batches]
+    given = [Batch(labels, iter([clip])) for (_, labels), clip in zip(batches, clips, strict=True)]
+    return evaluate(Given(rates for rates, _ in batches), given)
 
 
 def test_the_rate_drops_to_a_tenth_from_epoch_26_on(signs: Signs, monkeypatch: pytest.MonkeyPatch) -> None:

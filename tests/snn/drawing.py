@@ -8,11 +8,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
 from sltune.snn.neurons.surrogate import WINDOWS
 
 neurons = st.builds(
-    LIF,
+    LIFParameters,
     v_threshold=st.floats(0.05, 2),
     decay=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
     surrogate=st.sampled_from(list(WINDOWS)),

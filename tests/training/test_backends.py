@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sltune.snn.backends import CHOICE
-from sltune.snn.network import NetworkOptions, SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS, NetworkOptions
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Learner, evaluate, train_epoch
 from sltune.training.optim import make_optimizer
@@ -23,9 +22,9 @@ def draw_frames(seed: int, dtype: torch.dtype, steps: int = 12) -> Tensor:
     return (torch.rand((steps, 4, 2, *SIZE), generator=generator) < 0.1).to(dtype)
 
 
-def make_network(dtype: torch.dtype, norm: str = "none") -> SpikingNetwork:
+def make_network(dtype: torch.dtype, norm: str = "none") -> nn.Module:
     torch.manual_seed(0)
-    network = SpikingNetwork("slanimals", SIZE, 5, LIF(), NetworkOptions(norm=norm)).to(dtype)
+    network = NETWORKS["slanimals"]((2, *SIZE), 5, options=NetworkOptions(norm=norm)).to(dtype)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2)

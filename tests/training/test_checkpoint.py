@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
 from sltune.training.optim import make_optimizer, make_schedule
@@ -24,7 +23,7 @@ METRICS = EpochMetrics(1, 0.1, EVALUATION, 1, 0.5, 10.0, 1.0)
 
 def learner(optimizer: str = "adam", schedule: str = "cosine") -> Learner:
     """A learner after one step, so that its optimizer has a state."""
-    network = SpikingNetwork("nmnist-mlp2", (4, 4), 2, LIF())
+    network = NETWORKS["nmnist-mlp2"]((2, 4, 4), 2)
     made = make_optimizer(optimizer, network.parameters(), 1e-3, momentum=0.9)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn import running
+from sltune.snn.activity import Meter
+from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.neurons.lif import LIFParameters
 from sltune.training import details
 from sltune.training.batches import Batch, Clip
 from sltune.training.details import BACKGROUND, BORDER, COLOURS, draw, histogram, look_at
 from sltune.training.fit import evaluate
 
 
-def network(name: str, size: tuple[int, int], **biases: float | torch.Tensor) -> SpikingNetwork:
+def network(name: str, size: tuple[int, int], **biases: float | torch.Tensor) -> nn.Module:
     """A network without weights, of which the biases alone decide what fires: above 0.3, in every step."""
-    net = SpikingNetwork(name, size, 3, LIF())
+    net = NETWORKS[name]((2, *size), 3)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
@@ -52,7 +55,7 @@ def test_a_firing_rate_is_1_where_all_neurons_fire_in_every_step(name: str, size
 def test_a_firing_rate_is_the_share_of_neurons_and_steps_with_a_spike() -> None:
     # Three of four neurons fire; without leak the last one does so in every second step.
     bias = torch.tensor([1.0, 1.0, 0.2, 0.0]).repeat(128)
-    net = SpikingNetwork("nmnist-mlp2", (4, 4), 3, LIF(v_threshold=0.3, decay=1.0))
+    net = NETWORKS["nmnist-mlp2"]((2, 4, 4), 3, options=NetworkOptions(LIFParameters(v_threshold=0.3, decay=1.0)))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
@@ -65,18 +68,18 @@ def test_a_firing_rate_is_the_share_of_neurons_and_steps_with_a_spike() -> None:
 
 def test_spikes_are_kept_on_request_and_are_those_that_are_counted() -> None:
     torch.manual_seed(0)
-    net = SpikingNetwork("nmnist-mlp", (6, 6), 3, LIF(0.05))
+    net = NETWORKS["nmnist-mlp"]((2, 6, 6), 3, options=NetworkOptions(LIFParameters(0.05)))
     frames = (torch.rand(5, 2, 2, 6, 6) < 0.3).float()
-    with torch.no_grad():
-        kept, plain = net.simulate(frames, count_spikes=True, keep_spikes=True), net.simulate(frames)
-    assert plain.spikes == {}
-    assert list(kept.spikes) == ["input", "fc1", "fc2", "fc3"]
-    assert torch.equal(kept.spikes["fc3"], plain.output)
-    assert torch.equal(kept.spikes["input"], frames)
-    assert {layer: int(spikes.sum()) for layer, spikes in kept.spikes.items()} == {
-        layer: int(count) for layer, count in kept.activity.items()
-    }
-    assert kept.activity["fc1"] > 0
+    with torch.no_grad(), Meter(net, keeps_outputs=True) as meter:
+        meter.add_frames(frames)
+        output = net(frames)
+    kept = meter.take_outputs()
+    assert list(kept) == ["input", "fc1", "fc2", "fc3"]
+    assert torch.equal(kept["fc3"], output.flatten())
+    assert torch.equal(kept["input"], frames.flatten())
+    assert {layer: int(spikes.sum()) for layer, spikes in kept.items()} == meter.spikes()
+    assert meter.spikes()["fc1"] > 0
+    assert meter.take_outputs() == {}
 
 
 def test_a_histogram_has_all_values() -> None:
@@ -116,7 +119,7 @@ def test_long_samples_share_columns_and_lose_no_spike() -> None:
 
 @pytest.mark.parametrize("stretch", [1 << 23, 40])
 def test_what_a_network_does_is_drawn_layer_below_layer(monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
-    monkeypatch.setattr(details, "MAX_STRETCH_VALUES", stretch)
+    monkeypatch.setattr(running, "MAX_STRETCH_VALUES", stretch)
     monkeypatch.setattr(details, "MIN_WIDTH", 1)
     # 64 of 512 neurons are shown, each eighth; of these every second one fires.
     bias = (torch.arange(512) % 16 == 0).float()

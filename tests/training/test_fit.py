@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
 
-from sltune.snn.network import SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import EvaluationResult, Learner, evaluate, fit
 from sltune.training.optim import make_optimizer, make_schedule
@@ -17,9 +17,9 @@ from sltune.training.streams import numpy_stream
 CLASSES = 3
 
 
-def network() -> SpikingNetwork:
+def network() -> nn.Module:
     torch.manual_seed(0)
-    return SpikingNetwork("nmnist-mlp2", (4, 4), CLASSES, LIF())
+    return NETWORKS["nmnist-mlp2"]((2, 4, 4), CLASSES)
 
 
 def frames(steps: int, value: float) -> torch.Tensor:

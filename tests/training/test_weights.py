@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import DataError
-from sltune.snn.network import NetworkOptions, SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.running import rates_of
 from sltune.training.weights import MAX_WEIGHTS_BYTES, load_weights, read_weights, weights_to_bytes
 from tests import reference_impl as reference
 
@@ -26,8 +26,8 @@ SIZE, CLASSES = (20, 20), 3
 PREDECESSORS = ("conv1_s", "conv2_s", "fc1_s", "fc2_s")
 
 
-def network(name: str = "slanimals", norm: str = "none", size: tuple[int, int] = SIZE) -> SpikingNetwork:
-    return SpikingNetwork(name, size, CLASSES, LIF(), NetworkOptions(norm))
+def network(name: str = "slanimals", norm: str = "none", size: tuple[int, int] = SIZE) -> nn.Module:
+    return NETWORKS[name]((2, *size), CLASSES, options=NetworkOptions(norm=norm))
 
 
 def saved(content: object) -> bytes:
@@ -42,7 +42,7 @@ def state(**options: Any) -> dict[str, Tensor]:
     return dict(network(**options).state_dict())
 
 
-def refusal(data: bytes, into: SpikingNetwork | None = None) -> str:
+def refusal(data: bytes, into: nn.Module | None = None) -> str:
     with pytest.raises(DataError) as caught:
         load_weights(into or network(), data, "w.pt")
     text = str(caught.value)
@@ -114,11 +114,11 @@ def test_weights_of_the_predecessor_fire_as_in_a_plain_implementation_of_it() ->
             parameter.mul_(2)
     keys = [f"{layer}.layer.{part}" for layer in PREDECESSORS for part in ("weight", "bias")]
     theirs = dict(zip(keys, plain.parameters(), strict=True))
-    ours = SpikingNetwork("slanimals", (32, 32), 19, LIF())
+    ours = NETWORKS["slanimals"]((2, 32, 32), 19)
     load_weights(ours, saved({**theirs, "spike.ksi": torch.tensor([0.36])}), "w.pt")
     frames = (torch.rand(10, 2, 2, 32, 32) < 0.1).float()
     with torch.no_grad():
-        rates = ours(frames)
+        rates = rates_of(ours, frames)
         assert torch.equal(rates, plain(frames.movedim(0, -1)))
     assert rates.any()
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ def fired_of(results: tuple[Tensor, ...]) -> Fired:
     return Fired(spikes, LIFState(potential, fired), count)
 
 
-def numbers(neurons: LIF, like: Tensor) -> Array:
+def numbers(neurons: LIFParameters, like: Tensor) -> Array:
     """Return decay, threshold and width in the type of like, in which the kernels compute."""
     return np.array([neurons.decay, neurons.v_threshold, neurons.surrogate_width], array(like).dtype)
 
@@ -53,7 +53,7 @@ def decay_gradient(parts: Array | None, count: int, decay: Tensor | None) -> Ten
     return torch.from_numpy(sums).to(decay.dtype).view(decay.shape)
 
 
-def window(neurons: LIF) -> int:
+def window(neurons: LIFParameters) -> int:
     """Return the number by which kernels know the surrogate."""
     return list(WINDOWS).index(neurons.surrogate)
 

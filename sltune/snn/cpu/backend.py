@@ -13,7 +13,7 @@ from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS
 from sltune.snn.neurons.backend import Backend, decay_of_step
 from sltune.snn.neurons.images import channels_last
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 
 MAX_NONZERO = 0.35
 """The share of values other than 0 above which skipping zeros takes longer than multiplying all (measured)."""
@@ -28,12 +28,14 @@ class NumbaBackend(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return dtype in (torch.float32, torch.float64)
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+    def layer(
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         decay = decay_of_step(decay, current, current.dtype)
         return fired_of(Neurons.apply(current.contiguous(), lif, state, decay))  # type: ignore[no-untyped-call]
 
     def pooled_layer(
-        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
         decay = decay_of_step(decay, current, current.dtype)
         return fired_of(PooledNeurons.apply(channels_last(current), lif, state, decay))  # type: ignore[no-untyped-call]
@@ -43,7 +45,9 @@ class NumbaBackend(Backend):
         middle = images[len(images) // 2]
         return is_on("stage") and int(torch.count_nonzero(middle)) < MAX_NONZERO * middle.numel()
 
-    def stage(self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def stage(
+        self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIFParameters, state: LIFState | None = None
+    ) -> Fired:
         """Run a stage for images that are finite.
 
         No current is ever written, and zeros in the images cost nothing. Sums have another order than a convolution's,

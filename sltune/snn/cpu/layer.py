@@ -20,13 +20,13 @@ from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import LANES
 from sltune.snn.neurons.images import channels_last, new_images
-from sltune.snn.neurons.lif import LIF, LIFState
+from sltune.snn.neurons.lif import LIFParameters, LIFState
 
 
 class Neurons(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None, decay: Tensor | None
+        ctx: Any, current: Tensor, neurons: LIFParameters, state: LIFState | None, decay: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(current, decay)
         ctx.neurons, ctx.state = neurons, state
@@ -55,7 +55,7 @@ class Neurons(torch.autograd.Function):
 class PooledNeurons(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, neurons: LIF, state: LIFState | None, decay: Tensor | None
+        ctx: Any, current: Tensor, neurons: LIFParameters, state: LIFState | None, decay: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(current, decay)
         ctx.neurons, ctx.state = neurons, state

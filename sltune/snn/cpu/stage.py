@@ -20,7 +20,7 @@ from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS, LANES
 from sltune.snn.neurons.images import channels_last, new_images
-from sltune.snn.neurons.lif import LIF, LIFState
+from sltune.snn.neurons.lif import LIFParameters, LIFState
 
 MAX_PARTS = 64
 """Gradients by weights are summed in so many parts, so that the result does not depend on the number of threads."""
@@ -29,7 +29,7 @@ MAX_PARTS = 64
 class Stage(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIF, state: LIFState | None
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIFParameters, state: LIFState | None
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(images, weight, bias)
         ctx.neurons, ctx.state = neurons, state

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sltune.snn.cuda.layer import Layout, TritonNeurons
 from sltune.snn.neurons.backend import REFERENCE, Backend, decay_of_step
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 
 MAX_IMAGE_NEURONS = 2**31 - 1
 """Pooling kernels count a sample's neurons in 32 bits; offsets of samples and time steps have 64."""
@@ -19,7 +19,9 @@ class TritonBackend(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return dtype in (torch.float32, torch.bfloat16)
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+    def layer(
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         """Run neurons; spikes have the current's type and layout, the state is float32.
 
         Raises:
@@ -30,7 +32,7 @@ class TritonBackend(Backend):
         return _run(current, lif, state, decay, pool=False)
 
     def pooled_layer(
-        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
         """Run neurons and average 2×2 of their spikes.
 
@@ -46,7 +48,7 @@ class TritonBackend(Backend):
         return _run(current, lif, state, decay, pool=True)
 
 
-def _run(current: Tensor, lif: LIF, state: LIFState | None, decay: Tensor | None, pool: bool) -> Fired:
+def _run(current: Tensor, lif: LIFParameters, state: LIFState | None, decay: Tensor | None, pool: bool) -> Fired:
     start = None if state is None else (state.potential, state.spikes)
     for values in start or ():
         if values.shape != current.shape[1:] or values.device != current.device:

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from sltune.snn.cuda import kernels
 from sltune.snn.neurons.images import channels_last, new_images
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
 
 # Kernels do few operations on each value, so the memory's bandwidth limits them, and wide, contiguous accesses matter
 # most. With 4 warps, blocks of 512 neurons read 16 bytes of float32 a thread. Layers too small to keep every
@@ -101,7 +101,7 @@ class TritonNeurons(torch.autograd.Function):
     def forward(
         ctx: Any,
         current: Tensor,
-        neurons: LIF,
+        neurons: LIFParameters,
         state: tuple[Tensor, Tensor] | None,
         decay: Tensor | None,
         layout: Layout,
@@ -126,7 +126,7 @@ class TritonNeurons(torch.autograd.Function):
     def backward(ctx: Any, grad_spikes: Tensor, *_: Any) -> tuple[Tensor, None, None, Tensor | None, None]:
         current, decay, *start = ctx.saved_tensors
         layout: Layout = ctx.layout
-        neurons: LIF = ctx.neurons
+        neurons: LIFParameters = ctx.neurons
         grad = layout.empty(layout.shape, current.dtype)
         # Potentials are float32, and so can wait in the gradient's place only if that is, too.
         scratch = grad if grad.dtype == torch.float32 else layout.empty(layout.shape)
@@ -143,7 +143,7 @@ class TritonNeurons(torch.autograd.Function):
         return grad, None, None, grad_decay, None
 
 
-def _window_constants(neurons: LIF) -> tuple[float, float]:
+def _window_constants(neurons: LIFParameters) -> tuple[float, float]:
     """Return the numbers a and b of the window's formula in kernels.py."""
     width = neurons.surrogate_width
     return {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltune.snn.neurons.lif import LIF, Fired, LIFState, lif_step
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState, lif_step
 
 
 class Backend(Protocol):
@@ -25,7 +25,9 @@ class Backend(Protocol):
         """Say whether the backend computes with values of this type."""
 
     @abstractmethod
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+    def layer(
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         """Run neurons over all time steps.
 
         Args:
@@ -36,7 +38,7 @@ class Backend(Protocol):
 
     @abstractmethod
     def pooled_layer(
-        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
         """Run neurons as ``layer`` does and average 2×2 of their spikes, for current of shape (T, B, C, H, W).
 
@@ -47,7 +49,9 @@ class Backend(Protocol):
         """Say whether ``stage`` takes less time for such images than a convolution and ``pooled_layer``."""
         return False
 
-    def stage(self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIF, state: LIFState | None = None) -> Fired:
+    def stage(
+        self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIFParameters, state: LIFState | None = None
+    ) -> Fired:
         """Convolve images, run neurons with the decay of lif, and average 2×2 of their spikes.
 
         Args:
@@ -78,7 +82,9 @@ class Reference(Backend):
     def takes(self, dtype: torch.dtype) -> bool:
         return True
 
-    def layer(self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None) -> Fired:
+    def layer(
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> Fired:
         decay = decay_of_step(decay, current, current.dtype)
         rest = torch.zeros_like(current[0])
         state = LIFState(rest, rest) if state is None else LIFState(state.potential.detach(), state.spikes.detach())
@@ -90,7 +96,7 @@ class Reference(Backend):
         return Fired(fired, LIFState(state.potential.detach(), state.spikes.detach()), torch.count_nonzero(fired))
 
     def pooled_layer(
-        self, current: Tensor, lif: LIF, state: LIFState | None = None, decay: Tensor | None = None
+        self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
         fired = self.layer(current, lif, state, decay)
         pooled = functional.avg_pool2d(fired.spikes.flatten(0, 1), 2)

@@ -12,7 +12,7 @@ from sltune.snn.neurons.surrogate import WINDOWS
 
 
 @dataclass(frozen=True)
-class LIF:
+class LIFParameters:
     """Parameters of a layer of neurons.
 
     Raises:
@@ -53,7 +53,7 @@ class _Spike(torch.autograd.Function):
     """o = [u > v_threshold], with the surrogate window as do/du."""
 
     @staticmethod
-    def forward(ctx: Any, potential: Tensor, lif: LIF) -> Tensor:
+    def forward(ctx: Any, potential: Tensor, lif: LIFParameters) -> Tensor:
         ctx.save_for_backward(potential)
         ctx.lif = lif
         return (potential > lif.v_threshold).to(potential.dtype)
@@ -61,11 +61,11 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (potential,) = ctx.saved_tensors
-        lif: LIF = ctx.lif
+        lif: LIFParameters = ctx.lif
         return grads[0] * WINDOWS[lif.surrogate](potential - lif.v_threshold, lif.surrogate_width), None
 
 
-def lif_step(current: Tensor, state: LIFState, lif: LIF, decay: Tensor | None = None) -> LIFState:
+def lif_step(current: Tensor, state: LIFState, lif: LIFParameters, decay: Tensor | None = None) -> LIFState:
     """Advance neurons by one time step.
 
     u(t) = decay · u(t−1) · (1 − o(t−1)) + I(t), o(t) = [u(t) > v_threshold]: a spike resets the potential

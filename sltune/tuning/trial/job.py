@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sltune.errors import UsageError
 from sltune.events.folds import Split, outside_test_part, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
-from sltune.events.samples import RecordingInfo
+from sltune.events.samples import POLARITIES, RecordingInfo
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
-from sltune.snn.network import NetworkOptions, SpikingNetwork
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights
 
@@ -51,11 +52,11 @@ class Job:
         sampling = self.configuration.sampling
         return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
 
-    def network(self) -> SpikingNetwork:
+    def network(self) -> nn.Module:
         """Return the network as training starts with it; raises as network_and_note does."""
         return self.network_and_note()[0]
 
-    def network_and_note(self) -> tuple[SpikingNetwork, str]:
+    def network_and_note(self) -> tuple[nn.Module, str]:
         """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
 
         Raises:
@@ -63,11 +64,11 @@ class Job:
             DataError: the weights do not fit it.
         """
         config, neuron = self.configuration.network, self.configuration.neuron
-        lif = LIF(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
-        options = NetworkOptions(config.norm, config.dropout, config.init)
+        lif = LIFParameters(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
+        options = NetworkOptions(lif, config.norm, config.dropout, config.init)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
-            network = SpikingNetwork(config.name, self.frames.size, self.classes, lif, options)
+            network = NETWORKS[config.name]((POLARITIES, *self.frames.size), self.classes, options=options)
         except ValueError as error:
             raise UsageError(f"network.name = {config.name}: {error}") from error
         if self.weights is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.neurons.backend import REFERENCE, Backend
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from tests.snn.drawing import draw, leaf, neurons, seeds, with_gradients
 
 NUMBA = NumbaBackend()
@@ -33,13 +33,13 @@ def draw_decay(channels: int, per_channel: bool, seed: int = 0, dtype: torch.dty
 
 
 def fire(
-    backend: Backend, pool: bool, current: Tensor, neuron: LIF, state: LIFState | None, decay: Tensor | None
+    backend: Backend, pool: bool, current: Tensor, neuron: LIFParameters, state: LIFState | None, decay: Tensor | None
 ) -> Fired:
     return (backend.pooled_layer if pool else backend.layer)(current, neuron, state, decay)
 
 
 def assert_same(
-    pool: bool, current: Tensor, neuron: LIF, state: LIFState | None, decay: Tensor, tolerance: float
+    pool: bool, current: Tensor, neuron: LIFParameters, state: LIFState | None, decay: Tensor, tolerance: float
 ) -> None:
     """Compare what comes out bit by bit, and gradients to a share of the largest of each."""
     gradients = []
@@ -65,7 +65,7 @@ def assert_same(
     seed=seeds,
 )
 def test_gradients_by_a_decay_equal_those_of_torch(
-    neuron: LIF, shape: tuple[int, ...], kind: tuple[bool, bool, bool], layout: str, seed: int
+    neuron: LIFParameters, shape: tuple[int, ...], kind: tuple[bool, bool, bool], layout: str, seed: int
 ) -> None:
     (pool, per_channel, goes_on), current = kind, draw(shape, torch.float64, seed)
     axis = {"contiguous": 4, "channels last": 2, "time last": 0}[layout]
@@ -77,15 +77,15 @@ def test_gradients_by_a_decay_equal_those_of_torch(
 @per_layer_or_channel
 @pytest.mark.parametrize("shape", [(7, 3, 5000), (7, 2, 3, 41, 40)])
 def test_more_neurons_than_a_block_have_their_decays_too(shape: tuple[int, ...], per_channel: bool) -> None:
-    state = REFERENCE.layer(draw((2, *shape[1:]), torch.float64, 1), LIF()).state
-    assert_same(False, draw(shape, torch.float64, 0), LIF(), state, draw_decay(shape[2], per_channel), 1e-9)
+    state = REFERENCE.layer(draw((2, *shape[1:]), torch.float64, 1), LIFParameters()).state
+    assert_same(False, draw(shape, torch.float64, 0), LIFParameters(), state, draw_decay(shape[2], per_channel), 1e-9)
 
 
 @pooled_or_not
 @per_layer_or_channel
 def test_float32_has_a_decay_of_its_own_type(pool: bool, per_channel: bool) -> None:
     decay = draw_decay(SHAPE[2], per_channel, dtype=torch.float32)
-    assert_same(pool, draw(SHAPE, torch.float32, 0), LIF(), None, decay, 1e-5)
+    assert_same(pool, draw(SHAPE, torch.float32, 0), LIFParameters(), None, decay, 1e-5)
 
 
 @pytest.mark.parametrize("backend", [NUMBA, REFERENCE])
@@ -94,7 +94,7 @@ def test_the_gradient_is_what_it_is_by_hand(backend: Backend) -> None:
     # By u(3): 1. By u(2), past the spike that may reset it and through that: 0.5·1 − 0.5·0.2·1 = 0.4.
     # So by the decay 1·u(2) + 0.4·u(1) = 0.28.
     current, decay = torch.tensor([0.2, 0.1, 0.5]).view(3, 1, 1), torch.tensor(0.5, requires_grad=True)
-    fired = backend.layer(current, LIF(v_threshold=0.3, surrogate_width=1.0), None, decay)
+    fired = backend.layer(current, LIFParameters(v_threshold=0.3, surrogate_width=1.0), None, decay)
     (gradient,) = torch.autograd.grad(fired.spikes[2].sum(), decay)
     assert fired.spikes.flatten().tolist() == [0, 0, 1]
     assert gradient.item() == pytest.approx(0.28)
@@ -103,13 +103,13 @@ def test_the_gradient_is_what_it_is_by_hand(backend: Backend) -> None:
 @pooled_or_not
 @per_layer_or_channel
 def test_a_decay_of_the_fixed_ones_value_changes_no_bit(pool: bool, per_channel: bool) -> None:
-    neuron = LIF(decay=0.7)
+    neuron = LIFParameters(decay=0.7)
     state = REFERENCE.layer(draw([3, *SHAPE[1:]], torch.float32, 1), neuron).state
     fixed, learned = (leaf(draw(SHAPE, torch.float32, 0)) for _ in range(2))
     decay = torch.full([SHAPE[2]] if per_channel else [], 0.7)
     expected = fire(NUMBA, pool, fixed, neuron, state, None)
     # Another decay of the parameters must not matter.
-    fired = fire(NUMBA, pool, learned, LIF(decay=0.1), state, decay)
+    fired = fire(NUMBA, pool, learned, LIFParameters(decay=0.1), state, decay)
     assert torch.equal(fired.spikes, expected.spikes)
     assert torch.equal(fired.state.potential, expected.state.potential)
     assert torch.equal(*with_gradients(fired.spikes, [learned]), *with_gradients(expected.spikes, [fixed]))
@@ -125,7 +125,7 @@ def test_gradients_by_a_decay_do_not_depend_on_the_number_of_threads(
     for count in (1, 2, 3):
         torch.set_num_threads(count)
         inputs = leaf(current), leaf(decay)
-        found.append(with_gradients(fire(NUMBA, pool, inputs[0], LIF(), None, inputs[1]).spikes, inputs))
+        found.append(with_gradients(fire(NUMBA, pool, inputs[0], LIFParameters(), None, inputs[1]).spikes, inputs))
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
 
@@ -135,13 +135,13 @@ def test_a_decay_may_be_of_another_type_and_lie_anywhere_in_memory(backend: Back
     current = draw(SHAPE, torch.float32, 0)
     sparse = torch.tensor([0.5, 9, 0.25, 9, 0.75, 9], dtype=torch.float64, requires_grad=True)
     dense = sparse.detach()[::2].float().requires_grad_()
-    fired, expected = (backend.layer(current, LIF(), None, decay) for decay in (sparse[::2], dense))
+    fired, expected = (backend.layer(current, LIFParameters(), None, decay) for decay in (sparse[::2], dense))
     assert torch.equal(fired.spikes, expected.spikes)
     mine, wanted = with_gradients(fired.spikes, [sparse]) + with_gradients(expected.spikes, [dense])
     assert mine.dtype == torch.float64
     assert torch.equal(mine[::2].float(), wanted)
     same = (torch.tensor(0.5), torch.tensor(0.5).expand(3))
-    assert torch.equal(*(backend.layer(current, LIF(), None, decay).spikes for decay in same))
+    assert torch.equal(*(backend.layer(current, LIFParameters(), None, decay).spikes for decay in same))
 
 
 @pooled_or_not
@@ -151,11 +151,11 @@ def test_a_decay_of_another_shape_is_refused(backend: Backend, pool: bool, shape
     with pytest.raises(
         ValueError, match=r"decay must have shape \(\) or, with one of each channel, \(3,\), but got \("
     ):
-        fire(backend, pool, torch.zeros(SHAPE), LIF(), None, torch.zeros(shape))
+        fire(backend, pool, torch.zeros(SHAPE), LIFParameters(), None, torch.zeros(shape))
 
 
 def test_a_batch_without_samples_gives_a_gradient_of_0() -> None:
     decay = torch.rand(3, requires_grad=True)
     for pool in (False, True):
-        fired = fire(NUMBA, pool, torch.zeros(5, 0, 3, 4, 4), LIF(), None, decay)
+        fired = fire(NUMBA, pool, torch.zeros(5, 0, 3, 4, 4), LIFParameters(), None, decay)
         assert torch.autograd.grad(fired.spikes.sum(), decay)[0].tolist() == [0, 0, 0]

@@ -16,12 +16,12 @@ from torch import Tensor
 from sltune.snn.backends import CHOICE, backend_of
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.neurons.backend import REFERENCE
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 from tests.snn.drawing import assert_close, draw, dtypes, leaf, neurons, seeds, steps, with_gradients
 
 NUMBA = NumbaBackend()
-Layer = Callable[[Tensor, LIF, LIFState | None], Fired]
+Layer = Callable[[Tensor, LIFParameters, LIFState | None], Fired]
 
 
 def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: Sequence[Tensor]) -> None:
@@ -35,14 +35,16 @@ def assert_same(mine: Fired, expected: Fired, inputs: Sequence[Tensor], others: 
 
 @settings(max_examples=60)
 @given(neuron=neurons, steps=steps, shape=st.lists(st.integers(1, 9), min_size=1, max_size=3), dtype=dtypes, seed=seeds)
-def test_neurons_equal_the_reference(neuron: LIF, steps: int, shape: list[int], dtype: torch.dtype, seed: int) -> None:
+def test_neurons_equal_the_reference(
+    neuron: LIFParameters, steps: int, shape: list[int], dtype: torch.dtype, seed: int
+) -> None:
     mine, plain = (leaf(draw([steps, *shape], dtype, seed)) for _ in range(2))
     assert_same(NUMBA.layer(mine, neuron), REFERENCE.layer(plain, neuron), [mine], [plain])
 
 
 def test_more_neurons_than_a_block_equal_the_reference() -> None:
     mine, plain = (leaf(draw([7, 3, 5000], torch.float32, 0)) for _ in range(2))
-    assert_same(NUMBA.layer(mine, LIF()), REFERENCE.layer(plain, LIF()), [mine], [plain])
+    assert_same(NUMBA.layer(mine, LIFParameters()), REFERENCE.layer(plain, LIFParameters()), [mine], [plain])
 
 
 @settings(max_examples=60)
@@ -55,7 +57,7 @@ def test_more_neurons_than_a_block_equal_the_reference() -> None:
     seed=seeds,
 )
 def test_pooled_neurons_equal_the_reference_with_torchs_pooling(
-    neuron: LIF, steps: int, batch: int, size: tuple[int, int, int], layout: str, seed: int
+    neuron: LIFParameters, steps: int, batch: int, size: tuple[int, int, int], layout: str, seed: int
 ) -> None:
     """Odd rows and columns fire and count, but are not pooled."""
     values = draw([steps, batch, *size], torch.float32, seed)
@@ -74,8 +76,8 @@ def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -
 
     def run(part: Tensor, state: LIFState | None = None) -> Fired:
         if isinstance(layer, str):
-            return NUMBA.stage(part, weight, bias, LIF(decay=0.9), state)
-        return layer(part, LIF(decay=0.9), state)
+            return NUMBA.stage(part, weight, bias, LIFParameters(decay=0.9), state)
+        return layer(part, LIFParameters(decay=0.9), state)
 
     whole = run(values)
     early = run(values[:5])
@@ -91,14 +93,16 @@ def test_stretches_that_go_on_from_a_state_equal_one_piece(layer: Layer | str) -
 @pytest.mark.parametrize("layer", [NUMBA.layer, NUMBA.pooled_layer])
 def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references(layer: Layer) -> None:
     reference = {NUMBA.layer: REFERENCE.layer, NUMBA.pooled_layer: REFERENCE.pooled_layer}[layer]
-    state = REFERENCE.layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIF(decay=0.9)).state
+    state = REFERENCE.layer(draw([3, 2, 3, 6, 6], torch.float32, 6), LIFParameters(decay=0.9)).state
     mine, plain = (leaf(draw([9, 2, 3, 6, 6], torch.float32, 7)) for _ in range(2))
-    assert_same(layer(mine, LIF(decay=0.9), state), reference(plain, LIF(decay=0.9), state), [mine], [plain])
+    assert_same(
+        layer(mine, LIFParameters(decay=0.9), state), reference(plain, LIFParameters(decay=0.9), state), [mine], [plain]
+    )
 
 
 def test_potentials_that_are_no_numbers_stay_so_and_fire_no_spike() -> None:
     current = torch.tensor([0.5, float("nan"), 0.5, float("inf"), 0.5]).view(-1, 1, 1)
-    mine, expected = NUMBA.layer(current, LIF()), REFERENCE.layer(current, LIF())
+    mine, expected = NUMBA.layer(current, LIFParameters()), REFERENCE.layer(current, LIFParameters())
     assert torch.equal(mine.spikes, expected.spikes)
     assert mine.state.potential.isnan().all()
     assert expected.state.potential.isnan().all()
@@ -106,7 +110,7 @@ def test_potentials_that_are_no_numbers_stay_so_and_fire_no_spike() -> None:
 
 def test_the_reference_has_the_gradient_of_its_window_where_that_is_smooth() -> None:
     """gradcheck cannot see through a step, so the step is replaced by the integral of a Gaussian window."""
-    neuron = LIF(v_threshold=0.4, decay=0.7, surrogate="gaussian", surrogate_width=0.5)
+    neuron = LIFParameters(v_threshold=0.4, decay=0.7, surrogate="gaussian", surrogate_width=0.5)
 
     def smooth(current: Tensor) -> Tensor:
         potential = spikes = torch.zeros_like(current[0])
@@ -147,12 +151,12 @@ import sys, warnings
 {before}
 import torch
 from sltune.snn.backends import backend_of
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
 values = torch.ones(4, 1, 1)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("default")
     for _ in range(3):
-        spikes = backend_of(values).layer(values, LIF()).spikes
+        spikes = backend_of(values).layer(values, LIFParameters()).spikes
 print(spikes.flatten().tolist(), len(caught), caught[0].message)
 """
 

@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from sltune.snn.activity import Meter
 from sltune.snn.cpu import backend as backend_cpu
 from sltune.snn.cpu import stage as stage_cpu
 from sltune.snn.cpu.backend import NumbaBackend
-from sltune.snn.network import SpikingNetwork
+from sltune.snn.network import NETWORKS
 from sltune.snn.neurons.backend import REFERENCE
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from tests.snn.drawing import assert_close, draw, leaf, neurons, seeds, with_gradients
 
 NUMBA = NumbaBackend()
 
 
-def dense_stage(images: Tensor, weight: Tensor, bias: Tensor, neuron: LIF, state: LIFState | None = None) -> Fired:
+def dense_stage(
+    images: Tensor, weight: Tensor, bias: Tensor, neuron: LIFParameters, state: LIFState | None = None
+) -> Fired:
     current = functional.conv2d(images.flatten(0, 1), weight, bias)
     return REFERENCE.pooled_layer(current.unflatten(0, images.shape[:2]), neuron, state)  # type: ignore[no-untyped-call]
 
@@ -52,7 +55,12 @@ def in_layout(images: Tensor, layout: str) -> Tensor:
     drawn=st.tuples(st.sampled_from(["channels first", "channels last", "time last"]), seeds),
 )
 def test_a_stage_equals_a_convolution_and_the_reference(
-    neuron: LIF, steps: int, batch: int, size: tuple[int, int, int, int], density: float, drawn: tuple[str, int]
+    neuron: LIFParameters,
+    steps: int,
+    batch: int,
+    size: tuple[int, int, int, int],
+    density: float,
+    drawn: tuple[str, int],
 ) -> None:
     """In float64, where a potential all but never rounds to the other side of the threshold."""
     (*image, channels), (layout, seed) = size, drawn
@@ -71,7 +79,10 @@ def test_a_stage_equals_a_convolution_and_the_reference(
 def test_of_100_000_spikes_of_a_stage_at_most_one_differs_in_float32(planes: int, channels: int, layout: str) -> None:
     images = in_layout(draw_images((17, 2, planes, 128, 128), 0.3 / planes, 0, torch.float32), layout)
     weight, bias = draw([channels, planes, 3, 3], torch.float32, 1) / 3, draw([channels], torch.float32, 2) / 10
-    fired, expected = NUMBA.stage(images, weight, bias, LIF()), dense_stage(images, weight, bias, LIF())
+    fired, expected = (
+        NUMBA.stage(images, weight, bias, LIFParameters()),
+        dense_stage(images, weight, bias, LIFParameters()),
+    )
     count = int(expected.spike_count)
     assert count > 500_000
     # Spikes are averaged over 2×2 neurons, so a quarter is one of them.
@@ -79,7 +90,7 @@ def test_of_100_000_spikes_of_a_stage_at_most_one_differs_in_float32(planes: int
 
 
 def test_gradients_of_a_stretch_that_starts_from_a_state_equal_the_references() -> None:
-    neuron, image = LIF(decay=0.9), (3, 9, 10)
+    neuron, image = LIFParameters(decay=0.9), (3, 9, 10)
     weights = [draw([8, 3, 3, 3], torch.float64, 1) / 3, draw([8], torch.float64, 2) / 3]
     state = dense_stage(draw_images((3, 2, *image), 0.3, 3), *weights, neuron).state
     given_ = [draw_images((9, 2, *image), 0.3, 4), *weights]
@@ -95,7 +106,7 @@ def test_the_gradient_by_images_is_the_same_without_vectors_of_its_own(monkeypat
     for has_wide_vectors in (True, False):
         monkeypatch.setattr(stage_cpu, "HAS_WIDE_VECTORS", has_wide_vectors)
         parts = [leaf(part) for part in given_]
-        results.append(with_gradients(NUMBA.stage(*parts, LIF()).spikes, parts))
+        results.append(with_gradients(NUMBA.stage(*parts, LIFParameters()).spikes, parts))
     assert_close(results[0], results[1])
 
 
@@ -107,7 +118,7 @@ def test_the_outcome_does_not_depend_on_the_threads(threads: int) -> None:
     for count in (1, threads):
         torch.set_num_threads(count)
         parts = [leaf(images), leaf(draw([50, 20, 3, 3], torch.float32, 1)), leaf(draw([50], torch.float32, 2))]
-        fired = NUMBA.stage(*parts, LIF())
+        fired = NUMBA.stage(*parts, LIFParameters())
         results.append([fired.spikes, *with_gradients(fired.spikes, parts)])
     torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
@@ -126,12 +137,12 @@ def test_shapes_that_do_not_fit_are_refused(
     images: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        NUMBA.stage(torch.ones(images), torch.ones(weight), torch.ones(bias), LIF())
+        NUMBA.stage(torch.ones(images), torch.ones(weight), torch.ones(bias), LIFParameters())
 
 
 def test_types_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be of one type, but are of torch.float64, torch.float32 and"):
-        NUMBA.stage(torch.ones(1, 1, 2, 5, 5).double(), torch.ones(4, 2, 3, 3), torch.ones(4), LIF())
+        NUMBA.stage(torch.ones(1, 1, 2, 5, 5).double(), torch.ones(4, 2, 3, 3), torch.ones(4), LIFParameters())
 
 
 def test_images_with_few_values_are_sparse() -> None:
@@ -144,7 +155,7 @@ def test_a_network_computes_the_same_whether_it_skips_zeros_or_not(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    network = SpikingNetwork("slanimals", size, 5, LIF()).double()
+    network = NETWORKS["slanimals"]((2, *size), 5).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2)
@@ -154,14 +165,13 @@ def test_a_network_computes_the_same_whether_it_skips_zeros_or_not(
     monkeypatch.setattr(NumbaBackend, "stage", lambda *arguments: staged.append(1) or stage(*arguments))
     for most in (1.1, 0.0):
         monkeypatch.setattr(backend_cpu, "MAX_NONZERO", most)
-        simulation = network.simulate(frames, count_spikes=True)
-        grads = torch.autograd.grad(simulation.output.mean(0).square().sum(), list(network.parameters()))
-        results.append((simulation, grads))
+        with Meter(network) as meter:
+            output = network(frames)
+        grads = torch.autograd.grad(output.mean(0).square().sum(), list(network.parameters()))
+        results.append((output, meter.spikes(), meter.operations(), grads))
     assert len(staged) == 2, "both convolutional layers, the first time only"
-    (one, mine), (other, expected) = results
-    assert torch.equal(one.output, other.output)
-    assert {name: int(count) for name, count in one.activity.items()} == {
-        name: int(count) for name, count in other.activity.items()
-    }
+    (one, *counts, mine), (other, *expected_counts, expected) = results
+    assert torch.equal(one, other)
+    assert counts == expected_counts
     assert max(float(grad.abs().max()) for grad in expected) > 0
     assert_close(mine, expected)

@@ -64,14 +64,14 @@ import torch
 from sltune.snn.cpu import kernels_plain, kernels_stage, vectors
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.neurons.backend import REFERENCE
-from sltune.snn.neurons.lif import LIF
+from sltune.snn.neurons.lif import LIFParameters
 assert kernels_stage.add_rows is kernels_plain.add_rows and not vectors.HAS_WIDE_VECTORS
 generator = torch.Generator().manual_seed(0)
 images = (torch.rand(4, 1, 2, 9, 70, generator=generator) < 0.2).double()
 weight, bias = torch.randn(5, 2, 3, 3, generator=generator).double().requires_grad_(), torch.zeros(5).double()
 found = []
 for backend in (NumbaBackend(), REFERENCE):
-    spikes = backend.stage(images, weight, bias, LIF()).spikes
+    spikes = backend.stage(images, weight, bias, LIFParameters()).spikes
     found.append((spikes.detach(), torch.autograd.grad(spikes.sum(), weight)[0]))
 assert torch.equal(found[0][0], found[1][0]) and found[0][0].any()
 torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-9)

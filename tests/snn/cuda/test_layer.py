@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sltune.snn.neurons.backend import REFERENCE
-from sltune.snn.neurons.lif import LIF, Fired, LIFState
+from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 from tests.snn.cuda import interpreter
 from tests.snn.cuda.interpreter import DEVICE
@@ -34,7 +34,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 # Half a step of bfloat16 is 2⁻⁸ of a value; Triton's interpreter cuts off the rest, where a GPU rounds it.
 BFLOAT16_ERROR = 2**-7 if DEVICE == "cpu" else 2**-8
-neurons_of_the_paper = LIF()
+neurons_of_the_paper = LIFParameters()
 
 
 def draw_current(shape: tuple[int, ...], seed: int, grid: bool = False) -> Tensor:
@@ -43,7 +43,7 @@ def draw_current(shape: tuple[int, ...], seed: int, grid: bool = False) -> Tenso
     return (current * 8).round() / 8 if grid else current
 
 
-def run(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
+def run(current: Tensor, neurons: LIFParameters, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
     """Return what the kernels make of a current, on the CPU, and the gradient of a weighted sum of the output."""
     start = current.detach().to(DEVICE).requires_grad_()
     if state is not None:
@@ -54,7 +54,9 @@ def run(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None
     return Fired(fired.spikes.detach().cpu(), after, fired.spike_count.cpu()), gradient.cpu()
 
 
-def run_reference(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
+def run_reference(
+    current: Tensor, neurons: LIFParameters, pool: bool, state: LIFState | None = None
+) -> tuple[Fired, Tensor]:
     start = current.detach().requires_grad_()
     fired = (REFERENCE.pooled_layer if pool else REFERENCE.layer)(start, neurons, state)
     return fired, torch.autograd.grad((fired.spikes * weights_of(fired.spikes)).sum(), start)[0]
@@ -66,7 +68,9 @@ def weights_of(output: Tensor) -> Tensor:
     return weights.bfloat16().to(output)
 
 
-def assert_equal(current: Tensor, neurons: LIF, pool: bool, state: LIFState | None = None) -> tuple[Fired, Tensor]:
+def assert_equal(
+    current: Tensor, neurons: LIFParameters, pool: bool, state: LIFState | None = None
+) -> tuple[Fired, Tensor]:
     """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest.
 
     Return what the kernels made of it.
@@ -88,7 +92,7 @@ every_layout = pytest.mark.parametrize("layout", list(LAYOUTS))
 pooled_or_not = pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
 
 some_neurons = st.builds(
-    LIF,
+    LIFParameters,
     v_threshold=st.sampled_from([0.25, 0.3, 0.5]) | st.floats(0.01, 1.5),
     decay=st.sampled_from([0.0, 0.25, 0.3, 0.5, 1.0]) | st.floats(0, 1),
     surrogate=st.sampled_from(list(WINDOWS)),
@@ -102,7 +106,7 @@ images = st.tuples(few_steps, st.integers(1, 3), st.integers(1, 9), st.integers(
 @settings(max_examples=25)
 @given(shape=plain_shapes, neurons=some_neurons, seed=st.integers(0, 99), grid=st.booleans())
 def test_layers_without_pooling_equal_the_reference(
-    shape: tuple[int, ...], neurons: LIF, seed: int, grid: bool
+    shape: tuple[int, ...], neurons: LIFParameters, seed: int, grid: bool
 ) -> None:
     assert_equal(draw_current(shape, seed, grid), neurons, pool=False)
 
@@ -117,7 +121,7 @@ def test_layers_without_pooling_equal_the_reference(
     grid=st.booleans(),
 )
 def test_layers_of_images_equal_the_reference_in_any_layout(
-    shape: tuple[int, ...], neurons: LIF, layout: str, pool: bool, seed: int, grid: bool
+    shape: tuple[int, ...], neurons: LIFParameters, layout: str, pool: bool, seed: int, grid: bool
 ) -> None:
     assert_equal(LAYOUTS[layout](draw_current(shape, seed, grid)), neurons, pool)
 
@@ -133,7 +137,7 @@ def test_layers_of_images_equal_the_reference_in_any_layout(
     seed=st.integers(0, 99),
 )
 def test_large_layers_equal_the_reference(
-    steps: int, shape: tuple[int, ...], neurons: LIF, layout: str, pool: bool, seed: int
+    steps: int, shape: tuple[int, ...], neurons: LIFParameters, layout: str, pool: bool, seed: int
 ) -> None:
     current = LAYOUTS[layout](draw_current((steps, *shape), seed))
     # A narrow window may make gradients grow with each step, beyond float32 at last.
@@ -151,14 +155,16 @@ def test_large_layers_equal_the_reference(
     ],
 )
 def test_three_hundred_steps_equal_the_reference(surrogate: str, pool: bool) -> None:
-    neurons = LIF(0.3, 0.9, surrogate, 1.0)
+    neurons = LIFParameters(0.3, 0.9, surrogate, 1.0)
     assert_equal(draw_current((300, 1, 2, 5, 4), seed=3), neurons, pool)
 
 
 @pytest.mark.parametrize("surrogate_width", [0.05, 0.2, 8.0])
 @every_window
 def test_windows_of_any_width_equal_the_reference(surrogate: str, surrogate_width: float) -> None:
-    assert_equal(draw_current((10, 2, 100), seed=5) * 3, LIF(0.5, 0.4, surrogate, surrogate_width), pool=False)
+    assert_equal(
+        draw_current((10, 2, 100), seed=5) * 3, LIFParameters(0.5, 0.4, surrogate, surrogate_width), pool=False
+    )
 
 
 @every_layout
@@ -166,7 +172,7 @@ def test_windows_of_any_width_equal_the_reference(surrogate: str, surrogate_widt
 @every_window
 def test_bfloat16_currents_have_float32_potentials(layout: str, pool: bool, surrogate: str) -> None:
     current = LAYOUTS[layout](draw_current((9, 2, 3, 5, 6), seed=7).bfloat16())
-    fired, gradient = assert_equal(current, LIF(surrogate=surrogate), pool)
+    fired, gradient = assert_equal(current, LIFParameters(surrogate=surrogate), pool)
     assert [fired.spikes.dtype, gradient.dtype, fired.state.potential.dtype] == [
         torch.bfloat16,
         torch.bfloat16,
@@ -178,7 +184,7 @@ def test_bfloat16_currents_have_float32_potentials(layout: str, pool: bool, surr
 @pooled_or_not
 @pytest.mark.parametrize("stretches", [[1, 6, 5], [5, 7]])
 def test_stretches_that_carry_the_state_equal_one_run(layout: str, pool: bool, stretches: list[int]) -> None:
-    neurons = LIF(0.3, 0.9)
+    neurons = LIFParameters(0.3, 0.9)
     current = LAYOUTS[layout](draw_current((12, 2, 3, 5, 6), seed=11))
     whole, _ = run(current, neurons, pool)
     spikes, count, state = [], 0, None
@@ -222,14 +228,14 @@ def test_neurons_that_are_pooled_nowhere_live_and_count(shape: tuple[int, ...], 
 def test_neurons_that_fire_without_input_are_counted_once(pool: bool) -> None:
     # Programs reach beyond the last neuron, where a potential of 0 must not count.
     current = torch.zeros(3, 2, 3, 5, 5)
-    fired, _ = run(current, LIF(v_threshold=-0.5), pool)
+    fired, _ = run(current, LIFParameters(v_threshold=-0.5), pool)
     assert fired.spike_count == current.numel()
 
 
 def test_a_potential_on_the_threshold_does_not_fire() -> None:
     # u is 0.5 (no spike), 0.5·0.5 + 0.25 = 0.5 (none), then 0.25 + 0.5 = 0.75 (a spike), then 0.5 after the reset.
     current = torch.tensor([0.5, 0.25, 0.5, 0.5]).unsqueeze(1)
-    fired, _ = run(current, LIF(0.5, 0.5), pool=False)
+    fired, _ = run(current, LIFParameters(0.5, 0.5), pool=False)
     assert fired.spikes.flatten().tolist() == [0, 0, 1, 0]
     assert fired.state.potential.tolist() == [0.5]
 
@@ -237,7 +243,7 @@ def test_a_potential_on_the_threshold_does_not_fire() -> None:
 def test_products_and_sums_are_rounded_one_by_one() -> None:
     # (1 + 2⁻²³)² = 1 + 2⁻²² + 2⁻⁴⁶, of which float32 keeps 1 + 2⁻²²; a fused sum would leave 2⁻⁴⁶.
     current = torch.tensor([[1 + 2**-23], [-(1 + 2**-22)]])
-    fired, _ = run(current, LIF(v_threshold=2.0, decay=1 + 2**-23), pool=False)
+    fired, _ = run(current, LIFParameters(v_threshold=2.0, decay=1 + 2**-23), pool=False)
     assert fired.state.potential.tolist() == [0.0]
 
 

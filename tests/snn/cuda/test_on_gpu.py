@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sltune.snn.backends import backend_of
 from sltune.snn.neurons.backend import REFERENCE
-from sltune.snn.neurons.lif import LIF, LIFState
+from sltune.snn.neurons.lif import LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -30,7 +30,7 @@ def draw_current(shape: tuple[int, ...], channels_last: bool = False) -> Tensor:
     return current.movedim(2, -1).contiguous().movedim(-1, 2) if channels_last else current
 
 
-def assert_equal(current: Tensor, neurons: LIF, pool: bool = False, state: LIFState | None = None) -> None:
+def assert_equal(current: Tensor, neurons: LIFParameters, pool: bool = False, state: LIFState | None = None) -> None:
     """Compare spikes and state bit by bit, the number of spikes, and gradients to 1e-5 of the largest."""
     from sltune.snn.cuda.backend import TritonBackend
 
@@ -53,7 +53,7 @@ def assert_equal(current: Tensor, neurons: LIF, pool: bool = False, state: LIFSt
 @every_batch
 @types
 def test_layers_of_the_network_equal_the_reference(layer: str, steps: int, batch: int, dtype: torch.dtype) -> None:
-    assert_equal(draw_current((steps, batch, *LAYERS[layer])).to(dtype), LIF())
+    assert_equal(draw_current((steps, batch, *LAYERS[layer])).to(dtype), LIFParameters())
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
@@ -63,23 +63,23 @@ def test_layers_of_the_network_equal_the_reference(layer: str, steps: int, batch
 def test_pooled_layers_of_the_network_equal_the_reference(
     layer: str, channels_last: bool, steps: int, batch: int, dtype: torch.dtype
 ) -> None:
-    assert_equal(draw_current((steps, batch, *LAYERS[layer]), channels_last).to(dtype), LIF(), pool=True)
+    assert_equal(draw_current((steps, batch, *LAYERS[layer]), channels_last).to(dtype), LIFParameters(), pool=True)
 
 
 @pytest.mark.parametrize("surrogate", list(WINDOWS))
 @pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
 def test_windows_equal_the_reference(surrogate: str, pool: bool) -> None:
-    assert_equal(draw_current((17, 8, 20, 63, 64), channels_last=True), LIF(0.5, 0.8, surrogate, 1.0), pool)
+    assert_equal(draw_current((17, 8, 20, 63, 64), channels_last=True), LIFParameters(0.5, 0.8, surrogate, 1.0), pool)
 
 
 def test_long_samples_in_stretches_equal_one_run() -> None:
     from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((145, 2, 50, 61, 61))
-    whole = TritonBackend().pooled_layer(current, LIF(decay=0.9))
+    whole = TritonBackend().pooled_layer(current, LIFParameters(decay=0.9))
     parts, state = [], None
     for part in torch.split(current, 40):
-        fired = TritonBackend().pooled_layer(part, LIF(decay=0.9), state)
+        fired = TritonBackend().pooled_layer(part, LIFParameters(decay=0.9), state)
         parts.append(fired.spikes)
         state = fired.state
     assert torch.equal(torch.cat(parts), whole.spikes)
@@ -91,7 +91,7 @@ def test_repeated_runs_are_identical() -> None:
     current = draw_current((17, 8, 20, 126, 126)).requires_grad_()
     runs = []
     for _ in range(3):
-        fired = TritonBackend().pooled_layer(current, LIF())
+        fired = TritonBackend().pooled_layer(current, LIFParameters())
         runs.append((fired.spikes, fired.spike_count, torch.autograd.grad(fired.spikes.sum(), current)[0]))
     assert all(torch.equal(*pair) for other in runs[1:] for pair in zip(runs[0], other, strict=True))
 
@@ -101,7 +101,7 @@ def test_nothing_but_the_current_is_kept_for_the_backward_pass() -> None:
 
     current = draw_current((50, 4, 20, 126, 126)).requires_grad_()
     before = torch.cuda.memory_allocated()
-    fired = TritonBackend().pooled_layer(current, LIF())
+    fired = TritonBackend().pooled_layer(current, LIFParameters())
     state = 2 * current[0].numel() * 4
     assert torch.cuda.memory_allocated() - before < fired.spikes.numel() * 4 + state + 2**20
     torch.cuda.reset_peak_memory_stats()
@@ -121,7 +121,7 @@ def test_layers_on_a_gpu_take_the_kernels(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(TritonBackend, "layer", refuse)
     current = draw_current((2, 2, 5))
     with pytest.raises(NotImplementedError, match="the kernels were called"):
-        backend_of(current).layer(current, LIF())
+        backend_of(current).layer(current, LIFParameters())
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second GPU")
@@ -129,8 +129,8 @@ def test_tensors_may_lie_on_another_gpu_than_the_current_one() -> None:
     from sltune.snn.cuda.backend import TritonBackend
 
     current = draw_current((5, 2, 100))
-    expected = TritonBackend().layer(current, LIF())
-    fired = TritonBackend().layer(current.to("cuda:1"), LIF())
+    expected = TritonBackend().layer(current, LIFParameters())
+    fired = TritonBackend().layer(current.to("cuda:1"), LIFParameters())
     assert torch.equal(fired.spikes.cpu(), expected.spikes.cpu())
 
 
@@ -144,10 +144,10 @@ def test_offsets_beyond_32_bits_reach_the_right_neurons(pool: bool) -> None:
         pytest.skip("48 GiB of free device memory are needed")
     run = TritonBackend().pooled_layer if pool else TritonBackend().layer
     current = torch.empty(120, 64, 20, 126, 126, device="cuda").uniform_(-0.5, 1).requires_grad_()
-    fired = run(current, LIF(decay=0.9))
-    middle = run(current[:110].detach(), LIF(decay=0.9)).state
+    fired = run(current, LIFParameters(decay=0.9))
+    middle = run(current[:110].detach(), LIFParameters(decay=0.9)).state
     tail = current[110:].detach().requires_grad_()
-    late = run(tail, LIF(decay=0.9), middle)
+    late = run(tail, LIFParameters(decay=0.9), middle)
     assert torch.equal(fired.spikes[110:], late.spikes)
     output = torch.zeros_like(fired.spikes)
     output[110:] = torch.rand_like(late.spikes)

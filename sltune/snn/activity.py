@@ -1,0 +1,200 @@
+"""Spikes and synaptic operations of any network, counted by hooks while it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from sltune.snn.layers import LIF, Conv, Dense
+
+SYNAPSES = (nn.Linear, _ConvNd)
+"""Layers of connections; transposed convolutions are among them."""
+PASSING = (nn.Flatten, nn.Unflatten, nn.Identity, _DropoutNd)
+"""Layers that pass on what comes in, in another shape at most, as they do in evaluation."""
+NEURONS_SUFFIX = "_lif"
+"""The neurons ``conv1_lif`` are reported as ``conv1``, after the connections that lead to them."""
+INPUT = "input"
+
+
+@dataclass
+class _Layer:
+    """spikes: those so far. possible: as many as if each neuron had fired at every time step."""
+
+    spikes: Tensor | int = 0
+    possible: int = 0
+    is_binary: Tensor | bool = True
+    outputs: list[Tensor] = field(default_factory=list)
+
+    def add(self, spikes: Tensor, possible: int, is_binary: Tensor | bool = True) -> None:
+        self.spikes = self.spikes + spikes
+        self.possible += possible
+        self.is_binary = self.is_binary & is_binary
+
+
+class Meter:
+    """Counts what a network does between ``with`` and its end, by layer, in the order in which layers are called.
+
+    A layer counts if all that it ever returns is 0 or 1; of a tuple, the first part. Its name is that of its module,
+    and what modules within it do is its own. Layers of torch's own, such as pooling, are none of neurons. sltune's
+    layers have counted their spikes themselves, so their outputs may be averages.
+
+    Args:
+        keeps_outputs: whether outputs are there to be taken by ``take_outputs``.
+    """
+
+    def __init__(self, network: nn.Module, keeps_outputs: bool = False) -> None:
+        self._network = network
+        self._keeps_outputs = keeps_outputs
+        self._layers: dict[str, _Layer] = {}
+        self._operations: Tensor | int = 0
+        self._sample_steps = 0
+        self._hooks: list[Any] = []
+        # By what sltune's layers returned, and frames, how many spikes these stand for.
+        self._spikes_of = WeakTensorKeyDictionary()
+        self._connections: dict[tuple[int, torch.Size], Tensor] = {}
+
+    def __enter__(self) -> Meter:
+        for name, module in self._network.named_modules():
+            if hook := self._hook_for(name, module):
+                self._hooks.append(module.register_forward_hook(hook))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def add_frames(self, frames: Tensor) -> None:
+        """Count what is not 0 in frames that the network is about to be given, as "input"."""
+        self._spikes_of[frames] = count = torch.count_nonzero(frames)
+        self._sample_steps += frames.shape[0] * frames.shape[1]
+        self._layer(INPUT).add(count, frames.numel())
+        self._keep(INPUT, frames)
+
+    def spikes(self) -> dict[str, int]:
+        """Return how often each layer fired, over all samples and time steps."""
+        return {name: int(layer.spikes) for name, layer in self._neurons()}
+
+    def firing_rates(self) -> dict[str, float]:
+        """Return spikes per neuron and time step of each layer; of "input", the share of values that are not 0."""
+        return {name: int(layer.spikes) / layer.possible for name, layer in self._neurons()}
+
+    def neurons(self) -> dict[str, int]:
+        """Return the number of neurons of each layer, and of values in a frame."""
+        return {name: layer.possible // self._sample_steps for name, layer in self._neurons()}
+
+    def operations(self) -> int:
+        """Return the number of synaptic operations: for each spike that arrives, the connections that it drives.
+
+        sltune's layers do not deduct the borders of images, and count a spike that is pooled as one that arrives.
+        """
+        return int(self._operations)
+
+    def take_outputs(self) -> dict[str, Tensor]:
+        """Return all that each module has put out since the last time, flat, in the order of calls."""
+        taken = {name: torch.cat(layer.outputs) for name, layer in self._layers.items() if layer.outputs}
+        for layer in self._layers.values():
+            layer.outputs.clear()
+        return taken
+
+    def _neurons(self) -> Iterator[tuple[str, _Layer]]:
+        """Give the layers of neurons with their names; of several within each other, the outermost."""
+        binary = {name: layer for name, layer in self._layers.items() if layer.is_binary}
+        for name, layer in binary.items():
+            if not any(name.startswith(f"{other}.") for other in binary):
+                yield name, layer
+
+    def _layer(self, name: str) -> _Layer:
+        return self._layers.setdefault(name, _Layer())
+
+    def _keep(self, name: str, outputs: Tensor) -> None:
+        if self._keeps_outputs:
+            self._layer(name).outputs.append(outputs.reshape(-1).clone())
+
+    def _hook_for(self, name: str, module: nn.Module) -> Callable[[Any, Any, Any], None] | None:
+        name = name.removesuffix(NEURONS_SUFFIX)
+        if isinstance(module, LIF):
+            return lambda lif, arguments, spikes: self._fired(name, lif, arguments, spikes)
+        if isinstance(module, SYNAPSES):
+            return lambda layer, arguments, _: self._arrived(layer, arguments[0])
+        if isinstance(module, PASSING):
+            return lambda _, arguments, outputs: self._passed(arguments[0], outputs)
+        is_torchs = any(
+            kind.__module__.startswith("torch.nn.") for kind in type(module).__mro__ if kind is not nn.Module
+        )
+        if not name or is_torchs or any(isinstance(part, (LIF, *SYNAPSES)) for part in module.modules()):
+            return None
+        return lambda _, __, outputs: self._put_out(name, outputs)
+
+    def _fired(self, name: str, lif: LIF, arguments: tuple[Any, ...], spikes: Tensor) -> None:
+        if len(arguments) > 1:
+            # The neurons ran in one kernel with the convolution, which was not called.
+            self._arrived(arguments[1], arguments[0])
+        assert lif.count is not None
+        self._layer(name).add(*lif.count)
+        self._spikes_of[spikes] = lif.count.spikes
+        self._keep(name, spikes)
+
+    def _passed(self, values: Tensor, outputs: Tensor) -> None:
+        if values in self._spikes_of:
+            self._spikes_of[outputs] = self._spikes_of[values]
+
+    def _put_out(self, name: str, outputs: Any) -> None:
+        values = outputs[0] if isinstance(outputs, tuple) and outputs else outputs
+        if isinstance(values, Tensor):
+            is_binary = ((values == 0) | (values == 1)).all()
+            self._layer(name).add(torch.count_nonzero(values), values.numel(), is_binary)
+            self._keep(name, values)
+
+    def _arrived(self, layer: nn.Module, values: Tensor) -> None:
+        if isinstance(layer, Conv | Dense):
+            spikes = self._spikes_of[values] if values in self._spikes_of else torch.count_nonzero(values)
+            operations = spikes * layer.fan_out
+        elif isinstance(layer, nn.Linear):
+            operations = torch.count_nonzero(values) * layer.out_features
+        else:
+            operations = self._driven(layer, values)
+        self._operations = self._operations + operations
+
+    def _driven(self, layer: nn.Module, values: Tensor) -> Tensor:
+        """Return how many connections of a convolution the values that are not 0 drive."""
+        assert isinstance(layer, _ConvNd)
+        dimensions = len(layer.kernel_size) + 1
+        shape = values.shape[-dimensions:]
+        arrived = (values != 0).reshape(-1, *shape).sum(0)
+        key = (id(layer), shape)
+        if key not in self._connections:
+            self._connections[key] = connections_of(layer, shape).to(values.device)
+        return (arrived * self._connections[key]).sum()
+
+
+def connections_of(layer: _ConvNd, shape: torch.Size) -> Tensor:
+    """Return how many connections each input of a convolution has.
+
+    Args:
+        shape: (C, ...) of the input.
+
+    Returns:
+        whole numbers of this shape.
+    """
+    # With weights of 1, the gradient of the sum of all outputs counts the outputs that an input reaches.
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        inputs = torch.zeros(1, *shape, requires_grad=True)
+        ones = torch.ones(layer.weight.shape)
+        if isinstance(layer, _ConvTransposeNd):
+            transposed = getattr(functional, f"conv_transpose{len(shape) - 1}d")
+            places = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+            outputs = transposed(inputs, ones, None, *places)
+        else:
+            outputs = layer._conv_forward(inputs, ones, None)
+        return torch.autograd.grad(outputs.sum(), inputs)[0][0].round().long()

@@ -1,0 +1,228 @@
+"""Layers to build networks of: all time steps go in at once, shape (T, B, ...), and come out at once.
+
+Neurons and the convolutions before them run in compiled kernels where there are some for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltune.snn.backends import backend_of
+from sltune.snn.neurons.lif import Fired, LIFParameters
+from sltune.snn.stretches import Network, fire_from_state
+
+
+class SpikeCount(NamedTuple):
+    """spikes: a tensor of one whole number. possible: as many as if each neuron had fired at every time step."""
+
+    spikes: Tensor
+    possible: int
+
+
+class LIF(nn.Module):
+    """Leaky integrate-and-fire neurons: input currents of shape (T, B, ...) in, spikes of the same shape out.
+
+    u(t) = decay · u(t−1) · (1 − o(t−1)) + I(t), o(t) = [u(t) > v_threshold]. Neurons start at rest at every call.
+
+    count: how often the neurons fired in the last call; None before.
+
+    Args:
+        surrogate: what stands in for the derivative of a spike: "rectangular", "polynomial", "sigmoid" or "gaussian".
+        learn_decay: False for one that is fixed; "layer" to learn one, or "channel" to learn one for each channel,
+            starting from decay. It stays between 0 and 1, as the sigmoid of the parameter ``decay_logit``.
+        channels: their number, C for currents of shape (T, B, C, ...); for "channel" alone.
+
+    Raises:
+        ValueError: the surrogate is unknown, or the decay cannot be learned.
+    """
+
+    def __init__(
+        self,
+        v_threshold: float = 0.3,
+        decay: float = 0.3,
+        surrogate: str = "rectangular",
+        surrogate_width: float = 0.5,
+        learn_decay: Literal[False, "layer", "channel"] = False,
+        channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.neuron = LIFParameters(v_threshold, decay, surrogate, surrogate_width)
+        self.count: SpikeCount | None = None
+        self.decay_logit = nn.Parameter(_logits(decay, learn_decay, channels)) if learn_decay else None
+
+    @property
+    def learned_decay(self) -> Tensor | None:
+        """The decay, of shape () or (channels,), where it is learned."""
+        return None if self.decay_logit is None else torch.sigmoid(self.decay_logit)
+
+    def forward(self, current: Tensor) -> Tensor:
+        current = _precise(current)
+        backend, decay = backend_of(current), self.learned_decay
+        return self._counted(fire_from_state(lambda state: backend.layer(current, self.neuron, state, decay)), current)
+
+    def _counted(self, fired: Fired, current: Tensor) -> Tensor:
+        self.count = SpikeCount(fired.spike_count, len(current) * fired.state.potential.numel())
+        return fired.spikes
+
+
+class LIFPool(LIF):
+    """LIF neurons, of which the spikes of 2×2 are averaged: (T, B, C, H, W) in, (T, B, C, H // 2, W // 2) out.
+
+    The last row or column of an odd number is not pooled, but its neurons fire and are counted.
+    """
+
+    def forward(self, current: Tensor, convolution: Conv | None = None) -> Tensor:
+        """Run neurons; with a convolution, for what it makes of ``current``, which then are its images."""
+        if convolution is not None:
+            stage, weights = backend_of(current).stage, (convolution.weight, convolution.bias)
+            fired = fire_from_state(lambda state: stage(current, *weights, self.neuron, state))
+            return self._counted(fired, current)
+        current = _precise(current)
+        pooled_layer, decay = backend_of(current).pooled_layer, self.learned_decay
+        return self._counted(fire_from_state(lambda state: pooled_layer(current, self.neuron, state, decay)), current)
+
+
+class Conv(nn.Conv2d):
+    """A two-dimensional convolution of every time step: (T, B, C, H, W) in and out."""
+
+    bias: nn.Parameter
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, padding: int = 0) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding)
+
+    @property
+    def fan_out(self) -> int:
+        """The number of connections that a spike drives; borders are not deducted."""
+        return self.out_channels * math.prod(self.kernel_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        images = input.flatten(0, 1)
+        if images.device.type == "cpu":
+            # This makes convolutions three times as fast, and the neurons' kernels need no other layout.
+            images = images.contiguous(memory_format=torch.channels_last)
+        return _unfolded(super().forward(images), input)
+
+    def suits_one_kernel(self, images: Tensor, neurons: nn.Module, is_first: bool) -> bool:
+        """Say whether ``neurons(images, self)`` is possible and takes less time than ``neurons(self(images))``."""
+        if not isinstance(neurons, LIFPool) or neurons.decay_logit is not None:
+            return False
+        if self.kernel_size != (3, 3) or self.padding != (0, 0) or min(images.shape[3:]) < 4:
+            return False
+        # In bfloat16 it takes less for the sparsest images only, which are the frames.
+        is_fast = is_first or not torch.is_autocast_enabled(images.device.type)
+        return is_fast and backend_of(images).prefers_stage(images)
+
+
+class Dense(nn.Linear):
+    """Full connections at every time step: (T, B, in_features) in, (T, B, out_features) out.
+
+    Args:
+        init: "torch" for weights as nn.Linear draws them; "stbp" for uniform ones in rows of L2 norm 1
+            (Wu et al. 2018, section 2.3).
+    """
+
+    def __init__(self, in_features: int, out_features: int, init: str = "torch") -> None:
+        super().__init__(in_features, out_features)
+        if init == "stbp":
+            with torch.no_grad():
+                self.weight.uniform_(-1, 1)
+                self.weight.div_(self.weight.norm(dim=1, keepdim=True))
+
+    @property
+    def fan_out(self) -> int:
+        """The number of connections that a spike drives."""
+        return self.out_features
+
+    def forward(self, input: Tensor) -> Tensor:
+        values = input.flatten(0, 1)
+        return _unfolded(backend_of(values).dense(values, self.weight, self.bias), input)
+
+
+class ThresholdBatchNorm(nn.BatchNorm2d):
+    """tdBN of (T, B, C, H, W): normalise over all but the channels, × v_threshold, then affine.
+
+    Zheng et al. 2020 (arXiv 2011.05280), with α = 1 for layers in series.
+    """
+
+    def __init__(self, channels: int, v_threshold: float = 0.3) -> None:
+        super().__init__(channels)
+        self.v_threshold = v_threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        normalised = functional.batch_norm(
+            input.flatten(0, 1),
+            self.running_mean,
+            self.running_var,
+            self.v_threshold * self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return _unfolded(normalised, input)
+
+
+class Dropout(nn.Dropout):
+    """Dropout of (T, B, ...) with one mask for all time steps: a fresh one each step would average out over time."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return input
+        return input * functional.dropout(input.new_ones(input.shape[1:]), self.p)
+
+
+class PerStep(nn.Module):
+    """Any layer without memory, such as nn.MaxPool2d: called once, with time as part of the batch, (T·B, ...)."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _unfolded(self.layer(input.flatten(0, 1)), input)
+
+
+class Sequential(Network, nn.Sequential):
+    """torch's Sequential of layers that look at each time step by itself, or at those before it.
+
+    It can be run in stretches of time. A ``Conv`` and a ``LIFPool`` after it run in one kernel where that is faster.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        layers = list(self)
+        while layers:
+            is_first = len(layers) == len(self)
+            layer = layers.pop(0)
+            if layers and isinstance(layer, Conv) and layer.suits_one_kernel(input, layers[0], is_first):
+                input = layers.pop(0)(input, layer)
+            else:
+                input = layer(input)
+        return input
+
+
+def _unfolded(values: Tensor, like: Tensor) -> Tensor:
+    """Return values of shape (T·B, ...) as (T, B, ...), with T and B of another tensor."""
+    return values.reshape(*like.shape[:2], *values.shape[1:])
+
+
+def _precise(current: Tensor) -> Tensor:
+    """Return currents of float32 for bfloat16, in which potentials drift and spikes are counted only up to 256."""
+    return current.float() if current.dtype == torch.bfloat16 else current
+
+
+def _logits(decay: float, learn_decay: str, channels: int | None) -> Tensor:
+    """Return the parameter of which the sigmoid is the decay."""
+    if learn_decay not in ("layer", "channel"):
+        raise ValueError(f'learn_decay must be False, "layer" or "channel", but got {learn_decay!r}')
+    if (channels is None) == (learn_decay == "channel"):
+        raise ValueError(f'channels must be given for learn_decay = "channel" alone, but got {channels}')
+    if not 0 < decay < 1:
+        raise ValueError(f"a decay that is learned must start between 0 and 1, but got {decay}")
+    return torch.full((channels,) if channels else (), math.log(decay / (1 - decay)))
