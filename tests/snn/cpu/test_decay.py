@@ -8,16 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.neurons.backend import REFERENCE, Backend
-from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
+from sltune.snn.neurons.lif import LIFParameters
+from tests.snn.decays import assert_as_torch, draw_decay, draw_state, fire, per_layer_or_channel, pooled_or_not
 from tests.snn.drawing import draw, leaf, neurons, seeds, with_gradients
 
 NUMBA = NumbaBackend()
-pooled_or_not = pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
-per_layer_or_channel = pytest.mark.parametrize("per_channel", [False, True], ids=["per layer", "per channel"])
 SHAPE = (9, 2, 3, 7, 6)
 
 
@@ -26,34 +24,6 @@ def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-def draw_decay(channels: int, per_channel: bool, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return draw([channels] if per_channel else [], dtype, seed).sigmoid()
-
-
-def fire(
-    backend: Backend, pool: bool, current: Tensor, neuron: LIFParameters, state: LIFState | None, decay: Tensor | None
-) -> Fired:
-    return (backend.pooled_layer if pool else backend.layer)(current, neuron, state, decay)
-
-
-def assert_same(
-    pool: bool, current: Tensor, neuron: LIFParameters, state: LIFState | None, decay: Tensor, tolerance: float
-) -> None:
-    """Compare what comes out bit by bit, and gradients to a share of the largest of each."""
-    gradients = []
-    fired = []
-    for backend in (NUMBA, REFERENCE):
-        inputs = leaf(current), leaf(decay)
-        fired.append(fire(backend, pool, inputs[0], neuron, state, inputs[1]))
-        gradients.append(with_gradients(fired[-1].spikes, inputs))
-    assert torch.equal(fired[0].spikes, fired[1].spikes)
-    assert torch.equal(fired[0].state.potential, fired[1].state.potential)
-    assert int(fired[0].spike_count) == int(fired[1].spike_count)
-    for mine, wanted in zip(*gradients, strict=True):
-        assert mine.shape == wanted.shape
-        assert (mine - wanted).abs().max() <= tolerance * wanted.abs().max()
 
 
 @settings(max_examples=50)
@@ -70,22 +40,22 @@ def test_gradients_by_a_decay_equal_those_of_torch(
     (pool, per_channel, goes_on), current = kind, draw(shape, torch.float64, seed)
     axis = {"contiguous": 4, "channels last": 2, "time last": 0}[layout]
     current = current.movedim(axis, -1).contiguous().movedim(-1, axis)
-    state = REFERENCE.layer(draw([3, *shape[1:]], torch.float64, seed + 1), neuron).state if goes_on else None
-    assert_same(pool, current, neuron, state, draw_decay(shape[2], per_channel, seed), 1e-9)
+    state = draw_state(current, seed + 1) if goes_on else None
+    assert_as_torch(NUMBA, pool, current, neuron, state, draw_decay(current, per_channel, seed))
 
 
 @per_layer_or_channel
 @pytest.mark.parametrize("shape", [(7, 3, 5000), (7, 2, 3, 41, 40)])
 def test_more_neurons_than_a_block_have_their_decays_too(shape: tuple[int, ...], per_channel: bool) -> None:
-    state = REFERENCE.layer(draw((2, *shape[1:]), torch.float64, 1), LIFParameters()).state
-    assert_same(False, draw(shape, torch.float64, 0), LIFParameters(), state, draw_decay(shape[2], per_channel), 1e-9)
+    current = draw(shape, torch.float64, 0)
+    assert_as_torch(NUMBA, False, current, LIFParameters(), draw_state(current, 1), draw_decay(current, per_channel))
 
 
 @pooled_or_not
 @per_layer_or_channel
 def test_float32_has_a_decay_of_its_own_type(pool: bool, per_channel: bool) -> None:
-    decay = draw_decay(SHAPE[2], per_channel, dtype=torch.float32)
-    assert_same(pool, draw(SHAPE, torch.float32, 0), LIFParameters(), None, decay, 1e-5)
+    current = draw(SHAPE, torch.float32, 0)
+    assert_as_torch(NUMBA, pool, current, LIFParameters(), None, draw_decay(current, per_channel))
 
 
 @pytest.mark.parametrize("backend", [NUMBA, REFERENCE])
@@ -104,8 +74,8 @@ def test_the_gradient_is_what_it_is_by_hand(backend: Backend) -> None:
 @per_layer_or_channel
 def test_a_decay_of_the_fixed_ones_value_changes_no_bit(pool: bool, per_channel: bool) -> None:
     neuron = LIFParameters(decay=0.7)
-    state = REFERENCE.layer(draw([3, *SHAPE[1:]], torch.float32, 1), neuron).state
     fixed, learned = (leaf(draw(SHAPE, torch.float32, 0)) for _ in range(2))
+    state = draw_state(fixed, 1)
     decay = torch.full([SHAPE[2]] if per_channel else [], 0.7)
     expected = fire(NUMBA, pool, fixed, neuron, state, None)
     # Another decay of the parameters must not matter.
@@ -120,7 +90,8 @@ def test_a_decay_of_the_fixed_ones_value_changes_no_bit(pool: bool, per_channel:
 def test_gradients_by_a_decay_do_not_depend_on_the_number_of_threads(
     pool: bool, per_channel: bool, threads: None
 ) -> None:
-    current, decay = draw((5, 3, 7, 61, 60), torch.float32, 0), draw_decay(7, per_channel, dtype=torch.float32)
+    current = draw((5, 3, 7, 61, 60), torch.float32, 0)
+    decay = draw_decay(current, per_channel)
     found = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)

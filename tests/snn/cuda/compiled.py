@@ -43,10 +43,9 @@ def main() -> None:
         counts[f"backward, {name}"] = count(
             kernels.lif_backward, COMPILATION, WINDOW="rectangular", **backward, **layout
         )
-        # Decays are pointers here.
-        counts[f"forward, {name}, learned decay"] = count(kernels.lif_forward, COMPILATION, **layout)
-        learned = count(kernels.lif_backward, COMPILATION, WINDOW="rectangular", **layout)
-        counts[f"backward, {name}, learned decay"] = learned
+    # Without FIXED, decays are a pointer.
+    counts["forward, plain, learned decay"] = count(kernels.lif_forward, COMPILATION, **plain)
+    counts["backward, plain, learned decay"] = count(kernels.lif_backward, COMPILATION, WINDOW="gaussian", **plain)
     for window in WINDOWS:
         counts[f"backward, plain, {window}"] = count(
             kernels.lif_backward, COMPILATION, WINDOW=window, **backward, **plain

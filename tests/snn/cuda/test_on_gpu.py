@@ -12,6 +12,7 @@ from sltune.snn.backends import backend_of
 from sltune.snn.neurons.backend import REFERENCE
 from sltune.snn.neurons.lif import LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
+from tests.snn.decays import assert_as_torch, draw_decay, draw_state, fire, per_layer_or_channel, pooled_or_not
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -70,6 +71,43 @@ def test_pooled_layers_of_the_network_equal_the_reference(
 @pytest.mark.parametrize("pool", [False, True], ids=["plain", "pooled"])
 def test_windows_equal_the_reference(surrogate: str, pool: bool) -> None:
     assert_equal(draw_current((17, 8, 20, 63, 64), channels_last=True), LIFParameters(0.5, 0.8, surrogate, 1.0), pool)
+
+
+@every_layer
+@per_layer_or_channel
+@types
+def test_a_learned_decay_of_layers_equals_the_references(layer: str, per_channel: bool, dtype: torch.dtype) -> None:
+    from sltune.snn.cuda.backend import TritonBackend
+
+    current = draw_current((17, 8, *LAYERS[layer])).to(dtype)
+    decay = draw_decay(current, per_channel)
+    assert_as_torch(TritonBackend(), False, current, LIFParameters(), draw_state(current, 1), decay)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels last"])
+@per_layer_or_channel
+@types
+def test_a_learned_decay_of_pooled_layers_equals_the_references(
+    layer: str, channels_last: bool, per_channel: bool, dtype: torch.dtype
+) -> None:
+    from sltune.snn.cuda.backend import TritonBackend
+
+    current = draw_current((17, 8, *LAYERS[layer]), channels_last).to(dtype)
+    decay = draw_decay(current, per_channel)
+    assert_as_torch(TritonBackend(), True, current, LIFParameters(), draw_state(current, 1), decay)
+
+
+@pooled_or_not
+@per_layer_or_channel
+def test_gradients_by_a_decay_are_identical_in_repeated_runs(pool: bool, per_channel: bool) -> None:
+    from sltune.snn.cuda.backend import TritonBackend
+
+    current = draw_current((17, 8, 20, 126, 126), channels_last=True)
+    decay = draw_decay(current, per_channel).requires_grad_()
+    runs = [fire(TritonBackend(), pool, current, LIFParameters(), None, decay).spikes for _ in range(3)]
+    gradients = [torch.autograd.grad(spikes.sum(), decay)[0] for spikes in runs]
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
 
 
 def test_long_samples_in_stretches_equal_one_run() -> None:
