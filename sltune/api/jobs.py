@@ -17,7 +17,7 @@ from sltune.progress.notebook import display_for_call
 from sltune.runs.folder import RunFolder, new_folder
 from sltune.runs.places import STUDY_STORAGE, Database, database_named
 from sltune.settings.space import Space
-from sltune.tuning.cluster.environment import prepare_environment
+from sltune.tuning.cluster.environment import came_too_late, prepare_environment
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.resuming import Changes, resume_run
 from sltune.tuning.starting import NewSearch, start_search
@@ -212,6 +212,11 @@ def _engine(request: Request) -> Iterator[None]:
     # Taken out of the environment, which Ray's processes inherit, but the next call needs it again.
     storage = os.environ.get(STUDY_STORAGE)
     try:
+        if request.address is None and came_too_late():
+            text = "was imported before sltune's first call, which could not start a private one any more"
+            raise UsageError(
+                f"Ray {text}; restart Python and import it later, or call ray.init(): that one is used then"
+            )
         prepare_environment(request.address)
         yield
     except KeyboardInterrupt:

@@ -78,6 +78,7 @@ def train_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
                 callbacks.on_trial_result(0, [], trial, result)
             callbacks.on_trial_complete(0, [], trial)
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", lambda value: value)
     monkeypatch.setattr(ray, "get_gpu_ids", list)

@@ -6,11 +6,14 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from sltune.runs.places import STUDY_STORAGE
 
 TOKEN_BYTES = 32
 """256 bits cannot be guessed."""
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Named after the systems on which "0" is the default; with it, Ray takes the loopback address for its own."""
 
 
 def prepare_environment(address: str | None) -> None:
@@ -33,13 +36,21 @@ def prepare_environment(address: str | None) -> None:
         # As containers set it for users that their system does not know; Ray cannot be imported without one.
         os.environ["HOME"] = "/"
     if address is None:
-        # Named after the systems on which it is the default; with it, Ray takes the loopback address for its own.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ[LOOPBACK_ONLY] = "0"
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(TOKEN_BYTES)
     elif _has_token():
         # Ray shows its token to a cluster at an explicit address only if told so.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def came_too_late() -> bool:
+    """Say whether somebody else has imported Ray before anything was prepared, and no Ray runs that could be used.
+
+    A Ray of our own would then be open to the network.
+    """
+    imported: Any = sys.modules.get("ray")
+    return imported is not None and os.environ.get(LOOPBACK_ONLY) != "0" and not imported.is_initialized()
 
 
 def _has_home() -> bool:

@@ -56,8 +56,18 @@ def joined(address: str, options: Mapping[str, Any]) -> Iterator[None]:
     running = list(raylets())
     place = chosen(address, os.environ.get("RAY_ADDRESS", ""), running, _latest())
     try:
+        _join(place, bool(running), options)
+        yield
+    finally:
+        # Also where Ctrl-C came while the process was connecting.
+        with without_signals(ending=True):
+            ray.shutdown()
+
+
+def _join(place: str, is_node: bool, options: Mapping[str, Any]) -> None:
+    try:
         _within(ANSWER_S, lambda: _greet(place))
-        if not running:
+        if not is_node:
             raise ConnectionError(f"this machine is no node of it; `ray start --address={place}` makes it one")
         with own_sigterm():
             # Fails at once over a wrong token, with which ray.init would try again twenty times.
@@ -68,11 +78,6 @@ def joined(address: str, options: Mapping[str, Any]) -> Iterator[None]:
         if lacks_token(error):
             text = f"the Ray cluster at {place} refused the token: ~/.ray/auth_token must be that of the cluster's head"
         raise UsageError(text) from error
-    try:
-        yield
-    finally:
-        with without_signals(ending=True):
-            ray.shutdown()
 
 
 def chosen(address: str, from_environment: str, running: list[Raylet], latest: str | None) -> str:

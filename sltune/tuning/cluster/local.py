@@ -57,24 +57,29 @@ def local_ray(store_bytes: int, options: Mapping[str, Any]) -> Iterator[None]:
         raise UsageError(f"{text}; ask for more memory")
     with private_folder() as folder:
         try:
-            with own_sigterm(), without_signals():
-                ray.init(
-                    address="local",
-                    num_cpus=usable_cpus(),
-                    include_dashboard=False,
-                    object_store_memory=store_bytes,
-                    # A folder below the private one, since Ray opens its own to everybody.
-                    _temp_dir=str(folder / INNER),
-                    **options,
-                )
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SltuneError(f"Ray did not start on this machine: {reason}") from error
-        try:
+            _start(folder, store_bytes, options)
             yield
         finally:
+            # Also where Ctrl-C came while it started, which is heard only afterwards.
             with without_signals(ending=True):
                 ray.shutdown()
+
+
+def _start(folder: Path, store_bytes: int, options: Mapping[str, Any]) -> None:
+    try:
+        with own_sigterm(), without_signals():
+            ray.init(
+                address="local",
+                num_cpus=usable_cpus(),
+                include_dashboard=False,
+                object_store_memory=store_bytes,
+                # A folder below the private one, since Ray opens its own to everybody.
+                _temp_dir=str(folder / INNER),
+                **options,
+            )
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SltuneError(f"Ray did not start on this machine: {reason}") from error
 
 
 def is_private(folder: str) -> bool:
