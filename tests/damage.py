@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from click.testing import CliRunner
@@ -36,6 +37,7 @@ from sltune.runs.epochs import begin_epochs, seconds_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, write_info
 from sltune.runs.record import TrialKey
+from sltune.training.predictions import predictions_to_bytes, rates_of_classes, read_predictions
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests import small
@@ -53,6 +55,7 @@ VALUES: Sequence[Any] = (
 FIRST_TRIAL = TrialKey("c0001", 0, 0)
 EPOCHS = "epoch,train_loss,val_loss,val_accuracy,samples_per_second,seconds"
 TRIALS = 13
+PREDICTIONS = "predictions.parquet"
 
 
 def places_of(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -174,6 +177,15 @@ def make_data(root: Path) -> Path:
     return root
 
 
+def make_predictions(root: Path) -> Path:
+    root.mkdir()
+    labels = np.arange(12) % 3
+    rates = np.random.default_rng(0).random((12, 3)).astype(np.float32)
+    names = [f"user00_indoor_{row:02d}" for row in range(12)]
+    (root / PREDICTIONS).write_bytes(predictions_to_bytes(["user00_indoor"] * 12, names, labels, rates))
+    return root
+
+
 def verdict(value: float) -> Verdict:
     return Verdict(TrialState.COMPLETE, {0: value, 1: value}, [value])
 
@@ -222,6 +234,12 @@ def read_data(rng: Random, root: Path) -> None:
         command(["inspect", str(root)])
 
 
+def read_said(rng: Random, root: Path) -> None:
+    table = read_predictions(root / PREDICTIONS)
+    if table.num_rows:
+        assert rates_of_classes(table).argmax(1).max() <= 255
+
+
 def read_vouched(rng: Random, root: Path) -> None:
     """Read a dataset whose manifest has the hash of the damaged file."""
     vouch(root, FIRST)
@@ -266,6 +284,8 @@ KINDS: Mapping[str, Kind] = {
         ("epochs.csv",),
     ),
     "manifest": Kind(make_data, "manifest.json", JSON, read_data, ("manifest.json", "recordings")),
+    # Damage to footers, of which Arrow reads some and some end the process, is tried with samples below.
+    "predictions": Kind(make_predictions, PREDICTIONS, (*ANY_DAMAGE, *[change_table] * 6), read_said, (PREDICTIONS,)),
     "parquet": Kind(
         make_data, FIRST, (*ANY_DAMAGE, *[change_table] * 6, *[change_footer] * 4), read_vouched, (FIRST, "manifest")
     ),

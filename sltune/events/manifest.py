@@ -14,8 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
-from sltune.events.formats.archives import max_unpacked_bytes
-from sltune.system.files import parse_json, read_plain
+from sltune.system.files import max_unpacked_bytes, parse_json, read_plain
 from sltune.wording import excerpt, printable
 
 FORMAT = 2

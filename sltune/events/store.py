@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.formats.archives import max_unpacked_bytes
 from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile
 from sltune.system.files import open_plain, parse_json
+from sltune.system.parquet import read_parquet
 from sltune.wording import excerpt, printable
 
 TIME_TYPE = pa.uint32()
@@ -33,8 +33,6 @@ SHORT_TYPES = {
     **{"events": pa.uint32(), "backward_steps": pa.uint32(), "digest": pa.string()},
 }
 SHORT_COLUMNS = tuple(SHORT_TYPES)
-BYTES_PER_VALUE = 4
-"""What most values take in memory: the times of events, and addresses on large sensors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +153,7 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
             if content is not None and hashlib.sha256(content).hexdigest() != sha256:
                 raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
             source = handle if content is None else pa.BufferReader(content)
-            parquet = pq.ParquetFile(source, page_checksum_verification=True)
-            _check_claims(parquet.metadata, size)
-            table = parquet.read(columns=None if columns is None else list(columns))
+            table = read_parquet(source, size, columns)
         _check_columns(table, columns or schema((1, 1)).names)
         table = table.combine_chunks()
         table.validate(full=True)
@@ -168,19 +164,6 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
     except (ValueError, MemoryError, pa.ArrowException) as error:
         raise DataError(f"{file}: is damaged: {excerpt(str(error))}; {HINT}") from error
     return table
-
-
-def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
-    """Refuse a file that claims to hold implausibly much, before memory is allocated for it.
-
-    Raises:
-        ValueError: it does.
-    """
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
-    claimed = sum(max(chunk.total_uncompressed_size, BYTES_PER_VALUE * chunk.num_values) for chunk in chunks)
-    if claimed > max_unpacked_bytes(size):
-        raise ValueError(f"its {size:,} bytes claim to be {claimed:,}")
 
 
 def _check_columns(table: pa.Table, names: Sequence[str]) -> None:

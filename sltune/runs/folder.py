@@ -63,6 +63,10 @@ class TrialFolder:
         return self.path / "best.pt"
 
     @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
 

@@ -17,6 +17,10 @@ from sltune.errors import UsageError
 
 MAX_TEXT_BYTES = 64 << 20
 """The largest text file of ours, a record of a large dataset, has a few hundred kilobytes."""
+MAX_EXPANSION = 100
+"""Recordings and sample files shrink to a half or a third; what claims to grow beyond this would fill the memory."""
+ALWAYS_ALLOWED_BYTES = 64 << 20
+"""Small files may shrink further than that, and fill no memory even so."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -203,6 +207,11 @@ def read_plain(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     with open_plain(file, max_bytes) as handle:
         # The file may have grown since its size was read.
         return handle.read(max_bytes)
+
+
+def max_unpacked_bytes(packed: int) -> int:
+    """Return how many bytes a packed file may unpack to; the size that it claims cannot be trusted."""
+    return max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed)
 
 
 def parse_json(content: bytes | str) -> Any:

@@ -106,12 +106,17 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
+def _is_matrix(value: object) -> bool:
+    return type(value) is Tensor and is_dense(value) and value.dtype == torch.float32 and value.dim() == 2
+
+
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "int": lambda value: type(value) is int,
     "int | None": lambda value: value is None or type(value) is int,
     "float": _is_number,
     "dict[str, float]": lambda table: isinstance(table, dict) and all(map(_is_number, table.values())),
     "list[list[int]]": lambda rows: isinstance(rows, list) and all(type(cell) is int for row in rows for cell in row),
+    "Tensor | None": lambda value: value is None or _is_matrix(value),
     "tuple[bool, ...]": lambda flags: isinstance(flags, tuple) and all(type(flag) is bool for flag in flags),
 }
 """How to recognise values of each type that metrics have."""

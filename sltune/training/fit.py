@@ -25,7 +25,8 @@ class EvaluationResult:
     confusion: counts, a row per true class. spikes: per sample and layer of neurons. synaptic_ops: per sample, for each
     spike that arrives the connections that it drives.
     firing_rates: spikes per neuron and time step, of each layer; of "input", the share of values that are not 0.
-    correct: for each sample in the order of the batches, whether the network found its class.
+    correct: for each sample in the order of the batches, whether the network found its class. rates: of every class,
+    float32 of shape (samples, classes) on the CPU; None where a caller has dropped them.
     """
 
     loss: float
@@ -35,6 +36,7 @@ class EvaluationResult:
     synaptic_ops: float
     firing_rates: dict[str, float] = field(default_factory=dict)
     correct: tuple[bool, ...] = ()
+    rates: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def evaluate(
     """
     network.eval()
     confusion, loss_sum = torch.zeros(0, 0, dtype=torch.int64), 0.0
-    correct: list[bool] = []
+    correct, every = list[bool](), list[Tensor]()
     with Meter(network) as meter:
         for batch in batches:
             with autocast(batch.labels.device, precision):
@@ -194,6 +196,7 @@ def evaluate(
             # the lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded
             # twice.
             loss_sum += float(loss_of(rates, batch.labels, loss, "sum"))
+            every.append(rates.float().cpu())
             found, classes = rates.argmax(1), rates.shape[1]
             correct += (found == batch.labels).tolist()
             cells = torch.bincount((batch.labels * classes + found).cpu(), minlength=classes**2)
@@ -207,6 +210,7 @@ def evaluate(
         synaptic_ops=meter.operations() / samples,
         firing_rates=meter.firing_rates(),
         correct=tuple(correct),
+        rates=torch.cat(every),
     )
 
 

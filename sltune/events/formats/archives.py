@@ -20,10 +20,6 @@ UNPACKING_ERRORS = (
     *(EOFError, NotImplementedError, RuntimeError, ValueError, struct.error),
     *(zipfile.BadZipFile, zlib.error),
 )
-# Real recordings and sample files shrink to a half or a third. What claims to grow beyond this would fill the memory.
-MAX_EXPANSION = 100
-# Small files may shrink further than that, and fill no memory even so.
-ALWAYS_ALLOWED_BYTES = 64 << 20
 # With these, zipfile unpacks no more than it is asked for; bzip2 may give 20,000 times what it reads.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 OTHER_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA"}
@@ -32,11 +28,6 @@ ENCRYPTED = 1
 # To read the directory of an archive of 3000 recordings takes 30 ms, and each recording is asked for several times.
 MAX_OPEN_ARCHIVES = 8
 _LOCK = Lock()
-
-
-def max_unpacked_bytes(packed: int) -> int:
-    """Return how many bytes a packed file may unpack to; the size that it claims cannot be trusted."""
-    return max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed)
 
 
 class Archive:

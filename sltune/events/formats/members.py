@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from sltune.errors import DataError
-from sltune.events.formats.archives import UNPACKING_ERRORS, max_unpacked_bytes, open_archive
-from sltune.system.files import open_plain
+from sltune.events.formats.archives import UNPACKING_ERRORS, open_archive
+from sltune.system.files import max_unpacked_bytes, open_plain
 from sltune.wording import printable
 
 # Half a thousand million events: twice the whole of SL-Animals-DVS.

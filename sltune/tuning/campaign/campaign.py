@@ -118,7 +118,7 @@ class Campaign:
         return self.strategy.reason_to_stop(self.candidates[key.config_id], key, row)
 
     def finish(self, key: TrialKey, report: Report) -> Record:
-        """Write the trial's weights, then its record, whose presence says that the trial is over.
+        """Write the trial's weights and predictions, then its record, whose presence says that the trial is over.
 
         A trial that is over already keeps its record: a result may come twice when a worker dies.
         """
@@ -154,6 +154,11 @@ class Campaign:
         trial = self.folder.trial(key)
         if report.weights is not None:
             self.folder.write(trial.best_weights, report.weights)
+        if report.predictions is not None:
+            self.folder.write(trial.predictions, report.predictions)
+        else:
+            # That of an earlier attempt does not belong to this record.
+            self.folder.remove(trial.predictions)
         if report.status in ("failed", "diverged"):
             self.folder.write(trial.error_txt, report.error + "\n")
         else:

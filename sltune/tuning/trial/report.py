@@ -22,8 +22,9 @@ class Report:
 
     status: "running" after an epoch. row: the metrics of that epoch. checkpoint: makes what the trial can go on from
     after the epoch; it stays in the trial's process. split: the recordings of each part. metrics: those of the record,
-    if the status is "done". weights: of the best epoch. lacked_memory: whether the trial failed because its device had
-    no memory left. details: a look at the trained network, where one was asked for. timings: Unix seconds.
+    if the status is "done". weights: of the best epoch. predictions: the content of predictions.parquet. lacked_memory:
+    whether the trial failed because its device had no memory left. details: a look at the trained network, where one
+    was asked for. timings: Unix seconds.
     """
 
     status: Status | Literal["running"]
@@ -33,6 +34,7 @@ class Report:
     split: Split | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     weights: bytes | None = None
+    predictions: bytes | None = None
     lacked_memory: bool = False
     details: Details | None = None
     timings: Mapping[str, float] = field(default_factory=dict)

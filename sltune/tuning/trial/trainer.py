@@ -6,6 +6,7 @@ Knows no Ray, so that it can be run, tested and debugged in any process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.details import Details, look_at
 from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learner, evaluate, fit
 from sltune.training.optim import make_optimizer, make_schedule
+from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
 from sltune.tuning.trial.job import Job, split_of
@@ -59,7 +61,8 @@ def run_job(
         return
     final = trainer.final_metrics()
     details = trainer.details() if with_details else None
-    yield Report("done", split=split, metrics=final, weights=trainer.best_weights, details=details)
+    weights, said = trainer.best_weights, trainer.predictions
+    yield Report("done", split=split, metrics=final, weights=weights, predictions=said, details=details)
 
 
 class Trainer:
@@ -79,6 +82,7 @@ class Trainer:
         self.best_weights = b""
         self.most_accurate: EpochMetrics | None = None
         self.last: EpochMetrics | None = None
+        self.predictions: bytes | None = None
 
     def epochs(self) -> Iterator[EpochMetrics]:
         """Train, keeping the weights of the epoch with the lowest loss so far, and which one is the most accurate."""
@@ -116,7 +120,9 @@ class Trainer:
         return bool(more["job"] == self.job.fingerprint())
 
     def final_metrics(self) -> dict[str, Any]:
-        """Return the record's metrics; tests the weights of the epoch with the lowest validation loss.
+        """Return the record's metrics, and keep the predictions that they are of.
+
+        The weights of the epoch with the lowest validation loss are tested.
 
         Without a validation part, the lowest loss and the highest accuracy on the test set are reported, as the
         predecessor does, each of its own epoch; all but the loss is that of the most accurate one. Where nothing is
@@ -131,6 +137,7 @@ class Trainer:
         metrics = of_record(selection, test, self.selects_on_test)
         # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
+        self.predictions = None if test.rates is None else _predictions(self.test, test.rates)
         return {**metrics, "confusion": test.confusion, "recordings": recordings}
 
     def _selection(self) -> Selection:
@@ -186,7 +193,15 @@ class Trainer:
 
     def _evaluate(self, part: BatchSource) -> EvaluationResult:
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
-        return evaluate(self.network, batches, self.learner.loss, self.learner.precision)
+        result = evaluate(self.network, batches, self.learner.loss, self.learner.precision)
+        # Nobody asks for the rates of the validation part, and checkpoints would hold those of three epochs.
+        return result if part is self.test else replace(result, rates=None)
+
+
+def _predictions(part: BatchSource, rates: torch.Tensor) -> bytes:
+    samples, indices = part.samples, part.indices
+    recordings, sample_ids = ([names[index] for index in indices] for names in (samples.recording, samples.sample_id))
+    return predictions_to_bytes(recordings, sample_ids, samples.label[indices], rates.numpy())
 
 
 def by_recording(part: BatchSource, correct: Sequence[bool]) -> dict[str, dict[str, Any]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from sltune.events.store import read_table
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.batches import BatchSource
+from sltune.training.predictions import rates_of_classes, read_predictions
 from sltune.tuning.trial import trainer as trainer_module
 from sltune.tuning.trial.job import Job, split_of, starting_weights
 from sltune.tuning.trial.report import Report
@@ -149,6 +152,33 @@ def test_train_test_reports_the_lowest_loss_the_highest_accuracy_and_the_last_ep
     assert (metrics["test_loss"], metrics["test_accuracy"]) == (min(losses), max(accuracies))
     assert metrics["best_epoch"] == losses.index(min(losses)) + 1
     assert (metrics["val_loss"], metrics["val_accuracy"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training__epochs": 3},
+        {"training__epochs": 5, "evaluation__protocol": "train-test", "training__learning_rate": 0.05},
+        {"sampling__eval_crops": 3, "sampling__eval_crop_ms": 60, "training__precision": "bfloat16"},
+    ],
+)
+def test_what_a_record_says_of_the_test_follows_from_the_predictions(
+    dataset: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    _, outcome = run(dataset, quick(**settings))
+    assert outcome.predictions is not None
+    (tmp_path / "predictions.parquet").write_bytes(outcome.predictions)
+    table = read_predictions(tmp_path / "predictions.parquet")
+    label, found = table["label"].to_numpy(), rates_of_classes(table).argmax(1)
+    assert np.mean(label == found) == outcome.metrics["test_accuracy"]
+    counted = [[int(np.sum((label == true) & (found == said))) for said in range(2)] for true in range(2)]
+    assert counted == outcome.metrics["confusion"]
+    of_recording = {name: info["samples"] for name, info in outcome.metrics["recordings"].items()}
+    assert Counter(table["recording"].to_pylist()) == of_recording
+    assert all(
+        sample.startswith(recording)
+        for sample, recording in zip(table["sample_id"].to_pylist(), table["recording"].to_pylist(), strict=True)
+    )
 
 
 def test_a_train_test_checkpoint_of_a_version_that_kept_one_epoch_alone_is_left_aside(
