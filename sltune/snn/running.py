@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from sltune.errors import UsageError
 from sltune.snn.activity import Meter
 from sltune.snn.layers import LIF, Conv, Dense, Dropout, PerStep, ThresholdBatchNorm
-from sltune.snn.stretches import run_stretch
+from sltune.snn.stretches import Network, run_stretch
 
 MAX_STRETCH_VALUES = 1 << 23
 """Input values that are made and simulated at once: 32 MB of float32, so that memory does not grow with a sample."""
-STEPWISE = (LIF, Conv, Dense, ThresholdBatchNorm, Dropout, PerStep, nn.Identity)
+STEPWISE = (Network, LIF, Conv, Dense, ThresholdBatchNorm, Dropout, PerStep, nn.Identity)
 """Layers that look at each time step by itself, or keep their state where ``run_stretch`` finds it."""
 
 
@@ -52,7 +52,7 @@ def rates_of(network: nn.Module, frames: Tensor) -> Tensor:
     return outputs.mean(0) if outputs.dim() == 3 else outputs
 
 
-def rates_of_clip(network: nn.Module, clip: Clip, meter: Meter) -> Tensor:
+def rates_of_clip(network: nn.Module, clip: Clip, meter: Meter | None = None) -> Tensor:
     """Return what ``rates_of`` returns, in stretches of time where the network can be run so; meter sees the frames."""
     total: Tensor | int = 0
     for outputs in outputs_over_time(network, clip, meter):
@@ -63,26 +63,30 @@ def rates_of_clip(network: nn.Module, clip: Clip, meter: Meter) -> Tensor:
     return total / clip.shape[0]
 
 
-def outputs_over_time(network: nn.Module, clip: Clip, meter: Meter) -> Iterator[Tensor]:
+def outputs_over_time(network: nn.Module, clip: Clip, meter: Meter | None = None) -> Iterator[Tensor]:
     """Reset a network and give its outputs for one stretch of time after the other, or for all at once."""
     reset(network)
     run = _runner(network)
     if run is None:
         frames = clip.frames()
-        meter.add_frames(frames)
+        if meter:
+            meter.add_frames(frames)
         yield checked(network(frames), frames)
         return
     state = None
     for frames in clip.stretches(MAX_STRETCH_VALUES):
-        meter.add_frames(frames)
-        outputs, state = run(frames, state)
-        outputs = checked(outputs, frames)
+        if meter:
+            meter.add_frames(frames)
+        result = run(frames, state)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise UsageError(f"run must return a pair of outputs and a state, but returns {type(result).__name__}")
+        outputs, state = checked(result[0], frames), result[1]
         if outputs.dim() != 3:
             raise UsageError(f"run must return outputs of shape (T, B, classes), but returns {tuple(outputs.shape)}")
         yield outputs
 
 
-def _runner(network: nn.Module) -> Callable[[Tensor, Any], tuple[Any, Any]] | None:
+def _runner(network: nn.Module) -> Callable[[Tensor, Any], Any] | None:
     """Return what runs a network over a stretch of time from a state; None where it must see a whole sample."""
     run = getattr(network, "run", None)
     if callable(run):
@@ -98,10 +102,11 @@ def _is_stepwise(module: nn.Module) -> bool:
 
 
 def reset(network: nn.Module) -> None:
-    """Make a network forget the batches before, if it has a method for that."""
-    method = getattr(network, "reset", None)
-    if callable(method):
-        method()
+    """Make a network forget the batches before: by its method ``reset`` or, without one, those of modules within it."""
+    parts = [network] if hasattr(network, "reset") else network.modules()
+    for part in parts:
+        if callable(method := getattr(part, "reset", None)):
+            method()
 
 
 def checked(outputs: object, frames: Tensor) -> Tensor:

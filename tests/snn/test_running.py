@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sltune import snn
 from sltune.errors import UsageError
-from sltune.snn.running import rates_of
+from sltune.snn import running
+from sltune.snn.running import rates_of, rates_of_clip
+from sltune.training.batches import Clip
 
 FRAMES = torch.zeros(4, 2, 2, 3, 3)
 
@@ -74,3 +77,76 @@ def test_another_output_is_an_error_that_says_what_came_and_what_is_wanted(outpu
     wanted = r"\(B, classes\) or \(T, B, classes\), where B = 2 samples and T = 4 time steps"
     with pytest.raises(UsageError, match=f"^the network returns {got}; its output must be .* of shape {wanted}$"):
         rates_of(Returns(lambda _: outputs), FRAMES)
+
+
+class Counts(nn.Module):
+    """A network that counts events, with a state of its own; remembers how long the stretches were that it saw."""
+
+    def __init__(self, result: Callable[[Tensor, Tensor], object] = lambda outputs, state: (outputs, state)) -> None:
+        super().__init__()
+        self.result = result
+        self.stretches: list[int] = []
+
+    def run(self, frames: Tensor, state: Tensor | None) -> object:
+        self.stretches.append(len(frames))
+        outputs = frames.flatten(2).cumsum(0) + (0 if state is None else state)
+        return self.result(outputs, outputs[-1])
+
+
+def draw_clip() -> tuple[Clip, Tensor]:
+    frames = torch.rand(7, 2, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    return Clip.of(frames), frames
+
+
+def test_evaluation_carries_the_state_of_a_network_that_can_be_run_in_stretches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip, frames = draw_clip()
+    monkeypatch.setattr(running, "MAX_STRETCH_VALUES", 3 * frames[0].numel())
+    network = Counts()
+    rates = rates_of_clip(network, clip)
+    assert network.stretches == [3, 3, 1]
+    torch.testing.assert_close(rates, frames.flatten(2).cumsum(0).mean(0))
+
+
+def test_evaluation_shows_the_whole_sample_to_any_other_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, frames = draw_clip()
+    monkeypatch.setattr(running, "MAX_STRETCH_VALUES", frames[0].numel())
+    network = Returns(lambda seen: seen.flatten(2).amax(0) if len(seen) == 7 else None)
+    assert torch.equal(rates_of_clip(network, clip), frames.flatten(2).amax(0))
+    assert network.resets == 1
+
+
+def test_a_sequential_of_sltunes_layers_is_run_in_stretches_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, frames = draw_clip()
+    monkeypatch.setattr(running, "MAX_STRETCH_VALUES", frames[0].numel())
+    seen: list[int] = []
+    for last, expected in ((nn.Identity(), [1] * 7), (nn.Softmax(0), [7])):
+        network = nn.Sequential(nn.Flatten(2), nn.Sequential(snn.Dense(2, 3), snn.LIF(0.1, 0.9)), last)
+        network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+        torch.testing.assert_close(rates_of_clip(network, clip), network(frames).mean(0))
+        assert seen == [*expected, 7]
+        seen.clear()
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda outputs, state: outputs, "run must return a pair of outputs and a state, but returns Tensor"),
+        (lambda outputs, state: (outputs[-1], state), r"of shape \(T, B, classes\), but returns \(2, 2\)"),
+        (lambda outputs, state: (state[0], outputs), r"the network returns a tensor of shape \(2,\)"),
+    ],
+)
+def test_what_run_must_return_is_said(result: Callable[[Tensor, Tensor], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        rates_of_clip(Counts(result), draw_clip()[0])
+
+
+def test_modules_within_a_network_are_reset_where_it_has_no_reset_of_its_own() -> None:
+    inner = Returns(lambda values: values)
+    rates_of(nn.Sequential(nn.Flatten(2), nn.Linear(18, 3), inner), FRAMES)
+    assert inner.resets == 1
+    outer = Returns(lambda frames: frames.new_zeros(2, 3))
+    outer.add_module("inner", inner)
+    rates_of(outer, FRAMES)
+    assert (outer.resets, inner.resets) == (1, 1)

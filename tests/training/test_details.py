@@ -137,3 +137,30 @@ def test_what_a_network_does_is_drawn_layer_below_layer(monkeypatch: pytest.Monk
     assert found.reading.endswith("From the top: input (32 of 32), fc1 (64 of 512), fc2 (3 of 3).")
     assert found.weights["fc1.bias"].total == 32.0
     assert set(found.weights) == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
+
+
+class Stepped(nn.Module):
+    """A network of another library's kind: called once a time step, with a potential beside the spikes."""
+
+    class Fires(nn.Module):
+        def forward(self, current: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return (current > 0.5).float(), current
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.fires = nn.Linear(2 * 16, 2), Stepped.Fires()
+        self.hidden.weight.data.fill_(1)
+        self.hidden.bias.data = torch.tensor([0.0, -100.0])
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.fires(self.hidden(step.flatten(1)))[0] for step in frames])
+
+
+def test_neurons_that_are_called_once_a_step_are_drawn_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(details, "MIN_WIDTH", 1)
+    frames = half_lit(5, 1, (4, 4))
+    frames[2] = 0
+    found = look_at(Stepped(), Clip.of(frames))
+    assert found.reading.endswith("From the top: input (32 of 32), fires (2 of 2).")
+    lit = (found.raster != BACKGROUND).any(axis=2)
+    assert lit[-6:].tolist() == [[True, True, False, True, True]] * 3 + [[False] * 5] * 3
