@@ -36,6 +36,10 @@ class ConfigError(UsageError):
         super().__init__("\n".join([f"{source}: {count}", *lines]))
 
 
+class CodeError(UsageError):
+    """A user's own code cannot be found, imported or called as it is to be; names their file and line."""
+
+
 class DataError(SltuneError):
     """Recordings, tags or a sample store cannot be read; names the file and the place in it."""
 

@@ -31,6 +31,7 @@ FOLDERS = [
     "events.formats",
     "runs",
     "settings",
+    "extensions",
     "system",
     "snn",
     "snn.cpu",

@@ -52,7 +52,8 @@ class FixedOptions:
             raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
         if self.space_file is not None:
             return load_space(self.space_file, overrides)
-        return parse_space(configuration_of(*self._run_and_trial()).to_toml(), str(self.source), overrides)
+        folder, trial = self._run_and_trial()
+        return parse_space(configuration_of(folder, trial).to_toml(), str(self.source), overrides, folder.root)
 
     @property
     def stem(self) -> str:

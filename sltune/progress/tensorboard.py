@@ -93,9 +93,8 @@ def settings_of(record: Record) -> dict[str, bool | float | str]:
         "seed": record.seed,
         "status": record.status,
     }
-    for section, settings in record.config.items():
-        for name, value in settings.items():
-            values[f"{section}.{name}"] = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+    for key, value in record.settings.items():
+        values[key] = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
     return values
 
 

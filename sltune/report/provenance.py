@@ -13,7 +13,7 @@ from sltune.report.analysis.runs import Run
 from sltune.runs.commands import confirmation, nested_command, nested_cost
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo
-from sltune.settings.configuration import Evaluation
+from sltune.settings.sections import Evaluation
 from sltune.settings.space import MAX_SPACE_BYTES, load_space
 from sltune.system.files import read_plain
 from sltune.wording import as_argument

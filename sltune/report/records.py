@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +123,5 @@ def _facts(record: Record) -> dict[str, Any]:
         "device": device.name,
         "num_cpus": device.num_cpus,
         "num_gpus": device.num_gpus,
-        **dict(_settings(record.config)),
+        **{key: json.dumps(value) if isinstance(value, list) else value for key, value in record.settings.items()},
     }
-
-
-def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for section, values in config.items():
-        for name, value in values.items() if isinstance(values, dict) else ():
-            yield f"{section}.{name}", json.dumps(value) if isinstance(value, list | dict) else value

@@ -8,7 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from sltune.runs.plan import Step, nested_trainings
-from sltune.settings.configuration import Evaluation
+from sltune.settings.sections import Evaluation
 from sltune.wording import as_argument
 
 # Fewer seeds say little about how certain a result is.

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from sltune.errors import DataError, UsageError
 from sltune.runs.record import SCHEMA, Record, TrialKey, config_number
+from sltune.settings.space import CODE
 from sltune.system.files import open_folder, parse_json, read_plain, remove, write_whole
 from sltune.system.locks import LOCK
 from sltune.wording import excerpt, first_of
@@ -105,6 +106,10 @@ class RunFolder:
     @property
     def space_toml(self) -> Path:
         return self.root / "space.toml"
+
+    @property
+    def code(self) -> Path:
+        return self.root / CODE
 
     @property
     def study_journal(self) -> Path:

@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
+from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
-from sltune.runs.places import Database, address_of, lies_in, without_secrets
+from sltune.runs.places import CheckpointPlace, Database, Place, StudyPlace, lies_in
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 from sltune.wording import as_argument, excerpt
@@ -31,8 +32,6 @@ PACKAGES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn", "tonic
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Fold = Annotated[int, Field(strict=True, ge=0, lt=MAX_FOLDS)]
-# Earlier versions wrote passwords, which are left out already where the file is read.
-Place = Annotated[str, AfterValidator(without_secrets)]
 
 
 class DatasetPlace(DatasetInfo):
@@ -57,33 +56,21 @@ class DatasetPlace(DatasetInfo):
         return [name for name in known if getattr(self, name) != getattr(found, name)]
 
 
-class CheckpointPlace(BaseModel):
-    """How often the trials of a run save their state, and where; place: None for the run folder."""
+class CodeInfo(BaseModel):
+    """The user's code of a run, which is copied into its folder ``code/``.
 
-    model_config = ConfigDict(frozen=True, from_attributes=True)
-    minutes: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-    place: Place | None = None
-    run: str
-
-
-class StudyPlace(BaseModel):
-    """The study of a search.
-
-    storage: URL of its database, without user, password and parameters; None for the journal in the run folder.
-    named: what --study-storage was; None where the environment named it. name: that of the study.
+    digest: of all of it. modules: digests of installed modules. origin: the folder where the files lay.
     """
 
     model_config = ConfigDict(frozen=True)
-    storage: Annotated[str, AfterValidator(address_of)] | None = None
-    named: Place | None = None
-    name: str
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    modules: dict[str, str] = Field(default_factory=dict)
+    origin: str = ""
 
     @classmethod
-    def of(cls, name: str, database: Database | None) -> StudyPlace:
-        """Return where the study of a name lies: in a database, or in the run folder."""
-        if database is None:
-            return cls(name=name)
-        return cls(storage=database.address, named=database.named, name=name)
+    def of(cls, code: Code) -> CodeInfo | None:
+        """Return what is said of code; None where there is none."""
+        return cls(digest=code.digest, modules=dict(code.modules), origin=code.origin) if code.digest else None
 
 
 class RunInfo(BaseModel):
@@ -93,7 +80,7 @@ class RunInfo(BaseModel):
     configuration of a search. best: the configuration that a search has found best, once there is one. ended: whether
     a search has come to its end; more of its budget may reopen it. space: the text of its space file. outer_fold: that
     of a nested search whose test signers are left out of this one. winners: the configurations that the searches of the
-    outer folds 0, 1, … of a nested search have chosen so far.
+    outer folds 0, 1, … of a nested search have chosen so far. code: the user's; None where the space names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
@@ -115,6 +102,7 @@ class RunInfo(BaseModel):
     ended: bool = False
     outer_fold: Fold | None = None
     winners: Annotated[tuple[ConfigId, ...], Field(max_length=MAX_FOLDS)] | None = None
+    code: CodeInfo | None = None
 
     @model_validator(mode="after")
     def _has_trials(self) -> Self:

@@ -7,7 +7,10 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import unquote, unquote_plus
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sltune.errors import UsageError
 from sltune.system.files import open_plain
@@ -113,3 +116,36 @@ def _read_private(file: Path) -> str:
 def lies_in(place: str, folder: Path) -> bool:
     """Say whether a place is a folder below another one, wherever links lead."""
     return "://" not in place and Path(place).resolve().is_relative_to(folder.resolve())
+
+
+# Earlier versions wrote passwords, which are left out already where the file is read.
+Place = Annotated[str, AfterValidator(without_secrets)]
+
+
+class CheckpointPlace(BaseModel):
+    """How often the trials of a run save their state, and where; place: None for the run folder."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+    minutes: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+    place: Place | None = None
+    run: str
+
+
+class StudyPlace(BaseModel):
+    """The study of a search.
+
+    storage: URL of its database, without user, password and parameters; None for the journal in the run folder.
+    named: what --study-storage was; None where the environment named it. name: that of the study.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    storage: Annotated[str, AfterValidator(address_of)] | None = None
+    named: Place | None = None
+    name: str
+
+    @classmethod
+    def of(cls, name: str, database: Database | None) -> StudyPlace:
+        """Return where the study of a name lies: in a database, or in the run folder."""
+        if database is None:
+            return cls(name=name)
+        return cls(storage=database.address, named=database.named, name=name)

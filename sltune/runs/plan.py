@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from sltune.runs.record import TrialKey
 from sltune.runs.results import Criteria
-from sltune.settings.configuration import Configuration, Evaluation
+from sltune.settings.configuration import Configuration
 from sltune.settings.search import Search
+from sltune.settings.sections import Evaluation
 from sltune.settings.space import Space
 
 Step = tuple[int, int]

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
 from sltune.settings.configuration import Configuration
+from sltune.settings.toml import flat
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 
 SCHEMA = 1
@@ -27,6 +28,8 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
 Setting = Switch | Whole | Number | str | list[Whole | Number | str] | None
 """A setting in a record. It may be one that only another version of sltune has."""
+Settings = dict[str, Setting | dict[str, Setting]]
+"""A table of settings in a record, with that of the network's options within it."""
 
 
 @total_ordering
@@ -147,7 +150,7 @@ class Record(BaseModel):
     schema_version: int
     run: str
     config_id: ConfigId
-    config: dict[str, dict[str, Setting]]
+    config: dict[str, Settings]
     fold: Annotated[int, Field(strict=True, ge=0, lt=MAX_FOLDS)]
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
     status: Status
@@ -168,6 +171,11 @@ class Record(BaseModel):
     def judged(self) -> Judged:
         """What it was judged on."""
         return Judged.model_validate(self.config.get("evaluation", {}))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by its key, such as ``training.epochs``."""
+        return dict(flat(self.config))
 
     @property
     def key(self) -> TrialKey:

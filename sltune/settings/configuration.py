@@ -2,131 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
-from pydantic import BaseModel, ConfigDict, model_validator
-
-from sltune.settings.types import (
-    AboveZeroToOne,
-    AtLeastOne,
-    Augmentations,
-    BelowOne,
-    BetweenZeroAndOne,
-    CropLength,
-    Crops,
-    Downsample,
-    Folds,
-    Milliseconds,
-    NotNegative,
-    Positive,
-    PositiveOrZero,
-    SeedOrMinusOne,
-    Seeds,
-    Sessions,
-    Settings,
-    Text,
-    TomlTable,
-    TrueOrFalse,
-    Value,
-    ZeroToOne,
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    model_validator,
 )
+
+from sltune.extensions.code import is_reference
+from sltune.settings.sections import Evaluation, Network, Neuron, Sampling, Training
+from sltune.settings.types import Settings, TomlTable, Value
 from sltune.wording import as_toml
-
-
-class Sampling(TomlTable):
-    """How a sample becomes frames. A crop has as many whole time bins as fit into its length."""
-
-    time_bin_ms: Milliseconds = 30
-    train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
-    train_crop_ms: Milliseconds = 510
-    eval_crop_ms: CropLength = 4350
-    eval_crops: Crops = 1
-    binning: Literal["binary", "count", "normalized"] = "binary"
-    downsample: Downsample = 1
-    augment: Augmentations = ()
-
-    @property
-    def train_bins(self) -> int | None:
-        """Time bins of a training crop; None for whole samples."""
-        return None if self.train_crop == "whole" else self.train_crop_ms // self.time_bin_ms
-
-    @property
-    def eval_bins(self) -> int | None:
-        """Time bins of an evaluation crop; None for as many as the longest sample of the split needs."""
-        if self.eval_crop_ms == "train":
-            return self.train_bins
-        return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
-
-
-class Neuron(TomlTable):
-    """The LIF neuron and its surrogate gradient, which replaces the derivative of the spike."""
-
-    # Spikes reset the potential to 0: with a threshold of 0 or less a neuron would fire without any input.
-    v_threshold: Positive = 0.3
-    # With more than 1 the potential would grow by itself.
-    decay: ZeroToOne = 0.3
-    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = "rectangular"
-    surrogate_width: Positive = 0.5
-
-
-class Network(TomlTable):
-    """The architecture and its initial weights."""
-
-    name: Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] = "slanimals"
-    norm: Literal["none", "tdbn"] = "none"
-    # With 1 every activation would be dropped.
-    dropout: BelowOne = 0.0
-    init: Literal["torch", "stbp"] = "torch"
-    weights: Text = ""
-
-    def weights_for(self, fold: int) -> str:
-        """Return the path of the initial weights of a fold, counted from 0; "" for none.
-
-        In the setting, {fold} stands for the fold and {fold1} for fold + 1, as the predecessor counts.
-        """
-        return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
-
-
-class Training(TomlTable):
-    """How the network learns."""
-
-    # With 0 epochs the weights in network.weights are tested as they are.
-    epochs: NotNegative = 400
-    batch_size: AtLeastOne = 8
-    eval_batch_size: AtLeastOne = 32
-    loss: Literal["mse", "cross-entropy"] = "mse"
-    optimizer: Literal["adam", "sgd", "adamw"] = "adam"
-    learning_rate: Positive = 1e-3
-    momentum: BelowOne = 0.9
-    weight_decay: PositiveOrZero = 0.0
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    step_epochs: AtLeastOne = 25
-    step_factor: AboveZeroToOne = 0.1
-    shuffle: TrueOrFalse = False
-    patience: NotNegative = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-class Evaluation(TomlTable):
-    """The folds and seeds on which a configuration is trained and tested."""
-
-    protocol: Literal["train-val-test", "train-test"] = "train-val-test"
-    folds: Folds = 4
-    val_fraction: BetweenZeroAndOne = 0.15
-    seeds: Seeds = (0,)
-    split_seed: SeedOrMinusOne = -1
-    sessions: Sessions = ("S1", "S2", "S3", "S4")
-
-    @property
-    def validation_fraction(self) -> float | None:
-        """The share of the training part that is held out for validation; None if the protocol has no validation."""
-        return None if self.protocol == "train-test" else self.val_fraction
-
-    def split_seed_for(self, seed: int) -> int:
-        """Return the seed that draws the folds and the validation part for trials with this seed."""
-        return seed if self.split_seed < 0 else self.split_seed
 
 
 @dataclass(frozen=True)
@@ -144,7 +33,27 @@ class Rule:
         return f"{', '.join(f'{key} = {as_toml(settings[key])}' for key in self.keys)}: {self.reason}"
 
 
+OPTIONS = "network.options"
+OF_BUILT_IN_NETWORKS = (
+    "neuron.v_threshold",
+    "neuron.decay",
+    "neuron.surrogate",
+    "neuron.surrogate_width",
+    "network.norm",
+    "network.dropout",
+    "network.init",
+)
+"""Settings that the networks of sltune read, and nobody else's."""
+
 RULES = (
+    *(
+        Rule(
+            (key, "network.name"),
+            lambda value, name, key=key: not is_reference(name) or value == DEFAULTS[key],
+            f"has no effect on a network of yours; leave it out, or make it an argument of yours: [{OPTIONS}]",
+        )
+        for key in OF_BUILT_IN_NETWORKS
+    ),
     Rule(
         ("sampling.train_crop_ms", "sampling.time_bin_ms", "sampling.train_crop"),
         lambda crop_ms, bin_ms, crop: crop == "whole" or crop_ms >= bin_ms,
@@ -183,13 +92,43 @@ RULES = (
 )
 
 
+def is_option(key: str) -> bool:
+    """Say whether a key is that of an option of the network, such as ``network.options.width``."""
+    return key.startswith(f"{OPTIONS}.") and key.removeprefix(f"{OPTIONS}.").isidentifier()
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Return keys of settings in the order of DEFAULTS; options of the network follow, by their names."""
+    found = set(keys)
+    return [key for key in DEFAULTS if key in found] + sorted(filter(is_option, found))
+
+
 def tables_of(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Return settings by ``section.name`` as a table for each section."""
+    """Return settings by ``section.name`` as a table for each section, with options of the network as one within it."""
     tables: dict[str, dict[str, object]] = {}
+    options: dict[str, object] = {}
     for key, value in settings.items():
         section, name = key.split(".", 1)
-        tables.setdefault(section, {})[name] = value
+        if is_option(key):
+            options[key.removeprefix(f"{OPTIONS}.")] = value
+        else:
+            tables.setdefault(section, {})[name] = value
+    if options:
+        tables.setdefault("network", {})["options"] = options
     return tables
+
+
+def options_problems(keys: Mapping[str, object]) -> list[str]:
+    """Say which options a network of sltune would be given, which takes none.
+
+    Args:
+        keys: settings, or domains beside ``network.name``.
+    """
+    name = keys.get("network.name")
+    if not isinstance(name, str) or is_reference(name):
+        return []
+    reason = f"{as_toml(name)} takes no options; they are for networks of yours"
+    return [f"{key}: {reason}" for key in keys if is_option(key)]
 
 
 class Configuration(BaseModel):
@@ -209,13 +148,16 @@ class Configuration(BaseModel):
     @model_validator(mode="after")
     def _obey_rules(self) -> Configuration:
         settings = self.settings()
-        if problems := [problem for rule in RULES if (problem := rule.problem(settings))]:
+        problems = [problem for rule in RULES if (problem := rule.problem(settings))]
+        if problems := [*problems, *options_problems(settings)]:
             raise ValueError("; ".join(problems))
         return self
 
     def settings(self) -> dict[str, Value]:
         """Return every setting by its key ``section.name``."""
-        return {f"{section}.{name}": value for section, table in self for name, value in table}
+        settings = {f"{section}.{name}": value for section, table in self for name, value in table}
+        options: Mapping[str, Value] = settings.pop(OPTIONS)
+        return settings | {f"{OPTIONS}.{name}": value for name, value in options.items()}
 
     @classmethod
     def of(cls, settings: Settings) -> Configuration:

@@ -12,8 +12,9 @@ from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
-from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule
-from sltune.settings.types import AtLeastOne, Settings, TomlTable, TrueOrFalse, Value, checked
+from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule, is_option, options_problems
+from sltune.settings.toml import flat
+from sltune.settings.types import AtLeastOne, Settings, TomlTable, TrueOrFalse, Value, checked, checked_option
 from sltune.wording import as_toml, suggestion
 
 Conditions = dict[str, Value]
@@ -141,6 +142,8 @@ def parse_setting(key: str, value: object) -> Value:
     Raises:
         ValueError: it is not allowed; says what is.
     """
+    if is_option(key):
+        return checked_option(value)
     section, name = key.split(".")
     return checked(SECTIONS[section], name, value)
 
@@ -160,26 +163,20 @@ def parse_domain(key: str, table: Mapping[str, object], problems: list[str]) -> 
     return domain if len(problems) == found else None
 
 
-def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Give the items of nested tables, with keys such as ``training.epochs``."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def problems_between(settings: Settings, domains: Domains) -> Iterator[str]:
     """Say which conditions can never hold, and which rules some values of the domains would break."""
     for key, domain in domains.items():
         for other, wanted in domain.when.items():
             place = f"{key}.when: {other} = {as_toml(wanted)}"
-            if other in domains and domains[other].when:
+            if is_option(other) and other not in settings and other not in domains:
+                yield f"{place}: the space has no such option"
+            elif other in domains and domains[other].when:
                 yield f"{place}: has conditions itself, and conditions do not chain"
             elif other in domains and not domains[other].contains(wanted):
                 yield f"{place}: never holds, as it is not among the values searched for {other}"
             elif other in settings and settings[other] != wanted:
                 yield f"{place}: never holds, as {other} = {as_toml(settings[other])}; give {key} one value, too"
+    yield from options_problems({**settings, **domains})
     for rule in RULES:
         found = (rule.problem(case) for case in _extreme_cases(rule, settings, domains))
         if problem := next(filter(None, found), None):
@@ -217,7 +214,7 @@ def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
     when: dict[str, Value] = {}
     for other, value in flat(table):
         place = f"{key}.when: {other} = {as_toml(value)}"
-        if other not in DEFAULTS:
+        if other not in DEFAULTS and not is_option(other):
             problems.append(f"{place}: unknown key{suggestion(other, DEFAULTS)}")
         elif other == key:
             problems.append(f"{place}: a setting cannot be its own condition")
@@ -247,7 +244,7 @@ def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, prob
 
 
 def _parse_range(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> Domain | None:
-    model = _range_model(key)
+    model = _range_model(key, table)
     if model is None:
         problems.append(f"{key} = {as_toml(table)}: is not searched between numbers; give choices = […]")
         return None
@@ -287,8 +284,11 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
         yield "log and step exclude each other"
 
 
-def _range_model(key: str) -> type[IntDomain] | type[FloatDomain] | None:
+def _range_model(key: str, table: Mapping[str, object]) -> type[IntDomain] | type[FloatDomain] | None:
     """Return the kind of domain between two numbers that a setting takes; None if it takes none."""
+    if is_option(key):
+        # Its type is known to the user's network alone.
+        return FloatDomain if any(isinstance(table.get(name), float) for name in RANGE) else IntDomain
     section, name = key.split(".")
     annotation = SECTIONS[section].model_fields[name].annotation
     if annotation is float:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator
 
 from sltune.errors import ConfigError
 from sltune.settings.configuration import tables_of
-from sltune.settings.space import parse_space, toml_file
+from sltune.settings.space import parse_space
+from sltune.settings.toml import toml_file
 from sltune.settings.types import (
     AtLeastOne,
     BelowOne,

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from sltune.settings.configuration import DEFAULTS
-from sltune.settings.domains import Domains, FloatDomain, flat, is_idle, parse_setting, points_of, show_domain
+from sltune.settings.domains import Domains, FloatDomain, is_idle, parse_setting, points_of, show_domain
+from sltune.settings.toml import flat
 from sltune.settings.types import (
     AtLeastOne,
     Constraints,
@@ -191,8 +192,8 @@ def _read_first(
 
 
 def _first_value(key: str, value: object, settings: Settings, domains: Domains) -> Value:
-    if key not in DEFAULTS:
-        raise ValueError(f"unknown key{suggestion(key, DEFAULTS)}")
+    if key not in DEFAULTS and key not in domains and key not in settings:
+        raise ValueError(f"unknown key{suggestion(key, [*DEFAULTS, *domains])}")
     parsed = parse_setting(key, value)
     if key in settings:
         raise ValueError(f"is not searched; drop it here, or search {key}")

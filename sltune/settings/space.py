@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from sltune.errors import ConfigError
-from sltune.settings.configuration import DEFAULTS, SECTIONS, Configuration, Evaluation, tables_of
+from sltune.extensions.code import Code, collect, is_reference
+from sltune.settings.configuration import (
+    DEFAULTS,
+    OPTIONS,
+    SECTIONS,
+    Configuration,
+    in_order,
+    is_option,
+    tables_of,
+)
 from sltune.settings.domains import (
     Domain,
     Domains,
@@ -23,6 +32,8 @@ from sltune.settings.domains import (
     table_of,
 )
 from sltune.settings.search import Search, completed_search, read_search
+from sltune.settings.sections import Evaluation
+from sltune.settings.toml import MAX_DEPTH, parse_toml, toml_file
 from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
@@ -30,14 +41,13 @@ from sltune.wording import as_toml, suggestion
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
 """These settings decide whether a network can be built at all."""
 
+REFERENCES = ("network.name",)
+"""Settings that may name a user's code."""
+CODE = "code"
+"""The folder in a run's that holds a copy of the user's code."""
+
 MAX_SPACE_BYTES = 1 << 20
 """A space file with a thousand configurations to try first takes a fifth of this."""
-
-MAX_DEPTH = 10
-"""Tables and lists of a valid space file are nested less than half as deep."""
-
-# The time to parse a dotted key grows with the square of its parts, so a key of 64 parts is refused before parsing.
-_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 
 _NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
@@ -47,7 +57,7 @@ class Space:
     """What a space file says, with defaults filled in.
 
     settings: every setting that is not searched. domains: the other settings. search: None if the file has no such
-    table. first: configurations to try first, each as values of the domains.
+    table. first: configurations to try first, each as values of the domains. folder: that of the file.
     """
 
     settings: Settings
@@ -55,6 +65,12 @@ class Space:
     search: Search | None = None
     first: tuple[Settings, ...] = ()
     source: str = field(default="space", compare=False)
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all settings, searched or not."""
+        return in_order({*self.settings, *self.domains})
 
     def configuration(self, sampled: Settings | None = None) -> Configuration:
         """Return the configuration with the sampled values of a search; settings whose conditions fail have defaults.
@@ -107,6 +123,11 @@ class Space:
         choices = product(*(dict.fromkeys([start[key], *values[key]]) for key in shaping))
         for choice in choices:
             yield self.configuration(self.active({**start, **dict(zip(shaping, choice, strict=True))}))
+        # A user's network may not take every value of an option; all combinations could be too many.
+        for key, ends in values.items():
+            if is_option(key):
+                others = [end for end in ends if end != start[key]]
+                yield from (self.configuration(self.active({**start, key: end})) for end in others)
 
     @classmethod
     def of(cls, configuration: Configuration) -> Space:
@@ -115,31 +136,33 @@ class Space:
 
     def to_toml(self) -> str:
         """Return the text of a space file, with all defaults, that reads back as an equal space."""
-        tables = tables_of({key: self._setting_or_domain(key) for key in DEFAULTS})
+        tables = tables_of({key: self._setting_or_domain(key) for key in self.keys})
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
             tables["search"] = {**self.search.model_dump(mode="json"), **first}
         return toml_file(tables)
 
+    @cached_property
+    def code(self) -> Code:
+        """The user's code that settings and searched choices name, as it is when first asked for.
+
+        Files are looked for beside the space file, in a run's copy of them, and in the working directory.
+
+        Raises:
+            CodeError: it cannot be found or read.
+        """
+        beside = (self.folder, self.folder / CODE) if self.folder else ()
+        return collect(self.references(), (*beside, Path()))
+
+    def references(self) -> list[str]:
+        """Return the names of users' code among the settings and the choices that are searched."""
+        names: list[Value] = []
+        for key in REFERENCES:
+            names += self.domains[key].extremes() if key in self.domains else [self.settings[key]]
+        return [name for name in names if isinstance(name, str) and is_reference(name)]
+
     def _setting_or_domain(self, key: str) -> object:
         return self.settings[key] if key in self.settings else table_of(self.domains[key])
-
-
-def toml_file(tables: Mapping[str, Mapping[str, object]], comments: Mapping[str, str] | None = None) -> str:
-    """Return the text of a TOML file with these tables; a comment, by ``table.key``, follows its value."""
-    ends = {key: f"  # {comment}" for key, comment in (comments or {}).items()}
-    blocks = (
-        [f"[{name}]", *(f"{key} = {_item(value)}{ends.get(f'{name}.{key}', '')}" for key, value in table.items())]
-        for name, table in tables.items()
-    )
-    return "\n\n".join(map("\n".join, blocks)) + "\n"
-
-
-def _item(value: object) -> str:
-    """Return a value of a table; in a list of tables, each is a line."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "\n    ".join(["[", *(f"{as_toml(table)}," for table in value)]) + "\n]"
-    return as_toml(value)
 
 
 def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
@@ -157,22 +180,23 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
-    return parse_space(text, str(path), overrides)
+    return parse_space(text, str(path), overrides, path.parent)
 
 
-def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
+def parse_space(text: str, source: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Space:
     """Read the text of a space file as ``load_space`` does; errors name it by ``source``.
+
+    Args:
+        folder: beside which files of users' code lie.
 
     Raises:
         ConfigError: something is wrong in it; names every problem.
     """
     source = " ".join([source, *(f"--set {override}" for override in overrides)])
     try:
-        tables = {} if (is_deep := _LONG_KEY.search(text) is not None) else tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(source, [f"is not TOML: {error}"]) from error
-    if is_deep or _depth(tables) > MAX_DEPTH:
-        raise ConfigError(source, [f"tables are nested more than {MAX_DEPTH} deep; settings have the form section.key"])
+        tables = parse_toml(text)
+    except ValueError as error:
+        raise ConfigError(source, [str(error)]) from error
     problems: list[str] = []
     for override in overrides:
         try:
@@ -187,7 +211,7 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = ()) -> Space:
         problems.append('evaluation.protocol = "train-test": a search must not see the test set; use "train-val-test"')
     if problems:
         raise ConfigError(source, problems)
-    return Space(settings, domains, search, first, source)
+    return Space(settings, domains, search, first, source, folder)
 
 
 def _apply(override: str, tables: dict[str, Any]) -> None:
@@ -231,23 +255,18 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
             for name, value in table.items():
                 _read_setting(f"{section}.{name}", value, settings, domains, problems)
     # A search draws in the order of the domains, and must draw the same when it is read from its run folder.
-    return settings, {key: domains[key] for key in DEFAULTS if key in domains}
-
-
-def _depth(tables: object) -> int:
-    """Return how deep tables and lists are nested. No recursion: a hostile file would exceed Python's limit."""
-    depth, level = 0, [tables]
-    while level and depth <= MAX_DEPTH:
-        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level, depth = [item for items in inner for item in items], depth + 1
-    return depth
+    return settings, {key: domains[key] for key in in_order(domains)}
 
 
 def _read_setting(
     key: str, value: object, settings: dict[str, Value], domains: dict[str, Domain], problems: list[str]
 ) -> None:
     """Give a setting its value, or move it to the domains; one that is wrong is removed from both."""
-    if settings.pop(key, None) is None:
+    if key == OPTIONS and isinstance(value, dict):
+        for name, option in value.items():
+            _read_setting(f"{OPTIONS}.{name}", option, settings, domains, problems)
+        return
+    if settings.pop(key, None) is None and not is_option(key):
         section, name = key.split(".", 1)
         problems.append(f"{key} = {as_toml(value)}: unknown key{_nearest_key(name, section)}")
     elif isinstance(value, dict):

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
+from sltune.extensions.code import FORMS, REFERENCE
 from sltune.settings.augmentations import AUGMENTATIONS, parse_augmentation
 from sltune.wording import as_toml, suggestion
 
-Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
+Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 """The value of a setting. Lists of TOML become tuples."""
 Settings = Mapping[str, Value]
 """Settings by their keys, ``section.name``."""
@@ -121,6 +132,22 @@ Augmentations = Annotated[
 ]
 
 
+NetworkName = Annotated[
+    Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] | Annotated[str, Field(pattern=REFERENCE)],
+    Field(description=f'one of "slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn", or a class of yours, {FORMS}'),
+]
+Option = (
+    bool
+    | int
+    | float
+    | str
+    | Annotated[tuple[StrictInt, ...], Field(strict=False)]
+    | Annotated[tuple[StrictFloat, ...], Field(strict=False)]
+    | Annotated[tuple[StrictStr, ...], Field(strict=False)]
+)
+Options = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Option]
+
+
 class TomlTable(BaseModel):
     """A table of a space file: frozen, with exact types, finite numbers and no unknown keys."""
 
@@ -143,6 +170,22 @@ def checked(table: type[TomlTable], name: str, value: object) -> Value:
         hints = (suggestion(word, choices) for word in words if isinstance(word, str) and word not in choices)
         reasons = [f"; {detail['msg']}" for detail in error.errors() if detail["type"] == EXPLAINED]
         raise ValueError(f"must be {allowed}{''.join(reasons) or next(hints, '')}") from error
+
+
+class _OptionsTable(TomlTable):
+    options: Options
+
+
+def checked_option(value: object) -> Value:
+    """Return the value of an option of a user's network as a configuration holds it.
+
+    Raises:
+        ValueError: it is none that a network can be given.
+    """
+    try:
+        return _OptionsTable.model_validate({"options": {"option": value}}).options["option"]
+    except ValidationError as error:
+        raise ValueError("must be a finite number, a string, true or false, or a list of one kind of these") from error
 
 
 def _choices(annotation: object) -> list[object]:

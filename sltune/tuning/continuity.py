@@ -5,19 +5,23 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 from sltune.errors import DataError, UsageError
 from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
+from sltune.extensions.code import MAX_FILE_BYTES, Code
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info
 from sltune.runs.places import PRIVATE, Database
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo, Record
-from sltune.settings.configuration import DEFAULTS
+from sltune.settings.configuration import in_order
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space, parse_space
+from sltune.system.files import read_plain
 from sltune.tuning.campaign.strategy import RESTORE
 from sltune.wording import as_toml, first_of
 
@@ -92,8 +96,38 @@ def refuse_other_space(folder: RunFolder, space: Space) -> None:
         raise DataError(f"{folder.space_toml}: has {text}; {RESTORE}")
 
 
+def refuse_other_code(folder: RunFolder, info: RunInfo, code: Code) -> None:
+    """Make sure that the user's code is still what a run began with, in its own copy and where it came from.
+
+    Raises:
+        UsageError: the files from which it was copied, or installed modules, are other ones now; says which.
+        DataError: the copy is not what the run began with.
+    """
+    begun = info.code
+    if begun is None:
+        if code.digest:
+            raise DataError(f"{folder.run_json}: does not say with which code the run began; {RESTORE}")
+        return
+    again = "put it back, or begin a new run: what a run compares must be trained by the same code"
+    for name, digest in begun.modules.items():
+        if code.modules.get(name) != digest:
+            raise UsageError(f"{folder.root}: {name} is another version than the run began with; {again}")
+    if code.digest != begun.digest:
+        raise DataError(f"{folder.code}: is not the code that the run began with; {RESTORE}")
+    for name, text in code.files.items():
+        file = Path(begun.origin) / name
+        # The run may have moved to where the files are not, and needs them no more.
+        with suppress(OSError):
+            now = read_plain(file, MAX_FILE_BYTES).decode(errors="replace")
+            if now != text:
+                lines = zip_longest(text.splitlines(), now.splitlines())
+                line = next((number for number, (old, new) in enumerate(lines, start=1) if old != new), 1)
+                reason = f"has changed since the run began, from line {line} on; its earlier text is"
+                raise UsageError(f"{file}: {reason} {folder.code / name}; {again}")
+
+
 def _differences(before: Space, after: Space, may_grow: bool) -> Iterator[str]:
-    for key in DEFAULTS:
+    for key in in_order({*before.keys, *after.keys}):
         if key == "evaluation.seeds" and may_grow and set(before.evaluation.seeds) <= set(after.evaluation.seeds):
             continue
         old, new = _value(before, key), _value(after, key)
@@ -109,6 +143,8 @@ def _differences(before: Space, after: Space, may_grow: bool) -> Iterator[str]:
 
 
 def _value(space: Space, key: str) -> str:
+    if key not in space.keys:
+        return "nothing"
     return as_toml(space.settings[key]) if key in space.settings else show_domain(space.domains[key])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,9 @@ class Nested:
     def _winner_of(self, fold: int) -> str:
         """Begin the search of an outer fold, or go on with it; return the configuration that it has chosen."""
         inner, display = self._folder.outer(fold), self._display
-        search = Tune(self.space, retry_failed=self._retry_failed, outer_fold=fold)
+        # Beside the run's own copy of the user's code, which may have changed elsewhere since the first fold.
+        space = replace(self.space, folder=self._folder.root)
+        search = Tune(space, retry_failed=self._retry_failed, outer_fold=fold)
         display.inform(
             f"outer fold {fold} of {self._evaluation.folds}: search without its test signers, in {inner.root}"
         )

@@ -16,9 +16,9 @@ from sltune.events.manifest import Manifest, read_manifest
 from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
+    CodeInfo,
     DatasetPlace,
     RunInfo,
-    StudyPlace,
     new_info,
     read_info,
     refuse_existing,
@@ -27,7 +27,7 @@ from sltune.runs.info import (
     run_name,
     write_info,
 )
-from sltune.runs.places import Database, lies_in
+from sltune.runs.places import Database, StudyPlace, lies_in
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
@@ -42,6 +42,7 @@ from sltune.tuning.cluster.objects import data_bytes
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
     refuse_foreign_records,
+    refuse_other_code,
     refuse_other_dataset,
     refuse_other_space,
     refuse_other_splits,
@@ -127,11 +128,13 @@ def begun(
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
+        for name, text in space.code.files.items():
+            folder.write(folder.code / name, text)
         study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)
         nested = {"kind": "nested", "winners": ()} if kind.is_nested else {"outer_fold": kind.outer_fold}
-        write_info(folder, info.model_copy(update=nested))
+        write_info(folder, info.model_copy(update={**nested, "code": CodeInfo.of(space.code)}))
         _announce(folder, display)
         yield executor, dataset
 
@@ -156,6 +159,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
             text = f"{folder.run_json}: 'outer_fold' is {info.outer_fold} instead of {kind.outer_fold}"
             raise DataError(f"{text}: it has seen other signers; {RESTORE}")
         refuse_other_space(folder, kind.space)
+        refuse_other_code(folder, info, kind.space.code)
         refuse_foreign_records(folder, dataset, kind.space.evaluation.folds)
         kind.take_up(folder, info)
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)

@@ -13,8 +13,8 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, StudyPlace, read_info, run_name, write_info
-from sltune.runs.places import Database
+from sltune.runs.info import RunInfo, read_info, run_name, write_info
+from sltune.runs.places import Database, StudyPlace
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, latest_of
 from sltune.runs.results import Result

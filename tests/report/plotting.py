@@ -14,7 +14,7 @@ from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
 from sltune.report.plots.plot import Plot
 from sltune.settings.configuration import Configuration
-from sltune.settings.domains import flat
+from sltune.settings.toml import flat
 from tests.written_runs import Spec, make_record, trial_name, write_run
 
 Points = list[tuple[float, float]]

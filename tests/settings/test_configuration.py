@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sltune.settings.configuration import DEFAULTS, Configuration, Evaluation, Network, Sampling, Training
+from sltune.settings.configuration import DEFAULTS, Configuration
+from sltune.settings.sections import Evaluation, Network, Sampling, Training
 
 BY_DESIGN: dict[str, dict[str, Any]] = {
     "sampling": {

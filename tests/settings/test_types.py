@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sltune.settings.configuration import Evaluation, Sampling, Training
+from sltune.settings.sections import Evaluation, Sampling, Training
 from sltune.settings.types import TomlTable, checked
 
 

@@ -9,7 +9,6 @@ from sltune.errors import ConfigError
 from sltune.report.analysis.rows import Group
 from sltune.report.analysis.runs import Run
 from sltune.runs.folder import RunFolder
-from sltune.settings.domains import flat
 from sltune.settings.space import load_space
 
 
@@ -29,7 +28,7 @@ class Choice:
 
 def choices_of(run: Run, group: Group) -> Iterator[Choice]:
     """Give the choices of all outer folds whose searches have ended; none where the run is no nested search."""
-    configs = {record.fold: dict(flat(record.config)) for record in run.records}
+    configs = {record.fold: record.settings for record in run.records}
     winners = run.info.winners or ()
     searched = _searched(run) if winners else []
     for fold, config_id in enumerate(winners):

@@ -9,7 +9,7 @@ from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.info import DatasetPlace
 from sltune.runs.record import apart_from_seeds
 from sltune.settings.configuration import DEFAULTS
-from sltune.settings.domains import flat
+from sltune.settings.toml import flat
 from sltune.wording import as_toml, excerpt, first_of
 
 MAX_SHOWN_KEYS = 5

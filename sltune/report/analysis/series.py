@@ -12,7 +12,6 @@ from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, Record, TrialKey, config_number
 from sltune.runs.results import Criteria, Outlook, Result
-from sltune.settings.domains import flat
 from sltune.settings.space import Space, load_space
 from sltune.settings.types import Value
 from sltune.wording import shortened
@@ -60,10 +59,9 @@ class RecordedResult(Result):
     @cached_property
     def settings(self) -> Mapping[str, Value]:
         """Every setting by its key that all done trials share: in a nested search some differ from fold to fold."""
-        first = self.done[0].config if self.done else {}
-        others = [dict(flat(record.config)) for record in self.done if record.config != first]
-        shared = [(key, value) for key, value in flat(first) if all(one.get(key) == value for one in others)]
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in shared}  # type: ignore[misc]
+        first, *others = [record.settings for record in self.done] or [{}]
+        shared = [(key, value) for key, value in first.items() if all(one.get(key) == value for one in others)]
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in shared}
 
     def percents(self, metric: str) -> list[float]:
         """Return an accuracy, in per cent, of every done trial that has it."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import stdev
-from typing import Any
 
 from sltune.report.analysis.choices import Choice
 from sltune.report.analysis.series import RecordedResult, Series
@@ -20,7 +19,7 @@ def configurations_grid(series: Series) -> Grid | None:
     best = series.shown.config_id if series.shown else ""
     figures = ("± ddof 1", "n", "P(best)", "synaptic operations, M")
     header = ("configuration", "state", "validation", *_names(keys), *figures)
-    settings = {record.config_id: record.config for record in series.run.records}
+    settings = {record.config_id: record.settings for record in series.run.records}
     eligible = series.criteria.eligible(series.results)
     likely = {one.config_id: share for one, share in series.outlook.best_probabilities(eligible)}
     lines = tuple(
@@ -28,7 +27,7 @@ def configurations_grid(series: Series) -> Grid | None:
             one,
             one.config_id == best,
             likely.get(one.config_id),
-            [_shown(settings.get(one.config_id, {}), key) for key in keys],
+            [_text(settings.get(one.config_id, {}).get(key)) for key in keys],
         )
         for one in series.results
     )
@@ -72,11 +71,6 @@ def _line(one: RecordedResult, is_best: bool, likely: float | None, settings: li
         NONE if likely is None else f"{likely:.2f}",
         NONE if one.synaptic_ops is None else f"{METRICS['synaptic_ops'].shown(one.synaptic_ops):.4g}",
     )
-
-
-def _shown(config: Mapping[str, Any], key: str) -> str:
-    section, _, name = key.partition(".")
-    return _text(config.get(section, {}).get(name))
 
 
 def _text(value: object) -> str:

@@ -25,6 +25,7 @@ from ray.tune.search import Searcher
 from sltune.errors import SltuneError, UsageError
 from sltune.events.manifest import Manifest
 from sltune.events.samples import Samples
+from sltune.extensions.code import Code
 from sltune.progress.display import Progress
 from sltune.progress.tensorboard import quiet_writers
 from sltune.runs.folder import RunFolder
@@ -84,7 +85,13 @@ class Executor:
     """
 
     def __init__(
-        self, kind: Trained, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
+        self,
+        kind: Trained,
+        data: Path,
+        manifest: Manifest,
+        request: Request,
+        run: str,
+        say: Callable[[str], None],
     ) -> None:
         space = kind.space
         checkpoints = request.checkpoints_of(run)
@@ -94,14 +101,14 @@ class Executor:
         there = self._nodes.first()
         self.request = share_for(request, kind.at_once, there)
         probes = list(islice(space.probes(), MAX_PROBES))
-        weights, self.notes = _put_weights(probes, manifest)
+        weights, self.notes = _put_weights(probes, manifest, space.code)
         tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
         self.recordings = tuple(recording.name for recording in recordings)
         splits = {step: split_of(probes[0], recordings, step[1], step[0], kind.outer_fold) for step in steps}
         sensor, classes = manifest.sensor, len(manifest.classes)
         self.shared = SharedData(
-            tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints
+            tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints, space.code
         )
 
     def run(self, campaign: Campaign, progress: Progress) -> None:
@@ -178,7 +185,9 @@ class Executor:
         )
 
 
-def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _put_weights(
+    probes: Sequence[Configuration], manifest: Manifest, code: Code
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Check that each network can be made, and put the weights that it starts from into the object store, by path.
 
     Also returns what to say of them: of files that differ only by fold, it is said once.
@@ -190,7 +199,7 @@ def _put_weights(probes: Sequence[Configuration], manifest: Manifest) -> tuple[d
         for fold in folds:
             weights = starting_weights(configuration, fold)
             key = TrialKey("c0000", 0, fold)
-            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)
             _, note = job.network_and_note()
             if weights is not None:
                 references[configuration.network.weights_for(fold)] = ray.put(weights)

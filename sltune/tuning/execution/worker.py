@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import ray
@@ -24,6 +24,7 @@ from sltune import __version__
 from sltune.errors import SltuneError, UsageError
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
+from sltune.extensions.code import Code
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.tuning.cluster.resources import Request
@@ -44,7 +45,8 @@ class SharedData:
     """What trials read from the object store, and what is the same for all of them.
 
     tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
-    recordings of each part, by (seed, fold). sensor: (height, width) in pixels. fingerprint: the dataset's.
+    recordings of each part, by (seed, fold). sensor: (height, width) in pixels. fingerprint: the dataset's. code: the
+    user's, which workers on other hosts cannot read themselves.
     """
 
     tables: Sequence[Any]
@@ -55,6 +57,7 @@ class SharedData:
     fingerprint: str
     request: Request
     checkpoints: Checkpoints
+    code: Code = field(default_factory=Code)
 
 
 class TrialWorker(tune.Trainable):
@@ -106,7 +109,7 @@ class TrialWorker(tune.Trainable):
             report = Report("failed", lack or traceback.format_exc(), lacked_memory=lack is not None)
         timings = {"started": self._started, "ended": time.time()}
         # What makes a checkpoint is the trainer itself, which stays here.
-        sent = replace(report, checkpoint=None, timings=timings, device=self._hardware(), versions=_versions())
+        sent = replace(report, checkpoint=None, timings=timings, device=self._hardware(), versions=self._versions())
         if report.status == "running":
             return {REPORT: (sent, self._save(report))}
         # A worker waits for its next trial with nothing of this one.
@@ -153,12 +156,23 @@ class TrialWorker(tune.Trainable):
             self._shared.classes,
             None if weights is None else ray.get(weights),
             self._shared.fingerprint,
+            self._shared.code,
         )
         checkpoint, self._checkpoint = self._checkpoint, None
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
         split = self._shared.splits[self._key.seed, self._key.fold]
         yield from run_job(work, self._samples, device, checkpoint, split, self._shared.request.details)
+
+    def _versions(self) -> dict[str, str]:
+        versions = {
+            "sltune": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "ray": ray.__version__,
+        }
+        digest = self._shared.code.digest
+        return {**versions, "code": digest} if digest else versions
 
     def _lack_of_memory(self, error: Exception) -> str | None:
         hardware = self._hardware()
@@ -201,12 +215,3 @@ def _torch_device(choice: str) -> torch.device:
             "sees none there; install torch for CUDA on that node or run with --device cpu"
         )
     return torch.device("cuda")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "sltune": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "ray": ray.__version__,
-    }

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sltune.events.dataset import Dataset, open_dataset
+from sltune.extensions.code import Code
 from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
@@ -33,6 +34,9 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     Raises:
         DataError: the dataset cannot be read or does not fit the configuration.
     """
+    code = space.code
+    for name in space.references():
+        code.load(name)
     if space.domains:
         yield from _describe_search(space)
     configuration = next(space.probes())
@@ -50,7 +54,7 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     trainings = len(planned)
     if space.domains:
         trainings = space.required_search().most_trainings(trainings)
-    yield from _describe_trial(configuration, open_dataset(data), planned, trainings)
+    yield from _describe_trial(configuration, open_dataset(data), planned, trainings, code)
 
 
 def _describe_search(space: Space) -> Iterator[str]:
@@ -75,13 +79,13 @@ def _describe_search(space: Space) -> Iterator[str]:
 
 
 def _describe_trial(
-    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], trainings: int
+    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], trainings: int, code: Code
 ) -> Iterator[str]:
     key, manifest, samples = planned[0], dataset.manifest, dataset.samples
     split = split_of(configuration, samples.recordings(), key.fold, key.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weights = starting_weights(configuration, key.fold)
-    job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights)
+    job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)
     if note := job.network_and_note()[1]:
         yield note
     trainer = Trainer(job, samples, split, device)

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from sltune.errors import UsageError
+from sltune.errors import CodeError, UsageError
 from sltune.events.folds import Split, outside_test_part, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import POLARITIES, RecordingInfo
+from sltune.extensions.code import Code, Reference, is_reference
+from sltune.extensions.importing import describe_error
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.snn.network import NETWORKS, NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights
+from sltune.wording import suggestion
 
 
 @dataclass(frozen=True)
 class Job:
     """What to train, on which data.
 
-    sensor: (height, width) in pixels. weights: to start from, None for fresh ones. dataset: its fingerprint.
+    sensor: (height, width) in pixels. weights: to start from, None for fresh ones. dataset: its fingerprint. code: the
+    user's, from which the configuration names things.
     """
 
     key: TrialKey
@@ -36,6 +41,7 @@ class Job:
     classes: int
     weights: bytes | None = None
     dataset: str = ""
+    code: Code = field(default_factory=Code)
 
     def fingerprint(self) -> str:
         """Return what tells this job from any other."""
@@ -43,7 +49,9 @@ class Job:
         configuration = self.configuration.model_dump(mode="json")
         # Other seeds may be added to the run, which change nothing here.
         configuration["evaluation"]["seeds"] = [self.key.seed]
-        values = [self.key.name, configuration, self.sensor, self.classes, weights, self.dataset]
+        # Without code of the user's, checkpoints of earlier versions are still those of the same job.
+        code = [self.code.digest] if self.code.digest else []
+        values = [self.key.name, configuration, self.sensor, self.classes, weights, self.dataset, *code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -60,20 +68,65 @@ class Job:
         """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
 
         Raises:
-            UsageError: the frames are too small for it.
+            UsageError: the frames are too small for it, or a network of the user's cannot be made.
             DataError: the weights do not fit it.
         """
+        config = self.configuration.network
+        network = self._users_network() if is_reference(config.name) else self._built_in_network()
+        if self.weights is None:
+            return network, ""
+        return network, load_weights(network, self.weights, config.weights_for(self.key.fold))
+
+    def _built_in_network(self) -> nn.Module:
         config, neuron = self.configuration.network, self.configuration.neuron
         lif = LIFParameters(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
         options = NetworkOptions(lif, config.norm, config.dropout, config.init)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
-            network = NETWORKS[config.name]((POLARITIES, *self.frames.size), self.classes, options=options)
+            return NETWORKS[config.name]((POLARITIES, *self.frames.size), self.classes, options=options)
         except ValueError as error:
             raise UsageError(f"network.name = {config.name}: {error}") from error
-        if self.weights is None:
-            return network, ""
-        return network, load_weights(network, self.weights, config.weights_for(self.key.fold))
+
+    def _users_network(self) -> nn.Module:
+        name, options = self.configuration.network.name, self.configuration.network.options
+        factory = self.code.load(name)
+        shape = (POLARITIES, *self.frames.size)
+        _refuse_unknown(name, factory, options)
+        seed_torch(self.key.seed, self.key.fold, "weights")
+        try:
+            network = factory(frame_shape=shape, classes=self.classes, **options)
+        except Exception as error:
+            given = "".join(f", {key}={value!r}" for key, value in options.items())
+            call = f"{Reference.parse(name).name}(frame_shape={shape}, classes={self.classes}{given})"
+            raise CodeError(f"{name}: {call} failed: {describe_error(error)}") from error
+        if not isinstance(network, nn.Module):
+            raise CodeError(f"{name}: makes {type(network).__name__}, which is no torch.nn.Module")
+        return network
+
+
+def _refuse_unknown(name: str, factory: object, options: Mapping[str, object]) -> None:
+    """Make sure that a user's network takes the arguments that it will be given.
+
+    Raises:
+        CodeError: it does not; says which it takes.
+    """
+    if not callable(factory):
+        raise CodeError(f"{name}: is {type(factory).__name__}, which cannot be called to make a network")
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        # What is written in C may have none that Python knows of.
+        return
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in ("frame_shape", "classes"):
+        if key not in parameters:
+            raise CodeError(f"{name}: does not take {key}; a network is called with frame_shape=(P, H, W), classes=n")
+    own = [key for key in parameters if key not in ("frame_shape", "classes")]
+    for key in options:
+        if key not in own:
+            known = f"it takes {', '.join(own)}" if own else "it takes no options"
+            raise CodeError(f"network.options.{key}: {name} takes no {key}; {known}{suggestion(key, own)}")
 
 
 def starting_weights(configuration: Configuration, fold: int) -> bytes | None:

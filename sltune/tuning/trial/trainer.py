@@ -16,7 +16,7 @@ from sltune.events.augment import Augmenter
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.settings.augmentations import parse_augmentation
-from sltune.settings.configuration import Training
+from sltune.settings.sections import Training
 from sltune.system.memory import keep_freed_memory
 from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes

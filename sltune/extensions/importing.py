@@ -1,0 +1,154 @@
+"""Imports users' files from memory, within a limited time, and names the user's line where one fails."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType
+
+from sltune.errors import CodeError
+
+MAX_IMPORT_SECONDS = 60
+"""An import of a large library takes half of this on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The text of files by their paths, and the folder where they were found."""
+
+    texts: Mapping[str, str]
+    origin: str
+
+    def filename(self, path: str) -> str:
+        """Return what traces call a file."""
+        return str(Path(self.origin) / path) if self.origin else path
+
+    def path_of(self, module: str) -> str:
+        """Return the path of a module's file; "" for a folder without a file of its own."""
+        place = "/".join(module.split(".")[1:])
+        return next((path for path in (f"{place}.py", f"{place}/__init__.py") if path in self.texts), "")
+
+    def has(self, module: str) -> bool:
+        """Say whether there is such a module, or a folder in which one lies."""
+        place = "/".join(module.split(".")[1:])
+        return not place or bool(self.path_of(module)) or any(path.startswith(f"{place}/") for path in self.texts)
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module, of users' files by the name of their package, once in a process.
+
+    Raises:
+        CodeError: it cannot be imported, or not in time; its cause is the error that the user's code has raised.
+    """
+    try:
+        with _limited():
+            return importlib.import_module(name)
+    except _TooLong as error:
+        _forget(name)
+        raise CodeError(f"its import has not ended after {MAX_IMPORT_SECONDS} s; it is {error}") from None
+    except (Exception, SystemExit) as error:
+        _forget(name)
+        raise CodeError(f"cannot be imported: {describe_error(error)}") from error
+
+
+def register(package: str, files: Files) -> None:
+    """Let files be imported as modules of a package of this name, which must begin with that of no other package."""
+    _FINDER.files.setdefault(package, files)
+    _FINDER.filenames.update(map(files.filename, files.texts))
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error with the last line of a user's that led to it."""
+    return f"{_where(error)}{type(error).__name__}: {error}"
+
+
+def _where(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"line {error.lineno} of {error.filename}: "
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        if frame.f_code.co_filename in _FINDER.filenames:
+            return f"line {line} of {frame.f_code.co_filename}, in {frame.f_code.co_name}: "
+    return ""
+
+
+def _forget(name: str) -> None:
+    """Leave no part of a failed import behind, which a second attempt would take for the whole."""
+    package = name.partition(".")[0]
+    if package in _FINDER.files:
+        for known in [known for known in sys.modules if known.partition(".")[0] == package]:
+            del sys.modules[known]
+
+
+class _TooLong(BaseException):
+    """An import takes too long. No Exception, which the code itself may catch."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """End what takes too long, as an endless loop does; only the main thread can be interrupted."""
+    if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        while frame is not None and frame.f_code.co_filename not in _FINDER.filenames:
+            frame = frame.f_back
+        raise _TooLong(f"at line {frame.f_lineno} of {frame.f_code.co_filename}" if frame else "in another module")
+
+    earlier = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, MAX_IMPORT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)
+
+
+class _Loader(importlib.abc.InspectLoader):
+    """Makes modules of the text of users' files; traces and ``inspect`` find their lines here."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def is_package(self, fullname: str) -> bool:
+        return self._files.path_of(fullname).endswith("/__init__.py") or not self._files.path_of(fullname)
+
+    def get_source(self, fullname: str) -> str:
+        return self._files.texts.get(self._files.path_of(fullname), "")
+
+    def get_filename(self, fullname: str) -> str:
+        return self._files.filename(self._files.path_of(fullname))
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.get_source(fullname), self.get_filename(fullname), "exec", dont_inherit=True)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds modules of users' files by the name of their package."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Files] = {}
+        self.filenames: set[str] = set()
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        files = self.files.get(fullname.partition(".")[0])
+        if files is None or not files.has(fullname):
+            return None
+        loader = _Loader(files)
+        spec = importlib.util.spec_from_loader(fullname, loader, origin=loader.get_filename(fullname))
+        if spec is not None:
+            spec.has_location = True
+        return spec
+
+
+_FINDER = _Finder()
+sys.meta_path.append(_FINDER)

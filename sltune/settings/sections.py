@@ -1,0 +1,137 @@
+"""The tables of a space file, with their settings and defaults."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from sltune.settings.types import (
+    AboveZeroToOne,
+    AtLeastOne,
+    Augmentations,
+    BelowOne,
+    BetweenZeroAndOne,
+    CropLength,
+    Crops,
+    Downsample,
+    Folds,
+    Milliseconds,
+    NetworkName,
+    NotNegative,
+    Options,
+    Positive,
+    PositiveOrZero,
+    SeedOrMinusOne,
+    Seeds,
+    Sessions,
+    Text,
+    TomlTable,
+    TrueOrFalse,
+    ZeroToOne,
+)
+
+
+class Sampling(TomlTable):
+    """How a sample becomes frames. A crop has as many whole time bins as fit into its length."""
+
+    time_bin_ms: Milliseconds = 30
+    train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
+    train_crop_ms: Milliseconds = 510
+    eval_crop_ms: CropLength = 4350
+    eval_crops: Crops = 1
+    binning: Literal["binary", "count", "normalized"] = "binary"
+    downsample: Downsample = 1
+    augment: Augmentations = ()
+
+    @property
+    def train_bins(self) -> int | None:
+        """Time bins of a training crop; None for whole samples."""
+        return None if self.train_crop == "whole" else self.train_crop_ms // self.time_bin_ms
+
+    @property
+    def eval_bins(self) -> int | None:
+        """Time bins of an evaluation crop; None for as many as the longest sample of the split needs."""
+        if self.eval_crop_ms == "train":
+            return self.train_bins
+        return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
+
+
+class Neuron(TomlTable):
+    """The LIF neuron and its surrogate gradient, which replaces the derivative of the spike."""
+
+    # Spikes reset the potential to 0: with a threshold of 0 or less a neuron would fire without any input.
+    v_threshold: Positive = 0.3
+    # With more than 1 the potential would grow by itself.
+    decay: ZeroToOne = 0.3
+    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = "rectangular"
+    surrogate_width: Positive = 0.5
+
+
+class Network(TomlTable):
+    """The architecture and its initial weights."""
+
+    # One that is built in, or a class of the user's, such as "nets.py:Tiny".
+    name: NetworkName = "slanimals"
+    norm: Literal["none", "tdbn"] = "none"
+    # With 1 every activation would be dropped.
+    dropout: BelowOne = 0.0
+    init: Literal["torch", "stbp"] = "torch"
+    weights: Text = ""
+    # Keyword arguments of a network of the user's.
+    options: Options = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that records, fingerprints and files of networks without options are those of earlier versions.
+        values: dict[str, Any] = write(self)
+        if not self.options:
+            values.pop("options", None)
+        return values
+
+    def weights_for(self, fold: int) -> str:
+        """Return the path of the initial weights of a fold, counted from 0; "" for none.
+
+        In the setting, {fold} stands for the fold and {fold1} for fold + 1, as the predecessor counts.
+        """
+        return self.weights.replace("{fold}", str(fold)).replace("{fold1}", str(fold + 1))
+
+
+class Training(TomlTable):
+    """How the network learns."""
+
+    # With 0 epochs the weights in network.weights are tested as they are.
+    epochs: NotNegative = 400
+    batch_size: AtLeastOne = 8
+    eval_batch_size: AtLeastOne = 32
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    optimizer: Literal["adam", "sgd", "adamw"] = "adam"
+    learning_rate: Positive = 1e-3
+    momentum: BelowOne = 0.9
+    weight_decay: PositiveOrZero = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    step_epochs: AtLeastOne = 25
+    step_factor: AboveZeroToOne = 0.1
+    shuffle: TrueOrFalse = False
+    patience: NotNegative = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Evaluation(TomlTable):
+    """The folds and seeds on which a configuration is trained and tested."""
+
+    protocol: Literal["train-val-test", "train-test"] = "train-val-test"
+    folds: Folds = 4
+    val_fraction: BetweenZeroAndOne = 0.15
+    seeds: Seeds = (0,)
+    split_seed: SeedOrMinusOne = -1
+    sessions: Sessions = ("S1", "S2", "S3", "S4")
+
+    @property
+    def validation_fraction(self) -> float | None:
+        """The share of the training part that is held out for validation; None if the protocol has no validation."""
+        return None if self.protocol == "train-test" else self.val_fraction
+
+    def split_seed_for(self, seed: int) -> int:
+        """Return the seed that draws the folds and the validation part for trials with this seed."""
+        return seed if self.split_seed < 0 else self.split_seed

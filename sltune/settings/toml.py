@@ -1,0 +1,66 @@
+"""TOML text that may come from a stranger, and tables as TOML text."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sltune.wording import as_toml
+
+MAX_DEPTH = 10
+"""Tables and lists of a valid space file are nested less than half as deep."""
+
+# The time to parse a dotted key grows with the square of its parts, so a key of 64 parts is refused before parsing.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises:
+        ValueError: the text is not TOML, or nested deeper than a space file needs.
+    """
+    try:
+        tables = {} if (is_deep := _LONG_KEY.search(text) is not None) else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not TOML: {error}") from error
+    if is_deep or _depth(tables) > MAX_DEPTH:
+        raise ValueError(f"tables are nested more than {MAX_DEPTH} deep; settings have the form section.key")
+    return tables
+
+
+def toml_file(tables: Mapping[str, Mapping[str, object]], comments: Mapping[str, str] | None = None) -> str:
+    """Return the text of a TOML file with these tables; a comment, by ``table.key``, follows its value."""
+    ends = {key: f"  # {comment}" for key, comment in (comments or {}).items()}
+    blocks = (
+        [f"[{name}]", *(f"{key} = {_item(value)}{ends.get(f'{name}.{key}', '')}" for key, value in table.items())]
+        for name, table in tables.items()
+    )
+    return "\n\n".join(map("\n".join, blocks)) + "\n"
+
+
+def _item(value: object) -> str:
+    """Return a value of a table; in a list of tables, each is a line."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "\n    ".join(["[", *(f"{as_toml(table)}," for table in value)]) + "\n]"
+    return as_toml(value)
+
+
+def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Give the items of nested tables, with keys such as ``training.epochs``."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _depth(tables: object) -> int:
+    """Return how deep tables and lists are nested. No recursion: a hostile file would exceed Python's limit."""
+    depth, level = 0, [tables]
+    while level and depth <= MAX_DEPTH:
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level, depth = [item for items in inner for item in items], depth + 1
+    return depth
