@@ -141,11 +141,14 @@ class Run:
     def network(self, trial: str) -> nn.Module:
         """Return the network of a trial with the weights that were tested, in evaluation mode, on the CPU.
 
+        It takes frames of shape (T, B, P, H, W). The networks that come with sltune return their output spikes, of
+        shape (T, B, classes), whose mean over time are the rates by which samples are classified.
+
         >>> import sltune, torch
         >>> run, dataset = sltune.open_run("results/tiny"), sltune.open_dataset("data")
         >>> frames = dataset.frames(0, time_bin_ms=20)
         >>> with torch.no_grad():
-        ...     rates = run.network("c0000-f0-s0")(frames[:, None])
+        ...     rates = run.network("c0000-f0-s0")(frames[:, None]).mean(0)
         >>> rates.shape
         torch.Size([1, 2])
 

@@ -44,7 +44,9 @@ class Table:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return "\n".join(line for section in self._numbers.sections for line in _section(section, self._numbers.ddof))
+        notes_on_all = [f"<p>{html.escape(note)}</p>" for note in notes.whole_notes(self._numbers)]
+        sections = [line for one in self._numbers.sections for line in _section(one, self._numbers.ddof)]
+        return "\n".join([*notes_on_all, *sections])
 
 
 def _section(section: ReportSection, ddof: int) -> Iterator[str]:
