@@ -1,0 +1,125 @@
+"""All checks of a network, one after the other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sltune.errors import SltuneError
+from sltune.training.checks.activity import check_activity
+from sltune.training.checks.costs import check_costs
+from sltune.training.checks.findings import Finding, Mistake, place_of
+from sltune.training.checks.gradients import check_gradients
+from sltune.training.checks.outputs import check_outputs
+from sltune.training.checks.probe import GAINS, Probe
+from sltune.training.checks.randomness import check_reproducible, check_seeds
+from sltune.training.checks.recording import BatchFailed, record
+from sltune.training.checks.state import check_batch, check_leak, check_state_dict, check_stretches
+from sltune.training.checks.structure import check_parameters
+
+FATAL = {Mistake.CONSTRUCTOR, Mistake.LAZY, Mistake.DEVICE, Mistake.FAILS, Mistake.OUTPUT, Mistake.NOT_FINITE}
+"""Nothing more can be learned of a network before these are mended."""
+UNSTEADY = {Mistake.UNSEEDED, Mistake.STILL_TRAINING, Mistake.LEAK}
+"""With these, two runs differ anyway, and a comparison would tell nothing more."""
+
+
+@dataclass
+class _Checks:
+    """The checks that have been made, and what they have found."""
+
+    begun: Callable[[str], None]
+    findings: list[Finding] = field(default_factory=list)
+
+    def found(self, *mistakes: Mistake) -> bool:
+        return any(finding.mistake in mistakes for finding in self.findings)
+
+    def run(self, name: str, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
+        """Make a check, unless a mistake has been found that leaves it nothing to learn."""
+        if self.found(*FATAL):
+            return
+        self.begun(name)
+        try:
+            self.findings.extend(check(*arguments))
+        except BatchFailed as failure:
+            # A backward pass fails where what it needs of the frames has been changed.
+            if not self.found(Mistake.INPUT_CHANGED):
+                self.findings.append(Finding(Mistake.FAILS, failure.layer, place_of(failure.error)))
+
+
+def check_network(probe: Probe, realistic: Tensor, begun: Callable[[str], None] = lambda name: None) -> list[Finding]:
+    """Look for mistakes in a network; leaves random generators, threads and torch's settings as they were.
+
+    Args:
+        realistic: frames of shape (T, B, P, H, W) as training would see them.
+        begun: is called with the name of each check before it begins.
+
+    Raises:
+        SltuneError: building the network raises it.
+    """
+    checks = _Checks(begun)
+    with _restored():
+        checks.run("constructor", _check_constructor, probe)
+        checks.run("seeds", check_seeds, probe)
+        checks.run("outputs", check_outputs, probe)
+        if checks.found(*FATAL):
+            return checks.findings
+        if not checks.found(Mistake.UNSEEDED, Mistake.STILL_TRAINING):
+            checks.run("random numbers", check_reproducible, probe)
+        lively = _lively(probe)
+        if not checks.found(*UNSTEADY):
+            checks.run("state", check_leak, lively)
+            checks.run("batch", check_batch, lively)
+        if not checks.found(*UNSTEADY, Mistake.RANDOM_EVALUATION):
+            checks.run("stretches of time", check_stretches, lively)
+        checks.run("gradients", check_gradients, probe)
+        checks.run("saved weights", check_state_dict, lively, not checks.found(*UNSTEADY, Mistake.UNREGISTERED))
+        checks.run("firing", check_activity, probe, realistic)
+        checks.run("costs", check_costs, probe)
+    return checks.findings
+
+
+def _check_constructor(probe: Probe) -> Iterator[Finding]:
+    try:
+        network = probe.network()
+    except SltuneError:
+        raise
+    except Exception as error:
+        yield Finding(Mistake.CONSTRUCTOR, "", place_of(error))
+    else:
+        yield from check_parameters(network)
+
+
+def _lively(probe: Probe) -> Probe:
+    """Return the probe with frames of the strength at which the outputs for its samples differ most."""
+
+    def spread(gain: float) -> float:
+        rates = record(probe.network(), probe.frames * gain).rates
+        return float(rates.std(0).sum())
+
+    gain = max((1, *GAINS), key=spread)
+    return replace(probe, frames=probe.frames * gain, others=probe.others * gain)
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Put back what is global in a process and what a network may change."""
+    threads, dtype, gradient = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            # As a trial has; and more threads than idle cores would wait for each other.
+            torch.set_num_threads(1)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradient)
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
