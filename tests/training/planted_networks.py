@@ -171,9 +171,6 @@ class Recurrent(nn.Module):
         return torch.stack(outputs)
 
 
-CORRECT = (Functional, Kept, WithReset, Normalised, InStretches, Recurrent)
-
-
 class LeaksState(Kept):
     def forward(self, frames: Tensor) -> Tensor:
         return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(frame.flatten(1))))) for frame in frames])
@@ -337,7 +334,7 @@ class FixedBatch(Functional):
 class FixedSteps(Functional):
     def __init__(self, frame_shape: Shape, classes: int) -> None:
         super().__init__(frame_shape, classes)
-        self.over_time = nn.Linear(7, 1)
+        self.over_time = nn.Linear(4, 1)
 
     def answer(self, spikes: Tensor) -> Tensor:
         return self.over_time(spikes.movedim(0, -1)).squeeze(-1)
@@ -461,6 +458,18 @@ class Concatenates(Functional):
             seen = torch.cat([seen, spikes.flatten(1)[None]])
         spikes, _ = self.lif2(self.fc1(seen.mean(0)), None)
         return self.lif3(self.fc2(spikes), None)[0]
+
+
+class Indexes(Functional):
+    """Quadratic in the backward pass: that of current[t] makes a tensor of all time steps."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        one = total = None
+        currents = self.conv(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        for step in range(len(currents)):
+            spikes, one = self.lif1(currents[step], one)
+            total = spikes if total is None else total + spikes
+        return self.fc2(self.fc1(total.flatten(1)))
 
 
 class ChangesInput(Functional):

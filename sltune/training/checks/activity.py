@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sltune.training.checks.findings import Finding, Mistake
 from sltune.training.checks.probe import Probe
@@ -13,6 +14,10 @@ from sltune.training.checks.recording import Digest, record
 
 ALWAYS = 0.99
 """A layer of which this share of the neurons fires in every time step says nothing about its input."""
+
+
+WAKING = 3
+"""Training easily makes weights so many times as large."""
 
 
 @dataclass
@@ -36,7 +41,20 @@ class _Values:
 
 def check_activity(probe: Probe, frames: Tensor) -> Iterator[Finding]:
     """Run frames of shape (T, B, P, H, W) as training would, where a normalisation knows its batch."""
-    recording = record(probe.network(train=True), frames)
+    network = probe.network(train=True)
+    now = list(_found(network, frames))
+    # Deep layers are often silent at first, and training wakes them.
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(WAKING)
+    later = {(finding.mistake, finding.layer) for finding in _found(network, frames)}
+    for finding in now:
+        is_lasting = finding.mistake is Mistake.ALWAYS_FIRES or (finding.mistake, finding.layer) in later
+        yield finding if is_lasting else replace(finding, mistake=Mistake.NOT_YET)
+
+
+def _found(network: nn.Module, frames: Tensor) -> Iterator[Finding]:
+    recording = record(network, frames)
     inputs: dict[str, _Values] = {}
     outputs: dict[str, _Values] = {}
     for call in recording.calls:

@@ -101,7 +101,7 @@ def _lively(probe: Probe) -> Probe:
 
     def spread(gain: float) -> float:
         rates = record(probe.network(), probe.frames * gain).rates
-        return float(rates.std(0).sum())
+        return float(rates.detach().std(0).sum())
 
     gain = max((1, *GAINS), key=spread)
     return replace(probe, frames=probe.frames * gain, others=probe.others * gain)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sltune.snn.running import reset
 from sltune.training.checks.findings import Finding, Mistake
 from sltune.training.checks.probe import Probe
 from sltune.training.checks.recording import BatchFailed, seed_all, tensors_in
@@ -76,8 +77,7 @@ def _cost(probe: Probe, steps: int) -> _Cost:
 
 def _train(network: nn.Module, frames: Tensor) -> None:
     seed_all(0)
-    if callable(reset := getattr(network, "reset", None)):
-        reset()
+    reset(network)
     output = network(frames)
     if output.requires_grad:
         torch.autograd.backward(output.sum())

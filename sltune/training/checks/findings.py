@@ -132,6 +132,7 @@ class Mistake(Enum):
         "saved weights, loaded into a fresh network, give other outputs",
         "Keep whatever the output depends on as a parameter or with register_buffer.",
     )
+    NOT_YET = ("note", "does not fire before training", "With weights three times as large, it would.")
     NEVER_FIRES = ("warning", "never fires", "Lower the threshold, or make the weights before it larger.")
     ALWAYS_FIRES = ("warning", "always fires", "Raise the threshold, or make the weights before it smaller.")
     GROWTH = (

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sltune.snn.running import reset
+
 TOLERANCE = 1e-5
 """Rounding changes a row by less than this, relative to its norm, where only the order of a sum differs."""
 MAX_NESTING = 5
@@ -113,12 +115,12 @@ def record(
     seed_all(seed, others_seed)
     generators = Generators()
     try:
-        if callable(reset := getattr(network, "reset", None)):
-            reset()
+        reset(network)
         with torch.set_grad_enabled(gradient), _hooked(network, frames, recording):
             recording.output = (call or network)(frames)
             if call is not None:
-                recording.calls.append(Call("", _digests(frames, frames), _digests(recording.output, frames), False))
+                digests = _Digests(frames)
+                recording.calls.append(Call("", digests.of(frames), digests.of(recording.output), False))
     except Exception as error:
         raise BatchFailed(recording.running[-1][0] if recording.running else "", error) from error
     recording.generators = generators.used()
@@ -186,16 +188,17 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
 def _hooked(network: nn.Module, frames: Tensor, recording: Recording) -> Iterator[None]:
     handles = []
     inputs: list[list[Digest]] = []
+    digests = _Digests(frames)
     for name, module in network.named_modules():
 
         def before(_: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
             recording.running.append((name, frames._version))
-            inputs.append(_digests((args, kwargs), frames))
+            inputs.append(digests.of((args, kwargs)))
 
         def after(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             name, version = recording.running.pop()
             changed = frames._version != version
-            recording.calls.append(Call(name, inputs.pop(), _digests(output, frames), changed))
+            recording.calls.append(Call(name, inputs.pop(), digests.of(output), changed))
 
         handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
         handles.append(module.register_forward_hook(after, with_kwargs=True))
@@ -206,19 +209,34 @@ def _hooked(network: nn.Module, frames: Tensor, recording: Recording) -> Iterato
             handle.remove()
 
 
-def _digests(value: object, frames: Tensor) -> list[Digest]:
-    return [_digest(tensor, frames) for tensor in tensors_in(value) if tensor.layout == torch.strided]
+class _Digests:
+    """Makes digests; what a module gave is often what the next one gets, and is looked at once."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self._time_and_batch = frames.shape[:2]
+        self._recent: list[tuple[Tensor, int, Digest]] = []
+
+    def of(self, value: object) -> list[Digest]:
+        """Return the digests of all tensors in a value."""
+        made = []
+        for tensor in tensors_in(value):
+            if tensor.layout == torch.strided:
+                known = (one for seen, version, one in self._recent if seen is tensor and version == tensor._version)
+                made.append((tensor, tensor._version, next(known, None) or _digest(tensor, self._time_and_batch)))
+        self._recent = made or self._recent
+        return [digest for _, _, digest in made]
 
 
 @torch.no_grad()
-def _digest(tensor: Tensor, frames: Tensor) -> Digest:
+def _digest(tensor: Tensor, time_and_batch: torch.Size) -> Digest:
     values = tensor.detach()
-    if values.dim() > 1 and values.shape[:2] == frames.shape[:2]:
+    if values.dim() > 1 and values.shape[:2] == time_and_batch:
         values = values.flatten(0, 1)
-    rows = values.reshape(len(values) if values.dim() else 1, -1).double()
+    rows = values.reshape(len(values) if values.dim() else 1, -1)
+    rows = rows if rows.dtype == torch.float64 else rows.float()
     low, high = map(float, rows.aminmax()) if rows.numel() else (0.0, 0.0)
     mean = float(rows.mean()) if rows.numel() else 0.0
-    projected = rows @ _weights(rows.shape[1])
+    projected = rows @ _weights(rows.shape[1]).to(rows.dtype)
     return Digest(projected, rows.norm(dim=1), tuple(tensor.shape), mean, low, high, tensor.requires_grad)
 
 
@@ -234,11 +252,11 @@ class Generators:
         return {name for name, state in self._before.items() if now[name] != state}
 
     @staticmethod
-    def _states() -> dict[str, str]:
+    def _states() -> dict[str, object]:
         _, keys, *place = np.random.get_state()  # noqa: NPY002
-        return {"numpy.random": repr((np.asarray(keys).tobytes(), place)), "Python's random": repr(random.getstate())}
+        return {"numpy.random": (np.asarray(keys).tobytes(), place), "Python's random": random.getstate()}
 
 
 @lru_cache(maxsize=64)
 def _weights(length: int) -> Tensor:
-    return torch.randn(length, dtype=torch.float64, generator=torch.Generator().manual_seed(length))
+    return torch.randn(length, generator=torch.Generator().manual_seed(length))

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sltune.training.checks.findings import Finding, Mistake, listed, place_of
 from sltune.training.checks.probe import Probe
 from sltune.training.checks.recording import (
+    TOLERANCE,
     BatchFailed,
     Digest,
     Recording,
@@ -168,8 +169,11 @@ def _series(recording: Recording) -> dict[str, tuple[list[Digest], list[Digest]]
 
 
 def _same(one: list[Digest], two: list[Digest]) -> bool:
-    rows = [torch.cat([digest.rows for digest in digests]) if digests else torch.zeros(0) for digests in (one, two)]
-    return rows[0].shape == rows[1].shape and torch.allclose(rows[0], rows[1], rtol=1e-5, atol=1e-5)
+    mine, theirs = (
+        torch.cat([digest.rows for digest in digests]) if digests else torch.zeros(0) for digests in (one, two)
+    )
+    norms = torch.cat([digest.norms for digest in one]) if one else torch.zeros(0)
+    return mine.shape == theirs.shape and bool(((mine - theirs).abs() <= TOLERANCE * norms).all())
 
 
 def _gap(one: Tensor, two: Tensor) -> float:
