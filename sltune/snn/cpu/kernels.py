@@ -127,14 +127,11 @@ def retreat(potential, grad, carried, lif, kind, slope, decays=None, grad_decays
         for n in range(len(potential)):
             x = potential[n] - threshold
             slope[n] = math.exp(-(x * x) / (two * width)) / scale
-    if decays is not None:
-        # A loop of its own: with as many arrays in one, LLVM would not make vector instructions.
-        for n in range(len(potential)):
-            grad_decays[n] += (zero if potential[n] > threshold else potential[n]) * carried[n]
     for n in range(len(potential)):
+        u = potential[n]
         if decays is not None:
             decay = decays[n]
-        u = potential[n]
+            grad_decays[n] += (zero if u > threshold else u) * carried[n]
         kept = zero if u > threshold else decay
         # The potential before the reset, and the spike that resets it, both act on the next step.
         g = (grad[n] - decay * u * carried[n]) * slope[n] + kept * carried[n]
@@ -154,7 +151,10 @@ def retreat_to_state(potential, fired, begun, carried, grad_decays):
 @jit
 def part_of(decays, begin, end):
     """Return the decays of neurons begin … end − 1, or None for None."""
-    return None if decays is None else decays[begin:end]
+    if decays is not None:
+        return decays[begin:end]
+    # To return None here would make what is returned optional, which is looked at in every turn of a loop.
+    return decays
 
 
 @jit
