@@ -41,7 +41,7 @@ class Neurons(nn.Module):
 
 
 class Stateful(nn.Module):
-    """Keeps its potential until reset, as snnTorch and SpikingJelly do."""
+    """Keeps its potential until it is told to forget it, as snnTorch does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Stateful(nn.Module):
         self.potential = potential * (1 - spikes)
         return spikes
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         self.potential = None
 
 
@@ -103,8 +103,8 @@ class Kept(nn.Module):
         self.lif2 = Stateful()
 
     def forward(self, frames: Tensor) -> Tensor:
-        self.lif1.reset()
-        self.lif2.reset()
+        self.lif1.forget()
+        self.lif2.forget()
         return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(frame.flatten(1))))) for frame in frames])
 
 
@@ -112,8 +112,8 @@ class WithReset(Kept):
     """Correct; reset() is left to the caller."""
 
     def reset(self) -> None:
-        self.lif1.reset()
-        self.lif2.reset()
+        self.lif1.forget()
+        self.lif2.forget()
 
     def forward(self, frames: Tensor) -> Tensor:
         return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(frame.flatten(1))))) for frame in frames])
@@ -180,9 +180,9 @@ class LeaksBetweenSizes(Kept):
     """Sets its state back, but only where the batch has another size; the leak is in the second layer alone."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        self.lif1.reset()
+        self.lif1.forget()
         if self.lif2.potential is not None and len(self.lif2.potential) != frames.shape[1]:
-            self.lif2.reset()
+            self.lif2.forget()
         return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(frame.flatten(1))))) for frame in frames])
 
 

@@ -6,6 +6,7 @@ which module is the first to give something else although it got the same.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,9 +69,10 @@ class Digest:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module. wrote_input: whether the frames were changed in place meanwhile."""
+    """One call of a module. depth: of the calls around it. wrote_input: whether the frames were changed meanwhile."""
 
     layer: str
+    depth: int
     inputs: list[Digest]
     outputs: list[Digest]
     wrote_input: bool
@@ -120,7 +122,7 @@ def record(
             recording.output = (call or network)(frames)
             if call is not None:
                 digests = _Digests(frames)
-                recording.calls.append(Call("", digests.of(frames), digests.of(recording.output), False))
+                recording.calls.append(Call("", 0, digests.of(frames), digests.of(recording.output), False))
     except Exception as error:
         raise BatchFailed(recording.running[-1][0] if recording.running else "", error) from error
     recording.generators = generators.used()
@@ -145,12 +147,17 @@ def first_difference(
         sample: compare the rows of this sample alone.
         excused: modules that may.
     """
+    depth: float = math.inf
     for mine, theirs in zip(one.calls, two.calls, strict=False):
         if mine.layer != theirs.layer:
             return ""
-        if mine.layer in excused or not _alike(mine.inputs, theirs.inputs, batch, sample):
+        if mine.layer in excused:
             continue
-        if not _alike(mine.outputs, theirs.outputs, batch, sample, if_unknown=True):
+        if not _alike(mine.inputs, theirs.inputs, batch, sample):
+            # A call around this one, which got the same, has made something else of it. Of single samples that
+            # would be a guess, as their rows are unknown where batch and time have been folded the other way round.
+            depth = min(depth, mine.depth) if sample is None else depth
+        elif mine.depth < depth < math.inf or not _alike(mine.outputs, theirs.outputs, batch, sample, if_unknown=True):
             return mine.layer
     return None
 
@@ -198,7 +205,7 @@ def _hooked(network: nn.Module, frames: Tensor, recording: Recording) -> Iterato
         def after(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             name, version = recording.running.pop()
             changed = frames._version != version
-            recording.calls.append(Call(name, inputs.pop(), digests.of(output), changed))
+            recording.calls.append(Call(name, len(recording.running), inputs.pop(), digests.of(output), changed))
 
         handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
         handles.append(module.register_forward_hook(after, with_kwargs=True))
