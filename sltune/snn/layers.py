@@ -78,6 +78,9 @@ class LIFPool(LIF):
 
     def forward(self, current: Tensor, convolution: Conv | None = None) -> Tensor:
         """Run neurons; with a convolution, for what it makes of ``current``, which then are its images."""
+        if current.dim() != 5 or min(current.shape[3:]) < 2:
+            # The kernels check nothing: with other shapes they would write to memory that is not theirs.
+            raise _wrong_shape(self, current, "(T, B, C, H, W), with H and W of at least 2")
         if convolution is not None:
             stage, weights = backend_of(current).stage, (convolution.weight, convolution.bias)
             fired = fire_from_state(lambda state: stage(current, *weights, self.neuron, state))
@@ -101,6 +104,8 @@ class Conv(nn.Conv2d):
         return self.out_channels * math.prod(self.kernel_size)
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 5:
+            raise _wrong_shape(self, input, "(T, B, C, H, W)")
         images = input.flatten(0, 1)
         if images.device.type == "cpu":
             # This makes convolutions three times as fast, and the neurons' kernels need no other layout.
@@ -111,7 +116,7 @@ class Conv(nn.Conv2d):
         """Say whether ``neurons(images, self)`` is possible and takes less time than ``neurons(self(images))``."""
         if not isinstance(neurons, LIFPool) or neurons.decay_logit is not None:
             return False
-        if self.kernel_size != (3, 3) or self.padding != (0, 0) or min(images.shape[3:]) < 4:
+        if self.kernel_size != (3, 3) or self.padding != (0, 0) or images.dim() != 5 or min(images.shape[3:]) < 4:
             return False
         # In bfloat16 it takes less for the sparsest images only, which are the frames.
         is_fast = is_first or not torch.is_autocast_enabled(images.device.type)
@@ -139,6 +144,8 @@ class Dense(nn.Linear):
         return self.out_features
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 3:
+            raise _wrong_shape(self, input, "(T, B, features), such as nn.Flatten(2) makes of images")
         values = input.flatten(0, 1)
         return _unfolded(backend_of(values).dense(values, self.weight, self.bias), input)
 
@@ -210,6 +217,10 @@ class Sequential(Network, nn.Sequential):
 def _unfolded(values: Tensor, like: Tensor) -> Tensor:
     """Return values of shape (T·B, ...) as (T, B, ...), with T and B of another tensor."""
     return values.reshape(*like.shape[:2], *values.shape[1:])
+
+
+def _wrong_shape(layer: nn.Module, values: Tensor, wanted: str) -> ValueError:
+    return ValueError(f"{type(layer).__name__} takes {wanted}, but got {tuple(values.shape)}")
 
 
 def _precise(current: Tensor) -> Tensor:

@@ -173,3 +173,23 @@ def test_dropout_drops_the_same_values_at_all_time_steps() -> None:
     assert dropped.unique().tolist() == [0, pytest.approx(4 / 3)]
     assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
     assert dropout.eval()(FRAMES) is FRAMES
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (
+            snn.LIFPool(),
+            (5, 2, 3, 1, 4),
+            r"LIFPool takes \(T, B, C, H, W\), with H and W of at least 2, but got \(5, 2, 3, 1, 4\)",
+        ),
+        (snn.LIFPool(), (5, 2, 3), "LIFPool takes .* but got"),
+        (snn.Conv(2, 3), (5, 2, 8, 8), r"Conv takes \(T, B, C, H, W\), but got \(5, 2, 8, 8\)"),
+        (snn.Sequential(snn.Conv(2, 3), snn.LIFPool()), (5, 2, 8, 8), r"Conv takes"),
+        (snn.Dense(4, 2), (5, 2, 1, 2, 2), r"Dense takes \(T, B, features\), such as nn.Flatten\(2\) makes of images"),
+        (snn.LIF(learn_decay="channel", channels=3), (5, 2, 4), r"decay must have shape .*, but got \(3,\)"),
+    ],
+)
+def test_inputs_of_another_shape_are_refused(layer: nn.Module, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer(torch.zeros(shape))
