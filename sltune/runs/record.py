@@ -82,8 +82,12 @@ ConfigId = Annotated[str, AfterValidator(_known)]
 
 
 def apart_from_seeds(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the settings of a trial without the list of seeds, to which a run may add: the trial has one of them."""
-    tables = {section: dict(table) for section, table in config.items()}
+    """Return the settings of a trial without the list of seeds, to which a run may add: the trial has one of them.
+
+    What an earlier version had no setting for has its default.
+    """
+    defaults = Configuration().model_dump(mode="json")
+    tables = {section: {**defaults.get(section, {}), **config.get(section, {})} for section in {**defaults, **config}}
     tables.get("evaluation", {}).pop("seeds", None)
     return tables
 

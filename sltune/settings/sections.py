@@ -16,6 +16,7 @@ from sltune.settings.types import (
     Crops,
     Downsample,
     Folds,
+    Layers,
     Milliseconds,
     NetworkName,
     NotNegative,
@@ -78,6 +79,8 @@ class Network(TomlTable):
     dropout: BelowOne = 0.0
     init: Literal["torch", "stbp"] = "torch"
     weights: Text = ""
+    # Layers that keep their fresh weights, as the weights are of a network for something else.
+    weights_skip: Layers = ()
     # Keyword arguments of a network of the user's.
     options: Options = Field(default_factory=dict)
 
@@ -115,6 +118,8 @@ class Training(TomlTable):
     shuffle: TrueOrFalse = False
     patience: NotNegative = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    # Layers that keep the weights that they start from.
+    freeze: Layers = ()
 
 
 class Evaluation(TomlTable):

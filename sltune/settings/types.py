@@ -132,6 +132,11 @@ Augmentations = Annotated[
 ]
 
 
+Layers = Annotated[
+    tuple[Text, ...],
+    _list('different names of layers such as ["conv1"]'),
+    AfterValidator(_different),
+]
 NetworkName = Annotated[
     Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] | Annotated[str, Field(pattern=REFERENCE)],
     Field(description=f'one of "slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn", or a class of yours, {FORMS}'),

@@ -67,7 +67,8 @@ class Learner:
     """A network and what trains it.
 
     schedule: None where the learning rate stays as it is. loss: "mse" between rates and one-hot labels, or
-    "cross-entropy" on the rates. precision: "float32" or "bfloat16".
+    "cross-entropy" on the rates. precision: "float32" or "bfloat16". frozen: layers that are not trained, whose
+    normalisation keeps its statistics, too.
     """
 
     network: nn.Module
@@ -75,6 +76,7 @@ class Learner:
     schedule: LRScheduler | None = None
     loss: str = "mse"
     precision: str = "float32"
+    frozen: tuple[nn.Module, ...] = ()
 
 
 class Diverged(ArithmeticError):
@@ -135,6 +137,8 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     """
     network, optimizer = learner.network, learner.optimizer
     network.train()
+    for module in learner.frozen:
+        module.eval()
     losses: list[Tensor] = []
     samples = 0
     for batch in batches:

@@ -14,15 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 from sltune.system.files import read_plain
-from sltune.wording import first_of, printable
+from sltune.wording import first_of, printable, suggestion
 
 MAX_WEIGHTS_BYTES = 4 << 30
 """The largest network on frames of a megapixel has some 2.5 GB of weights."""
 
 WRAPPINGS = ("state_dict", "model_state_dict", "network", "net", "model", "weights")
 """Keys under which training scripts keep the weights in a checkpoint that also holds other things."""
+
+MAX_SHOWN_LAYERS = 20
+"""A deep network has hundreds; the first ones show how they are called."""
 
 MAX_WRAPPINGS = 3
 """Tables within each other; without a limit, a hostile file's table that contains itself would never end."""
@@ -58,28 +61,57 @@ def read_weights(file: Path) -> bytes:
         raise DataError(f"{str(file)!r}: weights cannot be read: {error}") from error
 
 
-def load_weights(network: nn.Module, data: bytes, source: str) -> str:
+def is_within(name: str, layers: Sequence[str]) -> bool:
+    """Say whether a parameter or buffer belongs to one of these layers; a parameter's own name stands for it, too."""
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
+
+
+def refuse_unknown_layers(network: nn.Module, layers: Sequence[str], key: str) -> None:
+    """Make sure that a network has all of these layers.
+
+    Args:
+        key: the setting that names them.
+
+    Raises:
+        UsageError: it lacks one; says which it has.
+    """
+    names = list(network.state_dict())
+    for layer in layers:
+        if not any(is_within(name, [layer]) for name in names):
+            known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+            hint = suggestion(layer, known) or f"; it has {', '.join(first_of(known, MAX_SHOWN_LAYERS))}"
+            raise UsageError(f"{key}: the network has no layer {_quoted(layer)} with weights{hint}")
+
+
+def load_weights(network: nn.Module, data: bytes, source: str, skip: Sequence[str] = ()) -> str:
     """Load the content of a ``.pt`` file; return a sentence on what was renamed or left out, or "".
 
     Tensors are matched by name or, where names differ, by shape in the order of layers.
 
     Args:
         source: the name of the file in messages.
+        skip: layers that keep the weights that they have; what the file holds for them is left out.
 
     Raises:
         DataError: it is not a weights file, or is for another network; the message names the parameter.
     """
-    state, changes = fitted_weights(network, data, source)
-    network.load_state_dict(state)
+    state, changes = fitted_weights(network, data, source, skip)
+    network.load_state_dict(state, strict=not skip)
     return f"{printable(source)}: {'; '.join(changes)}" if changes else ""
 
 
-def fitted_weights(network: nn.Module, data: bytes, source: str) -> tuple[dict[str, Tensor], list[str]]:
+def fitted_weights(
+    network: nn.Module, data: bytes, source: str, skip: Sequence[str] = ()
+) -> tuple[dict[str, Tensor], list[str]]:
     """Return what load_weights would load, by the network's names, and what was changed; raises the same errors."""
-    wanted = network.state_dict()
+    everything = network.state_dict()
+    wanted = {name: value for name, value in everything.items() if not is_within(name, skip)}
     try:
         content, wrappings = _unwrapped(unpack(data))
-        found, names, repeated, unused = _named(content)
+        # The names of a user's network may begin as those of modules that are wrapped around one.
+        found, names, repeated, unused = _named(content, is_own=content.keys() == everything.keys())
+        skipped = [name for name in found if is_within(name, skip)]
+        found = {name: value for name, value in found.items() if not is_within(name, skip)}
         pairs = _paired(wanted, found)
         state = {name: _checked(names[other], found[other], wanted[name]) for name, other in pairs.items()}
     except ValueError as error:
@@ -88,6 +120,8 @@ def fitted_weights(network: nn.Module, data: bytes, source: str) -> tuple[dict[s
     renamed = [(names[other], name) for name, other in pairs.items() if names[other] != name]
     if renamed:
         changes.append(", ".join(first_of([f"{_quoted(theirs)} is taken for {ours}" for theirs, ours in renamed], 1)))
+    if skipped:
+        changes.append(f"{_listed(skipped)} {'is' if len(skipped) == 1 else 'are'} skipped")
     if repeated:
         changes.append(f"{_listed(repeated)} repeat others")
     if unused:
@@ -154,19 +188,22 @@ def _unwrapped(content: object) -> tuple[dict[str, Any], list[str]]:
     return content, path
 
 
-def _named(content: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
+def _named(
+    content: Mapping[str, Tensor], is_own: bool
+) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
     """Return tensors by sltune's names, these tensors' names in the file, repeated names, and unused names.
 
     The predecessor's file holds most tensors twice, since its layers have two names.
+
+    Args:
+        is_own: whether the names are those of the network already.
     """
     found: dict[str, Tensor] = {}
     names: dict[str, str] = {}
     repeated, unused = [], []
     for name, tensor in content.items():
-        own = PREFIX.sub("", name)
-        for theirs, ours in PREDECESSORS_NAMES:
-            own = own.replace(theirs, ours)
-        if UNUSED.search(own):
+        own = name if is_own else _own_name(name)
+        if UNUSED.search(own) and not is_own:
             unused.append(name)
         elif own not in found:
             found[own], names[own] = tensor, name
@@ -175,6 +212,13 @@ def _named(content: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         else:
             raise ValueError(f"{_quoted(names[own])} and {_quoted(name)} stand for one parameter, but differ")
     return found, names, repeated, unused
+
+
+def _own_name(name: str) -> str:
+    own = PREFIX.sub("", name)
+    for theirs, ours in PREDECESSORS_NAMES:
+        own = own.replace(theirs, ours)
+    return own
 
 
 def _paired(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, str]:
@@ -199,7 +243,8 @@ def _checked(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
         got = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
         raise ValueError(f"{_quoted(name)} must be a dense tensor of {kind} numbers, but is another kind ({got})")
     values = tensor.to(wanted.dtype)
-    if not values.isfinite().all():
+    # A user's buffer may hold infinity from the start, as a mask.
+    if not (values.isfinite() | ~wanted.isfinite()).all():
         raise ValueError(f"{_quoted(name)} has values that are not finite numbers")
     return values
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.info import DatasetPlace
 from sltune.runs.record import apart_from_seeds
-from sltune.settings.configuration import DEFAULTS
 from sltune.settings.toml import flat
 from sltune.wording import as_toml, excerpt, first_of
 
@@ -81,6 +80,8 @@ def _differences(first: Run, second: Run) -> Iterator[str]:
         # What older versions did not write is None.
         if None not in (getattr(one, name), getattr(other, name)) and getattr(one, name) != getattr(other, name):
             yield f"dataset.{name} is another"
+    if first.info.code != second.info.code:
+        yield "the user's code is another"
     before, after = _settings(first) or {}, _settings(second) or {}
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
@@ -93,10 +94,10 @@ def _settings(run: Run) -> dict[str, object] | None:
         return None
     found: list[dict[str, object]] = []
     for record in run.records:
-        # Records of earlier versions lack what was not a setting then.
-        settings: dict[str, object] = dict(DEFAULTS)
-        for key, value in flat(apart_from_seeds(record.config)):
-            settings[key] = tuple(value) if isinstance(value, list) else value
+        settings = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in flat(apart_from_seeds(record.config))
+        }
         if settings not in found:
             found.append(settings)
     return found[0] if len(found) == 1 else None

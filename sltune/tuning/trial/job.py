@@ -23,7 +23,7 @@ from sltune.settings.configuration import Configuration
 from sltune.snn.network import NETWORKS, NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
-from sltune.training.weights import load_weights, read_weights
+from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers
 from sltune.wording import suggestion
 
 
@@ -68,14 +68,15 @@ class Job:
         """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
 
         Raises:
-            UsageError: the frames are too small for it, or a network of the user's cannot be made.
+            UsageError: the frames are too small for it, a network of the user's cannot be made, or a layer is missing.
             DataError: the weights do not fit it.
         """
         config = self.configuration.network
         network = self._users_network() if is_reference(config.name) else self._built_in_network()
         if self.weights is None:
             return network, ""
-        return network, load_weights(network, self.weights, config.weights_for(self.key.fold))
+        refuse_unknown_layers(network, config.weights_skip, "network.weights_skip")
+        return network, load_weights(network, self.weights, config.weights_for(self.key.fold), config.weights_skip)
 
     def _built_in_network(self) -> nn.Module:
         config, neuron = self.configuration.network, self.configuration.neuron

@@ -7,7 +7,7 @@ from torch import nn
 
 from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import read_info
+from sltune.runs.info import code_of, read_info
 from sltune.training.weights import load_weights, read_weights
 from sltune.tuning.trial.job import Job
 from sltune.wording import first_of
@@ -33,7 +33,9 @@ def trained_network(folder: RunFolder, trial: str) -> nn.Module:
     if info.dataset.sensor is None:
         raise DataError(f"{folder.run_json}: was written by an earlier version, and lacks the size of the sensor")
     record = records[trial]
-    job = Job(record.key, record.configuration(), info.dataset.sensor, len(record.dataset.classes))
+    job = Job(
+        record.key, record.configuration(), info.dataset.sensor, len(record.dataset.classes), code=code_of(folder)
+    )
     # Making a network draws its initial weights by a seed of its own, which is none of the caller's business.
     with torch.random.fork_rng(devices=[]):
         network = job.network()

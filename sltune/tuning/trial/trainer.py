@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 from sltune.events.augment import Augmenter
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
@@ -25,7 +25,13 @@ from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learne
 from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
-from sltune.training.weights import fitted_weights, load_weights, weights_to_bytes
+from sltune.training.weights import (
+    fitted_weights,
+    is_within,
+    load_weights,
+    refuse_unknown_layers,
+    weights_to_bytes,
+)
 from sltune.tuning.trial.job import Job, split_of
 from sltune.tuning.trial.measures import Selection, of_record, row_of
 from sltune.tuning.trial.report import Report
@@ -156,10 +162,18 @@ class Trainer:
 
     def _make_learner(self, training: Training) -> Learner:
         rate, momentum, decay = training.learning_rate, training.momentum, training.weight_decay
-        optimizer = make_optimizer(training.optimizer, self.network.parameters(), rate, momentum, decay)
+        refuse_unknown_layers(self.network, training.freeze, "training.freeze")
+        for name, parameter in self.network.named_parameters():
+            if is_within(name, training.freeze):
+                parameter.requires_grad_(False)
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        if not trained:
+            raise UsageError("the network has no parameter to train; see training.freeze")
+        optimizer = make_optimizer(training.optimizer, trained, rate, momentum, decay)
         steps = training.epochs, training.step_epochs, training.step_factor
         schedule = make_schedule(training.schedule, optimizer, *steps)
-        return Learner(self.network, optimizer, schedule, training.loss, training.precision)
+        frozen = [module for name, module in self.network.named_modules() if name and is_within(name, training.freeze)]
+        return Learner(self.network, optimizer, schedule, training.loss, training.precision, tuple(frozen))
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling

@@ -40,6 +40,7 @@ from sltune.tuning.preparation import resume, start
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.report import Report
+from sltune.tuning.trial.trained import trained_network
 from tests.small import CLASSES, SENSOR, quick, table_of
 from tests.tuning.clusters import ray_here, workers_below
 
@@ -411,3 +412,62 @@ def test_a_result_that_is_lost_with_its_node_costs_a_fresh_start_and_no_trial(
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     for key in read_info(folder).planned(folder):
         assert len(folder.trial(key).epochs_csv.read_text().splitlines()) == 1 + 4
+
+
+def test_a_network_of_the_users_is_trained_from_the_text_of_its_file(dataset: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "nets.py").write_text(
+        "from torch import nn\n\n"
+        "class Plain(nn.Module):\n"
+        "    def __init__(self, frame_shape, classes, gain=1.0):\n"
+        "        super().__init__()\n"
+        "        height, width = frame_shape[1:]\n"
+        "        self.gain, self.out = gain, nn.Linear(2 * height * width, classes)\n\n"
+        "    def forward(self, frames):\n"
+        "        assert frames.dim() == 5, 'of no shape'\n"
+        "        return self.out(self.gain * frames.flatten(2))\n"
+    )
+    values = quick(training__epochs=8).model_dump(mode="json")
+    values["network"] = {"name": "nets.py:Plain", "options": {"gain": 0.5}}
+    values["neuron"] = {}
+    import tomlkit
+
+    own = parse_space(tomlkit.dumps(values), "test", folder=home)
+    folder = RunFolder(tmp_path / "run")
+    assert own.code.digest
+    shutil.rmtree(home)
+    start(Evaluate(own), dataset, folder, ONE_AT_A_TIME, QUIET)
+    assert {record.versions["code"] for record in records(folder)} == {own.code.digest}
+    assert {record.settings["network.options.gain"] for record in records(folder)} == {0.5}
+    assert (folder.code / "nets.py").read_text() == own.code.files["nets.py"]
+    assert trained_network(folder, "c0000-f0-s0").gain == 0.5
+    assert max(record.metrics.number("test_accuracy") or 0.0 for record in records(folder)) > 0.9
+
+
+def test_an_error_in_a_users_network_fails_the_trial_with_their_line(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\n"
+        "class Broken(nn.Module):\n"
+        "    def __init__(self, frame_shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.out = nn.Linear(3, classes)\n\n"
+        "    def forward(self, frames):\n"
+        "        return self.out(frames.flatten(2))  # of another size\n"
+    )
+    values = quick(training__epochs=1).model_dump(mode="json")
+    values["network"], values["neuron"] = {"name": "nets.py:Broken"}, {}
+    import tomlkit
+
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(NothingRan):
+        start(
+            Evaluate(parse_space(tomlkit.dumps(values), "test", folder=tmp_path)),
+            dataset,
+            folder,
+            ONE_AT_A_TIME,
+            QUIET,
+        )
+    text = folder.trial(TrialKey("c0000", 0, 0)).error_txt.read_text()
+    assert f'File "{tmp_path}/nets.py", line 9, in forward' in text
+    assert "# of another size" in text

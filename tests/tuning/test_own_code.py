@@ -1,0 +1,86 @@
+"""The user's code of a run: copied where it begins, and the same for as long as it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sltune.errors import CodeError, DataError, SltuneError, UsageError
+from sltune.runs.folder import RunFolder
+from sltune.runs.info import CodeInfo, DatasetPlace, code_of, new_info, read_info, write_info
+from sltune.runs.plan import steps_of
+from sltune.settings.space import Space, load_space
+from sltune.tuning.cluster.resources import Request
+from sltune.tuning.continuity import refuse_other_code
+
+NETS = "class Tiny:\n    width = 3\n"
+DATASET = DatasetPlace(name="x", synthetic=True, fingerprint="f", classes=("a",))
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> RunFolder:
+    """A run of a space file with a network of the user's, of which the code lies in home/."""
+    home, folder = tmp_path / "home", RunFolder(tmp_path / "run")
+    home.mkdir()
+    (home / "nets.py").write_text(NETS)
+    (home / "space.toml").write_text('network.name = "nets.py:Tiny"\n')
+    space = load_space(home / "space.toml")
+    folder.root.mkdir()
+    folder.write(folder.space_toml, space.to_toml())
+    for name, text in space.code.files.items():
+        folder.write(folder.code / name, text)
+    info = new_info(folder, space.to_toml(), DATASET, Request().checkpoints_of("run"), steps_of(space.evaluation))
+    write_info(folder, info.model_copy(update={"code": CodeInfo.of(space.code)}))
+    return folder
+
+
+def resumed(folder: RunFolder) -> Space:
+    space = load_space(folder.space_toml)
+    refuse_other_code(folder, read_info(folder), space.code)
+    return space
+
+
+def refusal(folder: RunFolder, kind: type[SltuneError]) -> str:
+    with pytest.raises(kind) as caught:
+        resumed(folder)
+    return str(caught.value)
+
+
+def test_a_run_goes_on_with_its_own_copy(begun: RunFolder) -> None:
+    assert resumed(begun).code.load("nets.py:Tiny").width == 3
+    assert code_of(begun) == resumed(begun).code
+
+
+def test_a_run_that_has_moved_away_from_its_code_goes_on(begun: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "home" / "nets.py").unlink()
+    assert resumed(RunFolder(begun.root.rename(tmp_path / "elsewhere"))).code.files == {"nets.py": NETS}
+
+
+def test_changed_code_is_refused_with_the_line(begun: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "home" / "nets.py"
+    file.write_text(NETS.replace("3", "4"))
+    said = refusal(begun, UsageError)
+    assert f"{file}: has changed since the run began, from line 2 on" in said
+    assert str(begun.code / "nets.py") in said
+
+
+def test_a_changed_or_missing_copy_is_refused(begun: RunFolder) -> None:
+    (begun.code / "nets.py").write_text(NETS.replace("3", "4"))
+    assert "is not the code that the run began with" in refusal(begun, DataError)
+    with pytest.raises(DataError, match="is not the code that the run began with"):
+        code_of(begun)
+    (begun.code / "nets.py").unlink()
+    assert "there is no file nets.py" in refusal(begun, CodeError)
+
+
+def test_a_run_without_code_of_the_users_has_none(begun: RunFolder) -> None:
+    begun.space_toml.write_text("")
+    write_info(begun, read_info(begun).model_copy(update={"code": None}))
+    assert resumed(begun).code.digest == ""
+    assert code_of(begun).digest == ""
+
+
+def test_code_that_a_run_began_without_is_refused(begun: RunFolder) -> None:
+    write_info(begun, read_info(begun).model_copy(update={"code": None}))
+    assert "does not say with which code the run began" in refusal(begun, DataError)
