@@ -83,7 +83,8 @@ class LIFPool(LIF):
             raise _wrong_shape(self, current, "(T, B, C, H, W), with H and W of at least 2")
         if convolution is not None:
             stage, weights = backend_of(current).stage, (convolution.weight, convolution.bias)
-            fired = fire_from_state(lambda state: stage(current, *weights, self.neuron, state))
+            decay = self.learned_decay
+            fired = fire_from_state(lambda state: stage(current, *weights, self.neuron, state, decay))
             return self._counted(fired, current)
         current = _precise(current)
         pooled_layer, decay = backend_of(current).pooled_layer, self.learned_decay
@@ -114,7 +115,7 @@ class Conv(nn.Conv2d):
 
     def suits_one_kernel(self, images: Tensor, neurons: nn.Module, is_first: bool) -> bool:
         """Say whether ``neurons(images, self)`` is possible and takes less time than ``neurons(self(images))``."""
-        if not isinstance(neurons, LIFPool) or neurons.decay_logit is not None:
+        if not isinstance(neurons, LIFPool):
             return False
         if self.kernel_size != (3, 3) or self.padding != (0, 0) or images.dim() != 5 or min(images.shape[3:]) < 4:
             return False

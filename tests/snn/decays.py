@@ -68,7 +68,7 @@ def terms_by_decay(
     grad: dL/dI(t), which is dL/du(t).
     """
     state = state or LIFState(torch.zeros_like(current[0]), torch.zeros_like(current[0]))
-    own = decay_of_step(decay, current, current.dtype)
+    own = decay_of_step(decay, current.shape, current.device, current.dtype)
     terms = []
     for step, by_potential in zip(current, grad, strict=True):
         terms.append(by_potential * state.potential * (1 - state.spikes))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sltune.snn.neurons.images import channels_last
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 
@@ -39,6 +40,11 @@ def fired_of(results: tuple[Tensor, ...]) -> Fired:
 def numbers(neurons: LIFParameters, like: Tensor) -> Array:
     """Return decay, threshold and width in the type of like, in which the kernels compute."""
     return np.array([neurons.decay, neurons.v_threshold, neurons.surrogate_width], array(like).dtype)
+
+
+def decays_of_row(decay: Tensor | None, channels: int, width: int) -> Array | None:
+    """Return the decay of each neuron in a row, (W · C,), for images that have their channels last."""
+    return None if decay is None else rows(channels_last(decay.expand(channels, 1, width)))[0]
 
 
 def decay_gradient(parts: Array | None, count: int, decay: Tensor | None) -> Tensor | None:

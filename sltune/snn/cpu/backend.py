@@ -31,13 +31,13 @@ class NumbaBackend(Backend):
     def layer(
         self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
-        decay = decay_of_step(decay, current, current.dtype)
+        decay = decay_of_step(decay, current.shape, current.device, current.dtype)
         return fired_of(Neurons.apply(current.contiguous(), lif, state, decay))  # type: ignore[no-untyped-call]
 
     def pooled_layer(
         self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
-        decay = decay_of_step(decay, current, current.dtype)
+        decay = decay_of_step(decay, current.shape, current.device, current.dtype)
         return fired_of(PooledNeurons.apply(channels_last(current), lif, state, decay))  # type: ignore[no-untyped-call]
 
     def prefers_stage(self, images: Tensor) -> bool:
@@ -46,7 +46,13 @@ class NumbaBackend(Backend):
         return is_on("stage") and int(torch.count_nonzero(middle)) < MAX_NONZERO * middle.numel()
 
     def stage(
-        self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIFParameters, state: LIFState | None = None
+        self,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        lif: LIFParameters,
+        state: LIFState | None = None,
+        decay: Tensor | None = None,
     ) -> Fired:
         """Run a stage for images that are finite.
 
@@ -66,7 +72,9 @@ class NumbaBackend(Backend):
             raise ValueError(f"images, weight and bias must be of one type, but are of {types}")
         if not images.is_contiguous():
             images = channels_last(images)
-        return fired_of(Stage.apply(images, weight, bias, lif, state))  # type: ignore[no-untyped-call]
+        shape = (*images.shape[:2], len(bias), *images.shape[3:])
+        decay = decay_of_step(decay, shape, images.device, images.dtype)
+        return fired_of(Stage.apply(images, weight, bias, decay, (lif, state)))  # type: ignore[no-untyped-call]
 
     def dense(self, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         is_ours = HAS_WIDE_VECTORS and is_on("dense-gradient") and weight.shape[1] >= MIN_INPUTS

@@ -149,6 +149,20 @@ def retreat_to_state(potential, fired, begun, carried, grad_decays):
 
 
 @jit
+def end_retreat(potential, fired, begun, carried, grad_row, grad_decays, place):
+    """Add to grad_decays[place], (C,), what retreat left in grad_row, (W · C,), and the first step's part of it.
+
+    potential, fired: the state of one or two rows, (rows, W · C). Where there are no decays, grad_decays is None.
+    """
+    if grad_decays is not None:
+        channels = grad_decays.shape[1]
+        for y in range(len(potential)):
+            retreat_to_state(potential[y], fired[y], begun, carried[y], grad_row)
+        for at in range(0, len(grad_row), channels):
+            add(grad_row[at : at + channels], grad_decays[place])
+
+
+@jit
 def part_of(decays, begin, end):
     """Return the decays of neurons begin … end − 1, or None for None."""
     if decays is not None:
@@ -283,8 +297,5 @@ def pooled_backward(
             for y in range(rows):
                 retreat(grad_current[t, b, top + y], grad[y], carried[y], lif, kind, slope, decays, grad_row)
                 copy(grad[y], grad_current[t, b, top + y])
-        if decays is not None:
-            for y in range(rows):
-                retreat_to_state(potential[b, top + y], fired[b, top + y], begun, carried[y], grad_row)
-            for at in range(0, row, channels):
-                add(grad_row[at : at + channels], grad_decays[block])
+        below = top + rows
+        end_retreat(potential[b, top:below], fired[b, top:below], begun, carried, grad_row, grad_decays, block)

@@ -15,7 +15,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.cpu.kernels import add, advance, clear, copy, jit, pool, rest, resume, retreat, unpool
+from sltune.snn.cpu.kernels import (
+    add,
+    advance,
+    clear,
+    copy,
+    end_retreat,
+    jit,
+    pool,
+    rest,
+    resume,
+    retreat,
+    unpool,
+)
 from sltune.snn.cpu.kernels_dense import TAPS
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import BITS, LANES
@@ -146,12 +158,14 @@ def collect(rows, room, spots, ends, grad_taps, vectors):
 
 
 @jit
-def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fired, begun, lif, counts, vectors):
+def stage_forward(
+    first, last, images, depth, taps, bias, pooled, potential, fired, begun, lif, decays, counts, vectors
+):
     """Convolve sparse images, run neurons and average their spikes.
 
     taps: (3, P · reach), of each channel the weights of three pixels, the last column first, and zeros, where reach is
     the values of vectors. pooled: (T, B, (H − 2) // 2, (W − 2) // 2 · C). potential, fired: (B, H − 2, (W − 2) · C).
-    counts: (blocks,). begun: as in neurons_forward.
+    counts: (blocks,). begun: as in neurons_forward. decays: of a row, (row,), or None.
     """
     steps, height, width, channels = len(images), images.shape[3] - 2, images.shape[4] // depth - 2, len(bias)
     pairs, inner = (height + 1) // 2, slice(MARGIN * channels, (MARGIN + width) * channels)
@@ -166,22 +180,23 @@ def stage_forward(first, last, images, depth, taps, bias, pooled, potential, fir
         for t in range(steps):
             fill(images[t, b], top, rows, depth, channels, room, ground, taps, spots, ends, vectors)
             for y in range(rows):
-                counts[block] += advance(room[y, inner], potential[b, top + y], fired[b, top + y], lif[0], lif[1])
+                u, o = potential[b, top + y], fired[b, top + y]
+                counts[block] += advance(room[y, inner], u, o, lif[0], lif[1], decays)
             if rows == 2:
                 pool(fired[b, top], fired[b, top + 1], pooled[t, b, i], width, channels)
 
 
 @jit
 def stage_backward(
-    first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, begun, lif, kind, vectors
+    first, last, images, depth, taps, bias, grad_pooled, grads, potential, fired, begun, lif, kind, decays, vectors
 ):
     """Write the gradients by weights, bias and current; shapes as in stage_forward.
 
     grads: the gradients by taps, (parts, 3, P · reach), and by bias, (parts, row of the result with margins), for each
-    part of the blocks, so that sums do not depend on threads; and by current, (T, B, H − 2, (W − 2) · C), or (0, …) if
-    that is not wanted. first, last: the range of parts.
+    part of the blocks, so that sums do not depend on threads; by current, (T, B, H − 2, (W − 2) · C), or (0, …) if that
+    is not wanted; and by decays, (parts, C), or None. first, last: the range of parts.
     """
-    grad_taps, grad_ground, grad_current = grads
+    grad_taps, grad_ground, grad_current, grad_decays = grads
     steps, height, width, channels = len(images), images.shape[3] - 2, images.shape[4] // depth - 2, len(bias)
     pairs, inner = (height + 1) // 2, slice(MARGIN * channels, (MARGIN + width) * channels)
     blocks, row = images.shape[1] * pairs, width * channels
@@ -189,7 +204,11 @@ def stage_backward(
     room = np.empty((2, len(ground)), images.dtype)
     history = np.empty((steps, 2, row), images.dtype)
     u, o = np.empty((2, row), images.dtype), np.empty((2, row), images.dtype)
-    carried, slope = np.empty((2, row), images.dtype), np.empty(row, images.dtype)
+    carried, slope, grad_row = (
+        np.empty((2, row), images.dtype),
+        np.empty(row, images.dtype),
+        np.empty(row, images.dtype),
+    )
     spots, ends = room_for_spots(images, steps), np.zeros((steps + 1, TAPS + 2), np.int64)
     for part in range(first, last):
         for block in range(part * blocks // len(grad_taps), (part + 1) * blocks // len(grad_taps)):
@@ -201,8 +220,9 @@ def stage_backward(
                 fill(images[t, b], top, rows, depth, channels, room, ground, taps, spots, ends[t], vectors)
                 ends[t + 1, 0] = ends[t, rows + TAPS - 1]
                 for y in range(rows):
-                    advance(room[y, inner], u[y], o[y], lif[0], lif[1])
+                    advance(room[y, inner], u[y], o[y], lif[0], lif[1], decays)
                     copy(u[y], history[t, y])
+            clear(grad_row)
             for y in range(2):
                 clear(carried[y])
                 # Margins must add nothing to the sums.
@@ -213,8 +233,10 @@ def stage_backward(
                 else:
                     clear(room[0])
                 for y in range(rows):
-                    retreat(history[t, y], room[y, inner], carried[y], lif, kind, slope)
+                    retreat(history[t, y], room[y, inner], carried[y], lif, kind, slope, decays, grad_row)
                     add(room[y], grad_ground[part])
                     if len(grad_current) > 0:
                         copy(room[y, inner], grad_current[t, b, top + y])
                 collect(rows, room, spots, ends[t], grad_taps[part], vectors)
+            below = top + rows
+            end_retreat(potential[b, top:below], fired[b, top:below], begun, carried, grad_row, grad_decays, part)

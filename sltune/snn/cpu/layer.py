@@ -15,7 +15,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sltune.snn.cpu import kernels
-from sltune.snn.cpu.arrays import Array, array, decay_gradient, lines, numbers, outcome, rows, start, window
+from sltune.snn.cpu.arrays import (
+    Array,
+    array,
+    decay_gradient,
+    decays_of_row,
+    lines,
+    numbers,
+    outcome,
+    rows,
+    start,
+    window,
+)
 from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
 from sltune.snn.cpu.threads import share
 from sltune.snn.cpu.vectors import LANES
@@ -64,7 +75,7 @@ class PooledNeurons(torch.autograd.Function):
         pooled = new_images((steps, batch, channels, height // 2, width // 2), current.dtype)
         counts = np.zeros(batch * ((height + 1) // 2), np.int64)
         arrays = (rows(current), channels, rows(pooled), rows(potential), rows(fired), begun)
-        decays = _decays_of_row(decay, channels, width)
+        decays = decays_of_row(decay, channels, width)
         share(kernels.pooled_forward, len(counts), *arrays, numbers(neurons, current), decays, counts)
         return outcome(ctx, pooled, potential, fired, counts)
 
@@ -78,7 +89,7 @@ class PooledNeurons(torch.autograd.Function):
         potential, fired, begun = start(current[0], ctx.state)
         state = (rows(potential), rows(fired), begun)
         arrays = (rows(current), channels, rows(channels_last(grad_pooled)), rows(grad), *state)
-        lif = (numbers(ctx.neurons, current), window(ctx.neurons), _decays_of_row(decay, channels, width))
+        lif = (numbers(ctx.neurons, current), window(ctx.neurons), decays_of_row(decay, channels, width))
         grad_decays = None if decay is None else np.zeros((blocks, channels), arrays[0].dtype)
         share(kernels.pooled_backward, blocks, *arrays, *lif, grad_decays)
         return grad, None, None, decay_gradient(grad_decays, blocks, decay)
@@ -109,11 +120,6 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 def _decays(decay: Tensor | None, current: Tensor) -> Array | None:
     """Return the decay of each neuron, (B · C · ...,), for contiguous currents."""
     return None if decay is None else lines(decay.expand_as(current[:1]).contiguous())[0]
-
-
-def _decays_of_row(decay: Tensor | None, channels: int, width: int) -> Array | None:
-    """Return the decay of each neuron in a row, (W · C,), for images that have their channels last."""
-    return None if decay is None else rows(channels_last(decay.expand(channels, 1, width)))[0]
 
 
 def _blocks(current: Tensor) -> int:

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sltune.snn.cpu import kernels_stage as stages
-from sltune.snn.cpu.arrays import Array, array, numbers, outcome, rows, start, window
+from sltune.snn.cpu.arrays import Array, array, decay_gradient, decays_of_row, numbers, outcome, rows, start, window
 from sltune.snn.cpu.kernels_dense import SIDES, TAPS, spread
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.threads import share
@@ -29,22 +29,29 @@ MAX_PARTS = 64
 class Stage(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, neurons: LIFParameters, state: LIFState | None
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        decay: Tensor | None,
+        start_from: tuple[LIFParameters, LIFState | None],
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(images, weight, bias)
+        neurons, state = start_from
+        ctx.save_for_backward(images, weight, bias, decay)
         ctx.neurons, ctx.state = neurons, state
         steps, batch, _, height, width = images.shape
         potential, fired, begun = start(new_images((batch, len(bias), height - 2, width - 2), images.dtype), state)
         pooled = new_images((steps, batch, len(bias), (height - 2) // 2, (width - 2) // 2), images.dtype)
         counts = np.zeros(batch * ((height - 1) // 2), np.int64)
         arrays = (*_planes(images), _taps(weight), array(bias), rows(pooled), rows(potential), rows(fired), begun)
-        share(stages.stage_forward, len(counts), *arrays, numbers(neurons, images), counts, _vectors(len(bias)))
+        lif = (numbers(neurons, images), decays_of_row(decay, len(bias), width - 2))
+        share(stages.stage_forward, len(counts), *arrays, *lif, counts, _vectors(len(bias)))
         return outcome(ctx, pooled, potential, fired, counts)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
-        images, weight, bias = ctx.saved_tensors
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        images, weight, bias, decay = ctx.saved_tensors
         steps, batch, _, height, width = images.shape
         shape = (batch, len(bias), height - 2, width - 2)
         taps, vectors = _taps(weight), _vectors(len(bias))
@@ -52,15 +59,18 @@ class Stage(torch.autograd.Function):
         grad_taps = np.zeros((parts, *taps.shape), taps.dtype)
         grad_ground = np.zeros((parts, len(stages.ground_of(array(bias), width - 2, vectors))), taps.dtype)
         grad_current = new_images((steps if ctx.needs_input_grad[0] else 0, *shape), images.dtype)
-        grads = (grad_taps, grad_ground, rows(grad_current))
+        grad_decays = None if decay is None else np.zeros((parts, len(bias)), taps.dtype)
+        grads = (grad_taps, grad_ground, rows(grad_current), grad_decays)
         arrays = (*_planes(images), taps, array(bias), rows(channels_last(grad_pooled)), grads)
         potential, fired, begun = start(new_images(shape, images.dtype), ctx.state)
         neurons = (rows(potential), rows(fired), begun, numbers(ctx.neurons, images), window(ctx.neurons))
-        share(stages.stage_backward, parts, *arrays, *neurons, vectors)
+        decays = decays_of_row(decay, len(bias), width - 2)
+        share(stages.stage_backward, parts, *arrays, *neurons, decays, vectors)
         inner = slice(stages.MARGIN * len(bias), (stages.MARGIN + width - 2) * len(bias))
         grad_bias = grad_ground[:, inner].reshape(-1, len(bias)).sum(0)
         grad_images = _grad_images(images, weight, grad_current) if ctx.needs_input_grad[0] else None
-        return grad_images, _weight(grad_taps.sum(0), weight), torch.from_numpy(grad_bias), None, None
+        grad_weight, grad_decay = _weight(grad_taps.sum(0), weight), decay_gradient(grad_decays, parts, decay)
+        return grad_images, grad_weight, torch.from_numpy(grad_bias), grad_decay, None
 
 
 def _planes(images: Tensor) -> tuple[Array, int]:

@@ -55,7 +55,7 @@ def _run(current: Tensor, lif: LIFParameters, state: LIFState | None, decay: Ten
             given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
             raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
     layout = Layout.of(current, pool)
-    decay = decay_of_step(decay, current, torch.float32)
+    decay = decay_of_step(decay, current.shape, current.device, torch.float32)
     spikes, potential, fired, counts = TritonNeurons.apply(  # type: ignore[no-untyped-call]
         layout.arrange(current), lif, start, decay, layout
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -50,20 +51,27 @@ class Backend(Protocol):
         return False
 
     def stage(
-        self, images: Tensor, weight: Tensor, bias: Tensor, lif: LIFParameters, state: LIFState | None = None
+        self,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        lif: LIFParameters,
+        state: LIFState | None = None,
+        decay: Tensor | None = None,
     ) -> Fired:
-        """Convolve images, run neurons with the decay of lif, and average 2×2 of their spikes.
+        """Convolve images, run neurons and average 2×2 of their spikes.
 
         Args:
             images: shape (T, B, P, H, W), with H and W of at least 4.
             weight: shape (C, P, 3, 3).
             bias: shape (C,).
+            state, decay: as in ``layer``.
 
         Returns:
             spikes of shape (T, B, C, (H − 2) // 2, (W − 2) // 2), and the state of shape (B, C, H − 2, W − 2).
         """
         current = functional.conv2d(images.flatten(0, 1), weight, bias)
-        return self.pooled_layer(current.reshape(*images.shape[:2], *current.shape[1:]), lif, state)
+        return self.pooled_layer(current.reshape(*images.shape[:2], *current.shape[1:]), lif, state, decay)
 
     def dense(self, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return spikes · weightᵀ + bias, of shape (N, units).
@@ -85,7 +93,7 @@ class Reference(Backend):
     def layer(
         self, current: Tensor, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
     ) -> Fired:
-        decay = decay_of_step(decay, current, current.dtype)
+        decay = decay_of_step(decay, current.shape, current.device, current.dtype)
         rest = torch.zeros_like(current[0])
         state = LIFState(rest, rest) if state is None else LIFState(state.potential.detach(), state.spikes.detach())
         spikes = []
@@ -103,19 +111,21 @@ class Reference(Backend):
         return fired._replace(spikes=pooled.reshape(*fired.spikes.shape[:2], *pooled.shape[1:]))
 
 
-def decay_of_step(decay: Tensor | None, current: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Return a learnable decay in a shape that broadcasts with a time step (B, C, ...) of the current; None for None.
+def decay_of_step(
+    decay: Tensor | None, shape: Sequence[int], device: torch.device, dtype: torch.dtype
+) -> Tensor | None:
+    """Return a learned decay in a shape that fits to a time step of currents of shape (T, B, C, ...); None for None.
 
     Raises:
         ValueError: its shape is neither () nor (C,).
     """
     if decay is None:
         return None
-    channels = current.shape[2:3]
+    channels = tuple(shape[2:3])
     if decay.shape not in ((), channels):
         given = tuple(decay.shape)
-        raise ValueError(f"decay must have shape () or, with one of each channel, {tuple(channels)}, but got {given}")
-    return decay.to(current.device, dtype).contiguous().reshape(decay.shape + (1,) * (current.dim() - 3))
+        raise ValueError(f"decay must have shape () or, with one of each channel, {channels}, but got {given}")
+    return decay.to(device, dtype).contiguous().reshape(decay.shape + (1,) * (len(shape) - 3))
 
 
 REFERENCE = Reference()

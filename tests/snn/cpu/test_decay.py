@@ -125,6 +125,47 @@ def test_a_decay_of_another_shape_is_refused(backend: Backend, pool: bool, shape
         fire(backend, pool, torch.zeros(SHAPE), LIFParameters(), None, torch.zeros(shape))
 
 
+@settings(max_examples=25)
+@given(
+    neuron=neurons,
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 3), st.integers(1, 3), st.integers(4, 11), st.integers(4, 11)),
+    channels=st.sampled_from([1, 5, 21]),
+    kind=st.tuples(st.booleans(), st.booleans()),
+    seed=seeds,
+)
+def test_gradients_by_a_decay_of_a_stage_equal_those_of_torch(
+    neuron: LIFParameters, shape: tuple[int, ...], channels: int, kind: tuple[bool, bool], seed: int
+) -> None:
+    """In float64, where a potential all but never rounds to the other side of the threshold."""
+    per_channel, goes_on = kind
+    images, weight = draw(shape, torch.float64, seed).relu(), draw([channels, shape[2], 3, 3], torch.float64, seed + 1)
+    bias = draw([channels], torch.float64, seed + 2)
+    current = torch.empty(1, shape[1], channels, shape[3] - 2, shape[4] - 2, dtype=torch.float64)
+    state, decay = draw_state(current, seed + 3) if goes_on else None, draw_decay(current, per_channel, seed)
+    found = []
+    for backend in (NUMBA, REFERENCE):
+        inputs = [leaf(values) for values in (images, weight, bias, decay)]
+        fired = backend.stage(*inputs[:3], neuron, state, inputs[3])
+        found.append([fired.spikes, *with_gradients(fired.spikes, inputs)])
+    for mine, wanted in zip(*found, strict=True):
+        assert mine.shape == wanted.shape
+        assert (mine - wanted).abs().max() <= 1e-9 * max(1, wanted.abs().max())
+
+
+@per_layer_or_channel
+def test_gradients_by_a_decay_of_a_stage_do_not_depend_on_the_number_of_threads(
+    per_channel: bool, threads: None
+) -> None:
+    images, weight = draw((5, 3, 2, 35, 36), torch.float32, 0).relu(), draw((20, 2, 3, 3), torch.float32, 1)
+    decay = draw_decay(torch.empty(1, 1, 20), per_channel).requires_grad_()
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        fired = NUMBA.stage(images, weight, torch.zeros(20), LIFParameters(), None, decay)
+        found.append(torch.autograd.grad(fired.spikes.sum(), decay)[0])
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
 def test_a_batch_without_samples_gives_a_gradient_of_0() -> None:
     decay = torch.rand(3, requires_grad=True)
     for pool in (False, True):
