@@ -39,6 +39,17 @@ def space(tmp_path: Path) -> Path:
     return write_space(tmp_path / "space.toml", epochs=6, trials=CONFIGURATIONS)
 
 
+NETS = """
+from torch import nn
+from sltune import snn
+
+class Tiny(snn.Sequential):
+    def __init__(self, frame_shape, classes, decay):
+        height, width = frame_shape[1:]
+        super().__init__(nn.Flatten(2), snn.Dense(2 * height * width, classes), snn.LIF(decay=decay))
+"""
+
+
 def write_space(file: Path, epochs: int, trials: int, **settings: object) -> Path:
     base = {"network__name": "slanimals", "sampling__train_crop": "random", "training__epochs": epochs}
     tables = quick(**{**base, **settings}).model_dump(mode="json")
@@ -174,14 +185,19 @@ def test_ten_raylets_that_are_killed_change_nothing(
 
 
 def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dataset: Path, tmp_path: Path) -> None:
-    """The workers see neither the dataset nor the run folder; GPUs exist in Ray's books only."""
+    """The workers see neither dataset, run folder nor the user's network; GPUs exist in Ray's books only."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("hiding folders from a process takes root, for a mount namespace")
-    results_folder = tmp_path / "results"
+    results_folder, home = tmp_path / "results", tmp_path / "home"
     results_folder.mkdir()
+    home.mkdir()
+    (home / "nets.py").write_text(NETS)
     # One trial at a time on a node, so that many are left once the third is there.
-    space = write_space(tmp_path / "space.toml", epochs=20, trials=5)
-    hidden = (dataset, results_folder)
+    space = write_space(home / "space.toml", epochs=20, trials=5)
+    tables = tomlkit.parse(space.read_text())
+    tables["network"] = {"name": "nets.py:Tiny", "options": {"decay": tables.pop("neuron")["decay"]}}
+    space.write_text(tomlkit.dumps(tables))
+    hidden = (dataset, results_folder, home)
     node = ("--num-cpus=1", "--num-gpus=1")
     with cluster("--num-cpus=0") as add:
         first, second = add(*node, hidden=hidden), add(*node, hidden=hidden)
@@ -200,6 +216,8 @@ def test_two_hosts_without_a_shared_disk_of_which_one_dies_and_another_comes(dat
     once_each(records, 5)
     assert len(nodes_of(folder)) == 3
     assert {record.device.num_gpus for record in records if record.was_trained} == {0.5}
+    assert (folder.code / "nets.py").read_text() == NETS
+    assert len({record.settings["network.options.decay"] for record in records}) == 5
     epochs_are_whole(folder, 20)
     assert f"best by validation: {read_info(folder).best}" in said
 
