@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ from sltune.report.records import frame_of
 from sltune.report.tables.accuracy import headlines, mean_and_std
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
+from sltune.runs.record import Record
 from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, load_space
+from sltune.training.predictions import rates_of_classes, read_predictions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +84,10 @@ class Run:
         Raises:
             UsageError: the run has no such configuration yet.
         """
-        return configuration_of(self._folder, trial)
+        chosen = trial or self.best
+        source = f"{self.name}-{chosen}" if chosen else self.name
+        # Users' code is in the run folder.
+        return replace(configuration_of(self._folder, trial), source=source, folder=self.path)
 
     def table(self, *, ddof: int = 1, published: bool = True, every: bool = False) -> Table:
         """Return the means over folds and seeds, as ``sltune report`` prints them.
@@ -138,6 +144,26 @@ class Run:
         classes = list(series.dataset.classes)
         return pd.DataFrame(matrix, pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
 
+    def predictions(self) -> pd.DataFrame:
+        """Return a row for each test sample of each trial: what it is, what it was taken for, and all rates.
+
+        >>> import sltune
+        >>> predictions = sltune.open_run("results/tiny").predictions()
+        >>> predictions.columns.tolist()  # doctest: +NORMALIZE_WHITESPACE
+        ['config_id', 'fold', 'seed', 'part', 'recording', 'sample_id', 'label', 'predicted', 'rate_0', 'rate_1']
+        >>> len(predictions)
+        48
+
+        Labels are numbers of classes, and ``rate_0`` … are the firing rates of the output neurons, in the order of the
+        classes. Trials of earlier versions, which kept no rates, have no rows.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        trials = [(record, self._folder.trial(record.key).predictions) for record in self._folder.records()]
+        frames = [_predicted(record, file) for record, file in trials if file.exists()]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
     def network(self, trial: str) -> nn.Module:
         """Return the network of a trial with the weights that were tested, in evaluation mode, on the CPU.
 
@@ -157,7 +183,8 @@ class Run:
 
         Raises:
             UsageError: the run has no record of such a trial.
-            DataError: its weights are absent or damaged.
+            CodeError: a network of the user's own cannot be made; its code is the copy in the run folder, which is run.
+            DataError: its weights or its code are absent or damaged.
         """
         from sltune.tuning.trial.trained import trained_network
 
@@ -176,6 +203,15 @@ class Run:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+
+def _predicted(record: Record, file: Path) -> pd.DataFrame:
+    predictions = read_predictions(file)
+    frame: pd.DataFrame = predictions.to_pandas()
+    frame.insert(frame.columns.tolist().index("label") + 1, "predicted", rates_of_classes(predictions).argmax(1))
+    for place, name in enumerate(("config_id", "fold", "seed")):
+        frame.insert(place, name, getattr(record, name))
+    return frame
 
 
 def open_run(run: str | os.PathLike[str]) -> Run:

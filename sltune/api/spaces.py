@@ -23,9 +23,8 @@ def load_space(space: SpaceLike, overrides: Overrides = ()) -> Space:
     >>> import sltune
     >>> sltune.load_space("tiny.toml", {"training.epochs": 3}).settings["training.epochs"]
     3
-    >>> space = sltune.load_space({"neuron": {"decay": {"low": 0.1, "high": 0.9}}})
-    >>> list(space.domains)
-    ['neuron.decay']
+    >>> sltune.load_space({"neuron": {"decay": {"low": 0.1, "high": 0.9}}})
+    <Space 'space': searches neuron.decay>
 
     Raises:
         ConfigError: the file cannot be read, or something is wrong in it; names every problem.
@@ -33,7 +32,7 @@ def load_space(space: SpaceLike, overrides: Overrides = ()) -> Space:
     if isinstance(overrides, Mapping):
         overrides = [f"{key}={as_toml(value)}" for key, value in overrides.items()]
     if isinstance(space, Space):
-        return parse_space(space.to_toml(), space.source, overrides) if overrides else space
+        return parse_space(space.to_toml(), space.source, overrides, space.folder) if overrides else space
     if isinstance(space, Mapping):
         text = "".join(f"{as_toml(str(table))} = {as_toml(settings)}\n" for table, settings in space.items())
         return parse_space(text, "space", overrides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,13 @@ class Space:
     first: tuple[Settings, ...] = ()
     source: str = field(default="space", compare=False)
     folder: Path | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        searched = f": searches {', '.join(self.domains)}" if self.domains else ""
+        return f"<Space {self.source!r}{searched}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_toml())}</pre>"
 
     @property
     def keys(self) -> list[str]:

@@ -31,6 +31,12 @@ def test_a_space_may_be_a_dict_and_a_dataset_an_object() -> None:
     assert run.space == sltune.load_space(space)
 
 
+def test_a_space_is_shown_as_a_file_would_have_it() -> None:
+    space = sltune.load_space({"network": {"weights": "<w>.pt"}})
+    assert repr(space) == "<Space 'space'>"
+    assert "weights = &quot;&lt;w&gt;.pt&quot;" in space._repr_html_()
+
+
 def test_overrides_are_values_or_texts_of_the_command_line() -> None:
     by_key = sltune.load_space("tiny.toml", {"training.epochs": 3, "network.name": "nmnist-mlp"})
     by_text = sltune.load_space("tiny.toml", ["training.epochs=3", "network.name=nmnist-mlp"])

@@ -35,6 +35,30 @@ def test_the_network_of_a_trial_classifies_its_test_samples_as_its_record_says(w
     assert found.trace() / found.sum() == record["test_accuracy"]
 
 
+def test_a_network_of_the_users_own_is_made_from_the_runs_copy(workplace: Path) -> None:
+    (workplace / "nets.py").write_text((Path(__file__).parent / "nets.py").read_text())
+    own = {"network.name": "nets.py:Pooled", "network.options.scale": 0.5}
+    run = sltune.evaluate("tiny.toml", "data", overrides=own, run="own", progress=False)
+    (workplace / "nets.py").unlink()
+    network = run.network("c0000-f0-s0")
+    assert (type(network).__name__, network.scale) == ("Pooled", 0.5)
+    again = sltune.evaluate(run.configuration("c0000"), "data", run="own-again", progress=False)
+    assert again.table().rows()["mean"].equals(run.table().rows()["mean"])
+    copy = run.path / "code" / "nets.py"
+    copy.write_text(copy.read_text() + "# changed")
+    with pytest.raises(DataError, match="is not the code that the run began with"):
+        run.network("c0000-f0-s0")
+
+
+def test_predictions_say_what_each_test_sample_was_taken_for(workplace: Path) -> None:
+    run, dataset = sltune.open_run("results/tiny"), sltune.open_dataset("data")
+    predictions = run.predictions()
+    assert sorted(predictions["sample_id"]) == sorted(sample.name for sample in dataset)
+    assert [dataset[name].label for name in predictions["sample_id"]] == predictions["label"].tolist()
+    right = (predictions["label"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
+    assert right.to_dict() == run.records().set_index("fold")["test_accuracy"].to_dict()
+
+
 def test_the_confusion_is_the_sum_over_trials(record: Record, run_folder: WriteRun) -> None:
     dataset = {"classes": ["a", "b"]}
     records = [record(fold, 0.5, confusion=[[3, fold], [0, 2]], dataset=dataset) for fold in range(3)]

@@ -75,7 +75,8 @@ class Summary:
     def to_text(self, width: int) -> str:
         """Return the summary as a text whose tables are at most ``width`` columns wide."""
         out = io.StringIO()
-        console = Console(file=out, width=width, color_system=None)
+        # In a notebook, rich would show the tables by itself instead of writing them.
+        console = Console(file=out, width=width, color_system=None, force_jupyter=False)
         out.write("\n".join(_head(self)) + "\n\n")
         for table in _tables(self):
             console.print(table)

@@ -177,6 +177,7 @@ class Executor:
                 storage_path=scratch,
                 name="run",
                 verbose=0,
+                progress_reporter=_NoReporter(),
                 callbacks=[callbacks],
                 # The callbacks decide what is tried again: Tune would give up a trial whose warm worker died early.
                 failure_config=tune.FailureConfig(max_failures=0),
@@ -257,6 +258,13 @@ class _CampaignScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class _NoReporter(tune.ProgressReporter):
+    """Keeps Tune's own reporter away, which in a notebook clears what the cell shows."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
 
 
 def _quieten_tune() -> None:

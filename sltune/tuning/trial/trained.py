@@ -19,12 +19,15 @@ MAX_SHOWN_TRIALS = 5
 def trained_network(folder: RunFolder, trial: str) -> nn.Module:
     """Return the network of a trial with the weights of its best epoch, in evaluation mode, on the CPU.
 
+    A network of the user's own is made by the copy of its code in the run folder, which is run for that.
+
     Args:
         trial: its name, such as c0000-f0-s0.
 
     Raises:
         UsageError: the run has no record of such a trial.
-        DataError: the folder is no run folder, or the weights are absent or damaged.
+        CodeError: a network of the user's own cannot be made.
+        DataError: the folder is no run folder, or the weights or the code are absent or damaged.
     """
     info, records = read_info(folder), {record.key.name: record for record in folder.records()}
     if trial not in records:
