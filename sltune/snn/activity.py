@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,8 @@ SYNAPSES = (nn.Linear, _ConvNd)
 """Layers of connections; transposed convolutions are among them."""
 PASSING = (nn.Flatten, nn.Unflatten, nn.Identity, _DropoutNd)
 """Layers that pass on what comes in, in another shape at most, as they do in evaluation."""
+WITHIN_NEURONS = ("torch.nn.modules.activation", "torch.nn.modules.container")
+"""Modules of torch's own that neurons may hold beside connections, such as the function of their surrogate."""
 NEURONS_SUFFIX = "_lif"
 """The neurons ``conv1_lif`` are reported as ``conv1``, after the connections that lead to them."""
 INPUT = "input"
@@ -60,10 +62,12 @@ class Meter:
         self._hooks: list[Any] = []
         # By what sltune's layers returned, and frames, how many spikes these stand for.
         self._spikes_of = WeakTensorKeyDictionary()
+        self._connected = set[str]()
         self._connections: dict[tuple[int, torch.Size], Tensor] = {}
 
     def __enter__(self) -> Meter:
-        for name, module in self._network.named_modules():
+        for full_name, module in self._network.named_modules():
+            name = ".".join(part.removesuffix(NEURONS_SUFFIX) for part in full_name.split("."))
             if hook := self._hook_for(name, module):
                 self._hooks.append(module.register_forward_hook(hook))
         return self
@@ -108,10 +112,12 @@ class Meter:
         return taken
 
     def _neurons(self) -> Iterator[tuple[str, _Layer]]:
-        """Give the layers of neurons with their names; of several within each other, the outermost."""
+        """Give the layers of neurons with their names; of several within each other, the outermost that is no block."""
         binary = {name: layer for name, layer in self._layers.items() if layer.is_binary}
+        # Blocks hold connections and neurons; recurrent neurons hold connections and no others.
+        blocks = {name for name in binary if name in self._connected and _is_around_any(name, binary)}
         for name, layer in binary.items():
-            if not any(name.startswith(f"{other}.") for other in binary):
+            if name not in blocks and not any(_is_around_any(other, [name]) for other in binary.keys() - blocks):
                 yield name, layer
 
     def _layer(self, name: str) -> _Layer:
@@ -122,19 +128,17 @@ class Meter:
             self._layer(name).outputs.append(outputs.reshape(-1).clone())
 
     def _hook_for(self, name: str, module: nn.Module) -> Callable[[Any, Any, Any], None] | None:
-        name = name.removesuffix(NEURONS_SUFFIX)
         if isinstance(module, LIF):
             return lambda lif, arguments, spikes: self._fired(name, lif, arguments, spikes)
         if isinstance(module, SYNAPSES):
             return lambda layer, arguments, _: self._arrived(layer, arguments[0])
         if isinstance(module, PASSING):
             return lambda _, arguments, outputs: self._passed(arguments[0], outputs)
-        is_torchs = any(
-            kind.__module__.startswith("torch.nn.") for kind in type(module).__mro__ if kind is not nn.Module
-        )
-        if not name or is_torchs or any(isinstance(part, (LIF, *SYNAPSES)) for part in module.modules()):
+        if not name or _is_torchs(module) or any(map(_is_no_part_of_neurons, module.modules())):
             return None
-        return lambda _, __, outputs: self._put_out(name, outputs)
+        if any(isinstance(part, SYNAPSES) for part in module.modules()):
+            self._connected.add(name)
+        return lambda _, arguments, outputs: self._put_out(name, arguments, outputs)
 
     def _fired(self, name: str, lif: LIF, arguments: tuple[Any, ...], spikes: Tensor) -> None:
         if len(arguments) > 1:
@@ -149,9 +153,10 @@ class Meter:
         if values in self._spikes_of:
             self._spikes_of[outputs] = self._spikes_of[values]
 
-    def _put_out(self, name: str, outputs: Any) -> None:
+    def _put_out(self, name: str, arguments: tuple[Any, ...], outputs: Any) -> None:
         values = outputs[0] if isinstance(outputs, tuple) and outputs else outputs
-        if isinstance(values, Tensor):
+        # What comes out as it came in has been counted before; so does it from any library's dropout in evaluation.
+        if isinstance(values, Tensor) and not any(values is argument for argument in arguments):
             is_binary = ((values == 0) | (values == 1)).all()
             self._layer(name).add(torch.count_nonzero(values), values.numel(), is_binary)
             self._keep(name, values)
@@ -176,6 +181,22 @@ class Meter:
         if key not in self._connections:
             self._connections[key] = connections_of(layer, shape).to(values.device)
         return (arrived * self._connections[key]).sum()
+
+
+def _is_no_part_of_neurons(module: nn.Module) -> bool:
+    """Say whether what holds a module is more than a layer of neurons: it holds one of sltune's, or pooling, say."""
+    return isinstance(module, LIF) or (_is_torchs(module, WITHIN_NEURONS) and not isinstance(module, SYNAPSES))
+
+
+def _is_around_any(name: str, others: Iterable[str]) -> bool:
+    """Say whether a module holds any of the others."""
+    return any(other.startswith(f"{name}.") for other in others)
+
+
+def _is_torchs(module: nn.Module, apart_from: Sequence[str] = ()) -> bool:
+    """Say whether a module is one of torch's own layers, or a kind of these."""
+    origins = {kind.__module__ for kind in type(module).__mro__ if kind is not nn.Module}
+    return any(origin.startswith("torch.nn.") for origin in origins.difference(apart_from))
 
 
 def connections_of(layer: _ConvNd, shape: torch.Size) -> Tensor:

@@ -134,6 +134,45 @@ def test_layers_that_pass_spikes_on_and_values_between_0_and_1_are_no_neurons() 
     assert list(meter.spikes()) == ["3"]
 
 
+def test_wrapped_pooling_and_what_returns_its_input_are_no_neurons() -> None:
+    class Off(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return values
+
+    network = nn.Sequential(Surrogate(), snn.PerStep(nn.MaxPool2d(2)), Off())
+    with Meter(network) as meter:
+        network(FRAMES)
+    assert meter.spikes() == {"0": int(FRAMES.sum())}
+
+
+class Recurrent(nn.Module):
+    """Neurons that hold the connections from each of them to all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = nn.Linear(84, 84)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        spikes, every = torch.zeros(2, 84), []
+        for step in frames.flatten(2):
+            spikes = (step + self.back(spikes) > 0.5).to(step.dtype)
+            every.append(spikes)
+        return torch.stack(every)
+
+
+def test_recurrent_neurons_count_with_their_connections_and_blocks_by_the_neurons_within() -> None:
+    torch.manual_seed(0)
+    block = nn.Module()
+    block.forward = lambda frames: block.node_lif(block.rlif(frames))  # type: ignore[method-assign]
+    block.rlif, block.node_lif = Recurrent(), Node()
+    network = nn.Sequential(block)
+    with Meter(network) as meter:
+        spikes = network(FRAMES)
+    # What the node gets is 0 or 1, and it fires for 1. The last spikes lead nowhere.
+    assert meter.spikes() == {"0.rlif": int(spikes.sum()), "0.node": int(spikes.sum())}
+    assert meter.operations() == int(spikes[:-1].sum()) * 84
+
+
 def test_sltunes_layers_count_what_reaches_them_by_another_way() -> None:
     """Two sums of spikes, as in a residual network: values of 0, 1 and 2, of which those above 0 drive 4 × 9 each."""
     lif, conv = snn.LIF(), snn.Conv(2, 4)
