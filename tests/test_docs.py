@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples" / "README.md",
+]
 FILES = [
-    f"/{file.relative_to(ROOT)}" for top in ("sltune", "tests", "benchmarks") for file in (ROOT / top).rglob("*.py")
+    f"/{file.relative_to(ROOT)}"
+    for top in ("sltune", "tests", "benchmarks", "examples")
+    for file in (ROOT / top).rglob("*.py")
 ]
 
 
