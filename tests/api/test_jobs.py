@@ -9,10 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+import ray
 
 import sltune
 from sltune.errors import ConfigError, DataError, Interrupted, SltuneError, UsageError
 from sltune.runs.places import STUDY_STORAGE
+from sltune.tuning.cluster.environment import LOOPBACK_ONLY
 from tests.tuning import in_process
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -134,11 +136,24 @@ def test_a_trial_that_fails_is_an_error_and_the_others_are_in_the_run(monkeypatc
     assert sltune.open_run("results/half").records()["status"].tolist() == ["done", "failed"]
 
 
+def test_a_ray_that_others_have_imported_first_is_no_private_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv(LOOPBACK_ONLY, "1")
+    with pytest.raises(UsageError, match="imported before sltune's first call"):
+        sltune.evaluate("tiny.toml", "data", run="wrong", progress=False)
+    monkeypatch.setenv(LOOPBACK_ONLY, "0")
+    assert sltune.evaluate("tiny.toml", "data", run="private", progress=False).name == "private"
+
+
 def test_the_process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STUDY_STORAGE, "sqlite:///kept.db")
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    threads = threading.active_count()
+    threads, variables = threading.active_count(), dict(os.environ)
     sltune.evaluate("tiny.toml", "data", run="tidy", progress=False)
+    # Ray keeps what it was imported with.
+    assert {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} == {
+        name: value for name, value in variables.items() if not name.startswith("RAY_")
+    }
     assert os.environ[STUDY_STORAGE] == "sqlite:///kept.db"
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert threading.active_count() == threads

@@ -9,7 +9,8 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +50,12 @@ MAX_PROBES = 32
 """Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
 MAX_PENDING = 1024
 """Actors that Tune may start at once: as many as it likes, since the campaign decides how many trials run."""
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Variables by which Tune is told to say and write nothing."""
 MAX_FRESH_STARTS = 100
 """How often Tune may break down in a run, each time over a node that died at a bad moment."""
 
@@ -117,8 +124,7 @@ class Executor:
         Raises:
             UsageError: the run folder cannot be written any more, or Ray failed.
         """
-        _quieten_tune()
-        with in_our_words(f"go on with: {resume_command(campaign.folder)}"):
+        with _quiet_tune(), in_our_words(f"go on with: {resume_command(campaign.folder)}"):
             for left in range(MAX_FRESH_STARTS, -1, -1):
                 if self._run(Callbacks(campaign, self.request, self._nodes, self.shared.checkpoints, progress), left):
                     return
@@ -267,9 +273,22 @@ class _NoReporter(tune.ProgressReporter):
         return False
 
 
-def _quieten_tune() -> None:
-    """Keep Tune from printing, from writing logs for every trial, and from saving a state that nobody reads."""
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Keep Tune from printing, from writing logs for every trial, and from saving a state that nobody reads.
+
+    A notebook may run a Tune of its user's afterwards, which is to behave as it did before.
+    """
+    log = logging.getLogger("ray")
+    level, before = log.level, {name: os.environ.get(name) for name in QUIET}
+    os.environ.update(QUIET)
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
