@@ -26,6 +26,9 @@ NEURONS_SUFFIX = "_lif"
 """The neurons ``conv1_lif`` are reported as ``conv1``, after the connections that lead to them."""
 INPUT = "input"
 
+Hook = Callable[[Any, tuple[Any, ...], Any], None]
+"""Called with a module, what it was given and what it returned."""
+
 
 @dataclass
 class _Layer:
@@ -60,7 +63,8 @@ class Meter:
         self._operations: Tensor | int = 0
         self._sample_steps = 0
         self._hooks: list[Any] = []
-        # By what sltune's layers returned, and frames, how many spikes these stand for.
+        # By frames and what sltune's layers returned: how many spikes it stands for, and its version, which changes if
+        # somebody writes to it.
         self._spikes_of = WeakTensorKeyDictionary()
         self._connected = set[str]()
         self._connections: dict[tuple[int, torch.Size], Tensor] = {}
@@ -69,7 +73,7 @@ class Meter:
         for full_name, module in self._network.named_modules():
             name = ".".join(part.removesuffix(NEURONS_SUFFIX) for part in full_name.split("."))
             if hook := self._hook_for(name, module):
-                self._hooks.append(module.register_forward_hook(hook))
+                self._hooks.append(module.register_forward_hook(_with_all_inputs(hook), with_kwargs=True))
         return self
 
     def __exit__(
@@ -80,7 +84,8 @@ class Meter:
 
     def add_frames(self, frames: Tensor) -> None:
         """Count what is not 0 in frames that the network is about to be given, as "input"."""
-        self._spikes_of[frames] = count = torch.count_nonzero(frames)
+        count = torch.count_nonzero(frames)
+        self._spikes_of[frames] = count, frames._version
         self._sample_steps += frames.shape[0] * frames.shape[1]
         self._layer(INPUT).add(count, frames.numel())
         self._keep(INPUT, frames)
@@ -127,7 +132,7 @@ class Meter:
         if self._keeps_outputs:
             self._layer(name).outputs.append(outputs.reshape(-1).clone())
 
-    def _hook_for(self, name: str, module: nn.Module) -> Callable[[Any, Any, Any], None] | None:
+    def _hook_for(self, name: str, module: nn.Module) -> Hook | None:
         if isinstance(module, LIF):
             return lambda lif, arguments, spikes: self._fired(name, lif, arguments, spikes)
         if isinstance(module, SYNAPSES):
@@ -146,12 +151,19 @@ class Meter:
             self._arrived(arguments[1], arguments[0])
         assert lif.count is not None
         self._layer(name).add(*lif.count)
-        self._spikes_of[spikes] = lif.count.spikes
+        self._spikes_of[spikes] = lif.count.spikes, spikes._version
         self._keep(name, spikes)
 
     def _passed(self, values: Tensor, outputs: Tensor) -> None:
-        if values in self._spikes_of:
-            self._spikes_of[outputs] = self._spikes_of[values]
+        if (spikes := self._counted(values)) is not None:
+            self._spikes_of[outputs] = spikes, outputs._version
+
+    def _counted(self, values: Tensor) -> Tensor | None:
+        """Return the number of spikes that values stand for; None where nobody has counted them."""
+        if values not in self._spikes_of:
+            return None
+        spikes, version = self._spikes_of[values]
+        return spikes if version == values._version else None
 
     def _put_out(self, name: str, arguments: tuple[Any, ...], outputs: Any) -> None:
         values = outputs[0] if isinstance(outputs, tuple) and outputs else outputs
@@ -163,8 +175,8 @@ class Meter:
 
     def _arrived(self, layer: nn.Module, values: Tensor) -> None:
         if isinstance(layer, Conv | Dense):
-            spikes = self._spikes_of[values] if values in self._spikes_of else torch.count_nonzero(values)
-            operations = spikes * layer.fan_out
+            spikes = self._counted(values)
+            operations = (torch.count_nonzero(values) if spikes is None else spikes) * layer.fan_out
         elif isinstance(layer, nn.Linear):
             operations = torch.count_nonzero(values) * layer.out_features
         else:
@@ -197,6 +209,11 @@ def _is_torchs(module: nn.Module, apart_from: Sequence[str] = ()) -> bool:
     """Say whether a module is one of torch's own layers, or a kind of these."""
     origins = {kind.__module__ for kind in type(module).__mro__ if kind is not nn.Module}
     return any(origin.startswith("torch.nn.") for origin in origins.difference(apart_from))
+
+
+def _with_all_inputs(hook: Hook) -> Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]:
+    """Return a hook that takes inputs that are given by name as if they were given by place."""
+    return lambda module, arguments, named, outputs: hook(module, (*arguments, *named.values()), outputs)
 
 
 def connections_of(layer: _ConvNd, shape: torch.Size) -> Tensor:

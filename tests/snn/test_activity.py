@@ -183,6 +183,15 @@ def test_sltunes_layers_count_what_reaches_them_by_another_way() -> None:
     assert meter.spikes() == {"0": int(spikes.sum())}
 
 
+def test_spikes_that_were_written_to_after_they_were_counted_are_counted_anew() -> None:
+    lif, dense = snn.LIF(), snn.Dense(84, 5)
+    with Meter(nn.ModuleList([lif, dense])) as meter:
+        spikes = lif(FRAMES.flatten(2))
+        spikes += 1
+        dense(input=spikes)
+    assert meter.operations() == FRAMES.numel() * 5
+
+
 def test_sltunes_layers_count_spikes_before_pooling_and_no_borders() -> None:
     network = snn.Sequential(snn.LIFPool(), nn.Flatten(2), snn.Dropout(0.5), snn.Dense(18, 5)).eval()
     with Meter(network) as meter:
