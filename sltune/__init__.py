@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sltune import errors
+
 if TYPE_CHECKING:
     from sltune.api.datasets import Dataset, open_dataset
     from sltune.api.importing import import_recordings
@@ -21,6 +23,7 @@ __all__ = [
     "Run",
     "Space",
     "compare",
+    "errors",
     "evaluate",
     "import_recordings",
     "load_records",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def load_space(space: SpaceLike, overrides: Overrides = ()) -> Space:
     if isinstance(overrides, Mapping):
         overrides = [f"{key}={as_toml(value)}" for key, value in overrides.items()]
     if isinstance(space, Space):
-        return parse_space(space.to_toml(), space.source, overrides, space.folder) if overrides else space
+        # Without the user's code that the space may have read: in a notebook it changes from call to call.
+        again = replace(space)
+        return parse_space(again.to_toml(), again.source, overrides, again.folder) if overrides else again
     if isinstance(space, Mapping):
         text = "".join(f"{as_toml(str(table))} = {as_toml(settings)}\n" for table, settings in space.items())
         return parse_space(text, "space", overrides)

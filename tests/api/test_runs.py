@@ -50,6 +50,18 @@ def test_a_network_of_the_users_own_is_made_from_the_runs_copy(workplace: Path) 
         run.network("c0000-f0-s0")
 
 
+def test_a_network_that_was_changed_between_two_calls_is_read_anew(workplace: Path) -> None:
+    text = (Path(__file__).parent / "nets.py").read_text()
+    space = sltune.load_space("tiny.toml", {"network.name": "nets.py:Pooled", "training.epochs": 1})
+    scales = []
+    for scale in (1.0, 2.0):
+        (workplace / "nets.py").write_text(text.replace("scale: float = 1.0", f"scale: float = {scale}"))
+        run = sltune.evaluate(space, "data", run=f"scale-{scale:g}", progress=False)
+        scales.append(run.network("c0000-f0-s0").scale)
+    (workplace / "nets.py").unlink()
+    assert scales == [1.0, 2.0]
+
+
 def test_predictions_say_what_each_test_sample_was_taken_for(workplace: Path) -> None:
     run, dataset = sltune.open_run("results/tiny"), sltune.open_dataset("data")
     predictions = run.predictions()
