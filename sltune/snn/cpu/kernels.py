@@ -143,9 +143,8 @@ def retreat(potential, grad, carried, lif, kind, slope, decays=None, grad_decays
 def retreat_to_state(potential, fired, begun, carried, grad_decays):
     """Add to grad_decays what the first step owes to the state from which it began. All arrays: (neurons,)."""
     if begun:
-        one = potential.dtype.type(1)
         for n in range(len(potential)):
-            grad_decays[n] += potential[n] * (one - fired[n]) * carried[n]
+            grad_decays[n] += (potential[n] - potential[n] * fired[n]) * carried[n]
 
 
 @jit
