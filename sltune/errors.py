@@ -58,6 +58,12 @@ class NothingRan(SltuneError):
     exit_code = 5
 
 
+class BrokenNetwork(SltuneError):
+    """A network has a mistake that must be mended before it trains."""
+
+    exit_code = 6
+
+
 class Interrupted(SltuneError):
     """The user stopped the run; finished trials are kept."""
 

@@ -98,7 +98,7 @@ def supervised(command: Callable[[], Any]) -> None:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _end_with(parent)
+        end_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _run(command, writer)
         return
@@ -185,7 +185,7 @@ def _run(command: Callable[[], Any], pipe: int) -> None:
         _note({"exit_code": exit_code})
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Have the system kill this process when its parent dies, even of SIGKILL."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sltune.errors import SltuneError
+from sltune.errors import CodeError, SltuneError
 from sltune.training.checks.activity import check_activity
 from sltune.training.checks.costs import check_costs
-from sltune.training.checks.findings import Finding, Mistake, place_of
+from sltune.training.checks.findings import Finding, Mistake, place_of, users_frames
 from sltune.training.checks.gradients import check_gradients
 from sltune.training.checks.outputs import check_outputs
 from sltune.training.checks.probe import GAINS, Probe
@@ -34,7 +34,7 @@ UNSTEADY = {Mistake.UNSEEDED, Mistake.STILL_TRAINING, Mistake.LEAK}
 class _Checks:
     """The checks that have been made, and what they have found."""
 
-    begun: Callable[[str], None]
+    say: Callable[[Finding | str], None]
     findings: list[Finding] = field(default_factory=list)
 
     def found(self, *mistakes: Mistake) -> bool:
@@ -44,26 +44,40 @@ class _Checks:
         """Make a check, unless a mistake has been found that leaves it nothing to learn."""
         if self.found(*FATAL):
             return
-        self.begun(name)
+        self.say(name)
+        for finding in self._made(check(*arguments)):
+            self.findings.append(finding)
+            self.say(finding)
+
+    def _made(self, check: Iterator[Finding]) -> Iterator[Finding]:
         try:
-            self.findings.extend(check(*arguments))
+            yield from check
         except BatchFailed as failure:
             # A backward pass fails where what it needs of the frames has been changed.
             if not self.found(Mistake.INPUT_CHANGED):
-                self.findings.append(Finding(Mistake.FAILS, failure.layer, place_of(failure.error)))
+                yield Finding(Mistake.FAILS, failure.layer, place_of(failure.error))
+        except SltuneError:
+            raise
+        except Exception as error:
+            # As in a train() of the user's own; what does not lead through their code is a bug of ours.
+            if not users_frames(error):
+                raise
+            yield Finding(Mistake.FAILS, "", place_of(error))
 
 
-def check_network(probe: Probe, realistic: Tensor, begun: Callable[[str], None] = lambda name: None) -> list[Finding]:
+def check_network(
+    probe: Probe, realistic: Tensor, say: Callable[[Finding | str], None] = lambda item: None
+) -> list[Finding]:
     """Look for mistakes in a network; leaves random generators, threads and torch's settings as they were.
 
     Args:
         realistic: frames of shape (T, B, P, H, W) as training would see them.
-        begun: is called with the name of each check before it begins.
+        say: is called with the name of each check before it begins, and with each finding.
 
     Raises:
         SltuneError: building the network raises it.
     """
-    checks = _Checks(begun)
+    checks = _Checks(say)
     with _restored():
         checks.run("constructor", _check_constructor, probe)
         checks.run("seeds", check_seeds, probe)
@@ -88,6 +102,8 @@ def check_network(probe: Probe, realistic: Tensor, begun: Callable[[str], None] 
 def _check_constructor(probe: Probe) -> Iterator[Finding]:
     try:
         network = probe.network()
+    except CodeError as error:
+        yield Finding(Mistake.CONSTRUCTOR, "", str(error))
     except SltuneError:
         raise
     except Exception as error:

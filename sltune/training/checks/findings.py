@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 import torch
 
 Severity = Literal["broken", "warning", "note"]
+SEVERITIES: Sequence[Severity] = ("broken", "warning", "note")
 
 LIBRARIES = tuple(
     str(path)
@@ -26,7 +28,7 @@ class Mistake(Enum):
 
     CONSTRUCTOR = (
         "broken",
-        "the network cannot be built",
+        "cannot be built",
         "It is called as Name(frame_shape=(P, H, W), classes=n, **options).",
     )
     FAILS = ("broken", "a batch ends in an exception", "Mend the line that is named.")
@@ -141,6 +143,12 @@ class Mistake(Enum):
         "Go through time with `for x in current`, as the backward pass of current[t] makes a tensor of all steps; "
         "stack outputs once, at the end; look at no earlier steps but by a state.",
     )
+    ENDLESS = ("broken", "does not end", "Look for an endless loop; if it is only slow, allow more with --timeout.")
+    ENDS_PROCESS = (
+        "broken",
+        "ends the whole process",
+        "Look for exit(), a lack of memory, or compiled code that crashes.",
+    )
     COST = ("note", "cost", "")
 
     @property
@@ -170,11 +178,20 @@ def place_of(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         return text
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, "<frozen"))]
+    frames = users_frames(error)
     # A library such as snnTorch is not the user's either, but where nothing else is, it may be what is checked.
-    own = [frame for frame in users if "site-packages" not in frame.filename] or users
-    return f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: {text}" if own else text
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f"line {own[-1].lineno} of {own[-1].filename}, in {own[-1].name}: {text}" if own else text
+
+
+def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the calls that led to an exception, of the user's code only."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
+
+
+def is_library(file: str) -> bool:
+    """Say whether code is torch's, sltune's or Python's own."""
+    return file.startswith((*LIBRARIES, "<frozen"))
 
 
 def listed(names: list[str], count: int = 3) -> str:

@@ -44,7 +44,12 @@ class Probe:
 
     def network(self, train: bool = False) -> nn.Module:
         """Return a network that has seen nothing, always the same one, in training or evaluation mode."""
-        return copy.deepcopy(self._original).train(train)
+        try:
+            network = copy.deepcopy(self._original)
+        except Exception:
+            # A network may hold what cannot be copied, such as an open file.
+            network = self.fresh()
+        return network.train(train)
 
     def longer(self, steps: int) -> Tensor:
         """Return the frames for this number of time steps; they begin again where they end."""

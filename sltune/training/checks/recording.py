@@ -29,7 +29,7 @@ MAX_NESTING = 5
 class BatchFailed(Exception):
     """A network raised an exception; layer: the innermost module that was running."""
 
-    def __init__(self, layer: str, error: Exception) -> None:
+    def __init__(self, layer: str, error: BaseException) -> None:
         super().__init__(str(error))
         self.layer, self.error = layer, error
 
@@ -123,7 +123,7 @@ def record(
             if call is not None:
                 digests = _Digests(frames)
                 recording.calls.append(Call("", 0, digests.of(frames), digests.of(recording.output), False))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BatchFailed(recording.running[-1][0] if recording.running else "", error) from error
     recording.generators = generators.used()
     recording.input_changed = not torch.equal(frames, given)
@@ -156,7 +156,9 @@ def first_difference(
         if not _alike(mine.inputs, theirs.inputs, batch, sample):
             # A call around this one, which got the same, has made something else of it. Of single samples that
             # would be a guess, as their rows are unknown where batch and time have been folded the other way round.
-            depth = min(depth, mine.depth) if sample is None else depth
+            # A state of another shape says nothing: snnTorch's is empty before the first batch, and zeros later.
+            if sample is None and [one.shape for one in mine.inputs] == [one.shape for one in theirs.inputs]:
+                depth = min(depth, mine.depth)
         elif mine.depth < depth < math.inf or not _alike(mine.outputs, theirs.outputs, batch, sample, if_unknown=True):
             return mine.layer
     return None
@@ -239,12 +241,14 @@ def _digest(tensor: Tensor, time_and_batch: torch.Size) -> Digest:
     values = tensor.detach()
     if values.dim() > 1 and values.shape[:2] == time_and_batch:
         values = values.flatten(0, 1)
+    if not values.numel():
+        # The state of some libraries is an empty tensor at first.
+        values = torch.zeros(1, 1)
     rows = values.reshape(len(values) if values.dim() else 1, -1)
     rows = rows if rows.dtype == torch.float64 else rows.float()
-    low, high = map(float, rows.aminmax()) if rows.numel() else (0.0, 0.0)
-    mean = float(rows.mean()) if rows.numel() else 0.0
+    low, high = map(float, rows.aminmax())
     projected = rows @ _weights(rows.shape[1]).to(rows.dtype)
-    return Digest(projected, rows.norm(dim=1), tuple(tensor.shape), mean, low, high, tensor.requires_grad)
+    return Digest(projected, rows.norm(dim=1), tuple(tensor.shape), float(rows.mean()), low, high, tensor.requires_grad)
 
 
 class Generators:
