@@ -17,6 +17,7 @@ FOLDERS = [
     "tuning.execution",
     "tuning.cluster",
     "tuning.campaign",
+    "tuning.final",
     "tuning.trial",
     "progress",
     "report",
@@ -51,6 +52,7 @@ FORBIDDEN = {
     "runs": {"torch", "ray", "optuna"},
     "tuning.campaign": {"ray"},
     "tuning.trial": {"ray"},
+    "tuning.final": {"ray", "optuna"},
 }
 MODULES = sorted(file for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE or file.stem in FOLDERS)
 

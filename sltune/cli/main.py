@@ -11,6 +11,7 @@ import click
 
 from sltune import __version__
 from sltune.cli.data import import_, inspect, show
+from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument
 from sltune.cli.space_options import SpaceOptions, space_options
@@ -108,7 +109,7 @@ def check(space_options: SpaceOptions, data: Path | None) -> None:
         click.echo(line, err=True)
 
 
-for verb in (check_network, evaluate, tune, resume):
+for verb in (check_network, evaluate, tune, resume, fit, predict):
     main.add_command(verb)
 
 

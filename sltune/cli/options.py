@@ -62,7 +62,7 @@ def _gpus(ctx: click.Context, param: click.Parameter, value: str) -> float | Non
         raise UsageError(f"--gpus-per-trial must be a number or auto, but got {value!r}") from error
 
 
-def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Return whole numbers that stand with commas between."""
     if value is None:
         return None
@@ -83,16 +83,11 @@ FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What trials run with, and how their progress is shown."""
+class ShownOptions:
+    """How progress is shown."""
 
-    request: Request
     as_json: bool
     quiet: bool
-
-    def __post_init__(self) -> None:
-        # Here, since a verb may import Ray before it asks for anything else of the flags.
-        prepare_environment(self.request.address)
 
     @property
     def table_format(self) -> Format:
@@ -109,6 +104,17 @@ class RunOptions:
         console = Console(stderr=True, emoji=False)
         mode = "json" if self.as_json else "live" if console.is_terminal else "lines"
         return Display(console, "quiet" if self.quiet else mode)
+
+
+@dataclass(frozen=True)
+class RunOptions(ShownOptions):
+    """What trials run with, and how their progress is shown."""
+
+    request: Request
+
+    def __post_init__(self) -> None:
+        # Here, since a verb may import Ray before it asks for anything else of the flags.
+        prepare_environment(self.request.address)
 
 
 @dataclass(frozen=True)
@@ -211,9 +217,7 @@ _request_options = bundle(
         "--tensorboard-details", "details", is_flag=True, help="Histograms of weights and a picture of spikes, too."
     ),
 )
-_shown_options = bundle(
-    RunOptions,
-    "options",
+shown_flags = (
     click.option(
         "--json",
         "as_json",
@@ -224,6 +228,7 @@ _shown_options = bundle(
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
+_shown_options = bundle(RunOptions, "options", *shown_flags)
 
 
 def run_options(verb: Verb) -> Verb:
@@ -262,10 +267,10 @@ more_options = bundle(
     click.option("--trials", type=click.IntRange(min=1), help="New total number of configurations of a search."),
     click.option("--trainings", type=click.IntRange(min=1), help="New total number of trainings of a search."),
     click.option(
-        "--seeds", metavar="S,S,…", callback=_numbers, help="All seeds of an evaluation: those it has, and new ones."
+        "--seeds", metavar="S,S,…", callback=numbers, help="All seeds of an evaluation: those it has, and new ones."
     ),
     click.option(
-        "--folds", metavar="F,F,…", callback=_numbers, help="Train only these folds of an evaluation for now, from 0."
+        "--folds", metavar="F,F,…", callback=numbers, help="Train only these folds of an evaluation for now, from 0."
     ),
     click.option("--retry-failed", is_flag=True, help="Also train the trials that failed once more."),
 )

@@ -49,7 +49,7 @@ class FixedOptions:
 
         overrides = [*self.overrides, *more_overrides]
         if (self.space_file is None) == (self.source is None):
-            raise UsageError("evaluate takes either a space file or --from RUN[/TRIAL]")
+            raise UsageError("name either a space file or --from RUN[/TRIAL]")
         if self.space_file is not None:
             return load_space(self.space_file, overrides)
         folder, trial = self._run_and_trial()

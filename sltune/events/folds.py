@@ -74,20 +74,47 @@ def split_recordings(
         DataError: there are too few signers for so many folds, or for a validation part.
     """
     # scikit-learn takes a second to import, and workers, which are given their parts, do not need it.
-    from sklearn.model_selection import KFold, train_test_split
+    from sklearn.model_selection import KFold
 
-    of: dict[str, list[str]] = {}
-    for recording in recordings:
-        of.setdefault(recording.subject, []).append(recording.name)
+    of = _by_subject(recordings)
     subjects = list(of)
     if len(subjects) < folds:
         raise DataError(f"{folds} folds need at least {folds} signers, but the dataset has {len(subjects)}")
     train_at, test_at = list(KFold(folds, shuffle=True, random_state=seed).split(subjects))[fold]
     train, val, test = [subjects[i] for i in train_at], list[str](), [subjects[i] for i in test_at]
     if val_fraction is not None:
-        try:
-            train, val = train_test_split(train, test_size=val_fraction, random_state=seed + 1)
-        except ValueError as error:
-            text = f"{len(train)} signers cannot be split into training and {val_fraction:g} of them for validation"
-            raise DataError(f"{text}; lower evaluation.val_fraction, or use more data") from error
+        train, val = _split_off(train, val_fraction, seed)
     return Split(*(tuple(name for subject in part for name in of[subject]) for part in (train, val, test)))
+
+
+def everybody(recordings: Sequence[RecordingInfo], seed: int, val_fraction: float | None) -> Split:
+    """Return the parts of a training on all signers, of whom nobody is tested.
+
+    Args:
+        val_fraction: fraction that chooses the epoch; None for nobody.
+
+    Raises:
+        DataError: there are too few signers for a validation part.
+    """
+    of = _by_subject(recordings)
+    train, val = (list(of), []) if val_fraction is None else _split_off(list(of), val_fraction, seed)
+    return Split(*(tuple(name for subject in part for name in of[subject]) for part in (train, val, [])))
+
+
+def _by_subject(recordings: Sequence[RecordingInfo]) -> dict[str, list[str]]:
+    of: dict[str, list[str]] = {}
+    for recording in recordings:
+        of.setdefault(recording.subject, []).append(recording.name)
+    return of
+
+
+def _split_off(subjects: list[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """Return the subjects of the training and of the validation part; raises as split_recordings does."""
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train, val = train_test_split(subjects, test_size=val_fraction, random_state=seed + 1)
+    except ValueError as error:
+        text = f"{len(subjects)} signers cannot be split into training and {val_fraction:g} of them for validation"
+        raise DataError(f"{text}; lower evaluation.val_fraction, or use more data") from error
+    return train, val

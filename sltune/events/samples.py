@@ -88,6 +88,11 @@ class Samples:
         view, row = self._place[index]
         return int(view.start_us[row]) % WRAP_US % 1000
 
+    def start_us(self, index: int) -> int:
+        """Return when the sample starts, in the recording's unwrapped µs."""
+        view, row = self._place[index]
+        return int(view.start_us[row])
+
     def duration_us(self, index: int) -> int:
         """Return the time from the start of the sample to its latest event."""
         view, row = self._place[index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,15 @@ class Display:
         line = to_json(event) if self.mode == "json" else printable_lines(text)
         # Rich would take [x] for markup and :x: for an emoji.
         self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    @contextmanager
+    def line(self) -> Iterator[Callable[[str], None]]:
+        """Keep a line on a terminal within the block, and give what replaces it; other modes show nothing of it."""
+        if self.mode != "live":
+            yield lambda text: None
+            return
+        with self.console.status("") as status:
+            yield lambda text: status.update(Text(printable_lines(text)))
 
     def boards(self, runs: Sequence[Snapshot], auto_refresh: bool = True) -> AbstractContextManager[Live | None]:
         """Keep the boards of runs on a terminal within the block; nothing in other modes.

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
-from sltune.extensions.code import Code, read_copy
+from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
-from sltune.runs.places import CheckpointPlace, Database, Place, StudyPlace, lies_in
+from sltune.runs.places import CheckpointPlace, CodeInfo, Database, Place, StudyPlace, lies_in
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 from sltune.wording import as_argument, excerpt
@@ -54,23 +54,6 @@ class DatasetPlace(DatasetInfo):
         found = DatasetPlace.of(manifest)
         known = [name for name in DatasetPlace.model_fields if name in self.model_fields_set - {"path"}]
         return [name for name in known if getattr(self, name) != getattr(found, name)]
-
-
-class CodeInfo(BaseModel):
-    """The user's code of a run, which is copied into its folder ``code/``.
-
-    digest: of all of it. modules: digests of installed modules. origin: the folder where the files lay.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    modules: dict[str, str] = Field(default_factory=dict)
-    origin: str = ""
-
-    @classmethod
-    def of(cls, code: Code) -> CodeInfo | None:
-        """Return what is said of code; None where there is none."""
-        return cls(digest=code.digest, modules=dict(code.modules), origin=code.origin) if code.digest else None
 
 
 class RunInfo(BaseModel):
@@ -172,12 +155,7 @@ def code_of(folder: RunFolder) -> Code:
         DataError: run.json cannot be read, or the copy is not what the run began with.
     """
     begun = read_info(folder).code
-    if begun is None:
-        return Code()
-    code = read_copy(folder.code, begun.modules, begun.origin)
-    if code.digest != begun.digest:
-        raise DataError(f"{folder.code}: is not the code that the run began with; put back what is missing or changed")
-    return code
+    return Code() if begun is None else begun.read(folder.code)
 
 
 def new_info(

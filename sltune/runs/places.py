@@ -1,4 +1,4 @@
-"""Places outside of a run's folder that a run writes to, named without the passwords that they may need."""
+"""Places outside of a run's folder: those that it writes to, named without passwords, and where its code came from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.parse import unquote, unquote_plus
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sltune.errors import UsageError
+from sltune.errors import DataError, UsageError
+from sltune.extensions.code import Code, read_copy
 from sltune.system.files import open_plain
 
 STUDY_STORAGE = "SLTUNE_STUDY_STORAGE"
@@ -149,3 +150,27 @@ class StudyPlace(BaseModel):
         if database is None:
             return cls(name=name)
         return cls(storage=database.address, named=database.named, name=name)
+
+
+class CodeInfo(BaseModel):
+    """The user's code of a run, which is copied into its folder ``code/``.
+
+    digest: of all of it. modules: digests of installed modules. origin: the folder where the files lay.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    modules: dict[str, str] = Field(default_factory=dict)
+    origin: str = ""
+
+    @classmethod
+    def of(cls, code: Code) -> CodeInfo | None:
+        """Return what is said of code; None where there is none."""
+        return cls(digest=code.digest, modules=dict(code.modules), origin=code.origin) if code.digest else None
+
+    def read(self, folder: Path) -> Code:
+        """Return the code from its copy in a folder; raises as code_of does."""
+        code = read_copy(folder, self.modules, self.origin)
+        if code.digest != self.digest:
+            raise DataError(f"{folder}: is not the code that the run began with; put back what is missing or changed")
+        return code

@@ -99,7 +99,7 @@ class BatchSource:
         self.device = device
         self._keeps = is_repeated and device.type in ASYNCHRONOUS_DEVICES
         self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
-        self.crop_bins = crop_bins or max(self._bins.values())
+        self.crop_bins = crop_bins or max(self._bins.values(), default=1)
         self._memory = torch.empty(0)
         self._kept: dict[tuple[tuple[Window, ...], int, int], Tensor] = {}
         self._peaks: dict[tuple[Window, ...], Tensor] = {}

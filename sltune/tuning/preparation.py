@@ -16,7 +16,6 @@ from sltune.events.manifest import Manifest, read_manifest
 from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
-    CodeInfo,
     DatasetPlace,
     RunInfo,
     new_info,
@@ -27,7 +26,7 @@ from sltune.runs.info import (
     run_name,
     write_info,
 )
-from sltune.runs.places import Database, StudyPlace, lies_in
+from sltune.runs.places import CodeInfo, Database, StudyPlace, lies_in
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space

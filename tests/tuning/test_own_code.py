@@ -8,7 +8,8 @@ import pytest
 
 from sltune.errors import CodeError, DataError, SltuneError, UsageError
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import CodeInfo, DatasetPlace, code_of, new_info, read_info, write_info
+from sltune.runs.info import DatasetPlace, code_of, new_info, read_info, write_info
+from sltune.runs.places import CodeInfo
 from sltune.runs.plan import steps_of
 from sltune.settings.space import Space, load_space
 from sltune.tuning.cluster.resources import Request

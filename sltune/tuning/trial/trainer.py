@@ -5,6 +5,7 @@ Knows no Ray, so that it can be run, tested and debugged in any process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,9 @@ from sltune.training.weights import (
 from sltune.tuning.trial.job import Job, split_of
 from sltune.tuning.trial.measures import Selection, of_record, row_of
 from sltune.tuning.trial.report import Report
+
+NOBODY = EvaluationResult(math.nan, math.nan, [], {}, math.nan)
+"""What the evaluation gives of an empty part, where a network is trained on all signers."""
 
 
 def run_job(
@@ -206,6 +210,8 @@ class Trainer:
         return Augmenter([*map(parse_augmentation, texts)], self.job.sensor, stream)
 
     def _evaluate(self, part: BatchSource) -> EvaluationResult:
+        if not len(part):
+            return NOBODY
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
         result = evaluate(self.network, batches, self.learner.loss, self.learner.precision)
         # Nobody asks for the rates of the validation part, and checkpoints would hold those of three epochs.

@@ -1,0 +1,1 @@
+"""Networks that are trained on everybody, and what networks say of recordings; without Ray."""

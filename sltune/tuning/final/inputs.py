@@ -1,0 +1,175 @@
+"""What networks are to say something of: samples of a dataset, tagged parts of a recording, or windows over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sltune.errors import DataError, UsageError
+from sltune.events.dataset import open_dataset
+from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, Recording, read_aedat
+from sltune.events.formats.members import Member
+from sltune.events.samples import Samples
+from sltune.events.sources.slanimals import cut_recording
+from sltune.events.sources.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
+from sltune.events.store import encode_samples
+from sltune.tuning.final.loading import Predictor
+
+WINDOWS_AT_ONCE = 32
+"""Windows that overlap repeat events, so that only a few are in memory at the same time."""
+
+
+@dataclass(frozen=True)
+class Batchable:
+    """Some samples in memory, or in files.
+
+    indices: those that are asked for. truths: the true class of each of these; None where it is unknown. crop_bins:
+    time bins of a crop, None for as many as the longest sample has. crops: how many there are of each sample.
+    """
+
+    samples: Samples
+    indices: NDArray[np.int64]
+    truths: Sequence[str | None]
+    crop_bins: int | None
+    crops: int = 1
+
+
+def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Batchable:
+    """Return the samples of a dataset.
+
+    Args:
+        part: only those that the trial has trained, validated or tested on: "train", "val" or "test".
+
+    Raises:
+        DataError: the dataset cannot be read, has another sensor, or lacks recordings of the part.
+        UsageError: the networks are not those of a trial, which alone has parts.
+    """
+    dataset = open_dataset(data)
+    samples, manifest = dataset.samples, dataset.manifest
+    _refuse_sensor(predictor, manifest.sensor, str(data))
+    indices = np.arange(len(samples))
+    if part:
+        if not predictor.splits.get(part):
+            raise UsageError(f"--part {part}: MODEL has none; name a trial, such as results/RUN/trials/c0000-f0-s0")
+        missing = set(predictor.splits[part]) - set(samples.recording)
+        if missing:
+            raise DataError(f"{data}: has no recording {min(missing)}, which belongs to the {part} part of the trial")
+        indices = samples.indices_of(predictor.splits[part])
+    truths = [manifest.classes[samples.label[index]] for index in indices]
+    return _evaluated(predictor, samples, indices, truths)
+
+
+def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[[str], None]) -> Batchable:
+    """Return the samples that a tag file cuts out of a recording, as an import would.
+
+    Args:
+        tags: the tag file, or the folder that holds one of the recording's name. say: is told what is odd.
+
+    Raises:
+        DataError: a file cannot be read, or no sample can be cut out.
+    """
+    recording, member = (
+        _read(predictor, file),
+        Member.of(tags / f"{file.name.split('.')[0]}.csv" if tags.is_dir() else tags),
+    )
+    rows, findings = read_tags(member)
+    for finding in [*findings, *check_tags(member, rows, len(recording))]:
+        say(f"warning: {finding}")
+    cut = cut_recording(recording, first_usable(rows, len(recording)), recording_name(recording.member), "")
+    usable = [sample for sample in cut if sample.events]
+    if not usable:
+        raise DataError(f"{member}: no row cuts a sample out of {file}")
+    content = encode_samples(usable, (SENSOR_SIZE, SENSOR_SIZE), {})
+    samples = Samples([pq.read_table(pa.BufferReader(content)).combine_chunks()])
+    return _evaluated(predictor, samples, np.arange(len(samples)), [GESTURES[label] for label in samples.label])
+
+
+def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None) -> Iterator[Batchable]:
+    """Give the windows over a recording, some at a time.
+
+    Args:
+        window_ms: their length, cut to whole time bins; None for that of an evaluation crop. step_ms: from the start of
+            one to that of the next; None for their length.
+
+    Raises:
+        UsageError: no length is named, and evaluation takes whole samples; or it is shorter than a time bin.
+        DataError: the recording cannot be read.
+    """
+    sampling = predictor.configuration.sampling
+    bins = sampling.eval_bins if window_ms is None else window_ms // sampling.time_bin_ms
+    if bins is None:
+        raise UsageError('sampling.eval_crop_ms = "whole": a window needs a length; name it with --window-ms')
+    if bins < 1:
+        raise UsageError(f"--window-ms {window_ms}: is shorter than a time bin of {sampling.time_bin_ms} ms")
+    recording = _read(predictor, file)
+    is_event = recording.address & SPECIAL_BIT == 0
+    order = np.argsort(recording.time_us[is_event], kind="stable")
+    address, time_us = recording.address[is_event][order], recording.time_us[is_event][order]
+    if not len(time_us):
+        raise DataError(f"{file}: holds no pixel event")
+    length_us = 1000 * bins * sampling.time_bin_ms
+    step_us = length_us if step_ms is None else 1000 * step_ms
+    count = 1 + max(0, int(time_us[-1] - time_us[0]) + 1 - length_us) // step_us
+    for first in range(0, count, WINDOWS_AT_ONCE):
+        numbers = range(first, min(count, first + WINDOWS_AT_ONCE))
+        starts = [int(time_us[0]) + number * step_us for number in numbers]
+        parts = [slice(*np.searchsorted(time_us, [start, start + length_us])) for start in starts]
+        events = [
+            (address[part], (time_us[part] - np.uint64(start)).astype(np.uint32))
+            for start, part in zip(starts, parts, strict=True)
+        ]
+        table = _table(recording_name(recording.member), numbers, starts, events, length_us)
+        yield Batchable(Samples([table]), np.arange(len(numbers)), [None] * len(numbers), bins)
+
+
+def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64], truths: Sequence[str]) -> Batchable:
+    """Return samples as the configuration evaluates them, with labels of the networks' own numbers."""
+    numbers = {name: number for number, name in enumerate(predictor.classes)}
+    labels = np.zeros(len(samples), np.int64)
+    # What the networks do not know gets any number, as the loss is not looked at.
+    labels[indices] = [numbers.get(name, 0) for name in truths]
+    samples.label = labels
+    sampling = predictor.configuration.sampling
+    return Batchable(samples, indices, truths, sampling.eval_bins, sampling.eval_crops)
+
+
+def _read(predictor: Predictor, file: Path) -> Recording:
+    _refuse_sensor(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file))
+    return read_aedat(file)
+
+
+def _refuse_sensor(predictor: Predictor, sensor: tuple[int, int], place: str) -> None:
+    if sensor != predictor.sensor:
+        (height, width), (own_height, own_width) = sensor, predictor.sensor
+        raise DataError(f"{place}: is of a sensor of {width}×{height} pixels; MODEL takes {own_width}×{own_height}")
+
+
+def _table(
+    name: str,
+    numbers: Sequence[int],
+    starts: Sequence[int],
+    events: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint32]]],
+    length_us: int,
+) -> pa.Table:
+    """Return windows as a table of samples, each of which lasts for the whole window."""
+    offsets = np.concatenate([[0], np.cumsum([len(time_us) for _, time_us in events])]).astype(np.int32)
+    address, time_us = (np.concatenate([part[place] for part in events]) for place in (0, 1))
+    texts = {"recording": name, "subject": name, "session": ""}
+    same = {"label": (0, pa.uint8()), "duration_us": (length_us, pa.uint32()), "backward_steps": (0, pa.uint32())}
+    return pa.table(
+        {
+            "sample_id": [f"{name}_{number:04d}" for number in numbers],
+            **{column: [text] * len(numbers) for column, text in texts.items()},
+            **{column: pa.array([value] * len(numbers), kind) for column, (value, kind) in same.items()},
+            "start_us": pa.array(starts, pa.uint64()),
+            "events": pa.array(np.diff(offsets), pa.uint32()),
+            "address": pa.ListArray.from_arrays(offsets, pa.array(address, pa.uint16())),
+            "time_us": pa.ListArray.from_arrays(offsets, pa.array(time_us, pa.uint32())),
+        }
+    )

@@ -1,0 +1,89 @@
+"""Networks to predict with: those of a model, or that of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sltune.errors import DataError
+from sltune.events.frames import FrameFormat
+from sltune.extensions.code import Code
+from sltune.runs.folder import RunFolder, TrialFolder, read_record
+from sltune.runs.info import read_info
+from sltune.runs.record import TrialKey
+from sltune.settings.configuration import Configuration
+from sltune.training.weights import load_weights, read_weights
+from sltune.tuning.final.model import ModelFolder, read_model
+from sltune.tuning.trial.job import Job
+from sltune.tuning.trial.trained import trained_network
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Networks whose rates are averaged, and what they take and say.
+
+    sensor: (height, width) in pixels. classes: the names of what they tell apart. splits: of a trial, the recordings of
+    its parts.
+    """
+
+    networks: Sequence[nn.Module]
+    configuration: Configuration
+    sensor: tuple[int, int]
+    classes: tuple[str, ...]
+    frames: FrameFormat
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def load_predictor(path: Path, device: torch.device) -> Predictor:
+    """Return the networks of a model, or that of a trial (``results/RUN/trials/c0000-f0-s0``), on a device.
+
+    Raises:
+        DataError: there are none, or a file is broken or of a newer sltune.
+        UsageError: the run has no record of that trial.
+    """
+    folder = ModelFolder(path)
+    predictor = _of_model(folder) if folder.model_json.exists() else _of_trial(path)
+    for network in predictor.networks:
+        network.to(device).eval()
+    return predictor
+
+
+def _of_model(folder: ModelFolder) -> Predictor:
+    info = read_model(folder)
+    if info.missing:
+        text = f"is not ready: seeds {', '.join(map(str, info.missing))} are missing; finish it by the same sltune fit"
+        raise DataError(f"{folder.root}: {text}")
+    code = Code() if info.code is None else info.code.read(folder.code)
+    networks = []
+    for seed in info.config.evaluation.seeds:
+        job, file = info.job(seed, code), folder.weights(seed)
+        # Making a network draws its initial weights by a seed of its own, which is none of the caller's business.
+        with torch.random.fork_rng(devices=[]):
+            network = job.network()
+        load_weights(network, read_weights(file), str(file))
+        networks.append(network)
+    return Predictor(networks, info.config, info.sensor, info.dataset.classes, job.frames)
+
+
+def _of_trial(path: Path) -> Predictor:
+    path = path.absolute()
+    run = RunFolder(path.parent.parent if path.parent.name == "trials" else path.parent)
+    try:
+        key = TrialKey.parse(path.name)
+    except ValueError:
+        key = None
+    if key is None or not run.run_json.exists():
+        text = "is neither a model that sltune fit made, nor a trial of a run, such as results/RUN/trials/c0000-f0-s0"
+        raise DataError(f"{path}: {text}")
+    network = trained_network(run, key.name)
+    file = TrialFolder(run.trials / key.name).record_file()
+    assert file is not None, "trained_network has read it"
+    record = read_record(file)
+    sensor = read_info(run).dataset.sensor
+    assert sensor is not None, "trained_network has asked for it"
+    job = Job(key, record.configuration(), sensor, len(record.dataset.classes))
+    return Predictor([network], job.configuration, sensor, record.dataset.classes, job.frames, record.splits)
