@@ -81,6 +81,8 @@ def test_the_process_ends_with_its_parent_even_where_that_is_killed(tmp_path: Pa
         process = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while is_alive(process) and time.monotonic() < deadline:
+    # Where nobody waits for orphans, they stay in the table of processes, without a command.
+    command = Path(f"/proc/{process}/cmdline")
+    while command.exists() and command.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not is_alive(process)
+    assert not command.exists() or not command.read_bytes()
