@@ -212,6 +212,7 @@ def _hint(reference: Reference, cause: BaseException | None) -> str:
     """Say what to do where an import lacks a module, which may lie beside the user's file."""
     if not isinstance(cause, ModuleNotFoundError) or reference.is_installed:
         return ""
+    hint = f"; install {(cause.name or '').partition('.')[0]}, or, if it is a file beside yours,"
     if reference.is_folder:
-        return "; modules of the same folder are imported with a dot: from .other import Name"
-    return "; to use a file beside yours, put both into a folder with an __init__.py, and name it: folder/:Name"
+        return f"{hint} import from it with a dot: from .other import Name"
+    return f"{hint} put both into a folder with an __init__.py, and name it: folder/:Name"

@@ -140,7 +140,8 @@ def test_code_that_cannot_be_used_is_refused_with_the_users_line(
 
 def test_the_hint_of_a_missing_module_says_how_to_bring_one_along(tmp_path: Path) -> None:
     write(tmp_path, nets="import blocks\n", blocks=TINY, __init___of_more="import blocks\n", blocks_of_more=TINY)
-    assert "put both into a folder with an __init__.py" in refusal("nets.py:Tiny", tmp_path)
+    said = "install blocks, or, if it is a file beside yours, put both into a folder with an __init__.py"
+    assert said in refusal("nets.py:Tiny", tmp_path)
     assert "from .other import Name" in refusal("more/:Tiny", tmp_path)
 
 
