@@ -22,7 +22,7 @@ from sltune.snn.activity import Meter
 from sltune.snn.cpu.layer import product
 from sltune.snn.running import rates_of
 from sltune.system.memory import keep_freed_memory
-from sltune.training.fit import loss_of
+from sltune.training.losses import mse
 from sltune.training.optim import make_optimizer
 
 LAYERS = {"conv1": (20, 126, 126), "conv2": (50, 61, 61), "fc1": (200,), "fc2": (CLASSES,)}
@@ -139,7 +139,7 @@ def stepper(network: torch.nn.Module, labels: Tensor) -> Callable[[Tensor], Tens
     optimizer = make_optimizer("adam", network.parameters(), LEARNING_RATE)
 
     def step(rates: Tensor) -> Tensor:
-        loss = loss_of(rates, labels, "mse")
+        loss = mse(rates, labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -29,6 +29,7 @@ FOLDERS = [
     "events.synthetic",
     "events.sources",
     "events",
+    "events.augmentations",
     "events.formats",
     "runs",
     "settings",

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sltune.errors import UsageError
 from sltune.events import dataset as stored
+from sltune.events.augmentations.events import POLARITIES
 from sltune.events.frames import FrameFormat
 from sltune.events.manifest import Manifest
-from sltune.events.samples import POLARITIES
 from sltune.events.views.pictures import Span, find_sample, frames_picture
 from sltune.events.views.summary import summarize
 

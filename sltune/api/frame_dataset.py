@@ -11,13 +11,14 @@ from torch.utils import data
 
 from sltune.api.spaces import SpaceLike, load_space
 from sltune.errors import UsageError
-from sltune.events.augment import Augmenter
+from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.crop import bins_of
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.settings.augmentations import parse_augmentation
+from sltune.extensions.kinds import KINDS, named
 from sltune.settings.configuration import Configuration
+from sltune.settings.space import Space
 from sltune.training.batches import BatchSource
 from sltune.tuning.trial.job import split_of
 
@@ -52,7 +53,8 @@ class FrameDataset(data.Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, dataset: Dataset, part: Part, space: SpaceLike | None, fold: int, seed: int) -> None:
-        configuration = Configuration() if space is None else load_space(space).configuration()
+        space = Space.of(Configuration()) if space is None else load_space(space)
+        configuration = space.configuration()
         evaluation, sampling = configuration.evaluation, configuration.sampling
         if part not in get_args(Part):
             raise UsageError(f"part must be one of {', '.join(get_args(Part))}, but got {part!r}")
@@ -63,11 +65,13 @@ class FrameDataset(data.Dataset[tuple[Tensor, int]]):
         self.recordings: tuple[str, ...] = getattr(split, part)
         if not self.recordings:
             raise UsageError(f'evaluation.protocol = "{evaluation.protocol}" has no part {part!r}')
-        self._crop, self._augment = ("start", ()) if part != "train" else (sampling.train_crop, sampling.augment)
+        self._crop = sampling.train_crop if part == "train" else "start"
+        texts = sampling.augment if part == "train" else ()
+        self._augmentations = [named(KINDS["sampling.augment"], text, space.code) for text in texts]
         bins = sampling.train_bins if part == "train" else sampling.eval_bins
         sensor = dataset.manifest.sensor
         frames = FrameFormat(sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
-        self._sensor, indices = sensor, samples.indices_of(self.recordings)
+        indices = samples.indices_of(self.recordings)
         self._source = BatchSource(samples, indices, frames, bins, torch.device("cpu"))
 
     def __len__(self) -> int:
@@ -78,7 +82,7 @@ class FrameDataset(data.Dataset[tuple[Tensor, int]]):
         # From torch's random numbers, which a DataLoader seeds anew in each of its workers.
         rng = np.random.default_rng(int(torch.randint(MAX_SEED, ())))
         start = self._source.draw_start(index, self._crop, rng)
-        augment = Augmenter([*map(parse_augmentation, self._augment)], self._sensor, rng) if self._augment else None
+        augment = Augmenter(self._augmentations, rng) if self._augmentations else None
         return self._source.crop(index, start, augment), int(self._source.samples.label[index])
 
     def __repr__(self) -> str:

@@ -103,6 +103,10 @@ def check(space_options: SpaceOptions, data: Path | None) -> None:
     """Validate a space file and say what would run."""
     space = space_options.load()
     click.echo(space.to_toml(), nl=False)
+    if space.own():
+        from sltune.tuning.own_code import refuse_unusable
+
+        refuse_unusable(space)
     from sltune.tuning.trial.estimate import describe
 
     for line in describe(space, data):

@@ -9,8 +9,9 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.events.augment import Augmenter
-from sltune.events.samples import POLARITIES, Addresses, Samples
+from sltune.events.augmentations.augmenter import Augmenter
+from sltune.events.augmentations.events import POLARITIES, Addresses, Events
+from sltune.events.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def place_events(
     parts = [np.empty(0, np.int64)]
     for slot, window in enumerate(windows):
         cut = _cut if augment is None else partial(_cut_augmented, augment)
-        address, bins = cut(samples, window, frames.time_bin_ms * 1000, crop_bins)
+        address, bins = cut(samples, window, frames, crop_bins)
         place = frames.pixel[address]
         if frames.has_rest:
             bins, place = bins[place >= 0], place[place >= 0]
@@ -90,8 +91,9 @@ def largest_count(samples: Samples, window: Window, frames: FrameFormat, crop_bi
     return int(np.diff(changes).max(initial=0))
 
 
-def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:
+def _cut(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin in the crop of each event that lies in it."""
+    bin_us = frames.time_bin_ms * 1000
     address, time_us = samples.events(window.index)
     end_bin = max(window.start_bin, min(window.start_bin + crop_bins, window.bins))
     edges_us = np.arange(window.start_bin, end_bin + 1) * bin_us - samples.phase_us(window.index)
@@ -101,15 +103,18 @@ def _cut(samples: Samples, window: Window, bin_us: int, crop_bins: int) -> tuple
 
 
 def _cut_augmented(
-    augment: Augmenter, samples: Samples, window: Window, bin_us: int, crop_bins: int
+    augment: Augmenter, samples: Samples, window: Window, frames: FrameFormat, crop_bins: int
 ) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin of each event that lies in the crop after augmentation."""
+    bin_us = frames.time_bin_ms * 1000
     address, time_us = samples.events(window.index)
     phase_us = samples.phase_us(window.index)
     start_us, end_us = (edge * bin_us - phase_us for edge in (window.start_bin, window.start_bin + crop_bins))
     margin_us = augment.margin_us(end_us - start_us)
     reach_us = np.array([start_us - margin_us, min(end_us + margin_us, window.bins * bin_us - phase_us)])
     first, last = np.searchsorted(time_us, reach_us.clip(min=0).astype(time_us.dtype))
-    address, moved_us = augment(address[first:last], time_us[first:last].astype(np.int64), start_us)
-    inside = (moved_us >= max(0, start_us)) & (moved_us < end_us)
-    return address[inside], (moved_us[inside] + phase_us) // bin_us - window.start_bin
+    since_us = np.subtract(time_us[first:last], start_us, dtype=np.int64)
+    events = augment(Events(since_us, address[first:last], frames.sensor, end_us - start_us))
+    # The first bin of a sample has room before its first event.
+    inside = (events.t_us >= max(0, -start_us)) & (events.t_us < events.length_us)
+    return events.address[inside], events.t_us[inside] // bin_us

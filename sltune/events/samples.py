@@ -11,10 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sltune.events.augmentations.events import Addresses
 from sltune.events.formats.aedat import WRAP_US
-
-Addresses = NDArray[np.uint16] | NDArray[np.uint32]
-POLARITIES = 2
 
 
 @dataclass(frozen=True)

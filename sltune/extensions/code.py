@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sltune.errors import CodeError
+from sltune.extensions.calls import name_of
 from sltune.extensions.importing import Files, describe_error, import_module, register
 from sltune.system.files import read_plain
 from sltune.wording import first_of, suggestion
@@ -63,9 +64,9 @@ class Reference:
         return self.place.removesuffix(".py").removesuffix("/").split("/")
 
 
-def is_reference(name: str) -> bool:
-    """Say whether a name is that of a user's code rather than of something built in."""
-    return ":" in name
+def is_reference(text: str) -> bool:
+    """Say whether a name, with or without parameters, is that of a user's code rather than of something built in."""
+    return ":" in name_of(text)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,9 @@ class Code:
                 f"{text}: {reference.place} has no {reference.name}{suggestion(reference.name, own) or there}"
             )
         return getattr(module, reference.name)
+
+
+NO_CODE = Code()
 
 
 def collect(references: Iterable[str], folders: Sequence[Path]) -> Code:

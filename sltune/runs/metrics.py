@@ -17,6 +17,7 @@ LARGEST = 1e18
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Quantity = Annotated[float, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 Part = Literal["train", "val", "test", "selection"]
 
@@ -28,8 +29,8 @@ class Metric:
     part: the part that it is measured on. "selection" is the one that selects the best epoch: validation, or with
     protocol train-test the test part. unit: of the value as it is stored. better: which values are better.
 
-    by_epoch: it is measured after every epoch. in_record: it stands in the record. by_layer: each layer has a value;
-    in tables the column of a layer is called ``spikes_conv1``, say.
+    by_epoch: it is measured after every epoch. in_record: it stands in the record. by_layer: each layer, or each metric
+    of the user's, has a value; in tables the column of a layer is called ``spikes_conv1``, say.
 
     protocol: the one with which alone it is measured. row: what its row in the table of accuracies is called. loss: the
     metric that stands beside it there.
@@ -123,6 +124,7 @@ METRICS: dict[str, Metric] = {
     ),
     "spikes": Metric(unit="spikes/sample", by_layer=True, shown_as="k", column="spikes", tag="activity/spikes_{layer}"),
     "firing_rate": Metric(unit="spikes/neuron/step", in_record=False, by_layer=True, tag="firing_rate/{layer}"),
+    "own": Metric("test", by_epoch=False, by_layer=True),
     "device_memory_bytes": Metric("train", "bytes", in_record=False, tag="speed/device_memory_bytes"),
 }
 
@@ -148,7 +150,7 @@ class Metrics(BaseModel):
     """The metrics in a record; None for those that were not measured. Those that only another version has are kept.
 
     Some modules read these fields by their names; ``number`` reads any metric of the table. confusion: of the test
-    part, a row for each true class. recordings: those of the test part.
+    part, a row for each true class. recordings: those of the test part. own: what functions of the user's have given.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
@@ -165,6 +167,7 @@ class Metrics(BaseModel):
     recordings: dict[str, TestedRecording] = Field(default_factory=dict)
     spikes: dict[str, Quantity] = Field(default_factory=dict)
     synaptic_ops: Quantity | None = None
+    own: dict[str, Signed | None] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _square(self) -> Self:
@@ -207,7 +210,6 @@ class Metrics(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _ADDED = TypeAdapter(dict[str, Signed | dict[str, Signed] | None], config=ConfigDict(strict=True))
 
 

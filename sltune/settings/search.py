@@ -16,6 +16,8 @@ from sltune.settings.types import (
     NotNegative,
     Objectives,
     PositiveOrZero,
+    PrunerName,
+    SamplerName,
     SeedNumber,
     Settings,
     TomlTable,
@@ -50,7 +52,7 @@ class Search(TomlTable):
     trials: NotNegative = 0
     finalists: AtLeastOne = 3
     lag: NotNegative = 0
-    sampler: Literal["tpe", "random", "grid", "cmaes", "gp"] = "tpe"
+    sampler: SamplerName = "tpe"
     seed: SeedNumber = 0
     objectives: Objectives = ("val_accuracy",)
     constraints: Constraints = Field(default_factory=dict)
@@ -59,7 +61,7 @@ class Search(TomlTable):
     max_hours: PositiveOrZero = 0.0
     max_device_hours: PositiveOrZero = 0.0
     fold_pruner: Literal["median", "paired-t", "none"] = "none"
-    epoch_pruner: Literal["none", "median", "halving"] = "none"
+    epoch_pruner: PrunerName = "none"
 
     @property
     def most_configurations(self) -> int:

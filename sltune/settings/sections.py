@@ -17,20 +17,32 @@ from sltune.settings.types import (
     Downsample,
     Folds,
     Layers,
+    LossName,
+    MetricNames,
     Milliseconds,
     NetworkName,
     NotNegative,
+    OptimizerName,
     Options,
     Positive,
     PositiveOrZero,
+    ScheduleName,
     SeedOrMinusOne,
     Seeds,
     Sessions,
+    Surrogate,
     Text,
     TomlTable,
     TrueOrFalse,
     ZeroToOne,
 )
+
+
+def _without_empty(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out a setting without a value, so that records, fingerprints and files are those of earlier versions."""
+    if not values.get(name, True):
+        del values[name]
+    return values
 
 
 class Sampling(TomlTable):
@@ -65,7 +77,7 @@ class Neuron(TomlTable):
     v_threshold: Positive = 0.3
     # With more than 1 the potential would grow by itself.
     decay: ZeroToOne = 0.3
-    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = "rectangular"
+    surrogate: Surrogate = "rectangular"
     surrogate_width: Positive = 0.5
 
 
@@ -86,11 +98,7 @@ class Network(TomlTable):
 
     @model_serializer(mode="wrap")
     def _leave_out_no_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that records, fingerprints and files of networks without options are those of earlier versions.
-        values: dict[str, Any] = write(self)
-        if not self.options:
-            values.pop("options", None)
-        return values
+        return _without_empty("options", write(self))
 
     def weights_for(self, fold: int) -> str:
         """Return the path of the initial weights of a fold, counted from 0; "" for none.
@@ -107,12 +115,12 @@ class Training(TomlTable):
     epochs: NotNegative = 400
     batch_size: AtLeastOne = 8
     eval_batch_size: AtLeastOne = 32
-    loss: Literal["mse", "cross-entropy"] = "mse"
-    optimizer: Literal["adam", "sgd", "adamw"] = "adam"
+    loss: LossName = "mse"
+    optimizer: OptimizerName = "adam"
     learning_rate: Positive = 1e-3
     momentum: BelowOne = 0.9
     weight_decay: PositiveOrZero = 0.0
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    schedule: ScheduleName = "constant"
     step_epochs: AtLeastOne = 25
     step_factor: AboveZeroToOne = 0.1
     shuffle: TrueOrFalse = False
@@ -131,6 +139,12 @@ class Evaluation(TomlTable):
     seeds: Seeds = (0,)
     split_seed: SeedOrMinusOne = -1
     sessions: Sessions = ("S1", "S2", "S3", "S4")
+    # Functions of the user's that measure more of each trial's test part.
+    metrics: MetricNames = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_metrics(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty("metrics", write(self))
 
     @property
     def validation_fraction(self) -> float | None:

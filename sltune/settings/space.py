@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sltune.errors import ConfigError
-from sltune.extensions.code import Code, collect, is_reference
+from sltune.extensions.calls import name_of
+from sltune.extensions.code import Code, collect
+from sltune.extensions.kinds import own_names
 from sltune.settings.configuration import (
     DEFAULTS,
     OPTIONS,
@@ -42,8 +44,6 @@ from sltune.wording import as_toml, suggestion
 SHAPING = ("network.name", "network.weights", "sampling.downsample")
 """These settings decide whether a network can be built at all."""
 
-REFERENCES = ("network.name",)
-"""Settings that may name a user's code."""
 CODE = "code"
 """The folder in a run's that holds a copy of the user's code."""
 
@@ -163,11 +163,14 @@ class Space:
         return collect(self.references(), (*beside, Path()))
 
     def references(self) -> list[str]:
-        """Return the names of users' code among the settings and the choices that are searched."""
-        names: list[Value] = []
-        for key in REFERENCES:
-            names += self.domains[key].extremes() if key in self.domains else [self.settings[key]]
-        return [name for name in names if isinstance(name, str) and is_reference(name)]
+        """Return the names of users' code among the settings and the choices that are searched, without parameters."""
+        return [name_of(text) for _, text in self.own()]
+
+    def own(self) -> list[tuple[str, str]]:
+        """Return where users' code is named, by the keys of settings, and how, with parameters."""
+        search = {f"search.{name}": value for name, value in self.search or ()}
+        values = {key: (value,) for key, value in {**self.settings, **search}.items()}
+        return own_names({**values, **{key: domain.extremes() for key, domain in self.domains.items()}})
 
     def _setting_or_domain(self, key: str) -> object:
         return self.settings[key] if key in self.settings else table_of(self.domains[key])

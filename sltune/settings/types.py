@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import (
@@ -18,8 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sltune.extensions.code import FORMS, REFERENCE
-from sltune.settings.augmentations import AUGMENTATIONS, parse_augmentation
+from sltune.extensions.calls import column_of, name_of
+from sltune.extensions.kinds import KINDS, checked_name
 from sltune.wording import as_toml, suggestion
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
@@ -58,19 +58,36 @@ def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-def _augmentations(texts: tuple[str, ...]) -> tuple[str, ...]:
-    problems, names = [], []
-    for text in texts:
+def _names(key: str) -> tuple[AfterValidator, Any]:
+    """Return what checks a setting that names something, and says what it may be."""
+
+    def check(text: str) -> str:
         try:
-            names.append(parse_augmentation(text).name)
+            return checked_name(key, text)
         except ValueError as error:
-            name = text.partition("(")[0].strip()
-            hint = "" if name in AUGMENTATIONS else suggestion(name, AUGMENTATIONS)
-            problems.append(f"{as_toml(text)}: {error}{hint}")
-    problems += [f"{name} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
-    if problems:
-        raise PydanticCustomError(EXPLAINED, "{problems}", {"problems": "; ".join(problems)})
-    return texts
+            if not str(error):
+                raise
+            raise PydanticCustomError(EXPLAINED, "{problem}", {"problem": str(error)}) from error
+
+    return AfterValidator(check), Field(description=KINDS[key].allowed)
+
+
+def _list_of_names(key: str, allowed: str, same: Callable[[str], str]) -> tuple[AfterValidator, Any]:
+    """Return what checks a setting that names several things; same: what no two of them may have in common."""
+
+    def check(texts: tuple[str, ...]) -> tuple[str, ...]:
+        problems, names = [], []
+        for text in texts:
+            try:
+                names.append(same(checked_name(key, text)))
+            except ValueError as error:
+                problems.append(f"{as_toml(text)}: {error}")
+        problems += [f"{name} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+        if problems:
+            raise PydanticCustomError(EXPLAINED, "{problems}", {"problems": "; ".join(problems)})
+        return texts
+
+    return AfterValidator(check), _list(allowed)
 
 
 def _whole_number(low: int, high: int) -> Any:
@@ -127,20 +144,24 @@ Constraints = Annotated[
 ]
 Augmentations = Annotated[
     tuple[str, ...],
-    _list('different augmentations such as ["rotation(degrees=5)"]'),
-    AfterValidator(_augmentations),
+    *_list_of_names("sampling.augment", 'different augmentations such as ["rotation(degrees=5)"]', name_of),
 ]
-
-
 Layers = Annotated[
     tuple[Text, ...],
     _list('different names of layers such as ["conv1"]'),
     AfterValidator(_different),
 ]
-NetworkName = Annotated[
-    Literal["slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn"] | Annotated[str, Field(pattern=REFERENCE)],
-    Field(description=f'one of "slanimals", "nmnist-mlp", "nmnist-mlp2", "nmnist-cnn", or a class of yours, {FORMS}'),
+MetricNames = Annotated[
+    tuple[str, ...],
+    *_list_of_names("evaluation.metrics", 'different metrics of yours such as ["metrics.py:top3"]', column_of),
 ]
+NetworkName = Annotated[str, *_names("network.name")]
+Surrogate = Annotated[str, *_names("neuron.surrogate")]
+LossName = Annotated[str, *_names("training.loss")]
+OptimizerName = Annotated[str, *_names("training.optimizer")]
+ScheduleName = Annotated[str, *_names("training.schedule")]
+SamplerName = Annotated[str, *_names("search.sampler")]
+PrunerName = Annotated[str, *_names("search.epoch_pruner")]
 Option = (
     bool
     | int

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from sltune.snn.neurons.backend import REFERENCE, Backend
+from sltune.snn.neurons.lif import LIFParameters
 
 CHOICE = "SLTUNE_LIF_BACKEND"
 """Environment variable that overrides the choice by device: auto, reference, numba or triton."""
 
 
-def backend_of(values: Tensor) -> Backend:
-    """Return what runs a layer with this input.
+def backend_of(values: Tensor, lif: LIFParameters | None = None) -> Backend:
+    """Return what runs a layer with this input, and these neurons.
 
     Raises:
         ValueError: SLTUNE_LIF_BACKEND is none of "auto", "reference", "numba" and "triton", or not for this device.
@@ -27,6 +28,9 @@ def backend_of(values: Tensor) -> Backend:
     name = {"cpu": "numba", "cuda": "triton"}.get(values.device.type) if choice == "auto" else choice
     if name == "numba" and values.device.type != "cpu":
         raise ValueError(f"{CHOICE}: numba is for the CPU, but the network is on {values.device}")
+    if lif is not None and not isinstance(lif.surrogate, str):
+        # Compiled kernels know only those surrogates that are built in.
+        return REFERENCE
     backend = _load(name) if name in _COMPILED else REFERENCE
     return backend if backend.takes(values.dtype) else REFERENCE
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from sltune.snn.backends import backend_of
 from sltune.snn.neurons.lif import Fired, LIFParameters
+from sltune.snn.neurons.surrogate import Window
 from sltune.snn.stretches import Network, fire_from_state
 
 
@@ -32,7 +33,8 @@ class LIF(nn.Module):
     count: how often the neurons fired in the last call; None before.
 
     Args:
-        surrogate: what stands in for the derivative of a spike: "rectangular", "polynomial", "sigmoid" or "gaussian".
+        surrogate: what stands in for the derivative of a spike: "rectangular", "polynomial", "sigmoid" or "gaussian",
+            or a function of the distance to the threshold and the width, which no compiled kernel knows.
         learn_decay: False for one that is fixed; "layer" to learn one, or "channel" to learn one for each channel,
             starting from decay. It stays between 0 and 1, as the sigmoid of the parameter ``decay_logit``.
         channels: their number, C for currents of shape (T, B, C, ...); for "channel" alone.
@@ -45,7 +47,7 @@ class LIF(nn.Module):
         self,
         v_threshold: float = 0.3,
         decay: float = 0.3,
-        surrogate: str = "rectangular",
+        surrogate: str | Window = "rectangular",
         surrogate_width: float = 0.5,
         learn_decay: Literal[False, "layer", "channel"] = False,
         channels: int | None = None,
@@ -62,7 +64,7 @@ class LIF(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         current = _precise(current)
-        backend, decay = backend_of(current), self.learned_decay
+        backend, decay = backend_of(current, self.neuron), self.learned_decay
         return self._counted(fire_from_state(lambda state: backend.layer(current, self.neuron, state, decay)), current)
 
     def _counted(self, fired: Fired, current: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class LIFPool(LIF):
             fired = fire_from_state(lambda state: stage(current, *weights, self.neuron, state, decay))
             return self._counted(fired, current)
         current = _precise(current)
-        pooled_layer, decay = backend_of(current).pooled_layer, self.learned_decay
+        pooled_layer, decay = backend_of(current, self.neuron).pooled_layer, self.learned_decay
         return self._counted(fire_from_state(lambda state: pooled_layer(current, self.neuron, state, decay)), current)
 
 
@@ -121,7 +123,7 @@ class Conv(nn.Conv2d):
             return False
         # In bfloat16 it takes less for the sparsest images only, which are the frames.
         is_fast = is_first or not torch.is_autocast_enabled(images.device.type)
-        return is_fast and backend_of(images).prefers_stage(images)
+        return is_fast and backend_of(images, neurons.neuron).prefers_stage(images)
 
 
 class Dense(nn.Linear):

@@ -66,11 +66,15 @@ def _dense(sizes: Sequence[int], options: NetworkOptions) -> dict[str, nn.Module
     return layers
 
 
+slanimals = partial(convolutional, units=200)
+nmnist_cnn = partial(convolutional, units=400)
+nmnist_mlp = partial(fully_connected, units=(400, 400))
+nmnist_mlp2 = partial(fully_connected, units=(512,))
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
-    "slanimals": partial(convolutional, units=200),
-    "nmnist-cnn": partial(convolutional, units=400),
-    "nmnist-mlp": partial(fully_connected, units=(400, 400)),
-    "nmnist-mlp2": partial(fully_connected, units=(512,)),
+    "slanimals": slanimals,
+    "nmnist-cnn": nmnist_cnn,
+    "nmnist-mlp": nmnist_mlp,
+    "nmnist-mlp2": nmnist_mlp2,
 }
 """What makes each network, called with frame_shape=(P, H, W), classes and options.
 

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sltune.events.augment import Augmenter
+from sltune.events.augmentations.augmenter import Augmenter
+from sltune.events.augmentations.events import POLARITIES
 from sltune.events.crop import TrainCrop, bins_of, crop_start
 from sltune.events.frames import FrameFormat, Window, largest_count, place_events
-from sltune.events.samples import POLARITIES, Samples
+from sltune.events.samples import Samples
 
 ASYNCHRONOUS_DEVICES = ("cuda",)
 """Kinds of devices that have memory of their own and work while the host prepares the next batch."""

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sltune.snn.activity import Meter
 from sltune.snn.running import rates_of, rates_of_clip
 from sltune.training.batches import Batch
+from sltune.training.losses import Loss, mean_loss, mse, summed_loss
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """loss: squared error summed over classes (or cross-entropy), mean over samples. accuracy: fraction.
+    """loss: squared error summed over classes (or another loss), mean over samples. accuracy: fraction.
 
     confusion: counts, a row per true class. spikes: per sample and layer of neurons. synaptic_ops: per sample, for each
     spike that arrives the connections that it drives.
@@ -66,15 +66,14 @@ class EpochMetrics:
 class Learner:
     """A network and what trains it.
 
-    schedule: None where the learning rate stays as it is. loss: "mse" between rates and one-hot labels, or
-    "cross-entropy" on the rates. precision: "float32" or "bfloat16". frozen: layers that are not trained, whose
-    normalisation keeps its statistics, too.
+    schedule: None where the learning rate stays as it is. loss: as in training/losses.py. precision: "float32" or
+    "bfloat16". frozen: layers that are not trained, whose normalisation keeps its statistics, too.
     """
 
     network: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler | None = None
-    loss: str = "mse"
+    loss: Loss = mse
     precision: str = "float32"
     frozen: tuple[nn.Module, ...] = ()
 
@@ -145,7 +144,7 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
         for frames in batch.views:
             with autocast(frames.device, learner.precision):
                 rates = rates_of(network, frames)
-            loss = loss_of(rates, batch.labels, learner.loss)
+            loss = mean_loss(learner.loss, rates, batch.labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -163,25 +162,9 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     return values, samples
 
 
-def loss_of(rates: Tensor, labels: Tensor, loss: str, reduction: str = "mean") -> Tensor:
-    """Return the loss for rates of shape (B, classes).
-
-    reduction: "mean" over all elements ("mse") or samples ("cross-entropy"), which training minimises, or their "sum".
-
-    Raises:
-        ValueError: the loss is unknown.
-    """
-    if loss == "mse":
-        targets = functional.one_hot(labels, rates.shape[1]).to(rates.dtype)
-        return functional.mse_loss(rates, targets, reduction=reduction)
-    if loss == "cross-entropy":
-        return functional.cross_entropy(rates, labels, reduction=reduction)
-    raise ValueError(f"loss must be mse or cross-entropy, but got {loss!r}")
-
-
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], loss: str = "mse", precision: str = "float32"
+    network: nn.Module, batches: Iterable[Batch], loss: Loss = mse, precision: str = "float32"
 ) -> EvaluationResult:
     """Evaluate on each sample once; the rates of several views of it are averaged.
 
@@ -199,7 +182,7 @@ def evaluate(
             # Rounded as the predecessor rounds it, so that the same epochs are equal and the same one is the first of
             # the lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded
             # twice.
-            loss_sum += float(loss_of(rates, batch.labels, loss, "sum"))
+            loss_sum += float(summed_loss(loss, rates, batch.labels))
             every.append(rates.float().cpu())
             found, classes = rates.argmax(1), rates.shape[1]
             correct += (found == batch.labels).tolist()

@@ -1,53 +1,91 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers and learning-rate schedules: those that are built in, and how any is made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
+from sltune.errors import CodeError
+from sltune.extensions.calls import given_to, takes
+from sltune.extensions.code import NO_CODE, Code
+from sltune.extensions.kinds import KINDS, made_by, named, require
+
+Parameters = Iterable[nn.Parameter]
+
+
+# Fused, they take one pass over the weights; with several, nine million of them take longer than the last layers.
+def adam(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
+    return Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def adamw(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
+    return AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def sgd(parameters: Parameters, lr: float, weight_decay: float, momentum: float) -> Optimizer:
+    return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+
+
+def constant(optimizer: Optimizer) -> None:
+    """Return nothing: the learning rate stays as it is."""
+
+
+def step(optimizer: Optimizer, step_epochs: int, step_factor: float) -> LRScheduler:
+    """Return a schedule that multiplies the learning rate by step_factor every step_epochs."""
+    return StepLR(optimizer, step_epochs, step_factor)
+
+
+def cosine(optimizer: Optimizer, epochs: int) -> LRScheduler:
+    """Return a schedule that brings the learning rate to 0 over all epochs."""
+    return CosineAnnealingLR(optimizer, epochs)
+
 
 def make_optimizer(
     name: str,
-    parameters: Iterable[nn.Parameter],
+    parameters: Parameters,
     learning_rate: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    code: Code = NO_CODE,
 ) -> Optimizer:
-    """Return the optimizer "adam", "adamw" or "sgd"; momentum is for "sgd" alone.
+    """Return an optimizer by its name; momentum is for "sgd" alone.
+
+    Args:
+        code: the user's, for an optimizer of theirs: called with the parameters, and with lr and weight_decay where it
+            takes them.
 
     Raises:
-        ValueError: the name is unknown.
+        CodeError: a user's optimizer cannot be made, or takes no weight_decay although one is set.
     """
-    # Fused, it takes one pass over the weights; with several, nine million of them take longer than the last layers.
-    match name:
-        case "adam":
-            return Adam(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-        case "adamw":
-            return AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-        case "sgd":
-            return SGD(parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
-    raise ValueError(f"optimizer must be adam, adamw or sgd, but got {name!r}")
+    factory = named(KINDS["training.optimizer"], name, code)
+    if weight_decay and not takes(factory, "weight_decay"):
+        raise CodeError(f"{name}: takes no weight_decay; leave out training.weight_decay = {weight_decay:g}")
+    given: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
+    # A user gives momentum, as other parameters of theirs, where they name the optimizer.
+    given |= {"momentum": momentum} if factory is sgd else {}
+    optimizer = made_by(name, factory, parameters, **given_to(factory, **given))
+    require(name, optimizer, Optimizer, "torch.optim.Optimizer")
+    return optimizer  # type: ignore[no-any-return]
 
 
 def make_schedule(
-    name: str, optimizer: Optimizer, epochs: int, step_epochs: int, step_factor: float
+    name: str, optimizer: Optimizer, epochs: int, step_epochs: int, step_factor: float, code: Code = NO_CODE
 ) -> LRScheduler | None:
     """Return the schedule to step after each epoch; None where the learning rate stays as it is.
 
     Args:
-        name: "constant", "step" (× step_factor every step_epochs) or "cosine" (to 0 over all epochs).
+        code: the user's, for a schedule of theirs: called with the optimizer, and with epochs where it takes them.
 
     Raises:
-        ValueError: the name is unknown.
+        CodeError: a user's schedule cannot be made.
     """
-    match name:
-        case "constant":
-            return None
-        case "step":
-            return StepLR(optimizer, step_epochs, step_factor)
-        case "cosine":
-            return CosineAnnealingLR(optimizer, epochs)
-    raise ValueError(f"schedule must be constant, step or cosine, but got {name!r}")
+    factory: Callable[..., Any] = named(KINDS["training.schedule"], name, code)
+    given = given_to(factory, epochs=epochs, step_epochs=step_epochs, step_factor=step_factor)
+    schedule = made_by(name, factory, optimizer, **given)
+    if schedule is not None:
+        require(name, schedule, LRScheduler, "torch.optim.lr_scheduler.LRScheduler")
+    return schedule  # type: ignore[no-any-return]

@@ -123,6 +123,7 @@ def begun(
     manifest = read_manifest(data)
     dataset, space = DatasetInfo.of(manifest), kind.space
     kind.check(dataset, display.say)
+    _check_code(space)
     with _executor(kind, data, manifest, run_name(folder), request, display) as executor, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
@@ -164,6 +165,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
         campaign = kind.campaign(folder, dataset)
         if not campaign.finished:
+            _check_code(kind.space)
             _announce(folder, display)
             with _executor(kind, data, manifest, campaign.name, request, display) as executor:
                 _run(campaign, executor, display)
@@ -182,6 +184,12 @@ def _executor(
         if request.address:
             display.inform(described())
         yield Executor(kind, data, manifest, request, run, display.say)
+
+
+def _check_code(space: Space) -> None:
+    """Refuse code of the user's that cannot work, before Ray starts; what it needs brings torch."""
+    if space.own():
+        import_module("sltune.tuning.own_code").refuse_unusable(space)
 
 
 def _import_executor() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.events.augment import JITTER_REACH, Augmenter
+from sltune.events.augmentations.augmenter import Augmenter
+from sltune.events.augmentations.built_in import JITTER_REACH
+from sltune.events.augmentations.events import Events
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
-from sltune.settings.augmentations import Augmentation, parse_augmentation
+from sltune.extensions.code import NO_CODE
+from sltune.extensions.kinds import KINDS, built_in, named
 from sltune.training.batches import BatchSource
 from tests import small
 from tests.small import write_samples
@@ -36,7 +40,7 @@ TEXTS = (
 )
 sensors = st.tuples(st.integers(1, 9), st.integers(1, 9))
 dtypes = st.sampled_from([np.uint16, np.uint32])
-pipelines = st.lists(st.sampled_from(TEXTS), unique=True).map(lambda texts: [*map(parse_augmentation, texts)])
+pipelines = st.lists(st.sampled_from(TEXTS), unique=True).map(lambda texts: [*map(parsed, texts)])
 
 
 class Forced:
@@ -62,12 +66,32 @@ class Forced:
         return self._random
 
 
-def forced(name: str, amount: float, sensor: tuple[int, int] = (1, 1), **draws: Any) -> Augmenter:
-    return Augmenter([Augmentation(name, amount)], sensor, Forced(**draws))  # type: ignore[arg-type]
+class OnSensor:
+    """Augmentations of addresses of a sensor, and of times since the start of a sample."""
+
+    def __init__(self, steps: Sequence[Any], sensor: tuple[int, int], rng: Any) -> None:
+        self.sensor, self.steps, self.augmenter = sensor, steps, Augmenter(steps, rng)
+        self.margin_us = self.augmenter.margin_us
+
+    def __call__(self, address: Any, time_us: NDArray[np.int64], start_us: int) -> tuple[Any, NDArray[np.int64]]:
+        events = self.augmenter(Events(time_us - start_us, address, self.sensor, 100_000))
+        return events.address, events.t_us + start_us
 
 
-def seeded(*texts: str, sensor: tuple[int, int] = (9, 9), seed: int = 0) -> Augmenter:
-    return Augmenter([parse_augmentation(text) for text in texts], sensor, np.random.default_rng(seed))
+def augmentation(name: str, amount: float) -> Any:
+    return built_in(KINDS["sampling.augment"], name)(amount)
+
+
+def parsed(text: str) -> Any:
+    return named(KINDS["sampling.augment"], text, NO_CODE)
+
+
+def forced(name: str, amount: float, sensor: tuple[int, int] = (1, 1), **draws: Any) -> OnSensor:
+    return OnSensor([augmentation(name, amount)], sensor, Forced(**draws))
+
+
+def seeded(*texts: str, sensor: tuple[int, int] = (9, 9), seed: int = 0) -> OnSensor:
+    return OnSensor([parsed(text) for text in texts], sensor, np.random.default_rng(seed))
 
 
 def encode(pixels: Sequence[Pixel], width: int, dtype: type = np.uint16) -> Any:
@@ -78,7 +102,7 @@ def decode(address: Any, width: int) -> list[Pixel]:
     return [(value // 2 // width, value // 2 % width, value % 2) for value in address.tolist()]
 
 
-def moved(augmenter: Augmenter, pixels: Sequence[Pixel]) -> dict[int, Pixel]:
+def moved(augmenter: OnSensor, pixels: Sequence[Pixel]) -> dict[int, Pixel]:
     """Return where each pixel that is left went, by its place in the list."""
     width = augmenter.sensor[1]
     address, number = augmenter(encode(pixels, width), np.arange(len(pixels)), 0)
@@ -304,14 +328,14 @@ def test_what_lies_within_the_margin_can_come_into_the_crop_and_nothing_beyond(
     """With the smallest factor and jitter towards the crop; one microsecond either way is rounding."""
     start_us = 50_000
     amounts = {"time_jitter": std_us, "time_scale": fraction}
-    steps = [Augmentation(name, amounts[name]) for name in order[:length]]
+    steps = [augmentation(name, amounts[name]) for name in order[:length]]
 
     def ends_at(time_us: int, noise: int) -> int:
         draws = Forced(uniform=1 - fraction, noise=noise)
-        augmenter = Augmenter(steps, (1, 1), draws)  # type: ignore[arg-type]
+        augmenter = OnSensor(steps, (1, 1), draws)
         return int(augmenter(np.zeros(1, np.uint16), np.array([time_us]), start_us)[1][0])
 
-    margin_us = Augmenter(steps, (1, 1), np.random.default_rng(0)).margin_us(crop_us)
+    margin_us = Augmenter(steps, np.random.default_rng(0)).margin_us(crop_us)
     end_us = start_us + crop_us
     assert ends_at(end_us + margin_us - 2, -JITTER_REACH) < end_us
     assert ends_at(end_us + margin_us + 1, -JITTER_REACH) >= end_us
@@ -333,9 +357,9 @@ class OneSample:
         return self._phase_us
 
 
-def bins_of(sample: OneSample, window: Window, crop_bins: int, augmenter: Augmenter) -> list[int]:
+def bins_of(sample: OneSample, window: Window, crop_bins: int, augmenter: OnSensor) -> list[int]:
     """Return the bin of 10 ms of every event in the crop."""
-    places = place_events(sample, [window], FrameFormat((1, 1), 10), crop_bins, augmenter)  # type: ignore[arg-type]
+    places = place_events(sample, [window], FrameFormat((1, 1), 10), crop_bins, augmenter.augmenter)  # type: ignore[arg-type]
     return (places // 2).tolist()
 
 
@@ -377,22 +401,23 @@ def test_a_sample_at_another_speed_fills_the_crop_to_its_end(factor: float, per_
 
 @given(steps=pipelines, sensor=sensors, dtype=dtypes, seed=st.integers(0, 2**32))
 def test_no_event_is_invented_and_inputs_stay_as_they_are(
-    steps: list[Augmentation], sensor: tuple[int, int], dtype: type, seed: int
+    steps: list[Any], sensor: tuple[int, int], dtype: type, seed: int
 ) -> None:
     address, time_us = draw_events(seed, sensor, dtype)
     before = address.copy(), time_us.copy()
-    left, left_us = Augmenter(steps, sensor, np.random.default_rng(seed))(address, time_us, 20_000)
+    left, left_us = OnSensor(steps, sensor, np.random.default_rng(seed))(address, time_us, 20_000)
     assert left.dtype == dtype
     assert left_us.dtype == np.int64
     assert len(left) == len(left_us) <= len(address)
     assert left.size == 0 or left.max() < 2 * sensor[0] * sensor[1]
     assert (address == before[0]).all()
     assert (time_us == before[1]).all()
-    if not {"event_drop", "spatial_shift", "rotation"} & {step.name for step in steps}:
+    names = {type(step).__name__ for step in steps}
+    if not {"EventDrop", "SpatialShift", "Rotation"} & names:
         assert len(left) == len(address)
-    if not {"time_jitter", "time_scale"} & {step.name for step in steps}:
+    if not {"TimeJitter", "TimeScale"} & names:
         assert set(left_us.tolist()) <= set(time_us.tolist())
-    if not {"polarity_flip"} & {step.name for step in steps}:
+    if "PolarityFlip" not in names:
         assert (left % 2 == 1).sum() <= (address % 2 == 1).sum()
 
 
@@ -424,16 +449,16 @@ def test_addresses_of_32_bits_are_not_cut() -> None:
         forced("polarity_flip", 1, sensor),
     ):
         address, _ = augmenter(encode([(479, 639, 1)], 640, np.uint32), np.zeros(1, np.int64), 0)
-        expected = {"spatial_shift": (478, 638, 1), "rotation": (0, 0, 1), "polarity_flip": (479, 639, 0)}
-        assert decode(address, 640) == [expected[augmenter.augmentations[0].name]]
+        expected = {"SpatialShift": (478, 638, 1), "Rotation": (0, 0, 1), "PolarityFlip": (479, 639, 0)}
+        assert decode(address, 640) == [expected[type(augmenter.steps[0]).__name__]]
 
 
 def test_augmentations_are_applied_in_their_order() -> None:
     """On 1 row of 3: half a turn takes column 0 to 2, from which a shift to the right leaves the sensor."""
-    turn, shift = Augmentation("rotation", 180), Augmentation("spatial_shift", 1)
+    turn, shift = augmentation("rotation", 180), augmentation("spatial_shift", 1)
     draws: Any = Forced(uniform=180, integers=(0, 1))
-    assert moved(Augmenter([turn, shift], (1, 3), draws), [(0, 0, 0), (0, 2, 0)]) == {1: (0, 1, 0)}
-    assert moved(Augmenter([shift, turn], (1, 3), draws), [(0, 0, 0), (0, 2, 0)]) == {0: (0, 1, 0)}
+    assert moved(OnSensor([turn, shift], (1, 3), draws), [(0, 0, 0), (0, 2, 0)]) == {1: (0, 1, 0)}
+    assert moved(OnSensor([shift, turn], (1, 3), draws), [(0, 0, 0), (0, 2, 0)]) == {0: (0, 1, 0)}
 
 
 @pytest.mark.parametrize("texts", [*[(text,) for text in TEXTS], TEXTS])
@@ -457,6 +482,51 @@ def test_crops_without_events_stay_empty(sensor: tuple[int, int], dtype: type) -
     assert (left.tolist(), left_us.tolist(), left.dtype) == ([], [], dtype)
 
 
+# Places in frames, as the version before gave them whose augmentations were no classes
+
+EARLIER = {
+    (0, TEXTS[0]): "4da4e6b1c43493d3",
+    (0, TEXTS[1]): "58ad840474689e05",
+    (0, TEXTS[2]): "9e89c213be7ce722",
+    (0, TEXTS[3]): "62f44ccf21547764",
+    (0, TEXTS[4]): "f598eed3c87a382d",
+    (0, TEXTS[5]): "9c8e48edbc352127",
+    (0, *TEXTS): "1555a64d8c7f369c",
+    (0, *TEXTS[::-1]): "686385578173bcfe",
+    (9, TEXTS[0]): "7c65e16a23df05bd",
+    (9, TEXTS[1]): "19b026a3908e9e5c",
+    (9, TEXTS[2]): "5e9a16a323a138fc",
+    (9, TEXTS[3]): "d43ecf3cd27cf272",
+    (9, TEXTS[4]): "0420efe7f5e366a9",
+    (9, TEXTS[5]): "5a82471bc870460f",
+    (9, *TEXTS): "4e621e65df102d18",
+    (9, *TEXTS[::-1]): "e5544f9cc39239ce",
+}
+
+
+class Drawn(OneSample):
+    """A sample of 24 × 32 pixels that begins 0.321 ms after a full one."""
+
+    def events(self, _: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+        rng = np.random.default_rng(5)
+        address = rng.integers(0, 2 * 24 * 32, 5000).astype(np.uint16)
+        time_us = np.sort(rng.integers(0, 400_000, 5000)).astype(np.uint32)
+        address.flags.writeable = time_us.flags.writeable = False
+        return address, time_us
+
+
+@pytest.mark.parametrize(("first", "digest"), EARLIER.items())
+def test_augmentations_place_events_as_before_to_the_last_bit(first: tuple[Any, ...], digest: str) -> None:
+    start_bin, *texts = first
+    sample: Any = Drawn([], phase_us=321)
+    augmenter = Augmenter([*map(parsed, texts)], np.random.default_rng(7))
+    found = hashlib.sha256()
+    for _ in range(5):
+        windows = [Window(0, start_bin, 40)] * 2
+        found.update(place_events(sample, windows, FrameFormat((24, 32), 10), 15, augmenter).tobytes())
+    assert found.hexdigest()[:16] == digest
+
+
 # In batches
 
 
@@ -466,7 +536,7 @@ def test_augmentation_changes_training_frames_never_those_of_evaluation(tmp_path
     part = BatchSource(samples, np.arange(6), FrameFormat(small.SENSOR, 20), 5, torch.device("cpu"))
 
     def epoch(seed: int | None) -> torch.Tensor:
-        augmenter = None if seed is None else seeded(*TEXTS, sensor=small.SENSOR, seed=seed)
+        augmenter = None if seed is None else seeded(*TEXTS, sensor=small.SENSOR, seed=seed).augmenter
         batches = part.training(4, "random", np.random.default_rng(0), None, augmenter)
         return torch.cat([view.clone() for batch in batches for view in batch.views], dim=1)
 

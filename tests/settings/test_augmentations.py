@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sltune.errors import ConfigError
+from sltune.events.augmentations.augmentation import Augmentation
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
+from sltune.extensions.code import NO_CODE, is_reference
+from sltune.extensions.kinds import KINDS, built_in, checked_name, named
 from sltune.runs.record import TrialKey
-from sltune.settings.augmentations import AUGMENTATIONS, Augmentation, parse_augmentation
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import ChoiceDomain
 from sltune.settings.space import load_space, parse_space
@@ -27,6 +31,7 @@ from sltune.tuning.trial.job import Job, split_of
 from sltune.tuning.trial.trainer import Trainer
 from tests.small import CLASSES, SENSOR, quick
 
+AUGMENTATIONS = {name: built_in(KINDS["sampling.augment"], name) for name in KINDS["sampling.augment"].built_in}
 ALL = (
     "event_drop(probability=0.1)",
     "time_jitter(std_us=2000)",
@@ -53,7 +58,9 @@ ALL = (
     ],
 )
 def test_a_text_is_a_name_and_its_number(text: str, name: str, amount: float) -> None:
-    assert parse_augmentation(text) == Augmentation(name, amount)
+    made: Any = named(KINDS["sampling.augment"], checked_name("sampling.augment", text), NO_CODE)
+    (parameter,) = fields(made)
+    assert (type(made), getattr(made, parameter.name)) == (AUGMENTATIONS[name], amount)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +75,17 @@ def test_a_text_is_a_name_and_its_number(text: str, name: str, amount: float) ->
     ],
 )
 def test_a_number_out_of_range_is_refused_with_what_is_allowed(name: str, refused: list[str]) -> None:
-    parameter = AUGMENTATIONS[name]
+    (parameter,) = fields(AUGMENTATIONS[name])
     for number in [*refused, "nan"]:
         with pytest.raises(
-            ValueError, match=re.escape(f"must be {name}({parameter.name}=N) with N {parameter.allowed}")
+            ValueError, match=re.escape(f"must be {name}({parameter.name}=N) with N {parameter.metadata['allowed']}")
         ):
-            parse_augmentation(f"{name}({parameter.name}={number})")
+            checked_name("sampling.augment", f"{name}({parameter.name}={number})")
 
 
 def test_the_number_that_is_refused_is_named() -> None:
     with pytest.raises(ValueError, match=r"^400 is not allowed, must be rotation\(degrees=N\)"):
-        parse_augmentation("rotation(degrees=400)")
+        checked_name("sampling.augment", "rotation(degrees=400)")
 
 
 @pytest.mark.parametrize(
@@ -98,29 +105,28 @@ def test_the_number_that_is_refused_is_named() -> None:
 )
 def test_a_known_name_with_another_parameter_is_told_its_form(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be rotation\(degrees=N\) with N a number from 0 to 180"):
-        parse_augmentation(text)
+        checked_name("sampling.augment", text)
 
 
 @pytest.mark.parametrize("text", ["flip", "", "(", "(degrees=5)", "rot ation(degrees=5)", "{name}(degrees=5)"])
 def test_an_unknown_name_is_told_all_that_are_known(text: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown augmentation .*, known are {', '.join(AUGMENTATIONS)}$"):
-        parse_augmentation(text)
+    with pytest.raises(ValueError, match=f"unknown augmentation .*, known are {', '.join(AUGMENTATIONS)}"):
+        checked_name("sampling.augment", text)
 
 
 def test_an_augmentation_cannot_be_made_with_what_no_text_may_say() -> None:
-    with pytest.raises(ValueError, match="unknown augmentation 'blur'"):
-        Augmentation("blur", 1)
-    with pytest.raises(ValueError, match="0 is not allowed"):
-        Augmentation("time_scale", 0)
+    for number in (0, 1, True, "0.5"):
+        with pytest.raises(ValueError, match=f"{number} is not allowed"):
+            AUGMENTATIONS["time_scale"](fraction=number)
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[a-z_]{0,12}\([a-z_]{0,12}=[-+0-9.e_]{0,9}\)", fullmatch=True))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        augmentation = parse_augmentation(text)
+        checked_name("sampling.augment", text)
     except ValueError:
         return
-    assert AUGMENTATIONS[augmentation.name].permits(augmentation.amount)
+    assert is_reference(text) or isinstance(named(KINDS["sampling.augment"], text, NO_CODE), Augmentation)
 
 
 def problems_of(text: str) -> tuple[str, ...]:
@@ -181,12 +187,18 @@ def test_augmentations_stay_the_same_by_override_toml_and_json() -> None:
 def test_the_documented_table_is_that_of_the_code() -> None:
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (a [^|]*) \|", text, re.MULTILINE)
-    assert rows == [(name, known.name, known.allowed) for name, known in AUGMENTATIONS.items()]
+    parameters = [(name, *fields(known)) for name, known in AUGMENTATIONS.items()]
+    assert rows == [(name, parameter.name, parameter.metadata["allowed"]) for name, parameter in parameters]
 
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("sltune.settings.augmentations", {"numpy", "pydantic"}), ("sltune.events.augment", {"torch", "pydantic"})],
+    [
+        ("sltune.extensions.kinds", {"numpy", "pydantic"}),
+        ("sltune.settings.space", {"numpy", "torch", "pyarrow", "optuna"}),
+        ("sltune.events.augmentations.augmenter", {"torch", "pydantic", "pyarrow"}),
+        ("sltune.events.augmentations.built_in", {"torch", "pydantic", "pyarrow"}),
+    ],
 )
 def test_modules_come_without_what_their_users_may_lack(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print({absent} & set(sys.modules))"

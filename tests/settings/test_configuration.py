@@ -72,7 +72,12 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ),
     ("neuron", "v_threshold", [1, 0.01, 1e-37, 1e38], [0, 5e-324, 1e308, -0.3, math.nan, math.inf, True]),
     ("neuron", "decay", [0, 0.5, 1], [-0.01, 1.01, math.nan, "0.3"]),
-    ("neuron", "surrogate", ["rectangular", "polynomial", "sigmoid", "gaussian"], ["box"]),
+    (
+        "neuron",
+        "surrogate",
+        ["rectangular", "polynomial", "sigmoid", "gaussian", "s.py:box"],
+        ["box", "gaussian()"],
+    ),
     ("neuron", "surrogate_width", [0.5, 20], [0.0, 1e-320, -1, math.inf]),
     (
         "network",
@@ -88,12 +93,17 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("training", "epochs", [1, 10**9], [-1, 10**9 + 1, 1.0, True]),
     ("training", "batch_size", [1], [0, 10**12]),
     ("training", "eval_batch_size", [1], [0]),
-    ("training", "loss", ["mse", "cross-entropy"], ["mae"]),
-    ("training", "optimizer", ["adam", "sgd", "adamw"], ["ADAM", "adamm"]),
+    (
+        "training",
+        "loss",
+        ["mse", "cross-entropy", "l.py:Focal(gamma=2)"],
+        ["mae", "l.py:Focal(gamma"],
+    ),
+    ("training", "optimizer", ["adam", "sgd", "adamw", "torch.optim:RAdam"], ["ADAM", "adamm", "o.py.Lion"]),
     ("training", "learning_rate", [1, 1e-9], [0, -1e-3, 1e300, math.inf]),
     ("training", "momentum", [0, 0.99], [1.0, -0.1]),
     ("training", "weight_decay", [0, 0.1], [-1e-9, 1e308, math.nan]),
-    ("training", "schedule", ["constant", "step", "cosine"], ["linear"]),
+    ("training", "schedule", ["constant", "step", "cosine", "s.py:warm"], ["linear"]),
     ("training", "step_epochs", [1], [0]),
     ("training", "step_factor", [1, 0.1], [0, 1.1]),
     ("training", "shuffle", [True, False], [0, 1, "true"]),
@@ -111,6 +121,12 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ),
     ("evaluation", "split_seed", [-1, 0, 4294967294], [-2, 4294967295]),
     ("evaluation", "sessions", [["S3"], ["S4", "S1"]], [[], ["S5"], ["S1", "S1"], "S1"]),
+    (
+        "evaluation",
+        "metrics",
+        [["m.py:top3"], ["m.py:top(k=3)", "own.metrics:top"]],
+        [["top3"], ["m.py"], ["m.py:top(3)"], ["m.py:top", "m.py:top"], "m.py:top"],
+    ),
 ]
 
 

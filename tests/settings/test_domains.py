@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sltune.errors import ConfigError
+from sltune.extensions.code import FORMS
 from sltune.settings.domains import ChoiceDomain, Domain, FloatDomain, IntDomain, is_idle, parse_domain, table_of
 from sltune.settings.space import parse_space
 from sltune.settings.types import Value
@@ -104,7 +105,8 @@ def test_a_wrong_domain_is_refused_as_a_whole(key: str, table: dict[str, Any], p
         (
             "training.optimizer",
             {"choices": ["adam", "sdg"]},
-            'training.optimizer.choices: "sdg" must be one of "adam", "sgd", "adamw"; did you mean "sgd"?',
+            'training.optimizer.choices: "sdg" must be one of "adam", "sgd", "adamw", or an optimizer of yours, '
+            f'{FORMS}; did you mean "sgd"?',
         ),
         (
             "neuron.decay",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sltune.errors import ConfigError
+from sltune.extensions.code import FORMS
 from sltune.settings.search import completed_search
 from sltune.settings.space import parse_space
 
@@ -47,7 +48,7 @@ def test_defaults_are_those_of_the_design() -> None:
         ("trials = -1", "a whole number from 0 to 1000000000"),
         ("finalists = 0", "a whole number from 1 to 1000000000"),
         ('strategy = "race"', 'one of "promote", "prune", "full"'),
-        ('sampler = "annealing"', 'one of "tpe", "random", "grid", "cmaes", "gp"'),
+        ('sampler = "annealing"', 'one of "tpe", "random", "grid", "cmaes", "gp", or a sampler of yours, ' + FORMS),
         (
             'objectives = ["test_accuracy"]',
             'a list of different ones of "val_accuracy", "synaptic_ops"; did you mean "val_accuracy"?',
@@ -61,7 +62,7 @@ def test_defaults_are_those_of_the_design() -> None:
         ("std_weight = -1", "a number from 0 to 1e+38"),
         ("max_hours = -1", "a number from 0 to 1e+38"),
         ('fold_pruner = "wilcoxon"', 'one of "median", "paired-t", "none"'),
-        ('epoch_pruner = "asha"', 'one of "none", "median", "halving"'),
+        ('epoch_pruner = "asha"', 'one of "none", "median", "halving", or a pruner of yours, ' + FORMS),
     ],
 )
 def test_a_wrong_setting_of_the_search_is_refused(line: str, allowed: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sltune.errors import ConfigError
+from sltune.extensions.code import FORMS
 from sltune.settings.configuration import DEFAULTS, Configuration
 from sltune.settings.domains import ChoiceDomain, FloatDomain, IntDomain
 from sltune.settings.search import Search
@@ -109,13 +110,15 @@ def test_all_problems_of_a_file_are_reported_at_once() -> None:
         'did you mean "random"?',
         "sampling.train_crop_ms = { low = 0, high = 3000 }: low must be a whole number from 1 to 4294967",
         'neuron.dcay = 0.3: unknown key; did you mean "decay"?',
-        'training.optimizer = "adamm": must be one of "adam", "sgd", "adamw"; did you mean "adam"?',
+        'training.optimizer = "adamm": must be one of "adam", "sgd", "adamw", or an optimizer of yours, '
+        f'{FORMS}; did you mean "adam"?',
         'training.decay = 0.1: unknown key; did you mean "neuron.decay"?',
         'trainig: unknown table; did you mean "training"?',
         "evaluation.folds = 1: must be a whole number from 2 to 1000",
         "sampling.eval_crop_ms = 20, sampling.time_bin_ms = 30: a crop must be at least one time bin long",
         'search.smapler = "tpe": unknown key; did you mean "sampler"?',
-        'search.sampler = "tpee": must be one of "tpe", "random", "grid", "cmaes", "gp"; did you mean "tpe"?',
+        'search.sampler = "tpee": must be one of "tpe", "random", "grid", "cmaes", "gp", or a sampler of yours, '
+        f'{FORMS}; did you mean "tpe"?',
     )
 
 

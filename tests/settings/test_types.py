@@ -5,13 +5,17 @@ import pytest
 from sltune.settings.sections import Evaluation, Sampling, Training
 from sltune.settings.types import TomlTable, checked
 
+OPTIMIZERS = (
+    'one of "adam", "sgd", "adamw", or an optimizer of yours, "file.py:Name", "folder/:Name" or "package.module:Name"'
+)
+
 
 @pytest.mark.parametrize(
     ("model", "name", "value", "message"),
     [
-        (Training, "optimizer", "adamm", 'must be one of "adam", "sgd", "adamw"; did you mean "adam"?'),
-        (Training, "optimizer", "SGD", 'must be one of "adam", "sgd", "adamw"; did you mean "sgd"?'),
-        (Training, "optimizer", "lion", 'must be one of "adam", "sgd", "adamw"'),
+        (Training, "optimizer", "adamm", f'must be {OPTIMIZERS}; did you mean "adam"?'),
+        (Training, "optimizer", "SGD", f'must be {OPTIMIZERS}; did you mean "sgd"?'),
+        (Training, "optimizer", "lion", f"must be {OPTIMIZERS}"),
         (Training, "epochs", 2.5, "must be a whole number from 0 to 1000000000"),
         (Sampling, "downsample", 3, "must be one of 1, 2, 4"),
         (

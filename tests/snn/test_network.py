@@ -89,7 +89,7 @@ def test_what_is_measured_of_them_is_what_it_was(
     monkeypatch.setattr(running, "MAX_STRETCH_VALUES", draw_frames(0)[:4].numel())
     batches = [draw_frames(0), draw_frames(1, batch=2)]
     found = evaluate(
-        mine, [Batch(torch.arange(frames.shape[1]), iter([Clip.of(frames)])) for frames in batches], "mse", precision
+        mine, [Batch(torch.arange(frames.shape[1]), iter([Clip.of(frames)])) for frames in batches], precision=precision
     )
     counts: dict[str, int] = {}
     for frames in batches:

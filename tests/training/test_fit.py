@@ -112,7 +112,7 @@ def test_optimizers_take_their_settings_and_unknown_names_are_refused() -> None:
         "weight_decay": 0.01,
     }
     assert isinstance(make_optimizer("adamw", parameters, 0.1), torch.optim.AdamW)
-    with pytest.raises(ValueError, match="optimizer must be adam, adamw or sgd, but got 'lion'"):
+    with pytest.raises(ValueError, match="but got 'lion'"):
         make_optimizer("lion", parameters, 0.1)
 
 

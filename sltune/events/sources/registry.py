@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
+from sltune.extensions.code import is_reference
 
 if TYPE_CHECKING:
     from sltune.events.source import Source
@@ -30,6 +31,12 @@ def _open_tonic(name: str, place: Path, group_by: str | None) -> Source:
     from sltune.events.sources.tonic import open_tonic
 
     return open_tonic(name, place, group_by)
+
+
+def _open_own(name: str, place: Path, group_by: str | None) -> Source:
+    from sltune.events.sources.own import open_own
+
+    return open_own(name, place)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ KINDS: Mapping[str, SourceKind] = {
         place="--root DIR, the folder below which Tonic finds its data",
     ),
 }
+OWN = SourceKind(_open_own, "FILE.py:NAME", "a reader of yours")
 DEFAULT = "slanimals"
 
 
@@ -78,7 +86,7 @@ class ImportOptions:
 
 def source_help() -> str:
     """Return what --source takes."""
-    *first, last = (f"{kind.shown} ({kind.about})" for kind in KINDS.values())
+    *first, last = (f"{kind.shown} ({kind.about})" for kind in (*KINDS.values(), OWN))
     return f"{', '.join(first)} or {last}."
 
 
@@ -86,7 +94,7 @@ def open_source(wanted: str, place: Path | None, root: Path | None = None, group
     """Return the source that a user names.
 
     Args:
-        wanted: the value of --source: a kind, or KIND:NAME.
+        wanted: the value of --source: a kind, KIND:NAME, or a reader of the user's.
         place: SRC, where the source lies. root: --root, Tonic's name for the same; it takes precedence.
         group_by: what the samples of a subject have in common.
 
@@ -95,9 +103,11 @@ def open_source(wanted: str, place: Path | None, root: Path | None = None, group
         DataError: there is no such source at the place.
     """
     key, colon, name = wanted.partition(":")
-    kind = KINDS.get(key)
+    kind = KINDS.get(key, OWN if is_reference(wanted) else None)
+    if kind is OWN:
+        name = wanted
     if kind is None or bool(colon) != (":" in kind.shown):
-        *first, last = (each.shown for each in KINDS.values())
+        *first, last = (each.shown for each in (*KINDS.values(), OWN))
         raise UsageError(f"--source must be {', '.join(first)} or {last}, but got {wanted!r}")
     for flag, value in (("--root", root), ("--group-by", group_by)):
         if value is not None and flag not in kind.flags:

@@ -1,10 +1,10 @@
-"""What a configuration costs: operations and spikes per sample, epochs and time per trial."""
+"""Means over a configuration's trials: operations and spikes per sample, epochs and time, and metrics of the user's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, stdev
 
 from sltune.report.analysis.rows import Group
 from sltune.runs.metrics import METRICS, is_reported
@@ -12,11 +12,29 @@ from sltune.runs.record import Record
 
 
 @dataclass(frozen=True)
+class OwnMetric:
+    """A metric of the user's. values: by fold and seed, of trials that have one."""
+
+    name: str
+    values: Mapping[tuple[int, int], float]
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values.values())
+
+    @property
+    def std(self) -> float | None:
+        """The standard deviation with ddof 1; None of a single value."""
+        return stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True)
 class Cost:
     """Means over n trials with a result; None where no record has the value.
 
     metrics: those with a column in the table of costs, per sample; spikes of all layers but the input. best_epoch: the
-    epoch whose weights were kept. epochs: how many were trained. minutes: how long a trial was worked on.
+    epoch whose weights were kept. epochs: how many were trained. minutes: how long a trial was worked on. own: metrics
+    of the user's.
     """
 
     group: Group
@@ -25,6 +43,7 @@ class Cost:
     best_epoch: float | None
     epochs: float | None
     minutes: float | None
+    own: tuple[OwnMetric, ...] = ()
 
 
 def cost_of(group: Group, records: Sequence[Record]) -> Cost:
@@ -39,7 +58,16 @@ def cost_of(group: Group, records: Sequence[Record]) -> Cost:
         _mean(one.best_epoch for one in measured),
         _mean(record.timings.epochs for record in done),
         _mean(record.seconds / 60 for record in done),
+        tuple(_own_of(done)),
     )
+
+
+def _own_of(records: Sequence[Record]) -> Iterator[OwnMetric]:
+    for name in dict.fromkeys(name for record in records for name in record.metrics.own):
+        of_trials = {(record.fold, record.seed): record.metrics.own.get(name) for record in records}
+        known = {place: value for place, value in sorted(of_trials.items()) if value is not None}
+        if known:
+            yield OwnMetric(name, known)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sltune.report.analysis.choices import Choice
 from sltune.report.analysis.comparison import Comparison, Optimism
-from sltune.report.analysis.costs import Cost
+from sltune.report.analysis.costs import Cost, OwnMetric
 from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Group, Row
 from sltune.report.analysis.statistics import Interval
@@ -24,6 +24,8 @@ _TABLE_COLUMNS = (
     *("ci95_high_percent", "n", "loss", "loss_std", "loss_n", "complete", "trials"),
     *("chance_percent", "values_percent", "note", "source", "doi"),
 )
+_OWN_COLUMNS = ("mean", "std", "values")
+"""Of metrics of the user's, which are in no unit that is known."""
 _COMPARISON_COLUMNS = (
     *("first", "second", "metric", "n", "difference_points", "ci95_low_points", "ci95_high_points", "effect"),
     *("p", "p_holm", "wilcoxon_p", "reason"),
@@ -43,7 +45,31 @@ def table_as_json(table: Table) -> str:
     }
     if choices := [_choice_values(one) for section in table.sections for one in section.choices]:
         values["choices"] = choices
+    if own := [_own_values(cost, one) for cost, one in _own(table)]:
+        values["own"] = own
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _own(table: Table) -> list[tuple[Cost, OwnMetric]]:
+    """Return the metrics of the user's, each with the costs of the same configuration."""
+    return [(cost, one) for section in table.sections for cost in section.costs for one in cost.own]
+
+
+def _own_values(cost: Cost, one: OwnMetric) -> dict[str, Any]:
+    values = [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in one.values.items()]
+    return {
+        **_name(cost.group),
+        "metric": one.name,
+        "mean": one.mean,
+        "std": one.std,
+        "n": len(values),
+        "values": values,
+    }
+
+
+def _own_line(cost: Cost, one: OwnMetric) -> dict[str, Any]:
+    values = ";".join(f"f{fold}-s{seed}:{value}" for (fold, seed), value in one.values.items())
+    return {"kind": "own", **_own_values(cost, one), "dataset": cost.group.dataset.name, "values": values}
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
@@ -133,12 +159,13 @@ def _is_unbiased(row: Row) -> bool:
 
 
 def table_as_csv(table: Table) -> str:
-    """Return a line for each row, each choice of an outer fold and each published figure."""
+    """Return a line for each row, each choice of an outer fold, each published figure and each metric of the user's."""
     synthetic = {figure for section in table.sections if section.dataset.synthetic for figure in section.published}
     lines = [_row_line(row) for row in table.rows]
     lines += [_choice_line(one) for section in table.sections for one in section.choices]
     lines += [_published_line(figure, figure in synthetic) for figure in table.published]
-    return _csv(_TABLE_COLUMNS, lines)
+    own = [_own_line(cost, one) for cost, one in _own(table)]
+    return _csv((*_TABLE_COLUMNS, *(_OWN_COLUMNS if own else ())), [*lines, *own])
 
 
 def comparisons_as_csv(table: Table) -> str:

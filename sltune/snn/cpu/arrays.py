@@ -61,7 +61,7 @@ def decay_gradient(parts: Array | None, count: int, decay: Tensor | None) -> Ten
 
 def window(neurons: LIFParameters) -> int:
     """Return the number by which kernels know the surrogate."""
-    return list(WINDOWS).index(neurons.surrogate)
+    return list(WINDOWS).index(str(neurons.surrogate))
 
 
 def array(tensor: Tensor) -> Array:

@@ -151,4 +151,4 @@ def _window_constants(neurons: LIFParameters) -> tuple[float, float]:
         "polynomial": (math.sqrt(width) / 2, width / 4),
         "sigmoid": (1 / width, 0.0),
         "gaussian": (1 / (2 * width), 1 / math.sqrt(2 * math.pi * width)),
-    }[neurons.surrogate]
+    }[str(neurons.surrogate)]

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sltune.snn.neurons.surrogate import WINDOWS
+from sltune.snn.neurons.surrogate import WINDOWS, Window
 
 
 @dataclass(frozen=True)
 class LIFParameters:
     """Parameters of a layer of neurons.
+
+    surrogate: one of WINDOWS by its name, or a function such as these.
 
     Raises:
         ValueError: the surrogate's name is unknown.
@@ -21,12 +23,17 @@ class LIFParameters:
 
     v_threshold: float = 0.3
     decay: float = 0.3
-    surrogate: str = "rectangular"
+    surrogate: str | Window = "rectangular"
     surrogate_width: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.surrogate not in WINDOWS:
+        if not callable(self.surrogate) and self.surrogate not in WINDOWS:
             raise ValueError(f"surrogate must be one of {', '.join(WINDOWS)}, but got {self.surrogate!r}")
+
+    @property
+    def window(self) -> Window:
+        """What stands in for the derivative of a spike."""
+        return WINDOWS[self.surrogate] if isinstance(self.surrogate, str) else self.surrogate
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (potential,) = ctx.saved_tensors
         lif: LIFParameters = ctx.lif
-        return grads[0] * WINDOWS[lif.surrogate](potential - lif.v_threshold, lif.surrogate_width), None
+        return grads[0] * lif.window(potential - lif.v_threshold, lif.surrogate_width), None
 
 
 def lif_step(current: Tensor, state: LIFState, lif: LIFParameters, decay: Tensor | None = None) -> LIFState:

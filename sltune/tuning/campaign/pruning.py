@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState
 from scipy import stats
+
+from sltune.extensions.code import Code, is_reference
+from sltune.extensions.kinds import KINDS, built_in, made_by, named, require
+from sltune.runs.plan import Step
+from sltune.runs.record import Record
 
 # With fewer rivals, the median is so uncertain that many good configurations would be given up by chance.
 MIN_RIVALS = 4
@@ -92,24 +100,44 @@ FOLD_PRUNERS: Mapping[str, Callable[[FoldScores, str], bool]] = {
 }
 
 
+def never(epoch: int, own: float, rivals: Sequence[float], most_epochs: int) -> bool:
+    """Give up no trial."""
+    return False
+
+
+def below_median_curve(epoch: int, own: float, rivals: Sequence[float], most_epochs: int) -> bool:
+    """Say whether a trial's score after an epoch is below the median of the others' after the same epoch."""
+    due = epoch >= most_epochs * WARM_UP
+    return due and len(rivals) >= MIN_RIVALS and own < float(np.median(rivals))
+
+
+def outside_best_third(epoch: int, own: float, rivals: Sequence[float], most_epochs: int) -> bool:
+    """Say whether a trial at a rung is not among the best third, rounded up, so that the first always goes on."""
+    rung = max(1, round(most_epochs * FIRST_RUNG))
+    while rung < epoch:
+        rung *= REDUCTION
+    better = sum(score > own for score in rivals)
+    return rung == epoch < most_epochs and better >= math.ceil((len(rivals) + 1) / REDUCTION)
+
+
 class EpochScores:
     """Learning curves by (seed, fold): what each trial would score if it ended after an epoch.
 
     That is the validation accuracy at the lowest validation loss so far.
 
     Args:
+        pruner: one that is built in.
         most_epochs: the largest number of epochs that any configuration of the search has.
         barred: as in FoldScores.
     """
 
     def __init__(self, pruner: str, most_epochs: int, barred: Set[str] = frozenset()) -> None:
-        self._pruner = pruner
+        self._judge = built_in(KINDS["search.epoch_pruner"], pruner)
         self._barred = barred
         self._most_epochs = most_epochs
-        self._first_rung = max(1, round(most_epochs * FIRST_RUNG))
-        self._curves: defaultdict[tuple[int, int], dict[str, list[tuple[float, float]]]] = defaultdict(dict)
+        self._curves: defaultdict[Step, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
 
-    def add(self, step: tuple[int, int], config_id: str, epoch: int, loss: float, accuracy: float) -> None:
+    def add(self, step: Step, config_id: str, epoch: int, loss: float, accuracy: float) -> None:
         """Note an epoch, counted from 1; a trial that goes on from an earlier epoch replaces those after it."""
         curve = self._curves[step].setdefault(config_id, [])
         del curve[epoch - 1 :]
@@ -118,27 +146,67 @@ class EpochScores:
         curve += [best] * (epoch - 1 - len(curve))
         curve.append((loss, accuracy) if loss < best[0] else best)
 
-    def gives_up(self, step: tuple[int, int], config_id: str) -> bool:
+    def gives_up(self, step: Step, config_id: str) -> bool:
         """Say whether a trial should end after the epoch that was noted last."""
         curves = self._curves[step]
         epoch = len(curves[config_id])
-        own = curves[config_id][-1][1]
         rivals = [
             curve[epoch - 1][1]
             for other, curve in curves.items()
             if other != config_id and other not in self._barred and len(curve) >= epoch
         ]
-        if self._pruner == "median":
-            due = epoch >= self._most_epochs * WARM_UP
-            return due and len(rivals) >= MIN_RIVALS and own < float(np.median(rivals))
-        if self._pruner == "halving":
-            # The best third of the configurations at a rung goes on. It is rounded up, so that the first always does.
-            better = sum(score > own for score in rivals)
-            return self._is_rung(epoch) and better >= math.ceil((len(rivals) + 1) / REDUCTION)
-        return False
+        return bool(self._judge(epoch, curves[config_id][-1][1], rivals, self._most_epochs))
 
-    def _is_rung(self, epoch: int) -> bool:
-        rung = self._first_rung
-        while rung < epoch:
-            rung *= REDUCTION
-        return rung == epoch < self._most_epochs
+    def end(self, record: Record) -> None:
+        """Note that a trial has ended."""
+
+
+class OptunaScores(EpochScores):
+    """Learning curves as a pruner of Optuna's sees them, which a user names.
+
+    Each (seed, fold) is a study in memory, to be maximised. A configuration is a trial in it, complete when its
+    training has ended with a result, and failed if it exceeds the limit. The pruner is asked after every epoch. After a
+    restart it is shown all epochs anew, one configuration after the other.
+
+    Raises:
+        CodeError: the user's pruner cannot be made, or raises; names their line.
+    """
+
+    def __init__(self, pruner: str, code: Code, barred: Set[str] = frozenset()) -> None:
+        super().__init__("none", 0, barred)
+        self._text, self._factory = pruner, named(KINDS["search.epoch_pruner"], pruner, code)
+        self._studies: dict[Step, optuna.Study] = {}
+        self._trials: dict[tuple[Step, str], optuna.Trial] = {}
+        self._reported: dict[tuple[Step, str], tuple[int, bool]] = {}
+        require(pruner, made_by(pruner, self._factory), BasePruner, "optuna.pruners.BasePruner")
+
+    def add(self, step: Step, config_id: str, epoch: int, loss: float, accuracy: float) -> None:
+        super().add(step, config_id, epoch, loss, accuracy)
+        if step not in self._studies:
+            pruner = made_by(self._text, self._factory)
+            name = f"f{step[1]}-s{step[0]}"
+            self._studies[step] = optuna.create_study(direction="maximize", pruner=pruner, study_name=name)
+        place = step, config_id
+        trial = self._trials.setdefault(place, self._trials.get(place) or self._studies[step].ask())
+        # A trial that goes on from an earlier epoch was asked about those that it repeats.
+        if epoch > self._reported.get(place, (0, False))[0]:
+            trial.report(self._curves[step][config_id][-1][1], epoch)
+            self._reported[place] = epoch, bool(made_by(self._text, trial.should_prune))
+
+    def gives_up(self, step: Step, config_id: str) -> bool:
+        return self._reported[step, config_id][1]
+
+    def end(self, record: Record) -> None:
+        step, config_id = (record.seed, record.fold), record.config_id
+        trial = self._trials.pop((step, config_id), None)
+        if trial is None:
+            return
+        done = record.status == "done" and config_id not in self._barred
+        states = {"done": TrialState.COMPLETE if done else TrialState.FAIL, "pruned": TrialState.PRUNED}
+        score = self._curves[step][config_id][-1][1] if done else None
+        self._studies[step].tell(trial, score, states.get(record.status, TrialState.FAIL))
+
+
+def epoch_scores(pruner: str, most_epochs: int, barred: Set[str], code: Code) -> EpochScores:
+    """Return the learning curves of a search with their pruner, which may be a user's."""
+    return OptunaScores(pruner, code, barred) if is_reference(pruner) else EpochScores(pruner, most_epochs, barred)

@@ -20,7 +20,7 @@ from sltune.runs.record import Record, TrialKey, config_number
 from sltune.runs.results import Criteria, Observed, Outlook, Result, State, worst
 from sltune.settings.search import Search
 from sltune.settings.space import Space
-from sltune.tuning.campaign.pruning import FOLD_PRUNERS, EpochScores, FoldScores
+from sltune.tuning.campaign.pruning import FOLD_PRUNERS, FoldScores, epoch_scores
 from sltune.tuning.campaign.storage import Standing
 from sltune.tuning.campaign.strategy import Candidate
 from sltune.tuning.campaign.study import Proposal, SearchStudy, Verdict
@@ -59,7 +59,7 @@ class SearchStrategy:
         self._infeasible: set[str] = set()
         self._observed: defaultdict[str, list[Observed]] = defaultdict(list)
         self._scores = FoldScores(len(self._steps), self._infeasible)
-        self._curves = EpochScores(search.epoch_pruner, most_epochs(space), self._infeasible)
+        self._curves = epoch_scores(search.epoch_pruner, most_epochs(space), self._infeasible, space.code)
         self._again: dict[str, Proposal] = {}
         """Those that the study calls finished, and that may yet come to another end."""
         self._numbers: dict[str, int] = {}
@@ -133,6 +133,8 @@ class SearchStrategy:
         if self.search.epoch_pruner != "none":
             for key in candidate.steps:
                 self._recall_curve(key)
+            for record in candidate.records.values():
+                self._curves.end(record)
         return candidate
 
     def _recall_curve(self, key: TrialKey) -> None:
@@ -195,6 +197,7 @@ class SearchStrategy:
         self._trained += not record.was_spared
         step = self._places.get((record.seed, record.fold))
         if record.status != "done" or step is None:
+            self._curves.end(record)
             return
         seen, config_id = Observed.of(record), record.config_id
         if seen.val_accuracy is None or seen.synaptic_ops is None:
@@ -202,13 +205,14 @@ class SearchStrategy:
             raise DataError(f"{file}: has no val_accuracy or no synaptic_ops; delete the trial's folder")
         self._scores.add(config_id, step, seen.val_accuracy)
         self._observed[config_id].append(seen)
-        is_allowed = self._criteria.allows(Result(config_id, "paused", tuple(self._observed[config_id])))
+        result = Result(config_id, "paused", tuple(self._observed[config_id]))
         # What costs too much is often accurate, and would crowd out what does not.
-        (self._infeasible.discard if is_allowed else self._infeasible.add)(config_id)
+        (self._infeasible.discard if self._criteria.allows(result) else self._infeasible.add)(config_id)
+        self._curves.end(record)
 
     def _note_epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        loss, accuracy = row["val_loss"], row["val_accuracy"]
-        self._curves.add((key.seed, key.fold), key.config_id, int(row["epoch"]), loss, accuracy)
+        step, epoch = (key.seed, key.fold), int(row["epoch"])
+        self._curves.add(step, key.config_id, epoch, row["val_loss"], row["val_accuracy"])
 
     def reason_to_stop(self, candidate: Candidate, key: TrialKey, row: Mapping[str, float]) -> str:
         # At its last epoch all has been paid for.
@@ -260,11 +264,9 @@ class SearchStrategy:
                 self._study.pause(self._numbers[name], verdict_of(candidate, self.search), reason)
 
     def progress(self, candidates: Collection[Candidate]) -> str:
-        text = self._how_far(candidates)
         best = self._criteria.best([candidate.result for candidate in candidates])
-        if best is None:
-            return text
-        return f"{text}, best {best.config_id} with validation {100 * (best.val_accuracy or 0.0):.1f} %"
+        of_best = f", best {best.config_id} with validation {100 * (best.val_accuracy or 0.0):.1f} %" if best else ""
+        return f"{self._how_far(candidates)}{of_best}"
 
     def _how_far(self, candidates: Collection[Candidate]) -> str:
         if self.search.trainings:
@@ -294,6 +296,4 @@ def _reason(record: Record) -> str:
 
 def _least_begun(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the configuration with the fewest trials that have begun; of equals, the first proposed."""
-    return min(
-        candidates, key=lambda one: (len(one.records) + len(one.running), config_number(one.config_id)), default=None
-    )
+    return min(candidates, key=lambda one: (one.begun, config_number(one.config_id)), default=None)

@@ -55,6 +55,11 @@ class Candidate:
                 self.records[record.key] = record
         self.waiting = deque(key for key in self.steps if key not in self.records)
 
+    @property
+    def begun(self) -> int:
+        """How many of its trials have begun."""
+        return len(self.records) + len(self.running)
+
     def states(self) -> dict[TrialKey, str]:
         """Return the state of its trials: "waiting", "running", or their record's status."""
         return {

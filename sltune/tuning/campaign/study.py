@@ -6,24 +6,27 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Literal
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sltune.errors import DataError
+from sltune.errors import CodeError, DataError, SltuneError
+from sltune.extensions.code import is_reference
+from sltune.extensions.importing import describe_error
 from sltune.runs.metrics import METRICS
 from sltune.settings.distributions import as_parameter, distribution_of
-from sltune.settings.domains import Domain, is_idle
+from sltune.settings.domains import is_idle
 from sltune.settings.search import Search
 from sltune.settings.space import Space
 from sltune.settings.types import Value
-from sltune.tuning.campaign.cmaes_sampler import CmaSampler
 from sltune.tuning.campaign.proposals import draw, grid, recall
+from sltune.tuning.campaign.samplers import make_sampler
 from sltune.tuning.campaign.storage import Standing, StandingsStorage, place_of, writing
 from sltune.tuning.campaign.study_checks import FROM, RESTORE_STUDY, RETRY_OF, check_attributes, check_trials
 
@@ -99,7 +102,7 @@ class SearchStudy:
         self.trials: dict[int, FrozenTrial] = {trial.number: trial for trial in trials}
         """What the storage held when the study was opened."""
         stored = [direction.name.lower() for direction in self._study.directions]
-        check_trials(place, stored, directions, trials, space)
+        check_trials(place, stored, directions, trials, space, self._has_own_sampler)
         self._own = [trial for trial in self.trials.values() if not trial.user_attrs.keys() & {RETRY_OF, FROM}]
         self.asked = len(self._own)
         """How many configurations have been proposed; copies and those of earlier runs are not counted."""
@@ -109,11 +112,16 @@ class SearchStudy:
 
     def _trials_of(self, place: str) -> list[FrozenTrial]:
         try:
-            check_attributes(place, self._study._storage.get_study_system_attrs(self._study._study_id))
+            if not self._has_own_sampler:
+                check_attributes(place, self._study._storage.get_study_system_attrs(self._study._study_id))
             return self._study.get_trials(deepcopy=False)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
             # Only Optuna reads the rows of a database, so that sltune cannot check them before.
             raise DataError(f"{place}: is broken: {type(error).__name__}: {error}; {RESTORE_STUDY}") from error
+
+    @property
+    def _has_own_sampler(self) -> bool:
+        return is_reference(self._search.sampler)
 
     @property
     def exhausted(self) -> bool:
@@ -139,7 +147,7 @@ class SearchStudy:
                     if self._lacks_values(trial):
                         self._show(standings())
                         self._skip_drawn(adopted, trial)
-                    proposal = self._begin(adopted)
+                    proposal = self._drawn(partial(self._begin, adopted))
                     self._seen.show({})
                 yield proposal
 
@@ -153,7 +161,7 @@ class SearchStudy:
             return None
         with _quiet(), writing():
             self._study.sampler = self._sampler(self._show(standings or {}), self.asked)
-            proposal = self._begin(self._study.ask())
+            proposal = self._drawn(lambda: self._begin(self._study.ask()))
             self._seen.show({})
         self.asked += 1
         return proposal
@@ -177,6 +185,17 @@ class SearchStudy:
         for name, distribution in trial.distributions.items():
             if name not in adopted.relative_params and not distribution.single():
                 self._study.sampler.sample_independent(self._study, trial, name, distribution)
+
+    def _drawn(self, draw: Callable[[], Proposal]) -> Proposal:
+        """Let the sampler draw values; where a user's fails, name their line."""
+        try:
+            return draw()
+        except (SltuneError, OSError, optuna.exceptions.StorageInternalError):
+            raise
+        except Exception as error:
+            if not self._has_own_sampler:
+                raise
+            raise CodeError(f"search.sampler = {self._search.sampler}: failed: {describe_error(error)}") from error
 
     def _begin(self, trial: Trial) -> Proposal:
         proposal = Proposal(trial.number, draw(trial, self._space))
@@ -268,27 +287,8 @@ class SearchStudy:
         seed = int(np.random.SeedSequence([self._search.seed, number]).generate_state(1)[0])
         wanted = {key: as_parameter(value) for key, value in (self._wanted(place) or {}).items()}
         with _quiet():
-            sampler = _SAMPLERS[self._search.sampler](seed, self._space.domains)
+            sampler = make_sampler(self._search.sampler, seed, self._space.domains, self._space.code)
             return PartialFixedSampler(wanted, sampler) if wanted else sampler
-
-
-def _tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
-    # Groups let values that are searched under conditions be drawn jointly, too.
-    return TPESampler(seed=seed, group=any(domain.when for domain in domains.values()))
-
-
-def _cmaes(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
-    # What only some trials have is no dimension of one distribution.
-    return CmaSampler(seed, {key: distribution_of(domain) for key, domain in domains.items() if not domain.when})
-
-
-_SAMPLERS: Mapping[str, Callable[[int, Mapping[str, Domain]], BaseSampler]] = {
-    "tpe": _tpe,
-    "random": lambda seed, domains: RandomSampler(seed),
-    "grid": lambda seed, domains: RandomSampler(seed),
-    "cmaes": _cmaes,
-    "gp": lambda seed, domains: GPSampler(seed=seed, warn_independent_sampling=False),
-}
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from sltune.settings.distributions import distribution_of
 from sltune.settings.domains import is_idle
 from sltune.settings.space import Space
 from sltune.system.files import parse_json
-from sltune.tuning.campaign.cmaes_sampler import GENERATION
 from sltune.tuning.campaign.proposals import recall
+from sltune.tuning.campaign.samplers import GENERATION
 from sltune.wording import excerpt, printable
 
 RESTORE_STUDY = "restore it, or search in a new run"
@@ -32,13 +32,19 @@ UNREAD = ("cma:", "dashboard:", "artifacts:")
 
 
 def check_trials(
-    place: str, stored: Sequence[str], directions: Sequence[str], trials: Sequence[FrozenTrial], space: Space
+    place: str,
+    stored: Sequence[str],
+    directions: Sequence[str],
+    trials: Sequence[FrozenTrial],
+    space: Space,
+    own_sampler: bool = False,
 ) -> None:
     """Refuse a study of another space, and trials that others have put into it.
 
     Args:
         place: what errors call the study: its file, or its name in a database.
         stored: the directions of its objectives; directions: those that the space has.
+        own_sampler: whether the sampler is a user's, which may write any attributes.
 
     Raises:
         DataError: says which.
@@ -51,7 +57,7 @@ def check_trials(
         for key, distribution in trial.distributions.items():
             if expected.get(key) != distribution:
                 raise DataError(f"{other}: {printable(key)} differs; {RESTORE_STUDY}")
-        wrong = next(_faults(trial, expected, len(directions)), None)
+        wrong = next(_faults(trial, expected, len(directions), own_sampler), None)
         if wrong is not None:
             raise DataError(f"{place}: trial {trial.number}: {wrong}; {RESTORE_STUDY}")
         known = {**space.settings, **space.active(recall(trial.params, space))}
@@ -75,7 +81,9 @@ def fits(distribution: BaseDistribution, value: Any, internal: bool = False) -> 
         return False
 
 
-def _faults(trial: FrozenTrial, expected: Mapping[str, BaseDistribution], objectives: int) -> Iterator[str]:
+def _faults(
+    trial: FrozenTrial, expected: Mapping[str, BaseDistribution], objectives: int, own_sampler: bool
+) -> Iterator[str]:
     """Give what is wrong with a trial that has distributions of the space."""
     for key, value in trial.params.items():
         if key not in trial.distributions or not fits(trial.distributions[key], value):
@@ -90,7 +98,8 @@ def _faults(trial: FrozenTrial, expected: Mapping[str, BaseDistribution], object
     for key in (RETRY_OF, FROM):
         if not isinstance(trial.user_attrs.get(key, ""), str):
             yield f"its attribute {key} = {excerpt(repr(trial.user_attrs[key]))} is no text"
-    yield from _wrong_attributes(trial, expected)
+    if not own_sampler:
+        yield from _wrong_attributes(trial, expected)
 
 
 def _wrong_attributes(trial: FrozenTrial, expected: Mapping[str, BaseDistribution]) -> Iterator[str]:

@@ -210,8 +210,8 @@ def _put_weights(
             _, note = job.network_and_note()
             if weights is not None:
                 references[configuration.network.weights_for(fold)] = ray.put(weights)
-                if note:
-                    notes.setdefault(configuration.network.weights, note)
+            if note:
+                notes.setdefault(f"{configuration.network.weights} {configuration.neuron.surrogate}", note)
     return references, tuple(notes.values())
 
 

@@ -34,9 +34,6 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     Raises:
         DataError: the dataset cannot be read or does not fit the configuration.
     """
-    code = space.code
-    for name in space.references():
-        code.load(name)
     if space.domains:
         yield from _describe_search(space)
     configuration = next(space.probes())
@@ -54,7 +51,7 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     trainings = len(planned)
     if space.domains:
         trainings = space.required_search().most_trainings(trainings)
-    yield from _describe_trial(configuration, open_dataset(data), planned, trainings, code)
+    yield from _describe_trial(configuration, open_dataset(data), planned, trainings, space.code)
 
 
 def _describe_search(space: Space) -> Iterator[str]:

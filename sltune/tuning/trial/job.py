@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from sltune.errors import CodeError, UsageError
+from sltune.events.augmentations.events import POLARITIES
 from sltune.events.folds import Split, outside_test_part, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
-from sltune.events.samples import POLARITIES, RecordingInfo
+from sltune.events.samples import RecordingInfo
+from sltune.extensions.calls import parameters_of
 from sltune.extensions.code import Code, Reference, is_reference
 from sltune.extensions.importing import describe_error
+from sltune.extensions.kinds import KINDS, named, refuse_unknown_argument, require
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers
-from sltune.wording import suggestion
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,18 @@ class Job:
         sampling = self.configuration.sampling
         return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
 
+    def named(self, key: str, text: str) -> Callable[..., Any]:
+        """Return what a setting names; raises a CodeError as ``extensions.kinds.named`` does."""
+        return named(KINDS[key], text, self.code)
+
     def network(self) -> nn.Module:
         """Return the network as training starts with it; raises as network_and_note does."""
         return self.network_and_note()[0]
 
     def network_and_note(self) -> tuple[nn.Module, str]:
-        """Return the network as training starts with it, and what was renamed or left out of its weights, or "".
+        """Return the network as training starts with it, and what a user should know of it, or "".
+
+        That is what was renamed or left out of its weights, and what makes it slow.
 
         Raises:
             UsageError: the frames are too small for it, a network of the user's cannot be made, or a layer is missing.
@@ -73,26 +81,42 @@ class Job:
         """
         config = self.configuration.network
         network = self._users_network() if is_reference(config.name) else self._built_in_network()
-        if self.weights is None:
-            return network, ""
-        refuse_unknown_layers(network, config.weights_skip, "network.weights_skip")
-        return network, load_weights(network, self.weights, config.weights_for(self.key.fold), config.weights_skip)
+        notes = []
+        if is_reference(surrogate := self.configuration.neuron.surrogate):
+            reason = "neurons run step by step in plain torch, as compiled kernels know only what is built in"
+            notes = [f"neuron.surrogate = {surrogate}: {reason}"]
+        if self.weights is not None:
+            refuse_unknown_layers(network, config.weights_skip, "network.weights_skip")
+            file = config.weights_for(self.key.fold)
+            notes.append(load_weights(network, self.weights, file, config.weights_skip))
+        return network, "; ".join(filter(None, notes))
 
     def _built_in_network(self) -> nn.Module:
         config, neuron = self.configuration.network, self.configuration.neuron
-        lif = LIFParameters(neuron.v_threshold, neuron.decay, neuron.surrogate, neuron.surrogate_width)
+        own = is_reference(neuron.surrogate)
+        surrogate = self.named("neuron.surrogate", neuron.surrogate) if own else neuron.surrogate
+        lif = LIFParameters(neuron.v_threshold, neuron.decay, surrogate, neuron.surrogate_width)
         options = NetworkOptions(lif, config.norm, config.dropout, config.init)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
-            return NETWORKS[config.name]((POLARITIES, *self.frames.size), self.classes, options=options)
+            factory = self.named("network.name", config.name)
+            return factory((POLARITIES, *self.frames.size), self.classes, options=options)  # type: ignore[no-any-return]
         except ValueError as error:
             raise UsageError(f"network.name = {config.name}: {error}") from error
 
     def _users_network(self) -> nn.Module:
         name, options = self.configuration.network.name, self.configuration.network.options
-        factory = self.code.load(name)
+        factory = self.named("network.name", name)
         shape = (POLARITIES, *self.frames.size)
-        _refuse_unknown(name, factory, options)
+        taken = parameters_of(factory)
+        for key in ("frame_shape", "classes"):
+            if taken is not None and key not in taken:
+                raise CodeError(
+                    f"{name}: does not take {key}; a network is called with frame_shape=(P, H, W), classes=n"
+                )
+        own = None if taken is None else [key for key in taken if key not in ("frame_shape", "classes")]
+        for key in options:
+            refuse_unknown_argument(f"network.options.{key}", name, key, own)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
             network = factory(frame_shape=shape, classes=self.classes, **options)
@@ -100,34 +124,8 @@ class Job:
             given = "".join(f", {key}={value!r}" for key, value in options.items())
             call = f"{Reference.parse(name).name}(frame_shape={shape}, classes={self.classes}{given})"
             raise CodeError(f"{name}: {call} failed: {describe_error(error)}") from error
-        if not isinstance(network, nn.Module):
-            raise CodeError(f"{name}: makes {type(network).__name__}, which is no torch.nn.Module")
-        return network
-
-
-def _refuse_unknown(name: str, factory: object, options: Mapping[str, object]) -> None:
-    """Make sure that a user's network takes the arguments that it will be given.
-
-    Raises:
-        CodeError: it does not; says which it takes.
-    """
-    if not callable(factory):
-        raise CodeError(f"{name}: is {type(factory).__name__}, which cannot be called to make a network")
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        # What is written in C may have none that Python knows of.
-        return
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in ("frame_shape", "classes"):
-        if key not in parameters:
-            raise CodeError(f"{name}: does not take {key}; a network is called with frame_shape=(P, H, W), classes=n")
-    own = [key for key in parameters if key not in ("frame_shape", "classes")]
-    for key in options:
-        if key not in own:
-            known = f"it takes {', '.join(own)}" if own else "it takes no options"
-            raise CodeError(f"network.options.{key}: {name} takes no {key}; {known}{suggestion(key, own)}")
+        require(name, network, nn.Module, "torch.nn.Module")
+        return network  # type: ignore[no-any-return]
 
 
 def starting_weights(configuration: Configuration, fold: int) -> bytes | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
-from sltune.runs.metrics import METRICS
+from torch import Tensor
+
+from sltune.errors import CodeError
+from sltune.extensions.calls import column_of
+from sltune.runs.metrics import LARGEST, METRICS
 from sltune.training.fit import EpochMetrics, EvaluationResult
 
 Values = float | dict[str, float]
@@ -53,6 +59,30 @@ OF_SELECTION: dict[str, Callable[[Selection], float | None]] = {
     "test_accuracy_last": attrgetter("last.accuracy"),
 }
 """What is known once all epochs are over."""
+
+
+def own_metrics(
+    functions: Mapping[str, Callable[..., Any]], rates: Tensor | None, labels: Tensor
+) -> dict[str, float | None]:
+    """Return what metrics of the user's give for the test part; None where the rates are gone, or it is not finite.
+
+    Args:
+        functions: by the names that they have in space files. rates: of shape (samples, classes). labels: of shape
+            (samples,).
+
+    Raises:
+        CodeError: one gives no number.
+    """
+    found = dict[str, float | None]()
+    for text, function in functions.items():
+        given = math.nan if rates is None else function(rates, labels)
+        try:
+            value = float(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            got = type(given).__name__
+            raise CodeError(f"evaluation.metrics: {text} must return a number, but got {got}") from error
+        found[column_of(text)] = value if abs(value) <= LARGEST else None
+    return found
 
 
 def row_of(epoch: EpochMetrics, selects_on_test: bool) -> dict[str, float]:

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 
 from sltune.errors import DataError, UsageError
-from sltune.events.augment import Augmenter
+from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
-from sltune.settings.augmentations import parse_augmentation
 from sltune.settings.sections import Training
 from sltune.system.memory import keep_freed_memory
 from sltune.training.batches import Batch, BatchSource
@@ -34,7 +33,7 @@ from sltune.training.weights import (
     weights_to_bytes,
 )
 from sltune.tuning.trial.job import Job, split_of
-from sltune.tuning.trial.measures import Selection, of_record, row_of
+from sltune.tuning.trial.measures import Selection, of_record, own_metrics, row_of
 from sltune.tuning.trial.report import Report
 
 NOBODY = EvaluationResult(math.nan, math.nan, [], {}, math.nan)
@@ -85,6 +84,8 @@ class Trainer:
         if device.type == "cpu":
             keep_freed_memory()
         self.selects_on_test = not split.val
+        self._metrics = {text: job.named("evaluation.metrics", text) for text in self.config.evaluation.metrics}
+        self._augmentations = [job.named("sampling.augment", text) for text in self.config.sampling.augment]
         self._make_batches(samples, split)
         self.network = job.network().to(device)
         self.learner = self._make_learner(self.config.training)
@@ -148,7 +149,11 @@ class Trainer:
         # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
         self.predictions = None if test.rates is None else _predictions(self.test, test.rates)
-        return {**metrics, "confusion": test.confusion, "recordings": recordings}
+        own = {"own": self._own_metrics(self.test, test)} if self._metrics else {}
+        return {**metrics, **own, "confusion": test.confusion, "recordings": recordings}
+
+    def _own_metrics(self, part: BatchSource, result: EvaluationResult) -> dict[str, float | None]:
+        return own_metrics(self._metrics, result.rates, torch.from_numpy(part.samples.label[part.indices]))
 
     def _selection(self) -> Selection:
         if self.best is None or self.last is None:
@@ -173,11 +178,12 @@ class Trainer:
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         if not trained:
             raise UsageError("the network has no parameter to train; see training.freeze")
-        optimizer = make_optimizer(training.optimizer, trained, rate, momentum, decay)
+        optimizer = make_optimizer(training.optimizer, trained, rate, momentum, decay, self.job.code)
         steps = training.epochs, training.step_epochs, training.step_factor
-        schedule = make_schedule(training.schedule, optimizer, *steps)
+        schedule = make_schedule(training.schedule, optimizer, *steps, self.job.code)
         frozen = [module for name, module in self.network.named_modules() if name and is_within(name, training.freeze)]
-        return Learner(self.network, optimizer, schedule, training.loss, training.precision, tuple(frozen))
+        loss = self.job.named("training.loss", training.loss)
+        return Learner(self.network, optimizer, schedule, loss, training.precision, tuple(frozen))
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
@@ -203,17 +209,18 @@ class Trainer:
         return self.train.training(training.batch_size, crop, starts, order, augment)
 
     def _augmenter(self, epoch: int) -> Augmenter | None:
-        texts = self.config.sampling.augment
-        if not texts:
+        if not self._augmentations:
             return None
-        stream = numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch)
-        return Augmenter([*map(parse_augmentation, texts)], self.job.sensor, stream)
+        return Augmenter(self._augmentations, numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch))
 
     def _evaluate(self, part: BatchSource) -> EvaluationResult:
         if not len(part):
             return NOBODY
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
         result = evaluate(self.network, batches, self.learner.loss, self.learner.precision)
+        if self.last is None:
+            # A metric that cannot work fails after the first epoch, and not when all has been paid for.
+            self._own_metrics(part, result)
         # Nobody asks for the rates of the validation part, and checkpoints would hold those of three epochs.
         return result if part is self.test else replace(result, rates=None)
 

@@ -20,7 +20,7 @@ HERE = Path("here")
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("mars", HERE), ("slanimals, nmnist-folder or tonic:NAME", "'mars'")),
+        (("mars", HERE), ("slanimals, nmnist-folder, tonic:NAME or FILE.py:NAME", "'mars'")),
         (("tonic", HERE), ("tonic:NAME", "'tonic'")),
         (("slanimals:x", HERE), ("tonic:NAME", "'slanimals:x'")),
         (("slanimals", HERE, HERE), ("--root", "--source tonic:NAME only", "slanimals")),
@@ -48,4 +48,4 @@ def test_a_kind_that_is_entered_is_opened_and_stands_in_the_help(monkeypatch: py
     kind = SourceKind(open_table, "table:NAME", "rows of a table", flags=("--group-by",))
     monkeypatch.setattr(registry, "KINDS", {**KINDS, "table": kind})
     assert open_source("table:gestures", HERE, group_by="signer").name == "two sides"
-    assert source_help().endswith(" or table:NAME (rows of a table).")
+    assert source_help().endswith(", table:NAME (rows of a table) or FILE.py:NAME (a reader of yours).")

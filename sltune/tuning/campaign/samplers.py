@@ -1,8 +1,9 @@
-"""CMA-ES as a sampler without a memory of its own: its optimizer is rebuilt from what was told, for every ask.
+"""The samplers of searches. Each is made anew for every ask, from a seed and the domains of the space.
 
-Optuna's sampler keeps its optimizer pickled among the attributes of trials and unpickles it at the next ask, so that
-whoever hands on a journal, or can write to the database, could run anything. Here an attribute of a trial is only the
-number of the generation that it was drawn for.
+CMA-ES is one of our own without a memory: its optimizer is rebuilt from what was told, for every ask. Optuna's sampler
+keeps its optimizer pickled among the attributes of trials and unpickles it at the next ask, so that whoever hands on a
+journal, or can write to the database, could run anything. Here an attribute of a trial is only the number of the
+generation that it was drawn for.
 """
 
 from __future__ import annotations
@@ -15,9 +16,15 @@ from typing import Any
 import numpy as np
 from cmaes import CMA
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from sltune.extensions.calls import given_to
+from sltune.extensions.code import Code
+from sltune.extensions.kinds import KINDS, made_by, named, require
+from sltune.settings.distributions import distribution_of
+from sltune.settings.domains import Domain
 
 GENERATION = "cma:generation"
 """System attribute of trials; Optuna's sampler calls it the same, so that searches of earlier versions go on."""
@@ -25,6 +32,39 @@ SIGMA = 1 / 6
 """First standard deviation in a unit interval, as Optuna has it: three of them reach from the middle to an end."""
 RESAMPLINGS = 10
 """How often, for each dimension, a point outside the bounds is drawn again before it is moved to the bounds."""
+
+
+def make_sampler(name: str, seed: int, domains: Mapping[str, Domain], code: Code) -> BaseSampler:
+    """Return the sampler for one ask.
+
+    Args:
+        code: the user's, for a sampler of theirs, which is called with seed and domains where it takes them.
+
+    Raises:
+        CodeError: a user's sampler cannot be made.
+    """
+    factory = named(KINDS["search.sampler"], name, code)
+    sampler = made_by(name, factory, **given_to(factory, seed=seed, domains=domains))
+    require(name, sampler, BaseSampler, "optuna.samplers.BaseSampler")
+    return sampler  # type: ignore[no-any-return]
+
+
+def tpe(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # Groups let values that are searched under conditions be drawn jointly, too.
+    return TPESampler(seed=seed, group=any(domain.when for domain in domains.values()))
+
+
+def random(seed: int) -> BaseSampler:
+    return RandomSampler(seed)
+
+
+def gp(seed: int) -> BaseSampler:
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def cmaes(seed: int, domains: Mapping[str, Domain]) -> BaseSampler:
+    # What only some trials have is no dimension of one distribution.
+    return CmaSampler(seed, {key: distribution_of(domain) for key, domain in domains.items() if not domain.when})
 
 
 class CmaSampler(BaseSampler):

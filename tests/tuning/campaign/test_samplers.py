@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import PartialFixedSampler
 from optuna.trial import TrialState
 
-from sltune.tuning.campaign.cmaes_sampler import GENERATION, CmaSampler, _from_unit, _to_unit
+from sltune.tuning.campaign.samplers import GENERATION, CmaSampler, _from_unit, _to_unit
 
 RANGES = [
     FloatDistribution(-3.0, 5.0),

@@ -1,0 +1,139 @@
+"""The augmentations that are built in, as vector operations on addresses and times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.events.augmentations.augmentation import Augmentation, parameter
+from sltune.events.augmentations.events import POLARITIES, Events
+
+JITTER_REACH = 5
+"""Events farther from the crop than this, in standard deviations, are ignored; one in 3.5 million would jitter in."""
+
+
+@dataclass(frozen=True)
+class EventDrop(Augmentation):
+    """Drop each event with this probability."""
+
+    probability: float = parameter(
+        "a number ≥ 0 and < 1",
+        # With 1 no event would be left.
+        lambda number: 0 <= number < 1,
+        "the probability with which each event is dropped",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        return events[rng.random(len(events)) >= self.probability]
+
+
+@dataclass(frozen=True)
+class TimeJitter(Augmentation):
+    """Add normal noise to every time."""
+
+    std_us: float = parameter(
+        "a number from 0 to 1000000",
+        lambda number: 0 <= number <= 1_000_000,
+        "the standard deviation in µs of the normal noise on every time",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        noise_us = rng.normal(0, self.std_us, len(events))
+        return replace(events, t_us=events.t_us + np.rint(noise_us).astype(np.int64))
+
+    def margin_us(self, length_us: int, margin_us: float) -> float:
+        return margin_us + JITTER_REACH * self.std_us
+
+
+@dataclass(frozen=True)
+class SpatialShift(Augmentation):
+    """Move the crop by whole pixels."""
+
+    pixels: int = parameter(
+        "a whole number from 0 to 1000",
+        lambda number: isinstance(number, int) and 0 <= number <= 1000,
+        "how far the crop moves at most in each axis, either way",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        rows, columns = rng.integers(-self.pixels, self.pixels, 2, endpoint=True).tolist()
+        row, column = np.ogrid[: events.sensor[0], : events.sensor[1]]
+        return _moved(events, row + rows, column + columns)
+
+
+@dataclass(frozen=True)
+class PolarityFlip(Augmentation):
+    """Flip all polarities of the crop with this probability."""
+
+    probability: float = parameter(
+        "a number from 0 to 1",
+        lambda number: 0 <= number <= 1,
+        "the probability with which all polarities of the crop flip",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        flips = rng.random() < self.probability
+        return replace(events, address=np.bitwise_xor(events.address, 1)) if flips else events
+
+
+@dataclass(frozen=True)
+class TimeScale(Augmentation):
+    """Multiply times since the crop's start by a factor."""
+
+    fraction: float = parameter(
+        "a number > 0 and < 1",
+        # With 1 all events could get the same time.
+        lambda number: 0 < number < 1,
+        "how far the factor on times since the crop's start may be from 1",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        factor = rng.uniform(1 - self.fraction, 1 + self.fraction)
+        # Rounding up would move the last event before the crop into it.
+        return replace(events, t_us=np.floor(events.t_us * factor).astype(np.int64))
+
+    def margin_us(self, length_us: int, margin_us: float) -> float:
+        return (length_us + margin_us) / (1 - self.fraction) - length_us
+
+
+@dataclass(frozen=True)
+class Rotation(Augmentation):
+    """Turn the crop about the sensor's centre, to the nearest pixels."""
+
+    degrees: float = parameter(
+        "a number from 0 to 180",
+        lambda number: 0 <= number <= 180,
+        "how far the crop turns at most about the sensor's centre, either way",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        """Turn from columns towards rows."""
+        angle = math.radians(rng.uniform(-self.degrees, self.degrees))
+        height, width = events.sensor
+        row, column = np.ogrid[:height, :width]
+        middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+        down, right = row - middle_row, column - middle_column
+        sine, cosine = math.sin(angle), math.cos(angle)
+        turned_row = middle_row + cosine * down + sine * right
+        turned_column = middle_column + cosine * right - sine * down
+        # If one side is odd and one even, a quarter turn ends at halves; rounding these to even would merge neighbours.
+        return _moved(events, np.floor(turned_row + 0.5), np.floor(turned_column + 0.5))
+
+
+def _moved(events: Events, row: NDArray[np.integer | np.floating], column: NDArray[np.integer | np.floating]) -> Events:
+    """Move the events of each pixel to another one; drop those that leave the sensor.
+
+    Args:
+        row, column: where each pixel goes; together of the sensor's shape.
+    """
+    height, width = events.sensor
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    target = np.where(inside, row * width + column, -1).astype(np.int64).ravel()
+    pixel = target[events.address // POLARITIES]
+    kept = pixel >= 0
+    moved = events.address[kept]
+    moved[:] = pixel[kept] * POLARITIES + moved % POLARITIES
+    return replace(events, t_us=events.t_us[kept], address=moved)
