@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW
 
 from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
 from sltune.training.weights import MAX_WEIGHTS_BYTES, is_dense, unpack
 
 MAX_CHECKPOINT_BYTES = 4 * MAX_WEIGHTS_BYTES
 """Weights, two moments of each in Adam, and the best weights so far."""
+
+BUILT_IN = (Adam, AdamW, SGD)
+"""Optimizers whose fused kernels write to memory of the shapes that they expect; others may have any state."""
 
 
 def learner_to_bytes(learner: Learner, metrics: dict[str, EpochMetrics | None], more: dict[str, Any]) -> bytes:
@@ -49,7 +53,8 @@ def learner_from_bytes(learner: Learner, data: bytes) -> tuple[dict[str, EpochMe
         network, optimizer, schedule = (state[part] for part in ("network", "optimizer", "schedule"))
         _require_like(network, learner.network.state_dict())
         _require_like(optimizer["param_groups"], learner.optimizer.state_dict()["param_groups"])
-        _require_moments(optimizer["state"], list(learner.network.parameters()))
+        if type(learner.optimizer) in BUILT_IN:
+            _require_moments(optimizer["state"], list(learner.network.parameters()))
         if learner.schedule:
             _require_like(schedule, learner.schedule.state_dict())
             learner.schedule.load_state_dict(schedule)
