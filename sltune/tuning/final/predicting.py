@@ -44,7 +44,7 @@ def predict(predictor: Predictor, samples: Batchable, device: torch.device, tall
     rates = torch.zeros(())
     for network in predictor.networks:
         batches = source.evaluation(configuration.training.eval_batch_size, samples.crops)
-        found = evaluate(network, batches, configuration.training.loss, configuration.training.precision).rates
+        found = evaluate(network, batches, precision=configuration.training.precision).rates
         assert found is not None
         rates = rates + found
     rates = rates / len(predictor.networks)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import SltuneError
+from sltune.events.augmentations.events import POLARITIES
 from sltune.events.dataset import Dataset, open_dataset
-from sltune.events.samples import POLARITIES
 from sltune.runs.plan import trials_of
 from sltune.settings.space import Space, load_space
 from sltune.system.apart import Say
