@@ -14,7 +14,7 @@ from torch import nn
 from sltune.errors import DataError
 from sltune.snn.network import NETWORKS, NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
-from sltune.training.checks import costs
+from sltune.training.checks import check, costs
 from sltune.training.checks.check import check_network
 from sltune.training.checks.findings import Finding
 from sltune.training.checks.probe import Probe, moving_blobs
@@ -28,6 +28,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take little time where the costs of a network are not the question."""
     monkeypatch.setattr(costs, "STEPS", (2, 4, 8))
     monkeypatch.setattr(costs, "REPEATS", 1)
+
+
+@pytest.fixture
+def _without_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "check_costs", lambda probe: iter(()))
 
 
 def probe_of(make: Callable[..., nn.Module], side: int = 10, **options: Any) -> Probe:
@@ -73,8 +78,8 @@ BROKEN = [
     pytest.param(planted.OwnGenerator, "UNSEEDED", "", "a generator of its own", marks=pytest.mark.slow),
     pytest.param(planted.SeedsItself, "SEED_FIXED", "", "the constructor seeds torch", marks=pytest.mark.slow),
     (planted.DropoutInEvaluation, "RANDOM_EVALUATION", "drop", "two evaluations"),
-    (planted.StaysInTraining, "STILL_TRAINING", "dropout", "after eval()"),
-    (planted.LazyBuffer, "STATE_DICT", "", "trace is only there after a batch"),
+    pytest.param(planted.StaysInTraining, "STILL_TRAINING", "dropout", "after eval()", marks=pytest.mark.slow),
+    pytest.param(planted.LazyBuffer, "STATE_DICT", "", "trace is only there after a batch", marks=pytest.mark.slow),
     pytest.param(
         planted.BufferOfBatch,
         "STATE_DICT",
@@ -95,7 +100,7 @@ BROKEN = [
     (planted.LazyLayer, "LAZY", "fc1", "fc1.weight, fc1.bias"),
 ]
 WARNINGS = [
-    (planted.NormOnlyInTraining, "BATCH_IN_TRAINING", "norm", "replaced"),
+    pytest.param(planted.NormOnlyInTraining, "BATCH_IN_TRAINING", "norm", "replaced", marks=pytest.mark.slow),
     (planted.NeverFires, "NEVER_FIRES", "lif2", "all its values are 0"),
     pytest.param(planted.AlwaysFires, "ALWAYS_FIRES", "lif1", "all its values are 1", marks=pytest.mark.slow),
     pytest.param(planted.AlwaysTheSame, "SEED_UNUSED", "", "no parameter is drawn at random", marks=pytest.mark.slow),
@@ -110,7 +115,7 @@ WARNINGS = [
 ]
 
 
-@pytest.mark.usefixtures("_short")
+@pytest.mark.usefixtures("_without_costs")
 @pytest.mark.parametrize(
     ("make", "name", "layer", "measured"), BROKEN, ids=lambda value: getattr(value, "__name__", "")
 )
@@ -122,7 +127,7 @@ def test_a_mistake_is_found_with_its_layer_and_nothing_else_is_broken(
     assert measured in next(one.measured for one in findings if one.mistake.name == name)
 
 
-@pytest.mark.usefixtures("_short")
+@pytest.mark.usefixtures("_without_costs")
 @pytest.mark.parametrize(
     ("make", "name", "layer", "measured"), WARNINGS, ids=lambda value: getattr(value, "__name__", "")
 )
@@ -178,7 +183,7 @@ def test_costs_that_grow_faster_than_time_are_told_from_linear_ones(make: type[n
     assert ("linear would be 4 times" in finding.measured) == (name == "GROWTH")
 
 
-@pytest.mark.usefixtures("_short")
+@pytest.mark.usefixtures("_without_costs")
 def test_the_check_leaves_the_process_as_it_was() -> None:
     def state() -> tuple[Any, ...]:
         numpys = np.random.get_state()  # noqa: NPY002
@@ -202,7 +207,7 @@ def test_the_check_leaves_the_process_as_it_was() -> None:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.usefixtures("_short")
+@pytest.mark.usefixtures("_without_costs")
 def test_an_error_of_sltune_is_handed_on() -> None:
     def refuse(**_: object) -> nn.Module:
         raise DataError("weights.pt: cannot be read")
