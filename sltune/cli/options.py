@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from sltune.errors import UsageError
-from sltune.runs.places import STUDY_STORAGE, Database, checked_place, database_named
+from sltune.runs.places import STUDY_STORAGE, Database, database_named
 from sltune.system.files import is_unicode
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
@@ -71,11 +71,6 @@ def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         text = f"must be whole numbers with commas between, such as 0,1,2, but got {excerpt(repr(value))}"
         raise UsageError(f"{param.opts[0]} {text}")
     return tuple(map(int, parts))
-
-
-def _checkpoints(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Return a place for checkpoints; raises as checked_place does."""
-    return None if value is None else checked_place(value)
 
 
 FileArgument = _UnicodePath(path_type=Path)
@@ -196,7 +191,6 @@ _request_options = bundle(
     click.option(
         "--checkpoints",
         metavar="DIR|URI",
-        callback=_checkpoints,
         help="Where workers keep the state of trials under way; without it, it goes through the driver to the run.",
     ),
     click.option(

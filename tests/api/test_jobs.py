@@ -65,6 +65,7 @@ def test_an_earlier_run_gives_a_configuration() -> None:
         ({"cpus_per_trial": 0}, UsageError, "--cpus-per-trial must be at least 0.01, but got 0"),
         ({"max_concurrent": 0}, UsageError, "--max-concurrent must be at least 1, but got 0"),
         ({"gpus_per_trial": 0.4}, UsageError, "--gpus-per-trial must be 0, 1/k"),
+        ({"checkpoints": "s3://key:secret@place/"}, UsageError, "--checkpoints s3://.*: a password or key must not"),
         ({"speed": 2}, TypeError, "speed"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
+from sltune.runs.places import checked_place
 
 if TYPE_CHECKING:
     # This module is imported with the command line, before anything needs Ray or torch.
@@ -38,7 +39,8 @@ class Request:
     whether trained networks are looked at.
 
     Raises:
-        UsageError: a value is not allowed, or Ray cannot place such a share of a GPU.
+        UsageError: a value is not allowed, Ray cannot place such a share of a GPU, or the place of checkpoints holds a
+            secret.
     """
 
     device: str = "auto"
@@ -60,7 +62,7 @@ class Request:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least {least:g}, but got {value}")
         if self.gpus_per_trial is not None:
             object.__setattr__(self, "gpus_per_trial", checked_fraction(self.gpus_per_trial))
-        if self.checkpoints is not None and "://" not in self.checkpoints:
+        if self.checkpoints is not None and "://" not in checked_place(self.checkpoints):
             # Workers have other working folders, and a run may go on from another.
             object.__setattr__(self, "checkpoints", str(Path(self.checkpoints).absolute()))
 
