@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
-from sltune.runs.places import Database
 from sltune.snn.network import NETWORKS
+from sltune.system.places import Database
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights

@@ -15,8 +15,8 @@ from sltune.api.spaces import Overrides, SpaceLike, load_space
 from sltune.errors import Interrupted, UsageError
 from sltune.progress.notebook import display_for_call
 from sltune.runs.folder import RunFolder, new_folder
-from sltune.runs.places import STUDY_STORAGE, Database, database_named
 from sltune.settings.space import Space
+from sltune.system.places import STUDY_STORAGE, Database, database_named
 from sltune.tuning.cluster.environment import came_too_late, prepare_environment
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.resuming import Changes, resume_run

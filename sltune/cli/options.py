@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from sltune.errors import UsageError
-from sltune.runs.places import STUDY_STORAGE, Database, database_named
 from sltune.system.files import is_unicode
+from sltune.system.places import STUDY_STORAGE, Database, database_named
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.tuning.cluster.resources import MIN_CPUS, Request

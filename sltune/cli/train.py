@@ -20,7 +20,7 @@ from sltune.cli.options import (
 )
 from sltune.cli.space_options import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
-from sltune.runs.places import Database
+from sltune.system.places import Database
 from sltune.wording import as_argument, printable_lines
 
 # What --smoke changes: enough to see that all is in place.

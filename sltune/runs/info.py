@@ -20,9 +20,10 @@ from sltune import __version__
 from sltune.errors import DataError, UsageError
 from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
-from sltune.runs.places import CheckpointPlace, CodeInfo, Database, Place, StudyPlace, lies_in
+from sltune.runs.places import CheckpointPlace, CodeInfo, Place, StudyPlace
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
+from sltune.system.places import Database, lies_in
 from sltune.wording import as_argument, excerpt
 
 MAX_TRIALS = 1_000_000

@@ -15,13 +15,13 @@ from sltune.events.manifest import Manifest
 from sltune.extensions.code import MAX_FILE_BYTES, Code
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info
-from sltune.runs.places import PRIVATE, Database
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import in_order
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space, parse_space
 from sltune.system.files import read_plain
+from sltune.system.places import PRIVATE, Database
 from sltune.tuning.campaign.strategy import RESTORE
 from sltune.wording import as_toml, first_of
 

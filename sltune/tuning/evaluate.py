@@ -8,10 +8,10 @@ from pathlib import Path
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, resume_command, write_info
-from sltune.runs.places import Database
 from sltune.runs.plan import trials_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
+from sltune.system.places import Database
 from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.preparation import interrupted
 from sltune.wording import first_of

@@ -15,11 +15,11 @@ from sltune.events.samples import RecordingInfo
 from sltune.progress.display import Display
 from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
 from sltune.runs.info import RunInfo, read_info, resume_command, run_name, write_info
-from sltune.runs.places import Database
 from sltune.runs.plan import Step, nested_plan, nested_trainings, steps_of
 from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, load_space
+from sltune.system.places import Database
 from sltune.system.supervisor import last_word
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE, Candidate, Everything

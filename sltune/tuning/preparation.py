@@ -26,12 +26,13 @@ from sltune.runs.info import (
     run_name,
     write_info,
 )
-from sltune.runs.places import CodeInfo, Database, StudyPlace, lies_in
+from sltune.runs.places import CodeInfo, StudyPlace
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
 from sltune.system.files import read_plain
 from sltune.system.locks import locked
+from sltune.system.places import Database, lies_in
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sltune.errors import Interrupted, UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, resume_command
-from sltune.runs.places import Database
 from sltune.settings.space import Space, load_space
+from sltune.system.places import Database
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.continuity import refuse_unnamed_places
 from sltune.wording import as_argument

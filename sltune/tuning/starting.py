@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
-from sltune.runs.places import STUDY_STORAGE, Database
+from sltune.system.places import STUDY_STORAGE, Database
 
 if TYPE_CHECKING:
     # What follows brings Ray and Optuna, which a command that is wrong need not wait for.

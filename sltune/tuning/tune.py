@@ -14,11 +14,12 @@ from sltune.events.folds import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, run_name, write_info
-from sltune.runs.places import Database, StudyPlace
+from sltune.runs.places import StudyPlace
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, latest_of
 from sltune.runs.results import Result
 from sltune.settings.space import Space
+from sltune.system.places import Database
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.promotion import strategy_of
 from sltune.tuning.campaign.search import verdict_of

@@ -13,7 +13,7 @@ import ray
 
 import sltune
 from sltune.errors import ConfigError, DataError, Interrupted, SltuneError, UsageError
-from sltune.runs.places import STUDY_STORAGE
+from sltune.system.places import STUDY_STORAGE
 from sltune.tuning.cluster.environment import LOOPBACK_ONLY
 from tests.tuning import in_process
 

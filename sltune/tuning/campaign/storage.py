@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sltune.errors import DataError, UsageError
-from sltune.runs.places import Database, without_secrets
+from sltune.system.places import Database, without_secrets
 from sltune.tuning.campaign.journal import mend_journal
 from sltune.tuning.campaign.study_checks import CONSTRAINT, RESTORE_STUDY
 from sltune.wording import printable

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sltune.runs.places import STUDY_STORAGE
+from sltune.system.places import STUDY_STORAGE
 
 TOKEN_BYTES = 32
 """256 bits cannot be guessed."""

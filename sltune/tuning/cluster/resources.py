@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
-from sltune.runs.places import checked_place
+from sltune.system.places import checked_place
 
 if TYPE_CHECKING:
     # This module is imported with the command line, before anything needs Ray or torch.

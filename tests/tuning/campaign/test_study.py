@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sltune.errors import DataError, UsageError
-from sltune.runs.places import Database
 from sltune.settings.space import parse_space
 from sltune.settings.types import Value
+from sltune.system.places import Database
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.campaign.study import SearchStudy, Verdict
 from tests.tuning.searches import space

@@ -19,7 +19,7 @@ from sltune.cli.main import main
 from sltune.errors import UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info, resume_command
-from sltune.runs.places import STUDY_STORAGE, Database, address_of, checked_place, database_named, without_secrets
+from sltune.system.places import STUDY_STORAGE, Database, address_of, checked_place, database_named, without_secrets
 from sltune.tuning import preparation
 from sltune.tuning.campaign.storage import open_storage
 from sltune.tuning.cluster.resources import Request
