@@ -17,7 +17,7 @@ import click
 from sltune.cli.options import FileArgument, FolderArgument, ShownOptions, bundle, numbers, shown_flags
 from sltune.cli.space_options import FixedOptions, fixed_options
 from sltune.errors import Interrupted, UsageError
-from sltune.wording import spreadsheet_cell
+from sltune.wording import as_argument, spreadsheet_cell
 
 if TYPE_CHECKING:
     import torch
@@ -148,12 +148,12 @@ def fit(
     from sltune.tuning.final.fitting import Fitting
     from sltune.tuning.final.model import ModelFolder
 
+    display = options.display()
     try:
-        fitting = Fitting(space, not no_validation, data, options.device(), options.display())
-        fitting.run(ModelFolder(out))
+        Fitting(space, not no_validation, data, options.device(), display).run(ModelFolder(out))
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; go on with: {shlex.join(['sltune', *sys.argv[1:]])}") from None
-    click.echo(f"ready: {out}", err=True)
+    display.inform(f"ready; ask it by: {shlex.join(['sltune', 'predict', as_argument(out)])} …")
 
 
 @click.command()
