@@ -13,7 +13,7 @@ Argument = bool | int | float | str
 
 FORM = 'must have the form name or name(parameter=value, …); values are numbers, "strings", true or false'
 
-_ARGUMENT = re.compile(r"""\s*([A-Za-z_]\w*)\s*=\s*("[^"]*"|'[^']*'|[-+.0-9A-Za-z]+)\s*""", re.ASCII)
+_ARGUMENT = re.compile(r"""\s*([A-Za-z_]\w*)\s*=\s*("[^"]*"|'[^']*'|[-+.0-9A-Za-z]+)\s*(,|$)""", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
@@ -45,22 +45,17 @@ def parse_call(text: str) -> Call:
     arguments: dict[str, Argument] = {}
     if not parenthesis:
         return Call(name)
-    inner = rest.rstrip()
-    if not inner.endswith(")"):
+    if not rest.rstrip().endswith(")"):
         raise ValueError(FORM)
-    place, end = 0, len(inner) - 1
-    while place < end:
-        found = _ARGUMENT.match(inner, place, end)
-        if found is None or found[1] in arguments:
-            if not inner[:end].strip():
-                break
-            raise ValueError(FORM if found is None else f"{found[1]} is given twice")
+    content, place = rest.rstrip()[:-1].strip(), 0
+    while place < len(content):
+        found = _ARGUMENT.match(content, place)
+        if found is None:
+            raise ValueError(FORM)
+        if found[1] in arguments:
+            raise ValueError(f"{found[1]} is given twice")
         arguments[found[1]] = _value(found[2])
         place = found.end()
-        if place < end:
-            if inner[place] != "," or place + 1 == end:
-                raise ValueError(FORM)
-            place += 1
     return Call(name, arguments)
 
 

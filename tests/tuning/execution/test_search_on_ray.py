@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sltune.runs.record import Record
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.storage import open_storage
 from tests.small import quick
+from tests.test_extending_page import CODE, SETTINGS
 from tests.tuning.clusters import PROMPT_S, cluster, ended, ray_here, sltune, wait_for, workers_below
 
 pytestmark = pytest.mark.processes
@@ -327,3 +329,32 @@ def test_what_a_search_leaves_can_be_confirmed_reported_and_built_upon(
 
 def settings_of(folder: RunFolder, config_id: str) -> dict[str, Any]:
     return next(record.config for record in folder.records() if record.config_id == config_id)
+
+
+@pytest.mark.slow
+def test_a_search_with_everything_of_the_users_goes_on_from_its_own_copy(dataset: Path, tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", RunFolder(tmp_path / "own")
+    home.mkdir()
+    for name, text in CODE.items():
+        (home / name).write_text(text)
+    tables = quick(training__epochs=2).model_dump(mode="json")
+    for text in SETTINGS:
+        for table, settings in tomllib.loads(text).items():
+            tables.setdefault(table, {}).update(settings)
+    tables["search"] |= {"strategy": "full", "trials": 2}
+    tables["evaluation"]["folds"] = 2
+    (home / "space.toml").write_text(tomlkit.dumps(tables))
+    arguments = (home / "space.toml", "--data", dataset, "--results", tmp_path, "--run", "own", *ONE_AT_A_TIME)
+    said = ended(sltune("tune", *arguments), 0)
+    assert said.count("neurons run step by step in plain torch") == 1
+    shutil.rmtree(home)
+    ended(sltune("resume", folder.root, "--trials", "3", *ONE_AT_A_TIME), 0)
+    records = folder.records()
+    assert [(record.key.name, record.status) for record in records] == [
+        (f"c000{number}-f{fold}-s0", "done") for number in range(3) for fold in range(2)
+    ]
+    # What the sampler of the page draws: 1/3, 2/3 and 1/9 of the way from 0.1 to 0.9.
+    decays = [record.settings["neuron.decay"] for record in records if record.fold == 0]
+    assert decays == pytest.approx([0.1 + 0.8 * part for part in (1 / 3, 2 / 3, 1 / 9)])
+    assert all(record.metrics.own["top(k=2)"] == 1 for record in records)
+    assert {record.versions["code"] for record in records} == {load_space(folder.space_toml).code.digest}
