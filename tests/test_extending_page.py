@@ -119,6 +119,9 @@ def test_a_loss_that_takes_a_reduction_is_asked_for_the_sum() -> None:
 
     assert summed_loss(loss, rates, labels) == 1.25
     assert asked == ["sum"]
+    # Its __call__ would take any argument, its forward takes no reduction.
+    smoothed = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    assert summed_loss(smoothed, rates.repeat(2, 1), labels.repeat(2)) == 2 * smoothed(rates, labels)
     with pytest.raises(CodeError, match=r"must return a tensor of one number, but got shape \(1, 2\)"):
         summed_loss(lambda rates, labels: rates, rates, labels)
 

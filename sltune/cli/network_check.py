@@ -109,7 +109,8 @@ def _table(finding: Finding) -> dict[str, str]:
 
 def _cut_short(end: CutShort, check: str, seconds: float) -> Finding:
     """Return what it means that a check did not come to its end."""
-    from sltune.training.checks.findings import Finding, Mistake, is_library
+    from sltune.extensions.importing import is_library
+    from sltune.training.checks.findings import Finding, Mistake
 
     if not end.trace:
         reason = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"

@@ -77,6 +77,8 @@ def parameters_of(target: Any, positional: int = 0) -> list[str] | None:
     Args:
         positional: how many come first that it is always given by their place; a class is given none so.
     """
+    # A module of torch's hands whatever it is given to its forward().
+    target = target if isinstance(target, type) else getattr(target, "forward", target)
     try:
         parameters = list(inspect.signature(target).parameters.values())[positional:]
     except (TypeError, ValueError):

@@ -6,11 +6,13 @@ import importlib.abc
 import importlib.util
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
@@ -71,13 +73,31 @@ def describe_error(error: BaseException) -> str:
     return f"{_where(error)}{type(error).__name__}: {error}"
 
 
+def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the calls that led to an error, of the user's code only."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
+
+
+def is_library(file: str) -> bool:
+    """Say whether code is torch's, sltune's or Python's own."""
+    return file.startswith((*_libraries(), "<frozen"))
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    # Torch is found without being imported, which takes seconds.
+    torch = importlib.util.find_spec("torch")
+    found = (Path(__file__).parents[1], torch and torch.origin and Path(torch.origin).parent)
+    return (*(str(path) for path in found if path), sysconfig.get_path("stdlib"))
+
+
 def _where(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"line {error.lineno} of {error.filename}: "
-    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
-        if frame.f_code.co_filename in _FINDER.filenames:
-            return f"line {line} of {frame.f_code.co_filename}, in {frame.f_code.co_name}: "
-    return ""
+    frames = users_frames(error)
+    # A library such as snnTorch is not the user's either, but where nothing else is, it may be what they have named.
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f"line {own[-1].lineno} of {own[-1].filename}, in {own[-1].name}: " if own else ""
 
 
 def _forget(name: str) -> None:

@@ -47,13 +47,20 @@ class StudyPlace(BaseModel):
 class CodeInfo(BaseModel):
     """The user's code of a run, which is copied into its folder ``code/``.
 
-    digest: of all of it. modules: digests of installed modules. origin: the folder where the files lay.
+    digest: of all of it, by which code is compared. modules: digests of installed modules. origin: the folder where the
+    files lay.
     """
 
     model_config = ConfigDict(frozen=True)
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     modules: dict[str, str] = Field(default_factory=dict)
     origin: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CodeInfo) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @classmethod
     def of(cls, code: Code) -> CodeInfo | None:

@@ -76,9 +76,10 @@ def _obstacles(first: Run, second: Run) -> Iterator[str]:
 
 def _differences(first: Run, second: Run) -> Iterator[str]:
     one, other = first.info.dataset, second.info.dataset
-    for name in set(DatasetPlace.model_fields) - {"path"}:
+    for name in DatasetPlace.model_fields:
+        values = (getattr(one, name), getattr(other, name))
         # What older versions did not write is None.
-        if None not in (getattr(one, name), getattr(other, name)) and getattr(one, name) != getattr(other, name):
+        if name != "path" and None not in values and values[0] != values[1]:
             yield f"dataset.{name} is another"
     if first.info.code != second.info.code:
         yield "the user's code is another"

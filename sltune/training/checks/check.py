@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sltune.errors import CodeError, SltuneError
+from sltune.extensions.importing import describe_error, users_frames
 from sltune.training.checks.activity import check_activity
 from sltune.training.checks.costs import check_costs
-from sltune.training.checks.findings import Finding, Mistake, place_of, users_frames
+from sltune.training.checks.findings import Finding, Mistake
 from sltune.training.checks.gradients import check_gradients
 from sltune.training.checks.outputs import check_outputs
 from sltune.training.checks.probe import GAINS, Probe
@@ -55,14 +56,14 @@ class _Checks:
         except BatchFailed as failure:
             # A backward pass fails where what it needs of the frames has been changed.
             if not self.found(Mistake.INPUT_CHANGED):
-                yield Finding(Mistake.FAILS, failure.layer, place_of(failure.error))
+                yield Finding(Mistake.FAILS, failure.layer, describe_error(failure.error))
         except SltuneError:
             raise
         except Exception as error:
             # As in a train() of the user's own; what does not lead through their code is a bug of ours.
             if not users_frames(error):
                 raise
-            yield Finding(Mistake.FAILS, "", place_of(error))
+            yield Finding(Mistake.FAILS, "", describe_error(error))
 
 
 def check_network(
@@ -107,7 +108,7 @@ def _check_constructor(probe: Probe) -> Iterator[Finding]:
     except SltuneError:
         raise
     except Exception as error:
-        yield Finding(Mistake.CONSTRUCTOR, "", place_of(error))
+        yield Finding(Mistake.CONSTRUCTOR, "", describe_error(error))
     else:
         yield from check_parameters(network)
 

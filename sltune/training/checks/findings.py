@@ -1,26 +1,14 @@
-"""What a check of a network can find, in words, and the line of the user's code that an exception came from."""
+"""What a check of a network can find, in words."""
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Literal
-
-import torch
 
 Severity = Literal["broken", "warning", "note"]
 SEVERITIES: Sequence[Severity] = ("broken", "warning", "note")
-
-LIBRARIES = tuple(
-    str(path)
-    for path in (Path(torch.__file__).parent, Path(__file__).parents[2], sysconfig.get_path("stdlib"))
-    if path is not None
-)
-"""Code below these paths is not the user's."""
 
 
 class Mistake(Enum):
@@ -171,27 +159,6 @@ class Finding:
     mistake: Mistake
     layer: str
     measured: str
-
-
-def place_of(error: BaseException) -> str:
-    """Return an exception with the last line of the user's code that led to it."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):
-        return text
-    frames = users_frames(error)
-    # A library such as snnTorch is not the user's either, but where nothing else is, it may be what is checked.
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    return f"line {own[-1].lineno} of {own[-1].filename}, in {own[-1].name}: {text}" if own else text
-
-
-def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the calls that led to an exception, of the user's code only."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
-
-
-def is_library(file: str) -> bool:
-    """Say whether code is torch's, sltune's or Python's own."""
-    return file.startswith((*LIBRARIES, "<frozen"))
 
 
 def listed(names: list[str], count: int = 3) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sltune.training.checks.findings import Finding, Mistake, listed, place_of
+from sltune.extensions.importing import describe_error
+from sltune.training.checks.findings import Finding, Mistake, listed
 from sltune.training.checks.probe import Probe
 from sltune.training.checks.recording import BatchFailed, Recording, record
 
@@ -22,7 +23,7 @@ def check_outputs(probe: Probe) -> Iterator[Finding]:
         try:
             recording = record(network, batch)
         except BatchFailed as failure:
-            measured = f"{batch.shape[1]} samples of {len(batch)} time steps: {place_of(failure.error)}"
+            measured = f"{batch.shape[1]} samples of {len(batch)} time steps: {describe_error(failure.error)}"
             found.setdefault(Mistake.FAILS, Finding(Mistake.FAILS, failure.layer, measured))
             continue
         problems = [_shape_problem(recording.output, batch, probe.classes), _value_problem(recording)]

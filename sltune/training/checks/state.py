@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sltune.training.checks.findings import Finding, Mistake, listed, place_of
+from sltune.extensions.importing import describe_error
+from sltune.training.checks.findings import Finding, Mistake, listed
 from sltune.training.checks.probe import Probe
 from sltune.training.checks.recording import (
     TOLERANCE,
@@ -40,7 +41,7 @@ def check_leak(probe: Probe) -> Iterator[Finding]:
         record(network, probe.frames[:, :1])
         record(network, probe.frames)
     except BatchFailed as failure:
-        measured = f"a batch of 1 sample after one of {probe.batch} fails: {place_of(failure.error)}"
+        measured = f"a batch of 1 sample after one of {probe.batch} fails: {describe_error(failure.error)}"
         yield Finding(Mistake.LEAK, failure.layer, measured)
         return
     yield from _check_leak_in_training(probe)
@@ -102,7 +103,7 @@ def check_stretches(probe: Probe) -> Iterator[Finding]:
     try:
         once, twice = record(network, probe.frames, call=whole), record(network, probe.frames, call=halves)
     except BatchFailed as failure:
-        yield Finding(Mistake.STRETCHES, failure.layer, f"run fails: {place_of(failure.error)}")
+        yield Finding(Mistake.STRETCHES, failure.layer, f"run fails: {describe_error(failure.error)}")
         return
     if once.output.shape != (*probe.frames.shape[:2], probe.classes):
         measured = f"run returns outputs of shape {tuple(once.output.shape)} instead of (T, B, classes)"
@@ -138,7 +139,7 @@ def check_state_dict(probe: Probe, compare: bool) -> Iterator[Finding]:
     try:
         other.load_state_dict(state)
     except Exception as error:
-        yield Finding(Mistake.STATE_DICT, "", f"load_state_dict fails: {place_of(error)}")
+        yield Finding(Mistake.STATE_DICT, "", f"load_state_dict fails: {describe_error(error)}")
         return
     if not compare:
         return

@@ -98,10 +98,8 @@ class ModelInfo(BaseModel):
 
     def differences(self, other: ModelInfo) -> list[str]:
         """Return in what two models differ, other than in how far they are."""
-        same = ("config", "sensor", "dataset", "validation")
-        differing = [name for name in same if getattr(self, name) != getattr(other, name)]
-        one, two = (info.code.digest if info.code else "" for info in (self, other))
-        return [*differing, *(["code"] if one != two else [])]
+        same = ("config", "sensor", "dataset", "validation", "code")
+        return [name for name in same if getattr(self, name) != getattr(other, name)]
 
     def job(self, seed: int, code: Code, weights: bytes | None = None) -> Job:
         """Return what trains the network of a seed.

@@ -100,6 +100,15 @@ def test_data_in_another_order_give_other_folds(tmp_path: Path) -> None:
     assert table_of(*runs).kept_apart == ("run1 is not pooled with run0: dataset.recording_order is another",)
 
 
+def test_the_same_code_from_two_folders_is_one_code_and_other_code_is_another(tmp_path: Path) -> None:
+    runs = []
+    for seed, (digit, origin) in enumerate([("a", "/ada"), ("a", "/bob"), ("b", "/ada")]):
+        code = {"digest": digit * 64, "origin": origin}
+        runs.append(write_run(tmp_path / f"run{seed}", [make_record(0, 0.5, seed=seed)], code=code))
+    assert {row.group.run for row in table_of(*runs).rows} == {"run0 + run1", "run2"}
+    assert table_of(*runs).kept_apart == ("run2 is not pooled with run0 + run1: the user's code is another",)
+
+
 def test_a_search_is_not_pooled(tmp_path: Path) -> None:
     """Its best was chosen by its accuracy, which a mean with other runs would hide."""
     search = write_run(tmp_path / "search", [make_record(0, 0.5)], kind="tune", best="c0000")
