@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from sltune.cli.main import main
 from sltune.report.analysis.pooling import pooled
 from sltune.report.analysis.runs import load_runs
+from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import Table, table
+from sltune.report.plots.learning_curves import learning_curves
 from sltune.report.tables.text import render
 from sltune.settings.configuration import Configuration
 from tests.written_runs import make_record, write_run
@@ -116,13 +118,24 @@ def test_a_search_is_not_pooled(tmp_path: Path) -> None:
     assert {row.group.run for row in table_of(search, other).rows} == {"search", "other"}
 
 
-def test_a_page_of_pooled_runs_has_their_curves_and_says_where_both_come_from(write: WriteRun, tmp_path: Path) -> None:
+@pytest.fixture
+def trained(write: WriteRun) -> list[Path]:
+    """Two runs whose trials have epochs."""
     runs = [write("first", 0, 0.5, 0.6), write("second", 1, 0.7, 0.8)]
-    for run in runs:
-        for trial in (run / "trials").iterdir():
-            (trial / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,0.1,0.1,0.5\n2,0.1,0.1,0.6\n")
+    for trial in (trial for run in runs for trial in (run / "trials").iterdir()):
+        (trial / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,0.1,0.1,0.5\n2,0.1,0.1,0.6\n")
+    return runs
+
+
+def test_pooled_runs_have_the_curves_of_both(trained: list[Path]) -> None:
+    (plot,) = learning_curves(series_of(pooled(load_runs(trained))))
+    assert "mean of 4 of 4 trials: 50.0 % at epoch 1, highest 60.0 % at epoch 2" in plot.alt
+
+
+@pytest.mark.slow
+def test_a_page_of_pooled_runs_says_where_both_come_from(trained: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    result = CliRunner().invoke(main, ["report", *map(str, runs), "--format", "html", "--out", str(file)])
+    result = CliRunner().invoke(main, ["report", *map(str, trained), "--format", "html", "--out", str(file)])
     assert result.exit_code == 0, result.output
     page = file.read_text()
     assert "first + second/c0000" in page
