@@ -25,6 +25,7 @@ FOLDERS = [
     "report.tables",
     "report.analysis",
     "training",
+    "training.checks",
     "events.views",
     "events.synthetic",
     "events.sources",

@@ -1,4 +1,4 @@
-"""Spiking networks, and the choice of what runs their layers."""
+"""Layers of spiking networks, the networks that are built in, how any network is run, and what runs its layers."""
 
 from sltune.snn.layers import LIF, Conv, Dense, Dropout, LIFPool, PerStep, Sequential, ThresholdBatchNorm
 from sltune.snn.stretches import Network
