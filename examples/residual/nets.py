@@ -32,7 +32,10 @@ class Block(nn.Module):
 
 
 class Net(snn.Network):
-    """Options: ``maps`` of each convolution, ``blocks`` of two convolutions, ``decay`` of all neurons."""
+    """Options: ``maps`` of each convolution, ``blocks`` of two convolutions, ``decay`` of all neurons.
+
+    The classes have no neurons: what arrives at them is averaged over time.
+    """
 
     def __init__(self, frame_shape, classes, maps=16, blocks=2, decay=0.3):
         super().__init__()
@@ -45,10 +48,9 @@ class Net(snn.Network):
         self.pool = snn.PerStep(nn.AvgPool2d(2))
         self.blocks = nn.ModuleList(Block(maps, decay) for _ in range(blocks))
         self.fc = snn.Dense(maps * (height >> halvings) * (width >> halvings), classes)
-        self.fc_lif = snn.LIF(decay=decay)
 
     def forward(self, frames):
         spikes = self.pool(self.stem(frames))
         for block in self.blocks:
             spikes = self.pool(block(spikes))
-        return self.fc_lif(self.fc(spikes.flatten(2)))
+        return self.fc(spikes.flatten(2))

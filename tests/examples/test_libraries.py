@@ -74,8 +74,10 @@ def test_a_librarys_network_is_checked_and_evaluated(library: Environment, datas
     settings = [word for text in (*SMALL, *OPTIONS, "training.epochs=2") for word in ("--set", text)]
     assert "network nets.py:Net: " in library.run("sltune", "check", space, *settings, "--data", dataset)
     library.run("sltune", "check-network", space, *settings, "--data", dataset)
-    run = RunFolder(tmp_path / "run")
-    library.run("sltune", "evaluate", space, *settings, "--data", dataset, "--run", run.root, "--quiet")
+    run = RunFolder(tmp_path / library.name)
+    library.run(
+        "sltune", "evaluate", space, *settings, "--data", dataset, "--results", tmp_path, "--run", library.name, "-q"
+    )
     records = [json.loads(file.read_text()) for file in run.root.glob("trials/*/record.json")]
     assert [record["status"] for record in records] == ["done"] * 4
     for record in records:
