@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,15 @@ def test_a_loss_that_takes_a_reduction_is_asked_for_the_sum() -> None:
     assert summed_loss(smoothed, rates.repeat(2, 1), labels.repeat(2)) == 2 * smoothed(rates, labels)
     with pytest.raises(CodeError, match=r"must return a tensor of one number, but got shape \(1, 2\)"):
         summed_loss(lambda rates, labels: rates, rates, labels)
+
+
+def test_an_error_in_a_loss_is_the_users_own_with_their_line(tmp_path: Path, dataset: Path) -> None:
+    (tmp_path / "l.py").write_text("def loss(rates, labels):\n    return rates.nothing\n")
+    space = parse_space("training.loss = 'l.py:loss'", "x", QUICK, tmp_path)
+    with pytest.raises(AttributeError) as caught:
+        trained(space, dataset)
+    trace = "".join(traceback.format_exception(caught.value))
+    assert f'File "{tmp_path}/l.py", line 2, in loss\n    return rates.nothing' in trace
 
 
 def test_an_optimizer_takes_its_steps_and_goes_on_from_a_checkpoint(tmp_path: Path, dataset: Path) -> None:
@@ -302,6 +312,21 @@ def test_a_reader_is_imported_and_read_again_when_its_code_changes(
 def test_everything_on_the_page_can_be_made(tmp_path: Path) -> None:
     for text in SETTINGS:
         refuse_unusable(space_of(tmp_path, text))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_everything_installed_that_the_page_names_can_be_made(tmp_path: Path) -> None:
+    keys = {
+        "torch.optim": "training.optimizer",
+        "torch.nn": "training.loss",
+        "torch.optim.lr_scheduler": "training.schedule",
+        "optuna.samplers": "search.sampler",
+        "optuna.pruners": "search.epoch_pruner",
+    }
+    named = re.findall(r'"((?:torch|optuna)[\w.]*:[^"]*)"', PAGE)
+    assert {text.partition(":")[0] for text in named} == keys.keys()
+    for text in named:
+        refuse_unusable(parse_space(f"{keys[text.partition(':')[0]]} = '{text}'", "x", (), tmp_path))
 
 
 @pytest.mark.parametrize(
