@@ -232,11 +232,11 @@ def norse() -> nn.Module:
 
 
 def sltune_network() -> nn.Module:
-    from sltune.snn.network import NETWORKS, NetworkOptions
+    from sltune.snn.network import NetworkOptions, slanimals
     from sltune.snn.neurons.lif import LIFParameters
 
     neuron = LIFParameters(V_THRESHOLD, DECAY, "rectangular", WIDTH)
-    return NETWORKS["slanimals"]((2, SIDE, SIDE), CLASSES, options=NetworkOptions(neuron))
+    return slanimals((2, SIDE, SIDE), CLASSES, options=NetworkOptions(neuron))
 
 
 def channels_last(build: Callable[[], nn.Module]) -> nn.Module:

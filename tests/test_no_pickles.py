@@ -20,12 +20,12 @@ from optuna.trial import TrialState
 import sltune
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
-from sltune.snn.network import NETWORKS
 from sltune.system.places import Database
 from sltune.training.checkpoint import learner_from_bytes
 from sltune.training.fit import Learner
 from sltune.training.weights import load_weights
 from sltune.tuning.campaign.storage import open_storage
+from tests.networks import NETWORKS
 from tests.tuning.searches import run, search, space
 
 LOADERS = (

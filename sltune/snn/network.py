@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -33,7 +33,11 @@ def convolutional(
     units: int,
     options: NetworkOptions = NetworkOptions(),
 ) -> Sequential:
-    """Return two 3×3 convolutions, each with 2×2 average pooling, then full connections to units and to the classes."""
+    """Return two 3×3 convolutions, each with 2×2 average pooling, then full connections to units and to the classes.
+
+    Raises:
+        ValueError: the frames are too small.
+    """
     channels, height, width = frame_shape
     layers: dict[str, nn.Module] = {}
     for name, maps in (("conv1", 20), ("conv2", 50)):
@@ -66,18 +70,8 @@ def _dense(sizes: Sequence[int], options: NetworkOptions) -> dict[str, nn.Module
     return layers
 
 
+# Those that space files name, called with frame_shape=(P, H, W), classes and options.
 slanimals = partial(convolutional, units=200)
 nmnist_cnn = partial(convolutional, units=400)
 nmnist_mlp = partial(fully_connected, units=(400, 400))
 nmnist_mlp2 = partial(fully_connected, units=(512,))
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
-    "slanimals": slanimals,
-    "nmnist-cnn": nmnist_cnn,
-    "nmnist-mlp": nmnist_mlp,
-    "nmnist-mlp2": nmnist_mlp2,
-}
-"""What makes each network, called with frame_shape=(P, H, W), classes and options.
-
-Raises:
-    ValueError: the frames are too small for the convolutions.
-"""

@@ -7,8 +7,8 @@ import pytest
 from sltune.extensions.kinds import KINDS, built_in, checked_name
 from sltune.settings.configuration import DEFAULTS
 from sltune.settings.search import Search
-from sltune.snn.network import NETWORKS
 from sltune.snn.neurons.surrogate import WINDOWS
+from tests.networks import NETWORKS
 
 
 def test_every_kind_is_a_setting_and_every_name_leads_to_something() -> None:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sltune.snn import running
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.running import rates_of
 from sltune.training import fit
 from sltune.training.batches import Batch, Clip
 from tests import reference_impl as reference
+from tests.networks import NETWORKS
 from tests.parity.support import Signs, amplify, copy_weights, firing_rates, time_last
 
 NMNIST = ("nmnist-mlp", "nmnist-mlp2", "nmnist-cnn")

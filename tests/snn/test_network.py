@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from sltune.snn import running
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.snn.running import rates_of
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import autocast, evaluate
+from tests.networks import NETWORKS
 from tests.snn.earlier_network import NetworkOptions as EarlierOptions
 from tests.snn.earlier_network import SpikingNetwork
 

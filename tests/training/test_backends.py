@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from sltune.snn.backends import CHOICE
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import Learner, evaluate, train_epoch
 from sltune.training.optim import make_optimizer
+from tests.networks import NETWORKS
 
 STEPS = 20
 SIZE = (17, 18)

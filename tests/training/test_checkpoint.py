@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from sltune.snn.network import NETWORKS
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.fit import EpochMetrics, EvaluationResult, Learner
 from sltune.training.optim import make_optimizer, make_schedule
+from tests.networks import NETWORKS
 
 EVALUATION = EvaluationResult(0.5, 0.75, [[1, 0], [1, 2]], {"fc1": 2.0}, 3.0, {"fc1": 0.1}, (True, False, True, True))
 METRICS = EpochMetrics(1, 0.1, EVALUATION, 1, 0.5, 10.0, 1.0)

@@ -9,12 +9,13 @@ from torch import nn
 
 from sltune.snn import running
 from sltune.snn.activity import Meter
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training import details
 from sltune.training.batches import Batch, Clip
 from sltune.training.details import BACKGROUND, BORDER, COLOURS, draw, histogram, look_at
 from sltune.training.fit import evaluate
+from tests.networks import NETWORKS
 
 
 def network(name: str, size: tuple[int, int], **biases: float | torch.Tensor) -> nn.Module:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sltune.snn.network import NETWORKS
 from sltune.training.batches import Batch, Clip
 from sltune.training.fit import EvaluationResult, Learner, evaluate, fit
 from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.streams import numpy_stream
+from tests.networks import NETWORKS
 
 CLASSES = 3
 

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from sltune.errors import DataError
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.checks import check, costs
 from sltune.training.checks.check import check_network
 from sltune.training.checks.findings import Finding
 from sltune.training.checks.probe import Probe, moving_blobs
+from tests.networks import NETWORKS
 from tests.training import planted_networks as planted
 
 CLASSES = 4

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from sltune.errors import DataError
-from sltune.snn.network import NETWORKS, NetworkOptions
+from sltune.snn.network import NetworkOptions
 from sltune.snn.running import rates_of
 from sltune.training.weights import MAX_WEIGHTS_BYTES, load_weights, read_weights, weights_to_bytes
 from tests import reference_impl as reference
+from tests.networks import NETWORKS
 
 SIZE, CLASSES = (20, 20), 3
 PREDECESSORS = ("conv1_s", "conv2_s", "fc1_s", "fc2_s")

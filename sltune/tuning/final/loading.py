@@ -12,14 +12,11 @@ from torch import nn
 from sltune.errors import DataError
 from sltune.events.frames import FrameFormat
 from sltune.extensions.code import Code
-from sltune.runs.folder import RunFolder, TrialFolder, read_record
-from sltune.runs.info import read_info
+from sltune.runs.folder import RunFolder
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
-from sltune.training.weights import load_weights, read_weights
 from sltune.tuning.final.model import ModelFolder, read_model
-from sltune.tuning.trial.job import Job
-from sltune.tuning.trial.trained import trained_network
+from sltune.tuning.trial.trained import ended_trial, trained_network
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def load_predictor(path: Path, device: torch.device) -> Predictor:
     folder = ModelFolder(path)
     predictor = _of_model(folder) if folder.model_json.exists() else _of_trial(path)
     for network in predictor.networks:
-        network.to(device).eval()
+        network.to(device)
     return predictor
 
 
@@ -58,15 +55,10 @@ def _of_model(folder: ModelFolder) -> Predictor:
         text = f"is not ready: seeds {', '.join(map(str, info.missing))} are missing; finish it by the same sltune fit"
         raise DataError(f"{folder.root}: {text}")
     code = Code() if info.code is None else info.code.read(folder.code)
-    networks = []
-    for seed in info.config.evaluation.seeds:
-        job, file = info.job(seed, code), folder.weights(seed)
-        # Making a network draws its initial weights by a seed of its own, which is none of the caller's business.
-        with torch.random.fork_rng(devices=[]):
-            network = job.network()
-        load_weights(network, read_weights(file), str(file))
-        networks.append(network)
-    return Predictor(networks, info.config, info.sensor, info.dataset.classes, job.frames)
+    jobs = {seed: info.job(seed, code) for seed in info.config.evaluation.seeds}
+    networks = [trained_network(job, folder.weights(seed)) for seed, job in jobs.items()]
+    frames = next(iter(jobs.values())).frames
+    return Predictor(networks, info.config, info.sensor, info.dataset.classes, frames)
 
 
 def _of_trial(path: Path) -> Predictor:
@@ -79,11 +71,6 @@ def _of_trial(path: Path) -> Predictor:
     if key is None or not run.run_json.exists():
         text = "is neither a model that sltune fit made, nor a trial of a run, such as results/RUN/trials/c0000-f0-s0"
         raise DataError(f"{path}: {text}")
-    network = trained_network(run, key.name)
-    file = TrialFolder(run.trials / key.name).record_file()
-    assert file is not None, "trained_network has read it"
-    record = read_record(file)
-    sensor = read_info(run).dataset.sensor
-    assert sensor is not None, "trained_network has asked for it"
-    job = Job(key, record.configuration(), sensor, len(record.dataset.classes))
-    return Predictor([network], job.configuration, sensor, record.dataset.classes, job.frames, record.splits)
+    job, record = ended_trial(run, key.name)
+    network = trained_network(job, run.trial(key).best_weights)
+    return Predictor([network], job.configuration, job.sensor, record.dataset.classes, job.frames, record.splits)

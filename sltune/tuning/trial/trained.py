@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import code_of, read_info
+from sltune.runs.record import Record
 from sltune.training.weights import load_weights, read_weights
 from sltune.tuning.trial.job import Job
 from sltune.wording import first_of
@@ -16,18 +19,15 @@ MAX_SHOWN_TRIALS = 5
 """A run may have thousands of trials; the first few show what they are called."""
 
 
-def trained_network(folder: RunFolder, trial: str) -> nn.Module:
-    """Return the network of a trial with the weights of its best epoch, in evaluation mode, on the CPU.
-
-    A network of the user's own is made by the copy of its code in the run folder, which is run for that.
+def ended_trial(folder: RunFolder, trial: str) -> tuple[Job, Record]:
+    """Return what a trial that has ended was, with the copy of the user's code in the run folder, and its record.
 
     Args:
         trial: its name, such as c0000-f0-s0.
 
     Raises:
         UsageError: the run has no record of such a trial.
-        CodeError: a network of the user's own cannot be made.
-        DataError: the folder is no run folder, or the weights or the code are absent or damaged.
+        DataError: the folder is no run folder, or the code is absent or damaged.
     """
     info, records = read_info(folder), {record.key.name: record for record in folder.records()}
     if trial not in records:
@@ -35,13 +35,22 @@ def trained_network(folder: RunFolder, trial: str) -> nn.Module:
         raise UsageError(f"{folder.root}: has no record of a trial {trial!r}; those with a record: {known}")
     if info.dataset.sensor is None:
         raise DataError(f"{folder.run_json}: was written by an earlier version, and lacks the size of the sensor")
-    record = records[trial]
-    job = Job(
-        record.key, record.configuration(), info.dataset.sensor, len(record.dataset.classes), code=code_of(folder)
-    )
+    record, sensor = records[trial], info.dataset.sensor
+    classes = len(record.dataset.classes)
+    return Job(record.key, record.configuration(), sensor, classes, code=code_of(folder)), record
+
+
+def trained_network(job: Job, weights: Path) -> nn.Module:
+    """Return the network of a job with the weights in a file, in evaluation mode, on the CPU.
+
+    A network of the user's own is made by the job's code, which is run for that.
+
+    Raises:
+        CodeError: a network of the user's own cannot be made.
+        DataError: the weights are absent or damaged.
+    """
     # Making a network draws its initial weights by a seed of its own, which is none of the caller's business.
     with torch.random.fork_rng(devices=[]):
         network = job.network()
-    file = folder.trial(record.key).best_weights
-    load_weights(network, read_weights(file), str(file))
+    load_weights(network, read_weights(weights), str(weights))
     return network.eval()

@@ -13,9 +13,9 @@ from sltune.snn.activity import Meter
 from sltune.snn.cpu import backend as backend_cpu
 from sltune.snn.cpu import stage as stage_cpu
 from sltune.snn.cpu.backend import NumbaBackend
-from sltune.snn.network import NETWORKS
 from sltune.snn.neurons.backend import REFERENCE
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
+from tests.networks import NETWORKS
 from tests.snn.drawing import assert_close, draw, leaf, neurons, seeds, with_gradients
 
 NUMBA = NumbaBackend()

@@ -20,6 +20,7 @@ from ray.exceptions import ObjectLostError
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from sltune.api.runs import open_run
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
@@ -40,7 +41,6 @@ from sltune.tuning.preparation import resume, start
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.report import Report
-from sltune.tuning.trial.trained import trained_network
 from tests.small import CLASSES, SENSOR, quick, table_of
 from tests.tuning.clusters import ray_here, workers_below
 
@@ -441,7 +441,7 @@ def test_a_network_of_the_users_is_trained_from_the_text_of_its_file(dataset: Pa
     assert {record.versions["code"] for record in records(folder)} == {own.code.digest}
     assert {record.settings["network.options.gain"] for record in records(folder)} == {0.5}
     assert (folder.code / "nets.py").read_text() == own.code.files["nets.py"]
-    assert trained_network(folder, "c0000-f0-s0").gain == 0.5
+    assert open_run(folder.root).network("c0000-f0-s0").gain == 0.5
     assert max(record.metrics.number("test_accuracy") or 0.0 for record in records(folder)) > 0.9
 
 
