@@ -20,7 +20,7 @@ from typing import Any
 
 from sltune.errors import CodeError
 from sltune.extensions.calls import name_of
-from sltune.extensions.importing import Files, describe_error, import_module, register
+from sltune.extensions.importing import Files, describe_error, forget, import_module, register
 from sltune.system.files import read_plain
 from sltune.wording import first_of, suggestion
 
@@ -89,8 +89,20 @@ class Code:
         text = json.dumps([dict(self.files), dict(self.modules)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def _package(self) -> str:
+        """The package as which files are imported."""
+        return f"sltune_code_{self.digest[:16]}"
+
+    def forget(self) -> None:
+        """Run files anew when they are loaded next, so that a trial finds nothing that the one before has left there.
+
+        Installed modules stay as they are.
+        """
+        forget(self._package)
+
     def load(self, text: str) -> Any:
-        """Return what a reference stands for; imported once in a process.
+        """Return what a reference stands for; imported once in a process, or once after ``forget``.
 
         Raises:
             CodeError: the code cannot be imported, or has no such name.
@@ -98,9 +110,8 @@ class Code:
         reference = Reference.parse(text)
         module_name = reference.place
         if not reference.is_installed:
-            package = f"sltune_code_{self.digest[:16]}"
-            register(package, Files(self.files, self.origin))
-            module_name = ".".join([package, *reference.parts])
+            register(self._package, Files(self.files, self.origin))
+            module_name = ".".join([self._package, *reference.parts])
         elif (wanted := self.modules.get(reference.place)) not in (None, _digest_of(text, reference.place)):
             hint = f"install here what the run began with, of which the digest is {str(wanted)[:12]}…"
             raise CodeError(f"{text}: {reference.place} is another version than where the run began; {hint}")
@@ -108,13 +119,16 @@ class Code:
             module = import_module(module_name)
         except CodeError as error:
             raise CodeError(f"{text}: {error}{_hint(reference, error.__cause__)}") from error.__cause__
-        if not hasattr(module, reference.name):
+        try:
+            return getattr(module, reference.name)
+        except AttributeError as error:
             own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
             there = f"; it has {', '.join(first_of(own, MAX_SHOWN_NAMES))}" if own else "; it defines nothing"
             raise CodeError(
                 f"{text}: {reference.place} has no {reference.name}{suggestion(reference.name, own) or there}"
-            )
-        return getattr(module, reference.name)
+            ) from error
+        except Exception as error:
+            raise CodeError(f"{text}: {reference.name} cannot be had: {describe_error(error)}") from error
 
 
 NO_CODE = Code()

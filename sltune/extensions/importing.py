@@ -18,9 +18,12 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 
 from sltune.errors import CodeError
+from sltune.wording import shortened
 
 MAX_IMPORT_SECONDS = 60
 """An import of a large library takes half of this on a busy machine."""
+MAX_MESSAGE_LENGTH = 2000
+"""The text of a user's exception may hold a whole tensor."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,15 @@ def import_module(name: str) -> ModuleType:
         CodeError: it cannot be imported, or not in time; its cause is the error that the user's code has raised.
     """
     try:
-        with _limited():
+        with limited(MAX_IMPORT_SECONDS):
             return importlib.import_module(name)
-    except _TooLong as error:
-        _forget(name)
-        raise CodeError(f"its import has not ended after {MAX_IMPORT_SECONDS} s; it is {error}") from None
-    except (Exception, SystemExit) as error:
-        _forget(name)
+    except TooLong as error:
+        forget(name)
+        raise CodeError(f"its import {error}") from None
+    except BaseException as error:
+        forget(name)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise CodeError(f"cannot be imported: {describe_error(error)}") from error
 
 
@@ -70,7 +75,11 @@ def register(package: str, files: Files) -> None:
 
 def describe_error(error: BaseException) -> str:
     """Return an error with the last line of a user's that led to it."""
-    return f"{_where(error)}{type(error).__name__}: {error}"
+    try:
+        text = shortened(str(error), MAX_MESSAGE_LENGTH)
+    except Exception:
+        text = "its message cannot be shown"
+    return f"{_where(error)}{type(error).__name__}: {text}"
 
 
 def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
@@ -100,21 +109,28 @@ def _where(error: BaseException) -> str:
     return f"line {own[-1].lineno} of {own[-1].filename}, in {own[-1].name}: " if own else ""
 
 
-def _forget(name: str) -> None:
-    """Leave no part of a failed import behind, which a second attempt would take for the whole."""
+def forget(name: str) -> None:
+    """Forget the modules of a user's files, by the name of one or of their package; the next import runs them anew.
+
+    A part of a failed import would be taken for the whole, and what a trial leaves in a module for what was there.
+    """
     package = name.partition(".")[0]
     if package in _FINDER.files:
         for known in [known for known in sys.modules if known.partition(".")[0] == package]:
             del sys.modules[known]
 
 
-class _TooLong(BaseException):
-    """An import takes too long. No Exception, which the code itself may catch."""
+class TooLong(BaseException):
+    """A user's code takes too long. No Exception, which the code itself may catch."""
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
-    """End what takes too long, as an endless loop does; only the main thread can be interrupted."""
+def limited(seconds: float) -> Iterator[None]:
+    """End what takes too long, as an endless loop does; only the main thread can be interrupted.
+
+    Raises:
+        TooLong: says at which of the user's lines it was.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
@@ -122,10 +138,11 @@ def _limited() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         while frame is not None and frame.f_code.co_filename not in _FINDER.filenames:
             frame = frame.f_back
-        raise _TooLong(f"at line {frame.f_lineno} of {frame.f_code.co_filename}" if frame else "in another module")
+        where = f"at line {frame.f_lineno} of {frame.f_code.co_filename}" if frame else "in another module"
+        raise TooLong(f"has not ended after {seconds:g} s; it is {where}")
 
     earlier = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, MAX_IMPORT_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -143,7 +160,8 @@ class _Loader(importlib.abc.InspectLoader):
         return self._files.path_of(fullname).endswith("/__init__.py") or not self._files.path_of(fullname)
 
     def get_source(self, fullname: str) -> str:
-        return self._files.texts.get(self._files.path_of(fullname), "")
+        # Editors on Windows put a mark before the text, which is no code.
+        return self._files.texts.get(self._files.path_of(fullname), "").removeprefix("\ufeff")
 
     def get_filename(self, fullname: str) -> str:
         return self._files.filename(self._files.path_of(fullname))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sltune.errors import UsageError
 from sltune.snn.activity import Meter
 from sltune.snn.running import rates_of, rates_of_clip
 from sltune.training.batches import Batch
@@ -67,7 +68,8 @@ class Learner:
     """A network and what trains it.
 
     schedule: None where the learning rate stays as it is. loss: as in training/losses.py. precision: "float32" or
-    "bfloat16". frozen: layers that are not trained, whose normalisation keeps its statistics, too.
+    "bfloat16". frozen: layers that are not trained, whose normalisation keeps its statistics, too. classes: how many
+    there are, where it is known.
     """
 
     network: nn.Module
@@ -76,6 +78,7 @@ class Learner:
     loss: Loss = mse
     precision: str = "float32"
     frozen: tuple[nn.Module, ...] = ()
+    classes: int | None = None
 
 
 class Diverged(ArithmeticError):
@@ -144,7 +147,10 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
         for frames in batch.views:
             with autocast(frames.device, learner.precision):
                 rates = rates_of(network, frames)
+            _require_classes(rates, learner.classes)
             loss = mean_loss(learner.loss, rates, batch.labels)
+            if not loss.requires_grad:
+                raise UsageError("the network's rates depend on no parameter that is trained: no_grad() or detach()?")
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -162,14 +168,29 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     return values, samples
 
 
+def _require_classes(rates: Tensor, classes: int | None) -> None:
+    """Raise a UsageError unless a network returns a rate for each class: losses may take another number, too."""
+    if classes is not None and rates.shape[1] != classes:
+        text = f"the network returns {rates.shape[1]} rates for a sample, but there are {classes} classes"
+        raise UsageError(f"{text}; their number is its argument ``classes``")
+
+
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], loss: Loss = mse, precision: str = "float32"
+    network: nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss = mse,
+    precision: str = "float32",
+    classes: int | None = None,
 ) -> EvaluationResult:
     """Evaluate on each sample once; the rates of several views of it are averaged.
 
+    Args:
+        classes: how many there are, where it is known.
+
     Raises:
-        UsageError: the network returns something else than rates.
+        UsageError: the network returns something else than a rate for each class.
+        Diverged: the loss is not finite.
     """
     network.eval()
     confusion, loss_sum = torch.zeros(0, 0, dtype=torch.int64), 0.0
@@ -179,15 +200,18 @@ def evaluate(
             with autocast(batch.labels.device, precision):
                 views = [rates_of_clip(network, clip, meter) for clip in batch.clips]
             rates = sum(views[1:], views[0]) / len(views)
+            _require_classes(rates, classes)
             # Rounded as the predecessor rounds it, so that the same epochs are equal and the same one is the first of
             # the lowest: a sum in the precision of the rates. A mean times its number of elements would be rounded
             # twice.
             loss_sum += float(summed_loss(loss, rates, batch.labels))
             every.append(rates.float().cpu())
-            found, classes = rates.argmax(1), rates.shape[1]
+            found = rates.argmax(1)
             correct += (found == batch.labels).tolist()
-            cells = torch.bincount((batch.labels * classes + found).cpu(), minlength=classes**2)
-            confusion = cells.view(classes, classes) + (confusion if len(confusion) else 0)
+            cells = _confusion(batch.labels, found, rates.shape[1])
+            confusion = cells + (confusion if len(confusion) else 0)
+    if not math.isfinite(loss_sum):
+        raise Diverged(f"the loss of an evaluation is {loss_sum}")
     samples = len(correct)
     return EvaluationResult(
         loss=loss_sum / samples,
@@ -199,6 +223,11 @@ def evaluate(
         correct=tuple(correct),
         rates=torch.cat(every),
     )
+
+
+def _confusion(labels: Tensor, found: Tensor, classes: int) -> Tensor:
+    """Return how often each class was taken for which, a row per true class."""
+    return torch.bincount((labels * classes + found).cpu(), minlength=classes**2).view(classes, classes)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

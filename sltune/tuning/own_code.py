@@ -9,6 +9,7 @@ from sltune.errors import CodeError
 from sltune.extensions.kinds import KINDS, named
 from sltune.settings.space import Space
 from sltune.training.optim import make_optimizer, make_schedule
+from sltune.training.process_state import kept_state
 from sltune.tuning.campaign.pruning import epoch_scores
 from sltune.tuning.campaign.samplers import make_sampler
 
@@ -19,11 +20,12 @@ def refuse_unusable(space: Space) -> None:
     Raises:
         CodeError: something cannot be found, imported or made; names the setting and the user's line.
     """
-    for key, text in space.own():
-        try:
-            _make(key, text, space)
-        except CodeError as error:
-            raise CodeError(f"{key}: {error}") from error.__cause__
+    with kept_state():
+        for key, text in space.own():
+            try:
+                _make(key, text, space)
+            except CodeError as error:
+                raise CodeError(f"{key}: {error}") from error.__cause__
 
 
 def _make(key: str, text: str, space: Space) -> None:

@@ -191,3 +191,41 @@ def test_code_is_imported_in_other_threads_too(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert found == [5]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class E(BaseException):\n    pass\nraise E('x')\n", "line 3 of {folder}/nets.py, in <module>: E: x"),
+        (
+            "class E(Exception):\n    __str__ = None\nraise E()\n",
+            "line 3 of {folder}/nets.py, in <module>: E: its message",
+        ),
+        (
+            "def __getattr__(name):\n    raise OSError(name)\n",
+            "line 2 of {folder}/nets.py, in __getattr__: OSError: Tiny",
+        ),
+    ],
+)
+def test_an_unusual_exception_is_named_with_its_line(tmp_path: Path, source: str, said: str) -> None:
+    assert said.format(folder=tmp_path) in refusal("nets.py:Tiny", write(tmp_path, nets=source))
+
+
+def test_the_message_of_an_exception_is_shortened(tmp_path: Path) -> None:
+    assert len(refusal("nets.py:Tiny", write(tmp_path, nets="raise ValueError('x' * 10**6)\n"))) < 3000
+
+
+def test_a_file_of_windows_is_imported_and_kept_to_the_byte(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + TINY.replace("\n", "\r\n").encode()
+    (tmp_path / "nets.py").write_bytes(content)
+    code = collect(["nets.py:Tiny"], [tmp_path])
+    assert code.load("nets.py:Tiny").width == 3
+    assert code.files["nets.py"].encode() == content
+
+
+def test_code_that_is_forgotten_runs_anew(tmp_path: Path) -> None:
+    code = collect(["nets.py:Tiny"], [write(tmp_path, nets=TINY)])
+    code.load("nets.py:Tiny").width = 4
+    assert code.load("nets.py:Tiny").width == 4
+    code.forget()
+    assert code.load("nets.py:Tiny").width == 3

@@ -36,6 +36,7 @@ from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.system.supervisor import note_scratch
+from sltune.training.process_state import kept_state
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words
 from sltune.tuning.cluster.nodes import Nodes
@@ -44,7 +45,7 @@ from sltune.tuning.cluster.resources import Request, share_for
 from sltune.tuning.cluster.signals import answering
 from sltune.tuning.execution.callbacks import WHERE, Callbacks
 from sltune.tuning.execution.worker import REPORT, SharedData, TrialWorker
-from sltune.tuning.trial.job import Job, split_of, starting_weights
+from sltune.tuning.trial.job import Job, refuse_unsuited, split_of, starting_weights
 
 MAX_PROBES = 32
 """Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
@@ -207,7 +208,9 @@ def _put_weights(
             weights = starting_weights(configuration, fold)
             key = TrialKey("c0000", 0, fold)
             job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)
-            _, note = job.network_and_note()
+            with kept_state():
+                network, note = job.network_and_note()
+                refuse_unsuited(configuration.network.name, network)
             if weights is not None:
                 references[configuration.network.weights_for(fold)] = ray.put(weights)
             if note:

@@ -27,14 +27,19 @@ from sltune.events.samples import Samples
 from sltune.extensions.code import Code
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
+from sltune.training.process_state import kept_state
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import Job, describe_lack_of_memory
 from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import run_job
+from sltune.wording import shortened
 
 JOB = "job"
 """Key of a trial's Tune configuration; the value is what TrialWorker.describe made."""
+
+MAX_ERROR_LENGTH = 100_000
+"""Characters of a failed trial's trace; what an exception of the user's says may be any text."""
 
 REPORT = "report"
 """Key of a worker's results; the value is a Report and, where one is due and the driver keeps it, a checkpoint."""
@@ -104,9 +109,13 @@ class TrialWorker(tune.Trainable):
             report = next(self._reports)
         except SltuneError as error:
             report = Report("failed", str(error))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # A user's network may also call exit(), which would end this process each time that it is tried again.
             lack = self._lack_of_memory(error)
-            report = Report("failed", lack or traceback.format_exc(), lacked_memory=lack is not None)
+            text = shortened(lack or traceback.format_exc(), MAX_ERROR_LENGTH)
+            report = Report("failed", text, lacked_memory=lack is not None)
         timings = {"started": self._started, "ended": time.time()}
         # What makes a checkpoint is the trainer itself, which stays here.
         sent = replace(report, checkpoint=None, timings=timings, device=self._hardware(), versions=self._versions())
@@ -162,7 +171,10 @@ class TrialWorker(tune.Trainable):
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
         split = self._shared.splits[self._key.seed, self._key.fold]
-        yield from run_job(work, self._samples, device, checkpoint, split, self._shared.request.details)
+        # Each trial is to find what it would find in a fresh process.
+        self._shared.code.forget()
+        with kept_state():
+            yield from run_job(work, self._samples, device, checkpoint, split, self._shared.request.details)
 
     def _versions(self) -> dict[str, str]:
         versions = {
@@ -174,7 +186,7 @@ class TrialWorker(tune.Trainable):
         digest = self._shared.code.digest
         return {**versions, "code": digest} if digest else versions
 
-    def _lack_of_memory(self, error: Exception) -> str | None:
+    def _lack_of_memory(self, error: BaseException) -> str | None:
         hardware = self._hardware()
         share = f"{hardware['num_gpus']:g} of a GPU" if hardware["num_gpus"] else f"{hardware['num_cpus']:g} CPUs"
         device = f"{hardware['name']} of {hardware['host']}, of which the trial has {share}"

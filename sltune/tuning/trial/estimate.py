@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from sltune.errors import CodeError, SltuneError
 from sltune.events.dataset import Dataset, open_dataset
-from sltune.extensions.code import Code
+from sltune.extensions.code import Code, is_reference
+from sltune.extensions.importing import describe_error
 from sltune.runs.plan import trials_of
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
@@ -103,6 +105,9 @@ def _describe_trial(
         return
     except Exception as error:
         lack = describe_lack_of_memory(error, configuration, f"this {device.type}")
+        if lack is None and is_reference(configuration.network.name) and not isinstance(error, SltuneError):
+            text = f"{configuration.network.name}: training on a batch failed: {describe_error(error)}"
+            raise CodeError(text) from error
         if lack is None:
             raise
         yield lack

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sltune.errors import CodeError, UsageError
 from sltune.events.augmentations.events import POLARITIES
@@ -19,14 +20,17 @@ from sltune.events.frames import FrameFormat
 from sltune.events.samples import RecordingInfo
 from sltune.extensions.calls import parameters_of
 from sltune.extensions.code import Code, Reference, is_reference
-from sltune.extensions.importing import describe_error
+from sltune.extensions.importing import describe_error, limited
 from sltune.extensions.kinds import KINDS, named, refuse_unknown_argument, require
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
-from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers
+from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers, weights_to_bytes
+
+MAX_BUILDING_SECONDS = 300
+"""To draw the weights of the largest networks takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,43 @@ class Job:
             refuse_unknown_argument(f"network.options.{key}", name, key, own)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
-            network = factory(frame_shape=shape, classes=self.classes, **options)
-        except Exception as error:
+            with limited(MAX_BUILDING_SECONDS):
+                network = factory(frame_shape=shape, classes=self.classes, **options)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # The code may also call exit().
             given = "".join(f", {key}={value!r}" for key, value in options.items())
             call = f"{Reference.parse(name).name}(frame_shape={shape}, classes={self.classes}{given})"
             raise CodeError(f"{name}: {call} failed: {describe_error(error)}") from error
         require(name, network, nn.Module, "torch.nn.Module")
         return network  # type: ignore[no-any-return]
+
+
+def refuse_unsuited(name: str, network: nn.Module) -> None:
+    """Make sure that a user's network can be trained, saved and loaded, which otherwise fails after hours of training.
+
+    Args:
+        name: that of the network in the space file; those of sltune can.
+
+    Raises:
+        CodeError: it cannot; names the parameter.
+    """
+    parameters = dict(network.named_parameters())
+    if not is_reference(name) or not parameters:
+        return
+    for key, parameter in parameters.items():
+        if is_lazy(parameter) or parameter.is_meta:
+            hint = "give the layer its size, or call forward once in __init__ with torch.zeros(1, 1, *frame_shape)"
+            raise CodeError(f"{name}: {key} has no size yet, or no values; {hint}")
+        if parameter.is_complex():
+            raise CodeError(f"{name}: {key} is complex; parameters must be real, as torch.view_as_real makes them")
+    try:
+        load_weights(network, weights_to_bytes(network), "state_dict()")
+    except Exception as error:
+        raise CodeError(
+            f"{name}: what it saves as its weights cannot be loaded again: {describe_error(error)}"
+        ) from error
 
 
 def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
@@ -162,7 +196,7 @@ def split_of(
     return split_recordings(chosen, fold, folds, split_seed, evaluation.validation_fraction)
 
 
-def describe_lack_of_memory(error: Exception, configuration: Configuration, device: str) -> str | None:
+def describe_lack_of_memory(error: BaseException, configuration: Configuration, device: str) -> str | None:
     """Return what to say where an error means that memory was short; None where it means something else."""
     on_host = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
     if not (on_host or isinstance(error, torch.cuda.OutOfMemoryError)):

@@ -11,6 +11,7 @@ from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import code_of, read_info
 from sltune.runs.record import Record
+from sltune.training.process_state import kept_state
 from sltune.training.weights import load_weights, read_weights
 from sltune.tuning.trial.job import Job
 from sltune.wording import first_of
@@ -50,7 +51,7 @@ def trained_network(job: Job, weights: Path) -> nn.Module:
         DataError: the weights are absent or damaged.
     """
     # Making a network draws its initial weights by a seed of its own, which is none of the caller's business.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), kept_state():
         network = job.network()
     load_weights(network, read_weights(weights), str(weights))
     return network.eval()

@@ -32,7 +32,7 @@ from sltune.training.weights import (
     refuse_unknown_layers,
     weights_to_bytes,
 )
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job, refuse_unsuited, split_of
 from sltune.tuning.trial.measures import Selection, of_record, own_metrics, row_of
 from sltune.tuning.trial.report import Report
 
@@ -65,10 +65,10 @@ def run_job(
     try:
         for metrics in trainer.epochs():
             yield Report("running", row=row_of(metrics, trainer.selects_on_test), checkpoint=trainer.checkpoint)
+        final = trainer.final_metrics()
     except Diverged as error:
         yield Report("diverged", str(error), split=split)
         return
-    final = trainer.final_metrics()
     details = trainer.details() if with_details else None
     weights, said = trainer.best_weights, trainer.predictions
     yield Report("done", split=split, metrics=final, weights=weights, predictions=said, details=details)
@@ -87,7 +87,9 @@ class Trainer:
         self._metrics = {text: job.named("evaluation.metrics", text) for text in self.config.evaluation.metrics}
         self._augmentations = [job.named("sampling.augment", text) for text in self.config.sampling.augment]
         self._make_batches(samples, split)
-        self.network = job.network().to(device)
+        network = job.network()
+        refuse_unsuited(self.config.network.name, network)
+        self.network = network.to(device)
         self.learner = self._make_learner(self.config.training)
         self.best: EpochMetrics | None = None
         self.best_weights = b""
@@ -183,7 +185,7 @@ class Trainer:
         schedule = make_schedule(training.schedule, optimizer, *steps, self.job.code)
         frozen = [module for name, module in self.network.named_modules() if name and is_within(name, training.freeze)]
         loss = self.job.named("training.loss", training.loss)
-        return Learner(self.network, optimizer, schedule, loss, training.precision, tuple(frozen))
+        return Learner(self.network, optimizer, schedule, loss, training.precision, tuple(frozen), self.job.classes)
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
@@ -217,7 +219,7 @@ class Trainer:
         if not len(part):
             return NOBODY
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
-        result = evaluate(self.network, batches, self.learner.loss, self.learner.precision)
+        result = evaluate(self.network, batches, self.learner.loss, self.learner.precision, self.job.classes)
         if self.last is None:
             # A metric that cannot work fails after the first epoch, and not when all has been paid for.
             self._own_metrics(part, result)
