@@ -94,6 +94,11 @@ class Code:
         """The package as which files are imported."""
         return f"sltune_code_{self.digest[:16]}"
 
+    def differing(self, other: Code) -> list[str]:
+        """Return the names of files and modules that are in both, and differ."""
+        mine, theirs = {**self.files, **self.modules}, {**other.files, **other.modules}
+        return [name for name in mine if theirs.get(name, mine[name]) != mine[name]]
+
     def forget(self) -> None:
         """Run files anew when they are loaded next, so that a trial finds nothing that the one before has left there.
 

@@ -183,10 +183,7 @@ def evaluate(
     precision: str = "float32",
     classes: int | None = None,
 ) -> EvaluationResult:
-    """Evaluate on each sample once; the rates of several views of it are averaged.
-
-    Args:
-        classes: how many there are, where it is known.
+    """Evaluate on each sample once; the rates of several views of it are averaged. classes: how many, if known.
 
     Raises:
         UsageError: the network returns something else than a rate for each class.
@@ -208,8 +205,7 @@ def evaluate(
             every.append(rates.float().cpu())
             found = rates.argmax(1)
             correct += (found == batch.labels).tolist()
-            cells = _confusion(batch.labels, found, rates.shape[1])
-            confusion = cells + (confusion if len(confusion) else 0)
+            confusion = _confusion(batch.labels, found, rates.shape[1]) + (confusion if len(confusion) else 0)
     if not math.isfinite(loss_sum):
         raise Diverged(f"the loss of an evaluation is {loss_sum}")
     samples = len(correct)

@@ -13,11 +13,12 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, read_info, run_name, write_info
+from sltune.runs.info import RunInfo, code_of, read_info, run_name, write_info
 from sltune.runs.places import StudyPlace
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, latest_of
 from sltune.runs.results import Result
+from sltune.settings.domains import is_idle
 from sltune.settings.space import Space
 from sltune.system.places import Database
 from sltune.tuning.campaign.campaign import Campaign
@@ -194,6 +195,9 @@ def _from_run(
     if info.is_nested or info.outer_fold is not None:
         text = "belongs to a nested search, in which no configuration was judged on the folds of this one"
         raise UsageError(f"--from {earlier.root}: {text}; name another run")
+    if other := code_of(earlier).differing(space.code):
+        text = f"was trained with another text of {', '.join(other)}, so that its results say nothing of this search"
+        raise UsageError(f"--from {earlier.root}: {text}; name another run, or use its code: {earlier.code}")
     found: dict[str, list[Record]] = {}
     for record in earlier.records():
         found.setdefault(record.config_id, []).append(record)
@@ -227,8 +231,11 @@ def _as_candidate(
     configuration = latest_of(records).configuration()
     settings = configuration.settings()
     for key, value in space.settings.items():
-        if settings[key] != value:
+        if settings.get(key) != value:
             return None, f"{key} is not the same"
+    for key, domain in space.domains.items():
+        if key not in settings and not is_idle(domain, {**space.settings, **settings}):
+            return None, f"{key} has no value there"
     for key, value in space.active(settings).items():
         if not space.domains[key].contains(value):
             return None, f"{key} is not among the values searched"
