@@ -7,7 +7,7 @@ from sltune.report.analysis.rows import Row
 from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.tables.comparison import comparison_grid, optimism_grid
 from sltune.report.tables.configurations import choices_grid
-from sltune.report.tables.costs import cost_grid
+from sltune.report.tables.costs import cost_grid, own_grid
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 from sltune.report.tables.notes import NO_COMPARISON
 from sltune.runs.metrics import METRICS
@@ -25,8 +25,7 @@ def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
     tables += [choices_grid(section.choices)] if section.choices else []
     tables += [comparison_grid(section.comparisons)] if section.comparisons else []
     tables += [optimism_grid(section.optimism)] if section.optimism else []
-    costs = cost_grid(section.costs)
-    return [*tables, costs] if costs else tables
+    return [*tables, *filter(None, (own_grid(section.costs), cost_grid(section.costs)))]
 
 
 def shown_ddofs(section: ReportSection, ddof: int) -> list[int]:

@@ -19,6 +19,23 @@ def cost_grid(costs: Sequence[Cost]) -> Grid | None:
     return Grid("Cost, means over trials: operations and spikes a sample, epochs and minutes a trial", header, lines, 1)
 
 
+def own_grid(costs: Sequence[Cost]) -> Grid | None:
+    """Return a line for each metric of the user's and each configuration; None where there is no such metric."""
+    lines = tuple(
+        (
+            cost.group.label,
+            one.name,
+            f"{one.mean:.4g}",
+            NONE if one.std is None else f"{one.std:.4g}",
+            str(len(one.values)),
+        )
+        for cost in costs
+        for one in cost.own
+    )
+    title = "Metrics of your own on the test part, over folds and seeds"
+    return Grid(title, ("run", "metric", "mean", "± ddof 1", "n"), lines, 2) if lines else None
+
+
 def _cells(cost: Cost, names: Iterable[str]) -> list[str]:
     measured = [(METRICS[name], cost.metrics.get(name)) for name in names]
     values = [None if value is None else metric.shown(value) for metric, value in measured]

@@ -109,6 +109,13 @@ def test_markdown_gives_every_seed_a_line_where_there_are_several(record: Record
     assert [(line["seed"], line["fold 0"]) for line in folds[:2]] == [("0", "25.00"), ("3", "75.00")]
 
 
+def test_metrics_of_the_users_have_a_table_with_mean_and_deviation(record: Record, run_folder: WriteRun) -> None:
+    folder = run_folder([record(fold, 0.5, own={"top(k=2)": value}) for fold, value in enumerate((0.5, 0.75))])
+    lines = [line for table in markdown_tables(text_of(folder)) for line in table]
+    assert ["paper", "top(k=2)", "0.625", "0.1768", "2"] in lines
+    assert "0.1768" in text_of(folder, format="latex")
+
+
 def test_markdown_sets_every_dataset_and_session_choice_apart(record: Record, run_folder: WriteRun) -> None:
     folder = run_folder([record(0, 0.5), record(1, 0.5, sessions=["S1", "S2", "S4"]), record(2, 0.5, sessions=["S1"])])
     headings = [line for line in text_of(folder).split("\n") if line.startswith("## ")]
