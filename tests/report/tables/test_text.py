@@ -112,7 +112,8 @@ def test_markdown_gives_every_seed_a_line_where_there_are_several(record: Record
 def test_metrics_of_the_users_have_a_table_with_mean_and_deviation(record: Record, run_folder: WriteRun) -> None:
     folder = run_folder([record(fold, 0.5, own={"top(k=2)": value}) for fold, value in enumerate((0.5, 0.75))])
     lines = [line for table in markdown_tables(text_of(folder)) for line in table]
-    assert ["paper", "top(k=2)", "0.625", "0.1768", "2"] in lines
+    shown = {"run": "paper/c0000", "metric": "top(k=2)", "mean": "0.625", "± ddof 1": "0.1768", "n": "2"}
+    assert shown in lines
     assert "0.1768" in text_of(folder, format="latex")
 
 
