@@ -50,14 +50,7 @@ class PictureOptions:
 import_options = bundle(
     ImportOptions,
     "options",
-    click.option(
-        "--source",
-        "kind",
-        default=DEFAULT,
-        show_default=True,
-        metavar="KIND",
-        help=source_help(),
-    ),
+    click.option("--source", "kind", default=DEFAULT, show_default=True, metavar="KIND", help=source_help()),
     click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
     click.option("--strict", is_flag=True, help="Treat every warning as an error."),

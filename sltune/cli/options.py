@@ -180,11 +180,7 @@ _request_options = bundle(
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
     click.option(
-        "--gpus-per-trial",
-        default="auto",
-        show_default=True,
-        callback=_gpus,
-        help="0, 1/k or whole: 0.25, 0.5, 1, 2 …",
+        "--gpus-per-trial", default="auto", show_default=True, callback=_gpus, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"
     ),
     click.option("--cpus-per-trial", type=click.FloatRange(min=MIN_CPUS), default=1, show_default=True),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="Largest number of trials at once."),

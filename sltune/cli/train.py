@@ -127,11 +127,7 @@ def tune(
 @study_storage
 @run_options
 def resume(
-    run: Path,
-    data: Path | None,
-    more_options: MoreOptions,
-    study_storage: Database | None,
-    options: RunOptions,
+    run: Path, data: Path | None, more_options: MoreOptions, study_storage: Database | None, options: RunOptions
 ) -> None:
     """Go on with an interrupted run, add seeds to an evaluation, or trainings or configurations to a search.
 

@@ -21,12 +21,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.existing import prepare, stored_findings
 from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile
 from sltune.events.source import Finding, Source, SourceFile, summarized
-from sltune.events.store import (
-    describe_file,
-    encode_samples,
-    fingerprint,
-    read_table,
-)
+from sltune.events.store import describe_file, encode_samples, fingerprint, read_table
 from sltune.system.files import whole_file, write_whole
 from sltune.system.limits import usable_cpus
 from sltune.system.locks import LOCK, locked

@@ -44,65 +44,50 @@ class Kind:
         return f"one of {known}, or {self.what} of yours, {FORMS}" if known else f"{self.what} of yours, {FORMS}"
 
 
+def _in(module: str, names: str) -> dict[str, str]:
+    """Return where names lie in a module of sltune's, with _ for -; after =, what one is called there."""
+    pairs = (name.partition("=") for name in names.split())
+    return {name: f"sltune.{module}:{attribute or name.replace('-', '_')}" for name, _, attribute in pairs}
+
+
 KINDS: Mapping[str, Kind] = {
     "sampling.augment": Kind(
         "an augmentation",
-        {
-            "event_drop": "sltune.events.augmentations.built_in:EventDrop",
-            "time_jitter": "sltune.events.augmentations.built_in:TimeJitter",
-            "spatial_shift": "sltune.events.augmentations.built_in:SpatialShift",
-            "polarity_flip": "sltune.events.augmentations.built_in:PolarityFlip",
-            "time_scale": "sltune.events.augmentations.built_in:TimeScale",
-            "rotation": "sltune.events.augmentations.built_in:Rotation",
-        },
+        _in(
+            "events.augmentations.built_in",
+            "event_drop=EventDrop time_jitter=TimeJitter spatial_shift=SpatialShift polarity_flip=PolarityFlip "
+            "time_scale=TimeScale rotation=Rotation",
+        ),
         called_with=("events", "rng"),
         takes_parameters=True,
     ),
     "neuron.surrogate": Kind(
         "a surrogate gradient",
-        {
-            "rectangular": "sltune.snn.neurons.surrogate:rectangular",
-            "polynomial": "sltune.snn.neurons.surrogate:polynomial",
-            "sigmoid": "sltune.snn.neurons.surrogate:sigmoid",
-            "gaussian": "sltune.snn.neurons.surrogate:gaussian",
-        },
+        _in("snn.neurons.surrogate", "rectangular polynomial sigmoid gaussian"),
         called_with=("distance", "width"),
     ),
     "network.name": Kind(
         "a network",
-        {
-            "slanimals": "sltune.snn.network:slanimals",
-            "nmnist-mlp": "sltune.snn.network:nmnist_mlp",
-            "nmnist-mlp2": "sltune.snn.network:nmnist_mlp2",
-            "nmnist-cnn": "sltune.snn.network:nmnist_cnn",
-        },
+        _in("snn.network", "slanimals nmnist-mlp nmnist-mlp2 nmnist-cnn"),
         given=("frame_shape", "classes"),
         makes=True,
     ),
     "training.loss": Kind(
         "a loss",
-        {"mse": "sltune.training.losses:mse", "cross-entropy": "sltune.training.losses:cross_entropy"},
+        _in("training.losses", "mse cross-entropy"),
         called_with=("rates", "labels"),
         given=("reduction",),
     ),
     "training.optimizer": Kind(
         "an optimizer",
-        {
-            "adam": "sltune.training.optim:adam",
-            "sgd": "sltune.training.optim:sgd",
-            "adamw": "sltune.training.optim:adamw",
-        },
+        _in("training.optim", "adam sgd adamw"),
         called_with=("parameters",),
         given=("lr", "weight_decay"),
         makes=True,
     ),
     "training.schedule": Kind(
         "a schedule",
-        {
-            "constant": "sltune.training.optim:constant",
-            "step": "sltune.training.optim:step",
-            "cosine": "sltune.training.optim:cosine",
-        },
+        _in("training.optim", "constant step cosine"),
         called_with=("optimizer",),
         given=("epochs",),
         makes=True,
@@ -110,23 +95,13 @@ KINDS: Mapping[str, Kind] = {
     "evaluation.metrics": Kind("a metric", called_with=("rates", "labels")),
     "search.sampler": Kind(
         "a sampler",
-        {
-            "tpe": "sltune.tuning.campaign.samplers:tpe",
-            "random": "sltune.tuning.campaign.samplers:random",
-            "grid": "sltune.tuning.campaign.samplers:random",
-            "cmaes": "sltune.tuning.campaign.samplers:cmaes",
-            "gp": "sltune.tuning.campaign.samplers:gp",
-        },
+        _in("tuning.campaign.samplers", "tpe random grid=random cmaes gp"),
         given=("seed", "domains"),
         makes=True,
     ),
     "search.epoch_pruner": Kind(
         "a pruner",
-        {
-            "none": "sltune.tuning.campaign.pruning:never",
-            "median": "sltune.tuning.campaign.pruning:below_median_curve",
-            "halving": "sltune.tuning.campaign.pruning:outside_best_third",
-        },
+        _in("tuning.campaign.pruning", "none=never median=below_median_curve halving=outside_best_third"),
         makes=True,
     ),
 }

@@ -15,15 +15,7 @@ from sltune.errors import ConfigError
 from sltune.extensions.calls import name_of
 from sltune.extensions.code import Code, collect
 from sltune.extensions.kinds import own_names
-from sltune.settings.configuration import (
-    DEFAULTS,
-    OPTIONS,
-    SECTIONS,
-    Configuration,
-    in_order,
-    is_option,
-    tables_of,
-)
+from sltune.settings.configuration import DEFAULTS, OPTIONS, SECTIONS, Configuration, in_order, is_option, tables_of
 from sltune.settings.domains import (
     Domain,
     Domains,

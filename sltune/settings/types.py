@@ -146,11 +146,7 @@ Augmentations = Annotated[
     tuple[str, ...],
     *_list_of_names("sampling.augment", 'different augmentations such as ["rotation(degrees=5)"]', name_of),
 ]
-Layers = Annotated[
-    tuple[Text, ...],
-    _list('different names of layers such as ["conv1"]'),
-    AfterValidator(_different),
-]
+Layers = Annotated[tuple[Text, ...], _list('different names of layers such as ["conv1"]'), AfterValidator(_different)]
 MetricNames = Annotated[
     tuple[str, ...],
     *_list_of_names("evaluation.metrics", 'different metrics of yours such as ["metrics.py:top3"]', column_of),

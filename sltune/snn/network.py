@@ -28,10 +28,7 @@ class NetworkOptions:
 
 
 def convolutional(
-    frame_shape: tuple[int, int, int],
-    classes: int,
-    units: int,
-    options: NetworkOptions = NetworkOptions(),
+    frame_shape: tuple[int, int, int], classes: int, units: int, options: NetworkOptions = NetworkOptions()
 ) -> Sequential:
     """Return two 3×3 convolutions, each with 2×2 average pooling, then full connections to units and to the classes.
 
@@ -52,10 +49,7 @@ def convolutional(
 
 
 def fully_connected(
-    frame_shape: tuple[int, int, int],
-    classes: int,
-    units: Sequence[int],
-    options: NetworkOptions = NetworkOptions(),
+    frame_shape: tuple[int, int, int], classes: int, units: Sequence[int], options: NetworkOptions = NetworkOptions()
 ) -> Sequential:
     """Return full connections to each of the units and to the classes; there is no convolution to normalise."""
     return Sequential(OrderedDict(_dense([math.prod(frame_shape), *units, classes], options)))

@@ -60,7 +60,7 @@ BROKEN = [
     pytest.param(planted.StateOfWrongShape, "BATCH", "lif2", "replaced", marks=pytest.mark.slow),
     (planted.UnusedLayer, "NO_GRADIENT", "fc9", "fc9.weight, fc9.bias: the module is not called"),
     (planted.DetachedSpikes, "NO_GRADIENT", "conv", "conv.weight, conv.bias: it is cut before fc1"),
-    (planted.NoSurrogate, "CUT_GRADIENT", "lif2", "conv.weight, conv.bias, fc1.weight and 1 more get none"),
+    (planted.NoSurrogate, "CUT_GRADIENT", "lif2", "conv.weight, conv.bias, fc1.weight, … and 1 more get none"),
     pytest.param(planted.ZeroGradient, "NO_GRADIENT", "conv", "exactly 0", marks=pytest.mark.slow),
     (planted.BatchFirst, "OUTPUT", "", "(3, 4, 4), which has the batch before time"),
     (planted.ReturnsMore, "OUTPUT", "", "2 values instead of one tensor: (3, 4), (4, 3, 4)"),

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from sltune.wording import first_of
+
+MAX_SHOWN_NAMES = 3
+"""A network may have hundreds of parameters; the first few show which are meant."""
+
 Severity = Literal["broken", "warning", "note"]
 SEVERITIES: Sequence[Severity] = ("broken", "warning", "note")
 
@@ -14,11 +19,7 @@ SEVERITIES: Sequence[Severity] = ("broken", "warning", "note")
 class Mistake(Enum):
     """What can be wrong with a network: how bad it is, what it is called, and what to do about it."""
 
-    CONSTRUCTOR = (
-        "broken",
-        "cannot be built",
-        "It is called as Name(frame_shape=(P, H, W), classes=n, **options).",
-    )
+    CONSTRUCTOR = ("broken", "cannot be built", "It is called as Name(frame_shape=(P, H, W), classes=n, **options).")
     FAILS = ("broken", "a batch ends in an exception", "Mend the line that is named.")
     OUTPUT = (
         "broken",
@@ -161,6 +162,6 @@ class Finding:
     measured: str
 
 
-def listed(names: list[str], count: int = 3) -> str:
-    """Return names in a line, and how many are left out."""
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+def listed(names: list[str]) -> str:
+    """Return the first names in a line, and how many are left out."""
+    return ", ".join(first_of(names, MAX_SHOWN_NAMES))

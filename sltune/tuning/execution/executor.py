@@ -51,11 +51,7 @@ MAX_PROBES = 32
 """Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
 MAX_PENDING = 1024
 """Actors that Tune may start at once: as many as it likes, since the campaign decides how many trials run."""
-QUIET = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
+QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_GLOBAL_CHECKPOINT_S": "1000000", "RAY_AIR_NEW_OUTPUT": "0"}
 """Variables by which Tune is told to say and write nothing."""
 MAX_FRESH_STARTS = 100
 """How often Tune may break down in a run, each time over a node that died at a bad moment."""
@@ -93,13 +89,7 @@ class Executor:
     """
 
     def __init__(
-        self,
-        kind: Trained,
-        data: Path,
-        manifest: Manifest,
-        request: Request,
-        run: str,
-        say: Callable[[str], None],
+        self, kind: Trained, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
     ) -> None:
         space = kind.space
         checkpoints = request.checkpoints_of(run)

@@ -25,13 +25,7 @@ from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learne
 from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
-from sltune.training.weights import (
-    fitted_weights,
-    is_within,
-    load_weights,
-    refuse_unknown_layers,
-    weights_to_bytes,
-)
+from sltune.training.weights import fitted_weights, is_within, load_weights, refuse_unknown_layers, weights_to_bytes
 from sltune.tuning.trial.job import Job, refuse_unsuited, split_of
 from sltune.tuning.trial.measures import Selection, of_record, own_metrics, row_of
 from sltune.tuning.trial.report import Report
