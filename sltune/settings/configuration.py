@@ -29,6 +29,7 @@ class Rule:
         return f"{', '.join(f'{key} = {as_toml(settings[key])}' for key in self.keys)}: {self.reason}"
 
 
+NAME = "network.name"
 OPTIONS = "network.options"
 OF_BUILT_IN_NETWORKS = (
     "neuron.v_threshold",
@@ -90,7 +91,7 @@ RULES = (
 
 def is_option(key: str) -> bool:
     """Say whether a key is that of an option of the network, such as ``network.options.width``."""
-    return key.startswith(f"{OPTIONS}.") and key.removeprefix(f"{OPTIONS}.").isidentifier()
+    return key.startswith(f"{OPTIONS}.") and key.isascii() and key.removeprefix(f"{OPTIONS}.").isidentifier()
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
@@ -123,7 +124,7 @@ def options_problems(keys: Mapping[str, object]) -> list[str]:
     name = keys.get("network.name")
     if not isinstance(name, str) or is_reference(name):
         return []
-    reason = f"{as_toml(name)} takes no options; they are for networks of yours"
+    reason = f'{as_toml(name)} takes no options; they are for networks of yours: when = {{ "network.name" = … }}'
     return [f"{key}: {reason}" for key in keys if is_option(key)]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
-from sltune.settings.configuration import DEFAULTS, RULES, SECTIONS, Rule, is_option, options_problems
+from sltune.settings.configuration import DEFAULTS, NAME, RULES, SECTIONS, Rule, is_option, options_problems
 from sltune.settings.toml import flat
 from sltune.settings.types import AtLeastOne, Settings, TomlTable, TrueOrFalse, Value, checked, checked_option
 from sltune.wording import as_toml, suggestion
@@ -176,7 +176,9 @@ def problems_between(settings: Settings, domains: Domains) -> Iterator[str]:
                 yield f"{place}: never holds, as it is not among the values searched for {other}"
             elif other in settings and settings[other] != wanted:
                 yield f"{place}: never holds, as {other} = {as_toml(settings[other])}; give {key} one value, too"
-    yield from options_problems({**settings, **domains})
+    for name in domains[NAME].extremes() if NAME in domains else [settings.get(NAME, "")]:
+        searched = [key for key in domains if not is_idle(domains[key], {NAME: name})]
+        yield from options_problems({**settings, **dict.fromkeys(searched), NAME: name})
     for rule in RULES:
         found = (rule.problem(case) for case in _extreme_cases(rule, settings, domains))
         if problem := next(filter(None, found), None):
@@ -227,8 +229,7 @@ def _parse_when(key: str, table: object, problems: list[str]) -> Conditions:
 
 
 def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, problems: list[str]) -> ChoiceDomain | None:
-    choices: list[Value] = []
-    given = table["choices"]
+    choices, given = list[Value](), table["choices"]
     if not isinstance(given, list) or not given:
         problems.append(f"{key}.choices = {as_toml(given)}: must be a list of at least one value")
         return None
@@ -237,7 +238,8 @@ def _parse_choices(key: str, table: Mapping[str, object], when: Conditions, prob
             choices.append(parse_setting(key, value))
         except ValueError as error:
             problems.append(f"{key}.choices: {as_toml(value)} {error}")
-    for choice, count in Counter(choices).items():
+    # A search stores a list as its text, so that it must not be that of another choice.
+    for choice, count in Counter(as_toml(item) if isinstance(item, tuple) else item for item in choices).items():
         if count > 1:
             problems.append(f"{key}.choices = {as_toml(given)}: {as_toml(choice)} occurs twice")
     return ChoiceDomain(choices=tuple(choices), when=when)
@@ -270,7 +272,7 @@ def _range_problems(key: str, domain: IntDomain | FloatDomain) -> Iterator[str]:
             parse_setting(key, bound)
         except ValueError as error:
             yield f"{name} {error}"
-    if isinstance(domain, FloatDomain) and max(abs(domain.low), abs(domain.high)) > MAX_BOUND:
+    if (isinstance(domain, FloatDomain) or is_option(key)) and max(abs(domain.low), abs(domain.high)) > MAX_BOUND:
         yield f"low and high must lie between −{MAX_BOUND:,} and {MAX_BOUND:,}"
     elif domain.low >= domain.high:
         yield "low must be less than high; write the value alone to fix it"

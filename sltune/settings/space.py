@@ -127,7 +127,8 @@ class Space:
         for key, ends in values.items():
             if is_option(key):
                 others = [end for end in ends if end != start[key]]
-                yield from (self.configuration(self.active({**start, key: end})) for end in others)
+                given = {**start, **self.domains[key].when}
+                yield from (self.configuration(self.active({**given, key: end})) for end in others)
 
     @classmethod
     def of(cls, configuration: Configuration) -> Space:

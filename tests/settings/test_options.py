@@ -101,6 +101,10 @@ def test_every_end_of_an_option_is_probed_once_and_not_all_combinations() -> Non
             "network.options.depth={ low = 1, high = 3, when = { network.options.no = 1 } }",
             "the space has no such option",
         ),
+        ('network.options.depth={ choices = [[1, 2], "[1, 2]"] }', "occurs twice"),
+        ("network.options.depth={ low = 0, high = 10000000000000000000 }", "low and high must lie between"),
+        ("network.options.é=1", "unknown key"),
+        ('network.name={ choices = ["slanimals", "nets.py:Tiny"] }', 'depth: "slanimals" takes no options; they are'),
         ("network.name=slanimals", '"slanimals" takes no options; they are for networks of yours'),
         ("network.name=nets.py", 'must be one of "slanimals", '),
         ("neuron.decay=0.5", "has no effect on a network of yours"),
@@ -111,6 +115,16 @@ def test_every_end_of_an_option_is_probed_once_and_not_all_combinations() -> Non
 def test_what_cannot_be_an_option_is_refused(override: str, said: str) -> None:
     problems = problems_of(OWN, override)
     assert any(said in problem for problem in problems), problems
+
+
+def test_options_of_one_network_may_be_searched_beside_networks_that_have_others() -> None:
+    names = 'network.name = { choices = ["slanimals", "nets.py:Tiny", "nets.py:Other"] }\n'
+    tiny = 'network.options.width = { choices = [1, 2], when = { "network.name" = "nets.py:Tiny" } }\n'
+    other = 'network.options.depth = { choices = [3], when = { "network.name" = "nets.py:Other" } }\n'
+    found = [(probe.network.name, probe.network.options) for probe in parse_space(names + tiny + other, "x").probes()]
+    assert ("slanimals", {}) in found
+    assert ("nets.py:Tiny", {"width": 2}) in found
+    assert ("nets.py:Other", {"depth": 3}) in found
 
 
 def test_options_may_be_tried_first() -> None:
