@@ -24,6 +24,7 @@ from sltune.training.checks.randomness import check_reproducible, check_seeds
 from sltune.training.checks.recording import BatchFailed, record
 from sltune.training.checks.state import check_batch, check_leak, check_state_dict, check_stretches
 from sltune.training.checks.structure import check_parameters
+from sltune.training.process_state import kept_state
 
 FATAL = {Mistake.CONSTRUCTOR, Mistake.LAZY, Mistake.DEVICE, Mistake.FAILS, Mistake.OUTPUT, Mistake.NOT_FINITE}
 """Nothing more can be learned of a network before these are mended."""
@@ -127,16 +128,12 @@ def _lively(probe: Probe) -> Probe:
 @contextmanager
 def _restored() -> Iterator[None]:
     """Put back what is global in a process and what a network may change."""
-    threads, dtype, gradient = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), kept_state():
             # As a trial has; and more threads than idle cores would wait for each other.
             torch.set_num_threads(1)
             yield
     finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(gradient)
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from sltune.errors import DataError
 from sltune.training.batches import BatchSource
-from sltune.training.fit import evaluate
+from sltune.training.fit import Diverged, evaluate
 from sltune.tuning.final.inputs import Batchable
 from sltune.tuning.final.loading import Predictor
 
@@ -38,13 +39,20 @@ class Tally:
 
 
 def predict(predictor: Predictor, samples: Batchable, device: torch.device, tally: Tally) -> Iterator[Row]:
-    """Give a row for each sample, with the rates of all classes as ``rate_NAME``; the tally counts them."""
+    """Give a row for each sample, with the rates of all classes as ``rate_NAME``; the tally counts them.
+
+    Raises:
+        DataError: a network's rates are not finite.
+    """
     started, configuration = time.perf_counter(), predictor.configuration
     source = BatchSource(samples.samples, samples.indices, predictor.frames, samples.crop_bins, device)
     rates = torch.zeros(())
     for network in predictor.networks:
         batches = source.evaluation(configuration.training.eval_batch_size, samples.crops)
-        found = evaluate(network, batches, precision=configuration.training.precision).rates
+        try:
+            found = evaluate(network, batches, precision=configuration.training.precision).rates
+        except Diverged as error:
+            raise DataError(f"the network's rates of some sample are no finite numbers: {error}") from error
         assert found is not None
         rates = rates + found
     rates = rates / len(predictor.networks)

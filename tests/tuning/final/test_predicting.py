@@ -188,6 +188,17 @@ def test_classes_are_compared_by_their_names(recordings: Path, tmp_path: Path) -
     assert tally.correct == sum(row["true"] == row["class"] for row in rows)
 
 
+def test_rates_that_are_no_numbers_are_an_error_of_the_data(recordings: Path) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return torch.full((frames.shape[1], len(GESTURES)), torch.nan)
+
+    sound = one()
+    broken = Predictor([Broken()], sound.configuration, DVS, GESTURES, sound.frames)
+    with pytest.raises(DataError, match="no finite numbers"):
+        said(broken, windows_of(broken, recordings / "recordings" / f"{NAME}.aedat", None, None))
+
+
 def command(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["predict", *map(str, arguments), "--device", "cpu", "--threads", "1"])
 
