@@ -20,7 +20,7 @@ from sltune.errors import SltuneError, UsageError
 from sltune.system.stdio import drop_errors
 from sltune.system.supervisor import error_line, supervised
 
-TRAINING = ("demo", "evaluate", "tune", "resume")
+SUPERVISED = ("check", "demo", "evaluate", "tune", "resume")
 
 
 class _Group(click.Group):
@@ -191,12 +191,12 @@ def convert(network_yaml: Path, out: Path | None) -> None:
 def run() -> None:
     """Be the command ``sltune``.
 
-    Verbs that train have a supervisor, since Ray may end them without a word. An import over a cluster has none: what
-    goes on with it is the same command again.
+    Verbs that train have a supervisor, since Ray or a user's code may end them without a word. An import over a
+    cluster has none: what goes on with it is the same command again.
     """
     # A reader that closes the pipe, as `head` does, must not end the training.
     drop_errors("stderr")
-    if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
+    if len(sys.argv) > 1 and sys.argv[1] in SUPERVISED:
         drop_errors("stdout", BrokenPipeError)
         supervised(main)
     else:

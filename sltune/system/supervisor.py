@@ -9,13 +9,16 @@ at once; the system kills what wants too much memory; a library may crash. Nothi
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -152,7 +155,7 @@ def _explain(status: int, stopped: bool) -> tuple[int, str]:
     if stopped:
         return Interrupted.exit_code, "interrupted"
     if status >= 0:
-        return 1, f"ended by Ray (exit code {status}), as when its cluster is gone"
+        return 1, f"ended by Ray (exit code {status}), as when its cluster is gone, or by code of yours"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
     memory = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
     return SIGNALLED - status, f"ended by {name}{memory}"
@@ -183,6 +186,21 @@ def _run(command: Callable[[], Any], pipe: int) -> None:
         raise
     finally:
         _note({"exit_code": exit_code})
+        _end_despite_threads(exit_code)
+
+
+def _end_despite_threads(exit_code: Any) -> None:
+    """End this process if threads that a user's code has begun go on, for which Python would wait for ever."""
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        return
+    error = sys.exc_info()[1]
+    if error is not None and not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(exit_code)
 
 
 def end_with(parent: int) -> None:

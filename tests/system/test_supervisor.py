@@ -93,6 +93,19 @@ def test_a_command_that_left_its_word_ends_as_it_said(start: Start, body: str, e
     assert outcome(start(body)) == (exit_code, said)
 
 
+THREAD = "import atexit, threading\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
+
+
+def test_a_command_ends_even_if_a_thread_of_the_users_goes_on(start: Start, tmp_path: Path) -> None:
+    tidied = tmp_path / "tidied"
+    process = start(f"{THREAD}atexit.register(Path({str(tidied)!r}).touch)\nsys.exit(3)")
+    process.communicate(timeout=30)
+    assert (process.returncode, tidied.exists()) == (3, True)
+    process = start(f"{THREAD}1 / 0")
+    assert "ZeroDivisionError" in process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+
+
 def test_a_bug_keeps_its_trace(start: Start) -> None:
     exit_code, said = outcome(start("1 / 0"))
     assert exit_code == 1
@@ -102,7 +115,7 @@ def test_a_bug_keeps_its_trace(start: Start) -> None:
 @pytest.mark.parametrize(
     ("body", "exit_code", "reason"),
     [
-        ("os._exit(1)", 1, "ended by Ray (exit code 1), as when its cluster is gone"),
+        ("os._exit(1)", 1, "ended by Ray (exit code 1), as when its cluster is gone, or by code of yours"),
         ("os.kill(os.getpid(), signal.SIGKILL)", 137, "ended by SIGKILL, perhaps for want of memory"),
         ("os.abort()", 134, "ended by SIGABRT"),
     ],
