@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,3 +40,14 @@ def test_a_folder_that_is_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "gone").rmdir()
     with kept_state():
         pass
+
+
+@pytest.mark.parametrize("setting", ["fp32_precision", "cuda.matmul.fp32_precision", "cudnn.fp32_precision"])
+def test_a_precision_that_is_set_in_torchs_newer_way_is_put_back(setting: str) -> None:
+    """Torch then refuses to read what is set in the older way."""
+    place, _, name = f"torch.backends.{setting}".rpartition(".")
+    with kept_state():
+        setattr(attrgetter(place.removeprefix("torch."))(torch), name, "tf32")
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
