@@ -161,7 +161,8 @@ def collect(references: Iterable[str], folders: Sequence[Path]) -> Code:
         files |= _read(home, reference, text)
     if len(homes) > 1:
         where = " and ".join(f"{text} in {home}" for home, text in homes.items())
-        raise CodeError(f"the code of one space must lie in one folder, but there is {where}")
+        mend = "put all of it into one, and a copy of the space file beside it"
+        raise CodeError(f"the code of one space must lie in one folder, but there is {where}; {mend}")
     return Code(dict(sorted(files.items())), dict(sorted(modules.items())), *map(str, homes))
 
 

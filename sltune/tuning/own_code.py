@@ -6,16 +6,18 @@ import torch
 from torch import nn
 
 from sltune.errors import CodeError
+from sltune.extensions.code import is_reference
 from sltune.extensions.kinds import KINDS, named
 from sltune.settings.space import Space
 from sltune.training.optim import make_optimizer, make_schedule
 from sltune.training.process_state import kept_state
 from sltune.tuning.campaign.pruning import epoch_scores
 from sltune.tuning.campaign.samplers import make_sampler
+from sltune.tuning.trial.job import refuse_unknown_options
 
 
 def refuse_unusable(space: Space) -> None:
-    """Import a user's code, and make what a space names of it; networks, which need a dataset, are only looked up.
+    """Import a user's code, and make what a space names of it; of networks, which need a dataset, check the arguments.
 
     Raises:
         CodeError: something cannot be found, imported or made; names the setting and the user's line.
@@ -26,6 +28,10 @@ def refuse_unusable(space: Space) -> None:
                 _make(key, text, space)
             except CodeError as error:
                 raise CodeError(f"{key}: {error}") from error.__cause__
+        for network in (configuration.network for configuration in space.probes()):
+            if is_reference(network.name):
+                factory = named(KINDS["network.name"], network.name, space.code)
+                refuse_unknown_options(network.name, factory, network.options)
 
 
 def _make(key: str, text: str, space: Space) -> None:

@@ -68,7 +68,8 @@ class Run:
     @property
     def dataset(self) -> DatasetInfo:
         """The data that the run was started on."""
-        return self.info.dataset
+        # That of the run also says where the data lie, and so would equal that of no record.
+        return DatasetInfo.model_validate(self.info.dataset.model_dump())
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:

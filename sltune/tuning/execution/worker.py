@@ -25,6 +25,7 @@ from sltune.errors import SltuneError, UsageError
 from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.extensions.code import Code
+from sltune.extensions.importing import describe_error, users_frames
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.process_state import kept_state
@@ -114,7 +115,9 @@ class TrialWorker(tune.Trainable):
         except BaseException as error:
             # A user's network may also call exit(), which would end this process each time that it is tried again.
             lack = self._lack_of_memory(error)
-            text = shortened(lack or traceback.format_exc(), MAX_ERROR_LENGTH)
+            # Tables and the terminal show the last line, which therefore names the user's.
+            last = describe_error(error) if users_frames(error) else ""
+            text = shortened(lack or f"{traceback.format_exc()}{last}", MAX_ERROR_LENGTH)
             report = Report("failed", text, lacked_memory=lack is not None)
         timings = {"started": self._started, "ended": time.time()}
         # What makes a checkpoint is the trainer itself, which stays here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,7 @@ class Job:
         name, options = self.configuration.network.name, self.configuration.network.options
         factory = self.named("network.name", name)
         shape = (POLARITIES, *self.frames.size)
-        taken = parameters_of(factory)
-        for key in ("frame_shape", "classes"):
-            if taken is not None and key not in taken:
-                raise CodeError(
-                    f"{name}: does not take {key}; a network is called with frame_shape=(P, H, W), classes=n"
-                )
-        own = None if taken is None else [key for key in taken if key not in ("frame_shape", "classes")]
-        for key in options:
-            refuse_unknown_argument(f"network.options.{key}", name, key, own)
+        refuse_unknown_options(name, factory, options)
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
             with limited(MAX_BUILDING_SECONDS):
@@ -134,6 +126,24 @@ class Job:
             raise CodeError(f"{name}: {call} failed: {describe_error(error)}") from error
         require(name, network, nn.Module, "torch.nn.Module")
         return network  # type: ignore[no-any-return]
+
+
+def refuse_unknown_options(name: str, factory: Any, options: Iterable[str]) -> None:
+    """Make sure that a user's network can be called with what it is given.
+
+    Args:
+        name: that of the network in the space file. factory: what it names. options: the names of its options.
+
+    Raises:
+        CodeError: it does not take one of the arguments; says which it takes.
+    """
+    taken = parameters_of(factory)
+    for key in ("frame_shape", "classes"):
+        if taken is not None and key not in taken:
+            raise CodeError(f"{name}: does not take {key}; a network is called with frame_shape=(P, H, W), classes=n")
+    own = None if taken is None else [key for key in taken if key not in ("frame_shape", "classes")]
+    for key in options:
+        refuse_unknown_argument(f"network.options.{key}", name, key, own)
 
 
 def refuse_unsuited(name: str, network: nn.Module) -> None:

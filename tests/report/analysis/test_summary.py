@@ -329,3 +329,14 @@ def test_folds_that_test_a_recording_twice_are_called_no_cross_validation(record
     seeds = [record(0, 0.5, seed=seed, splits=same) for seed in range(3)]
     (section,) = table(load_runs([run_folder(seeds, name="seeds")])).sections
     assert not any("No cross-validation" in note for note in section_notes(section))
+
+
+def test_what_has_begun_without_a_record_is_of_the_same_data_as_what_has_one(
+    record: Record, run_folder: WriteRun
+) -> None:
+    place = {"dataset": {**record(0, 0.5)["dataset"], "path": "/data", "sensor": [128, 128]}}
+    folder = run_folder([record(0, 0.5)], kind="tune", **place)
+    (folder / "space.toml").write_text('evaluation.protocol = "train-val-test"\n')
+    (folder / "trials" / "c0001-f0-s0").mkdir()
+    (section,) = table(load_runs([folder])).sections
+    assert {row.group.config_id for row in section.rows} == {"c0000", "c0001"}

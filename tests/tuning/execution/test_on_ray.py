@@ -460,7 +460,7 @@ def test_an_error_in_a_users_network_fails_the_trial_with_their_line(dataset: Pa
     import tomlkit
 
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(NothingRan):
+    with pytest.raises(NothingRan, match=r"failed: line 9 of \S*nets\.py, in forward: RuntimeError: mat1 and mat2"):
         start(
             Evaluate(parse_space(tomlkit.dumps(values), "test", folder=tmp_path)),
             dataset,

@@ -12,6 +12,7 @@ from torch import nn
 from sltune.errors import CodeError
 from sltune.runs.record import TrialKey
 from sltune.settings.space import parse_space
+from sltune.tuning.own_code import refuse_unusable
 from sltune.tuning.trial.job import Job
 
 TINY = """
@@ -101,6 +102,20 @@ def test_other_code_or_options_make_another_job(tmp_path: Path) -> None:
 )
 def test_what_makes_no_network_is_refused_with_what_to_change(tmp_path: Path, overrides: list[str], said: str) -> None:
     assert said in refusal(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["network.options={widht={choices=[3, 4]}}"], "network.options.widht: nets.py:Tiny takes no widht"),
+        (["network.name={choices=['nets.py:Tiny', 'nets.py:no_shape']}"], "no_shape: does not take frame_shape"),
+    ],
+)
+def test_arguments_are_checked_without_a_dataset(tmp_path: Path, overrides: list[str], said: str) -> None:
+    (tmp_path / "nets.py").write_text(TINY)
+    refuse_unusable(parse_space("network.name = 'nets.py:Tiny'", "space", (), tmp_path))
+    with pytest.raises(CodeError, match=said):
+        refuse_unusable(parse_space("network.name = 'nets.py:Tiny'", "space", overrides, tmp_path))
 
 
 def test_the_code_of_a_space_is_that_of_the_moment_when_it_was_first_asked_for(tmp_path: Path) -> None:
