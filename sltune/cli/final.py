@@ -1,4 +1,4 @@
-"""The verbs for a final network: fit, which trains one on everybody, and predict, which asks it."""
+"""The verbs for final networks: fit trains them on all signers, and predict classifies recordings with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from sltune.progress.display import Display
-    from sltune.tuning.final.inputs import Batchable
+    from sltune.tuning.final.inputs import Inputs
     from sltune.tuning.final.loading import Predictor
 
 COLUMNS = ("recording", "sample", "start_us", "duration_us", "true", "class", "rate")
@@ -77,7 +77,7 @@ class InputOptions:
         if self.tags is not None and len(self.files) > 1 and not self.tags.is_dir():
             raise UsageError(f"--tags {self.tags}: name the folder of the tag files where there are several recordings")
 
-    def samples(self, predictor: Predictor, display: Display) -> Iterator[Batchable]:
+    def samples(self, predictor: Predictor, display: Display) -> Iterator[Inputs]:
         """Give the samples; raises as the functions of ``inputs`` do."""
         from sltune.tuning.final.inputs import samples_of_dataset, samples_of_tags, windows_of
 
@@ -163,7 +163,7 @@ def fit(
 @click.option("--out", type=FileArgument, help="Write the CSV here instead of to the terminal.")
 @here_options
 def predict(model: Path, inputs: InputOptions, rates: bool, out: Path | None, options: HereOptions) -> None:
-    """Say which class each sample, tagged part or window is of, as CSV.
+    """Classify samples, tagged parts or windows of recordings; the result is CSV.
 
     MODEL is what fit has made, or a trial of a run. FILE is a recording (.aedat). With --tags it is cut as an import
     would cut it; without, windows slide over it, as long as an evaluation crop. The rates of several seeds are

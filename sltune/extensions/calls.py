@@ -75,7 +75,7 @@ def parameters_of(target: Any, positional: int = 0) -> list[str] | None:
     """Return the names of the arguments that something takes by name; None where it takes any.
 
     Args:
-        positional: how many come first that it is always given by their place; a class is given none so.
+        positional: how many of the first ones it is always given by position.
     """
     # A module of torch's hands whatever it is given to its forward().
     target = target if isinstance(target, type) else getattr(target, "forward", target)

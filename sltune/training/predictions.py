@@ -1,4 +1,4 @@
-"""What the network of a trial has said of each sample that it was tested on: ``predictions.parquet``."""
+"""The predictions of a trial for each sample that it was tested on: ``predictions.parquet``."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Evaluate:
         conclude_evaluation(campaign)
         left = len(set(self._planned) - {record.key for record in campaign.folder.records()})
         if left:
-            say(f"{left} trials of other folds are left; train them by: {resume_command(campaign.folder)}")
+            say(f"trials of other folds that are left: {left}; train them by: {resume_command(campaign.folder)}")
 
 
 def conclude_evaluation(campaign: Campaign) -> None:

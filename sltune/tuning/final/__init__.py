@@ -1,1 +1,1 @@
-"""Networks that are trained on everybody, and what networks say of recordings; without Ray."""
+"""Final networks, which are trained on all signers, and predictions for recordings; without Ray."""

@@ -1,4 +1,4 @@
-"""Training on everybody, in this process: a network for each seed, with checkpoints to go on from after any kill."""
+"""Training on all signers, in this process: a network for each seed, with checkpoints to go on from after any kill."""
 
 from __future__ import annotations
 

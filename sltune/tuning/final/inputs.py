@@ -1,4 +1,4 @@
-"""What networks are to say something of: samples of a dataset, tagged parts of a recording, or windows over it."""
+"""What ``predict`` classifies: samples of a dataset, tagged parts of a recording, or windows over it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WINDOWS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Batchable:
+class Inputs:
     """Some samples in memory, or in files.
 
     indices: those that are asked for. truths: the true class of each of these; None where it is unknown. crop_bins:
@@ -40,7 +40,7 @@ class Batchable:
     crops: int = 1
 
 
-def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Batchable:
+def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Inputs:
     """Return the samples of a dataset.
 
     Args:
@@ -65,7 +65,7 @@ def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Batc
     return _evaluated(predictor, samples, indices, truths)
 
 
-def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[[str], None]) -> Batchable:
+def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[[str], None]) -> Inputs:
     """Return the samples that a tag file cuts out of a recording, as an import would.
 
     Args:
@@ -90,7 +90,7 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[
     return _evaluated(predictor, samples, np.arange(len(samples)), [GESTURES[label] for label in samples.label])
 
 
-def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None) -> Iterator[Batchable]:
+def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None) -> Iterator[Inputs]:
     """Give the windows over a recording, some at a time.
 
     Args:
@@ -125,10 +125,10 @@ def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms:
             for start, part in zip(starts, parts, strict=True)
         ]
         table = _table(recording_name(recording.member), numbers, starts, events, length_us)
-        yield Batchable(Samples([table]), np.arange(len(numbers)), [None] * len(numbers), bins)
+        yield Inputs(Samples([table]), np.arange(len(numbers)), [None] * len(numbers), bins)
 
 
-def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64], truths: Sequence[str]) -> Batchable:
+def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64], truths: Sequence[str]) -> Inputs:
     """Return samples as the configuration evaluates them, with labels of the networks' own numbers."""
     numbers = {name: number for number, name in enumerate(predictor.classes)}
     labels = np.zeros(len(samples), np.int64)
@@ -136,7 +136,7 @@ def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64
     labels[indices] = [numbers.get(name, 0) for name in truths]
     samples.label = labels
     sampling = predictor.configuration.sampling
-    return Batchable(samples, indices, truths, sampling.eval_bins, sampling.eval_crops)
+    return Inputs(samples, indices, truths, sampling.eval_bins, sampling.eval_crops)
 
 
 def _read(predictor: Predictor, file: Path) -> Recording:

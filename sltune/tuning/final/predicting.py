@@ -1,4 +1,4 @@
-"""What networks say of samples: the rates of all classes, and the class with the highest one."""
+"""Predictions for samples: the rates of all classes, and the class with the highest one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from sltune.errors import DataError
 from sltune.training.batches import BatchSource
 from sltune.training.fit import Diverged, evaluate
-from sltune.tuning.final.inputs import Batchable
+from sltune.tuning.final.inputs import Inputs
 from sltune.tuning.final.loading import Predictor
 
 Row = Mapping[str, str | int | float]
@@ -38,7 +38,7 @@ class Tally:
         return f"accuracy {percent:.2f} % ({self.correct:,} of {self.judged:,}); {text}"
 
 
-def predict(predictor: Predictor, samples: Batchable, device: torch.device, tally: Tally) -> Iterator[Row]:
+def predict(predictor: Predictor, samples: Inputs, device: torch.device, tally: Tally) -> Iterator[Row]:
     """Give a row for each sample, with the rates of all classes as ``rate_NAME``; the tally counts them.
 
     Raises:
