@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sltune.snn.running import reset
 from sltune.training.checks.findings import Finding, Mistake
 from sltune.training.checks.probe import Probe
-from sltune.training.checks.recording import BatchFailed, seed_all, tensors_in
+from sltune.training.checks.recording import BatchFailed, hooked, seed_all, tensors_in
 
 STEPS = (16, 32, 64)
 """Numbers of time steps; the differences between their costs do not contain what a batch costs anyway.
@@ -65,7 +64,8 @@ def _cost(probe: Probe, steps: int) -> _Cost:
     frames, cost = probe.longer(steps)[:, :1], _Cost()
     network = probe.network(train=True)
     running = [""]
-    with _noted(network, running), _saved_bytes(cost, running), _Counting(cost, running):
+    names = hooked(network, lambda name, _: running.append(name), lambda _: running.pop())
+    with names, _saved_bytes(cost, running), _Counting(cost, running):
         _train(network, frames)
     times = []
     for _ in range(REPEATS):
@@ -83,24 +83,6 @@ def _train(network: nn.Module, frames: Tensor) -> None:
     output = network(frames)
     if output.requires_grad:
         torch.autograd.backward(output.sum())
-
-
-@contextmanager
-def _noted(network: nn.Module, running: list[str]) -> Iterator[None]:
-    """Keep the names of the modules that are running."""
-
-    def leave(*_: object) -> None:
-        running.pop()
-
-    handles = []
-    for name, module in network.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
-        handles.append(module.register_forward_hook(leave))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _saved_bytes(cost: _Cost, running: list[str]) -> torch.autograd.graph.saved_tensors_hooks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from typing import Any
@@ -118,7 +118,7 @@ def record(
     generators = Generators()
     try:
         reset(network)
-        with torch.set_grad_enabled(gradient), _hooked(network, frames, recording):
+        with torch.set_grad_enabled(gradient), _recorded(network, frames, recording):
             recording.output = (call or network)(frames)
             if call is not None:
                 digests = _Digests(frames)
@@ -194,28 +194,42 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _hooked(network: nn.Module, frames: Tensor, recording: Recording) -> Iterator[None]:
+def hooked(
+    network: nn.Module, before: Callable[[str, tuple[Any, Any]], object], after: Callable[[Any], object]
+) -> Iterator[None]:
+    """Within the block, call before(name, inputs) and after(output) around each call of a module."""
     handles = []
-    inputs: list[list[Digest]] = []
-    digests = _Digests(frames)
     for name, module in network.named_modules():
 
-        def before(_: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-            recording.running.append((name, frames._version))
-            inputs.append(digests.of((args, kwargs)))
+        def enter(_: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+            before(name, (args, kwargs))
 
-        def after(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            name, version = recording.running.pop()
-            changed = frames._version != version
-            recording.calls.append(Call(name, len(recording.running), inputs.pop(), digests.of(output), changed))
+        def leave(_: nn.Module, args: Any, output: Any) -> None:
+            after(output)
 
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(module.register_forward_hook(after, with_kwargs=True))
+        handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+        handles.append(module.register_forward_hook(leave))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _recorded(network: nn.Module, frames: Tensor, recording: Recording) -> AbstractContextManager[None]:
+    inputs: list[list[Digest]] = []
+    digests = _Digests(frames)
+
+    def before(name: str, given: tuple[Any, Any]) -> None:
+        recording.running.append((name, frames._version))
+        inputs.append(digests.of(given))
+
+    def after(output: Any) -> None:
+        name, version = recording.running.pop()
+        changed = frames._version != version
+        recording.calls.append(Call(name, len(recording.running), inputs.pop(), digests.of(output), changed))
+
+    return hooked(network, before, after)
 
 
 class _Digests:
