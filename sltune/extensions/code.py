@@ -163,6 +163,8 @@ def collect(references: Iterable[str], folders: Sequence[Path]) -> Code:
         where = " and ".join(f"{text} in {home}" for home, text in homes.items())
         mend = "put all of it into one, and a copy of the space file beside it"
         raise CodeError(f"the code of one space must lie in one folder, but there is {where}; {mend}")
+    if twice := next((path for path in files if f"{path.removesuffix('.py')}/__init__.py" in files), None):
+        raise CodeError(f"{twice} and {twice.removesuffix('.py')}/ are one module to Python; give one another name")
     return Code(dict(sorted(files.items())), dict(sorted(modules.items())), *map(str, homes))
 
 

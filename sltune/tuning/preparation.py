@@ -129,6 +129,9 @@ def begun(
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
+        # A start that was killed may have left others.
+        for file in folder.code.rglob("*.py"):
+            folder.remove(file)
         for name, text in space.code.files.items():
             folder.write(folder.code / name, text)
         study = kind.begin(folder, executor.shared.splits)

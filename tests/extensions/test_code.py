@@ -162,6 +162,12 @@ def test_code_from_two_folders_is_refused(tmp_path: Path) -> None:
         collect(["one.py:Tiny", "two.py:Tiny"], folders)
 
 
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, nets=TINY, __init___of_nets=TINY.replace("3", "4"))
+    with pytest.raises(CodeError, match=r"nets\.py and nets/ are one module to Python"):
+        collect(["nets/:Tiny", "nets.py:Tiny"], [tmp_path])
+
+
 def test_an_import_that_failed_is_tried_anew(tmp_path: Path) -> None:
     source = "import os\nif 'SLTUNE_FAILS' in os.environ:\n    raise RuntimeError('first')\n" + TINY
     code = collect(["nets.py:Tiny"], [write(tmp_path, nets=source)])

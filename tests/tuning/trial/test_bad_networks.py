@@ -13,6 +13,7 @@ from sltune.errors import CodeError, NothingRan, SltuneError, UsageError
 from sltune.events.dataset import open_dataset
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
+from sltune.runs.info import code_of
 from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.evaluate import Evaluate
@@ -138,6 +139,16 @@ def test_a_trial_finds_nothing_that_the_trial_before_has_changed(
     assert Path.cwd() == tmp_path / "here"
     assert torch.get_float32_matmul_precision() == "highest"
     assert torch.is_grad_enabled()
+
+
+def test_code_that_a_killed_start_has_left_is_no_part_of_a_run(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "run" / "code" / "other.py"
+    left.parent.mkdir(parents=True)
+    left.write_text("x = 1\n")
+    assert statuses(tmp_path, dataset, "    pass\n", monkeypatch) == [("done", ""), ("done", "")]
+    assert code_of(RunFolder(tmp_path / "run")).load("nets.py:Net").__name__ == "Net"
 
 
 def test_exit_in_a_network_fails_its_trial_with_a_trace(
