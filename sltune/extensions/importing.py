@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.util
+import os
 import signal
 import sys
 import sysconfig
@@ -89,15 +90,18 @@ def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 def is_library(file: str) -> bool:
     """Say whether code is torch's, sltune's or Python's own."""
-    return file.startswith((*_libraries(), "<frozen"))
+    stdlib = sysconfig.get_path("stdlib") + os.sep
+    # Some distributions have installed packages below the standard library.
+    is_pythons = file.startswith(stdlib) and "site-packages" not in file
+    return is_pythons or file.startswith((*_libraries(), "<frozen"))
 
 
 @cache
-def _libraries() -> tuple[str, ...]:
+def _libraries() -> list[str]:
     # Torch is found without being imported, which takes seconds.
     torch = importlib.util.find_spec("torch")
-    found = (Path(__file__).parents[1], torch and torch.origin and Path(torch.origin).parent)
-    return (*(str(path) for path in found if path), sysconfig.get_path("stdlib"))
+    folders = [Path(__file__).parents[1], *([Path(torch.origin).parent] if torch and torch.origin else [])]
+    return [f"{folder}{os.sep}" for folder in folders]
 
 
 def _where(error: BaseException) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import threading
 import traceback
 from pathlib import Path
 
 import pytest
+import torch
 
 from sltune.errors import CodeError
 from sltune.extensions import importing
@@ -235,3 +237,11 @@ def test_code_that_is_forgotten_runs_anew(tmp_path: Path) -> None:
     assert code.load("nets.py:Tiny").width == 4
     code.forget()
     assert code.load("nets.py:Tiny").width == 3
+
+
+def test_only_torch_python_and_sltune_are_libraries_and_no_neighbour_of_theirs() -> None:
+    package, stdlib = Path(importing.__file__).parents[1], Path(json.__file__).parents[1]
+    libraries = [importing.__file__, json.__file__, torch.nn.__file__, "<frozen runpy>"]
+    assert all(map(importing.is_library, libraries))
+    users = [f"{package}_nets.py", str(stdlib / "site-packages" / "nets.py"), "/home/ada/nets.py", "<stdin>"]
+    assert not any(map(importing.is_library, users))
