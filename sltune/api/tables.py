@@ -37,9 +37,6 @@ class Table:
     def _frame(self, name: str) -> pd.DataFrame:
         return pd.json_normalize(json.loads(self.text("json"))[name])
 
-    def __str__(self) -> str:
-        return self.text()
-
     def __repr__(self) -> str:
         return self.text()
 

@@ -71,6 +71,8 @@ class Fitting:
         _refuse_other(folder, self.info)
         with locked(folder.lock):
             if folder.model_json.exists():
+                # Another process may have begun it just now.
+                _refuse_other(folder, self.info)
                 self.info = read_model(folder)
             else:
                 write_model(folder, self.info)

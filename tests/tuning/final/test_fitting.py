@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_the_same_command_goes_on_after_a_kill_and_gives_the_same_weights(
     before = folder.weights(0).stat().st_mtime_ns
     assert fit(configuration, dataset, folder, validation, killed_at=1) == undisturbed
     assert folder.weights(0).stat().st_mtime_ns == before
+
+
+def test_a_model_that_another_process_has_begun_meanwhile_is_not_gone_on_with(
+    dataset: Path, folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = fitting.locked
+
+    def locked_late(lock: Path) -> AbstractContextManager[None]:
+        monkeypatch.setattr(fitting, "locked", locked)
+        fit(quick(training__epochs=1), dataset, folder)
+        return locked(lock)
+
+    monkeypatch.setattr(fitting, "locked", locked_late)
+    with pytest.raises(UsageError, match="holds another model"):
+        fit(quick(training__epochs=2), dataset, folder)
 
 
 def test_another_model_is_never_gone_on_with(dataset: Path, folder: ModelFolder, tmp_path: Path) -> None:
