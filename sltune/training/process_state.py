@@ -50,8 +50,8 @@ def kept_state() -> Iterator[None]:
 def _read(get: Callable[[], Any]) -> Any:
     """Return a setting; None where it is not to be had.
 
-    A worker's folder may be gone. An earlier torch lacks some. Torch does not tell the precision of products where one of its two ways to set it has
-    been used after the other.
+    A worker's folder may be gone, and an earlier torch lacks some. Torch does not tell the precision of products where
+    one of its two ways to set it has been used after the other.
     """
     with suppress(OSError, RuntimeError, AttributeError):
         return get()
