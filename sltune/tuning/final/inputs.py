@@ -74,10 +74,8 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[
     Raises:
         DataError: a file cannot be read, or no sample can be cut out.
     """
-    recording, member = (
-        _read(predictor, file),
-        Member.of(tags / f"{file.name.split('.')[0]}.csv" if tags.is_dir() else tags),
-    )
+    recording = _read(predictor, file)
+    member = Member.of(tags / f"{file.name.split('.')[0]}.csv" if tags.is_dir() else tags)
     rows, findings = read_tags(member)
     for finding in [*findings, *check_tags(member, rows, len(recording))]:
         say(f"warning: {finding}")
