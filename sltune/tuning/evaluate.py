@@ -87,4 +87,6 @@ def failures(records: Sequence[Record], folder: RunFolder) -> str:
     """Say which trials failed and why, and how to try them again."""
     lines = first_of([f"{record.key.name}: {record.status}: {record.reason}" for record in records], MAX_SHOWN_FAILURES)
     lines.append(f"see error.txt in {folder.trials}/…; try again with: {resume_command(folder)} --retry-failed")
+    if folder.code.exists():
+        lines.append(f"if your code must be changed, begin a new run, as this one keeps its copy, {folder.code}")
     return "\n".join(lines)

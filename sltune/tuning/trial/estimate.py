@@ -39,6 +39,8 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     if space.domains:
         yield from _describe_search(space)
     configuration = next(space.probes())
+    if is_reference(configuration.network.name):
+        yield f"{configuration.network.name} does not see [neuron] and network.norm, dropout and init"
     evaluation, training = configuration.evaluation, configuration.training
     planned = trials_of(configuration)
     kind = "each configuration takes" if space.domains else "would run"

@@ -460,7 +460,7 @@ def test_an_error_in_a_users_network_fails_the_trial_with_their_line(dataset: Pa
     import tomlkit
 
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(NothingRan, match=r"failed: line 9 of \S*nets\.py, in forward: RuntimeError: mat1 and mat2"):
+    with pytest.raises(NothingRan, match=r"failed: line 9 of \S*nets\.py, in forward: RuntimeError: mat1") as caught:
         start(
             Evaluate(parse_space(tomlkit.dumps(values), "test", folder=tmp_path)),
             dataset,
@@ -468,6 +468,7 @@ def test_an_error_in_a_users_network_fails_the_trial_with_their_line(dataset: Pa
             ONE_AT_A_TIME,
             QUIET,
         )
+    assert "if your code must be changed, begin a new run" in str(caught.value)
     text = folder.trial(TrialKey("c0000", 0, 0)).error_txt.read_text()
     assert f'File "{tmp_path}/nets.py", line 9, in forward' in text
     assert "# of another size" in text

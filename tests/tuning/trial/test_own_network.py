@@ -13,6 +13,7 @@ from sltune.errors import CodeError
 from sltune.runs.record import TrialKey
 from sltune.settings.space import parse_space
 from sltune.tuning.own_code import refuse_unusable
+from sltune.tuning.trial.estimate import describe
 from sltune.tuning.trial.job import Job
 
 TINY = """
@@ -116,6 +117,12 @@ def test_arguments_are_checked_without_a_dataset(tmp_path: Path, overrides: list
     refuse_unusable(parse_space("network.name = 'nets.py:Tiny'", "space", (), tmp_path))
     with pytest.raises(CodeError, match=said):
         refuse_unusable(parse_space("network.name = 'nets.py:Tiny'", "space", overrides, tmp_path))
+
+
+def test_it_is_said_which_settings_a_users_network_does_not_see(tmp_path: Path) -> None:
+    said = "nets.py:Tiny does not see [neuron] and network.norm, dropout and init"
+    assert said in describe(parse_space("network.name = 'nets.py:Tiny'", "space", (), tmp_path), None)
+    assert not any("not see" in line for line in describe(parse_space("", "space"), None))
 
 
 def test_the_code_of_a_space_is_that_of_the_moment_when_it_was_first_asked_for(tmp_path: Path) -> None:
