@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
-from sltune.settings.configuration import Configuration
+from sltune.settings.configuration import OPTIONS, Configuration
 from sltune.settings.toml import flat
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
+from sltune.wording import excerpt
 
 SCHEMA = 1
 MAX_TIME_S = 1e11
@@ -165,6 +166,14 @@ class Record(BaseModel):
     device: Device
     versions: dict[str, str]
     dataset: DatasetInfo
+
+    @model_validator(mode="after")
+    def _has_no_tables_but_options(self) -> Self:
+        for section, table in self.config.items():
+            for name, value in table.items():
+                if isinstance(value, dict) and f"{section}.{name}" != OPTIONS:
+                    raise ValueError(f"config.{section}.{name} = {excerpt(repr(value))}: must be a value, not a table")
+        return self
 
     @model_validator(mode="after")
     def _is_judged(self) -> Self:
