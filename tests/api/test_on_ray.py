@@ -33,7 +33,7 @@ def test_calls_follow_each_other_are_stopped_and_gone_on_with_and_leave_nothing_
 
 
 def test_a_ray_that_was_imported_too_early_is_refused(prepared: Path) -> None:
-    code = "import ray, sltune; sltune.evaluate('tiny.toml', 'data', run='late', progress=False)"
+    code = "import ray, sltune; sltune.evaluate('tiny.toml', 'data', run='early', progress=False)"
     result = python(prepared, "-c", code)
     assert "UsageError: Ray was imported before sltune's first call" in result.stderr
-    assert not (prepared / "results" / "late").exists()
+    assert not (prepared / "results" / "early").exists()
