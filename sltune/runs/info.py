@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
-from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
 from sltune.runs.places import CheckpointPlace, CodeInfo, Place, StudyPlace
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
@@ -146,17 +145,6 @@ def read_info(folder: RunFolder) -> RunInfo:
         return RunInfo.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{folder.run_json}: not a description of a run: {reasons(error)}") from error
-
-
-def code_of(folder: RunFolder) -> Code:
-    """Return the user's code of a run, from its copy in the run folder; none where the run names none.
-
-    Raises:
-        CodeError: it cannot be read.
-        DataError: run.json cannot be read, or the copy is not what the run began with.
-    """
-    begun = read_info(folder).code
-    return Code() if begun is None else begun.read(folder.code)
 
 
 def new_info(

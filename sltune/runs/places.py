@@ -67,9 +67,20 @@ class CodeInfo(BaseModel):
         """Return what is said of code; None where there is none."""
         return cls(digest=code.digest, modules=dict(code.modules), origin=code.origin) if code.digest else None
 
-    def read(self, folder: Path) -> Code:
-        """Return the code from its copy in a folder; raises as code_of does."""
-        code = read_copy(folder, self.modules, self.origin)
-        if code.digest != self.digest:
-            raise DataError(f"{folder}: is not the code that the run began with; put back what is missing or changed")
-        return code
+
+def copied_code(folder: Path, begun: CodeInfo | None) -> Code:
+    """Return the user's code from its copy in a folder; none where there was none.
+
+    Args:
+        begun: what is said of the code that was copied.
+
+    Raises:
+        CodeError: it cannot be read.
+        DataError: the copy is not what the run began with.
+    """
+    if begun is None:
+        return Code()
+    code = read_copy(folder, begun.modules, begun.origin)
+    if code.digest != begun.digest:
+        raise DataError(f"{folder}: is not the code that the run began with; put back what is missing or changed")
+    return code

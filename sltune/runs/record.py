@@ -82,13 +82,16 @@ def _known(config_id: str) -> str:
 ConfigId = Annotated[str, AfterValidator(_known)]
 
 
+_DEFAULTS = Configuration().model_dump(mode="json")
+
+
 def apart_from_seeds(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the settings of a trial without the list of seeds, to which a run may add: the trial has one of them.
 
     What an earlier version had no setting for has its default.
     """
-    defaults = Configuration().model_dump(mode="json")
-    tables = {section: {**defaults.get(section, {}), **config.get(section, {})} for section in {**defaults, **config}}
+    sections = {**_DEFAULTS, **config}
+    tables = {section: {**_DEFAULTS.get(section, {}), **config.get(section, {})} for section in sections}
     tables.get("evaluation", {}).pop("seeds", None)
     return tables
 

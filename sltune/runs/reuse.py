@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sltune.errors import UsageError
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import code_of, read_info
+from sltune.runs.info import read_info
+from sltune.runs.places import copied_code
 from sltune.runs.record import latest_of
 from sltune.settings.space import Space, load_space
 
@@ -17,7 +18,7 @@ def configuration_of(folder: RunFolder, trial: str = "") -> Space:
         DataError: the folder is no run folder, or its copy of the user's code is not what the run began with.
     """
     info = read_info(folder)
-    code_of(folder)
+    copied_code(folder.code, info.code)
     best = info.best
     if info.is_nested and "-" not in trial:
         text = "is a nested search, in which each outer fold has chosen a configuration of its own"

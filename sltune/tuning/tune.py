@@ -13,8 +13,8 @@ from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.folds import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import RunInfo, code_of, read_info, run_name, write_info
-from sltune.runs.places import StudyPlace
+from sltune.runs.info import RunInfo, read_info, run_name, write_info
+from sltune.runs.places import StudyPlace, copied_code
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, latest_of
 from sltune.runs.results import Result
@@ -195,7 +195,7 @@ def _from_run(
     if info.is_nested or info.outer_fold is not None:
         text = "belongs to a nested search, in which no configuration was judged on the folds of this one"
         raise UsageError(f"--from {earlier.root}: {text}; name another run")
-    if other := code_of(earlier).differing(space.code):
+    if other := copied_code(earlier.code, info.code).differing(space.code):
         text = f"was trained with another text of {', '.join(other)}, so that its results say nothing of this search"
         raise UsageError(f"--from {earlier.root}: {text}; name another run, or use its code: {earlier.code}")
     found: dict[str, list[Record]] = {}

@@ -8,8 +8,8 @@ import pytest
 
 from sltune.errors import CodeError, DataError, SltuneError, UsageError
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import DatasetPlace, code_of, new_info, read_info, write_info
-from sltune.runs.places import CodeInfo
+from sltune.runs.info import DatasetPlace, new_info, read_info, write_info
+from sltune.runs.places import CodeInfo, copied_code
 from sltune.runs.plan import steps_of
 from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, load_space, parse_space
@@ -53,7 +53,7 @@ def refusal(folder: RunFolder, kind: type[SltuneError]) -> str:
 
 def test_a_run_goes_on_with_its_own_copy(begun: RunFolder) -> None:
     assert resumed(begun).code.load("nets.py:Tiny").width == 3
-    assert code_of(begun) == resumed(begun).code
+    assert copied_code(begun.code, read_info(begun).code) == resumed(begun).code
 
 
 def test_a_run_that_has_moved_away_from_its_code_goes_on(begun: RunFolder, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_changed_or_missing_copy_is_refused(begun: RunFolder) -> None:
     (begun.code / "nets.py").write_text(NETS.replace("3", "4"))
     assert "is not the code that the run began with" in refusal(begun, DataError)
     with pytest.raises(DataError, match="is not the code that the run began with"):
-        code_of(begun)
+        copied_code(begun.code, read_info(begun).code)
     (begun.code / "nets.py").unlink()
     assert "there is no file nets.py" in refusal(begun, CodeError)
 
@@ -82,7 +82,7 @@ def test_a_run_without_code_of_the_users_has_none(begun: RunFolder) -> None:
     begun.space_toml.write_text("")
     write_info(begun, read_info(begun).model_copy(update={"code": None}))
     assert resumed(begun).code.digest == ""
-    assert code_of(begun).digest == ""
+    assert copied_code(begun.code, read_info(begun).code).digest == ""
 
 
 def test_code_that_a_run_began_without_is_refused(begun: RunFolder) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 
 from sltune.errors import DataError
 from sltune.events.frames import FrameFormat
-from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder
+from sltune.runs.places import copied_code
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.tuning.final.model import ModelFolder, read_model
@@ -54,7 +54,7 @@ def _of_model(folder: ModelFolder) -> Predictor:
     if info.missing:
         text = f"is not ready: seeds {', '.join(map(str, info.missing))} are missing; finish it by the same sltune fit"
         raise DataError(f"{folder.root}: {text}")
-    code = Code() if info.code is None else info.code.read(folder.code)
+    code = copied_code(folder.code, info.code)
     jobs = {seed: info.job(seed, code) for seed in info.config.evaluation.seeds}
     networks = [trained_network(job, folder.weights(seed)) for seed, job in jobs.items()]
     frames = next(iter(jobs.values())).frames

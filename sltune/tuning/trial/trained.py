@@ -9,7 +9,8 @@ from torch import nn
 
 from sltune.errors import DataError, UsageError
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import code_of, read_info
+from sltune.runs.info import read_info
+from sltune.runs.places import copied_code
 from sltune.runs.record import Record
 from sltune.training.process_state import kept_state
 from sltune.training.weights import load_weights, read_weights
@@ -38,7 +39,7 @@ def ended_trial(folder: RunFolder, trial: str) -> tuple[Job, Record]:
         raise DataError(f"{folder.run_json}: was written by an earlier version, and lacks the size of the sensor")
     record, sensor = records[trial], info.dataset.sensor
     classes = len(record.dataset.classes)
-    return Job(record.key, record.configuration(), sensor, classes, code=code_of(folder)), record
+    return Job(record.key, record.configuration(), sensor, classes, code=copied_code(folder.code, info.code)), record
 
 
 def trained_network(job: Job, weights: Path) -> nn.Module:

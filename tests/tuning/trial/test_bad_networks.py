@@ -13,7 +13,8 @@ from sltune.errors import CodeError, NothingRan, SltuneError, UsageError
 from sltune.events.dataset import open_dataset
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import code_of
+from sltune.runs.info import read_info
+from sltune.runs.places import copied_code
 from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.tuning.evaluate import Evaluate
@@ -148,7 +149,8 @@ def test_code_that_a_killed_start_has_left_is_no_part_of_a_run(
     left.parent.mkdir(parents=True)
     left.write_text("x = 1\n")
     assert statuses(tmp_path, dataset, "    pass\n", monkeypatch) == [("done", ""), ("done", "")]
-    assert code_of(RunFolder(tmp_path / "run")).load("nets.py:Net").__name__ == "Net"
+    run = RunFolder(tmp_path / "run")
+    assert copied_code(run.code, read_info(run).code).load("nets.py:Net").__name__ == "Net"
 
 
 def test_exit_in_a_network_fails_its_trial_with_a_trace(
