@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sltune.errors import DataError
 from sltune.extensions.code import Code, read_copy
+from sltune.system.files import remove, write_whole
 from sltune.system.places import Database, address_of, without_secrets
 
 # Earlier versions wrote passwords, which are left out already where the file is read.
@@ -66,6 +67,19 @@ class CodeInfo(BaseModel):
     def of(cls, code: Code) -> CodeInfo | None:
         """Return what is said of code; None where there is none."""
         return cls(digest=code.digest, modules=dict(code.modules), origin=code.origin) if code.digest else None
+
+
+def copy_code(code: Code, folder: Path, inside: Path) -> None:
+    """Copy a user's code into a folder; other files, which a start that was killed may have left there, are removed.
+
+    Args:
+        inside: as ``files.write_whole`` has it, whose errors are raised.
+    """
+    for file in folder.rglob("*.py"):
+        if file.relative_to(folder).as_posix() not in code.files:
+            remove(file, inside=inside)
+    for name, text in code.files.items():
+        write_whole(folder / name, text, inside=inside)
 
 
 def copied_code(folder: Path, begun: CodeInfo | None) -> Code:

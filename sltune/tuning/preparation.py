@@ -26,7 +26,7 @@ from sltune.runs.info import (
     run_name,
     write_info,
 )
-from sltune.runs.places import CodeInfo, StudyPlace
+from sltune.runs.places import CodeInfo, StudyPlace, copy_code
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
@@ -129,11 +129,7 @@ def begun(
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
-        # A start that was killed may have left others.
-        for file in folder.code.rglob("*.py"):
-            folder.remove(file)
-        for name, text in space.code.files.items():
-            folder.write(folder.code / name, text)
+        copy_code(space.code, folder.code, inside=folder.root)
         study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)

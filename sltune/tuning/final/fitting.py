@@ -14,7 +14,7 @@ from sltune.events.dataset import open_dataset
 from sltune.events.folds import Split, everybody, select_sessions
 from sltune.progress.display import Display
 from sltune.runs.epochs import append_epoch, begin_epochs
-from sltune.runs.places import CodeInfo
+from sltune.runs.places import CodeInfo, copy_code
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
 from sltune.system.files import read_plain, remove, write_whole
@@ -77,8 +77,7 @@ class Fitting:
             else:
                 write_model(folder, self.info)
             # Again, since an earlier call may have been killed right here.
-            for name, text in self._code.files.items():
-                write_whole(folder.code / name, text, inside=folder.root)
+            copy_code(self._code, folder.code, inside=folder.root)
             for seed in self.info.missing:
                 started = time.monotonic()
                 network = self._fit(seed, folder)

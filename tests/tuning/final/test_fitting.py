@@ -18,6 +18,7 @@ from sltune.errors import DataError, NothingRan, UsageError
 from sltune.events.dataset import open_dataset
 from sltune.events.folds import everybody
 from sltune.progress.display import Display
+from sltune.runs import places
 from sltune.runs.epochs import read_epochs
 from sltune.runs.record import DatasetInfo
 from sltune.settings.configuration import Configuration
@@ -173,7 +174,7 @@ def test_a_network_of_ones_own_is_used_wherever_its_file_is_by_then(
     nets.write_text(NETS)
     settings = {"training__epochs": 1, "network__options": {"width": 5}, "network__name": "nets.py:Tiny"}
     space_file.write_text(Space.of(quick(**settings)).to_toml())
-    write = fitting.write_whole
+    write = places.write_whole
 
     def killed(file: Path, content: str | bytes, inside: Path) -> None:
         if file == folder.code / "nets.py":
@@ -181,7 +182,7 @@ def test_a_network_of_ones_own_is_used_wherever_its_file_is_by_then(
         write(file, content, inside)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "write_whole", killed)
+        patch.setattr(places, "write_whole", killed)
         with pytest.raises(KeyboardInterrupt):
             Fitting(load_space(space_file), True, dataset, CPU, QUIET).run(folder)
     Fitting(load_space(space_file), True, dataset, CPU, QUIET).run(folder)
