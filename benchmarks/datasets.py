@@ -11,7 +11,7 @@ def synthetic_data(folder: Path, recordings: int) -> Path:
     """Return a dataset of simulated recordings, which stays below the folder."""
     # Here, since they need pydantic, and a measured process does not.
     from sltune.events.importing import import_source
-    from sltune.events.sources.slanimals import open_slanimals
+    from sltune.events.sources.slanimals.source import open_slanimals
     from sltune.events.synthetic.recordings import write_dataset
 
     write_dataset(folder / "source", recordings)

@@ -30,8 +30,8 @@ from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source, in_threads
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
-from sltune.events.sources.slanimals import cut_recording, open_slanimals
-from sltune.events.sources.tags import Tag, read_tags
+from sltune.events.sources.slanimals.source import cut_recording, open_slanimals
+from sltune.events.sources.slanimals.tags import Tag, read_tags
 from sltune.events.store import encode_samples, read_table
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.training.batches import BatchSource

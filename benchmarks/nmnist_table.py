@@ -43,7 +43,7 @@ from smoke import parse_arguments, processor
 
 from sltune.events.dataset import Dataset, open_dataset
 from sltune.events.importing import import_source
-from sltune.events.sources.tonic import open_nmnist_folder
+from sltune.events.sources.tonic.source import open_nmnist_folder
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, parse_space

@@ -25,8 +25,8 @@ from smoke import parse_arguments
 from sltune.events.formats.aedat import SENSOR_SIZE
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.sources.slanimals import open_slanimals
-from sltune.events.sources.tags import GESTURES
+from sltune.events.sources.slanimals.source import open_slanimals
+from sltune.events.sources.slanimals.tags import GESTURES
 from sltune.events.store import Sample, encode_samples, read_table
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.runs.record import TrialKey

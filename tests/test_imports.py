@@ -29,6 +29,9 @@ FOLDERS = [
     "events.views",
     "events.synthetic",
     "events.sources",
+    "events.sources.slanimals",
+    "events.sources.tonic",
+    "events.listing",
     "events",
     "events.augmentations",
     "events.formats",
@@ -113,7 +116,7 @@ def test_only_tuning_imports_ray_and_only_one_module_imports_tonic() -> None:
         for library in ("ray", "tonic")
     }
     assert all(user.startswith("tuning/") for user in users["ray"])
-    assert users["tonic"] == {"events/sources/tonic.py"}
+    assert users["tonic"] == {"events/sources/tonic/source.py"}
 
 
 def test_only_files_of_weights_are_unpickled_and_only_by_torch_under_guard() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sltune.errors import UsageError
 from sltune.events.importing import import_source
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from sltune.cli.main import main
 from sltune.events.formats.aedat import encode_address, write_aedat
-from sltune.events.sources.slanimals import GESTURES
+from sltune.events.sources.slanimals.source import GESTURES
 
 ROOT = Path(__file__).parents[2]
 SPACES = ROOT / "search_spaces"

@@ -16,12 +16,12 @@ from sltune.cli.main import main
 from sltune.errors import UsageError
 from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
+from sltune.events.listing.shards import pack
 from sltune.events.manifest import read_manifest
 from sltune.events.source import Finding, Source, summarized
-from sltune.events.sources.shards import pack
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from tests.events.conftest import TinyFolder, content, refused
-from tests.events.sources.test_shards import SENSOR, item
+from tests.events.listing.test_shards import SENSOR, item
 from tests.events.test_verify import set_column, vouch
 
 NAMES = tuple(f"user{user:02d}_dc" for user in range(35, 43))

@@ -24,8 +24,8 @@ from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.source import Finding, Source, SourceFile
-from sltune.events.sources.slanimals import open_slanimals
-from sltune.events.sources.tonic import open_nmnist_folder
+from sltune.events.sources.slanimals.source import open_slanimals
+from sltune.events.sources.tonic.source import open_nmnist_folder
 from sltune.events.store import Sample, file_sha256, read_table
 from tests import small
 from tests.events.conftest import ONE_OF_EACH_SESSION, TinyFolder, content, refused
@@ -412,7 +412,7 @@ import sys
 from pathlib import Path
 from sltune.errors import SltuneError
 from sltune.events.importing import import_source
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 try:
     import_source(open_slanimals(Path(sys.argv[1])), Path(sys.argv[2]))
 except SltuneError as error:

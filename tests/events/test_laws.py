@@ -22,7 +22,7 @@ from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.source import Source, SourceFile
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.events.store import Sample, encode_samples
 from tests.events.conftest import aedat_bytes
 

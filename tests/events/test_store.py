@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sltune.errors import DataError
 from sltune.events.formats.aedat import read_aedat
 from sltune.events.manifest import LeftOut, Manifest, StoredFile, read_manifest
-from sltune.events.sources.slanimals import Tag, cut_recording
+from sltune.events.sources.slanimals.source import Tag, cut_recording
 from sltune.events.store import Sample, describe_file, file_sha256, fingerprint, read_table, schema, stored_metadata
 from tests.events.conftest import refused
 from tests.small import write_samples

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sltune.events.formats.aedat import SPECIAL_BIT, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.sources.slanimals import load_recording
+from sltune.events.sources.slanimals.source import load_recording
 from sltune.events.store import Sample, encode_samples
 from sltune.events.synthetic.gestures import GESTURES
 from sltune.events.synthetic.recordings import simulate_recording

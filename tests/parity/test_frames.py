@@ -17,8 +17,8 @@ from sltune.events.crop import bins_of
 from sltune.events.formats.aedat import encode_address, read_aedat, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
-from sltune.events.sources.slanimals import load_recording
-from sltune.events.sources.tonic import read_nmnist
+from sltune.events.sources.slanimals.source import load_recording
+from sltune.events.sources.tonic.source import read_nmnist
 from sltune.events.store import Sample
 from sltune.events.synthetic.recordings import WRAPPING
 from sltune.training.batches import BatchSource

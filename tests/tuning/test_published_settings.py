@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sltune.cli.main import main
 from sltune.events.importing import import_source
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.runs.folder import RunFolder
 from tests.tuning.clusters import ray_here

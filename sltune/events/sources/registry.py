@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 # Each imports its source only when called: the command line reads this module for its help, which should be instant.
 def _open_slanimals(name: str, place: Path, group_by: str | None) -> Source:
-    from sltune.events.sources.slanimals import open_slanimals
+    from sltune.events.sources.slanimals.source import open_slanimals
 
     return open_slanimals(place)
 
 
 def _open_nmnist_folder(name: str, place: Path, group_by: str | None) -> Source:
-    from sltune.events.sources.tonic import open_nmnist_folder
+    from sltune.events.sources.tonic.source import open_nmnist_folder
 
     return open_nmnist_folder(place)
 
 
 def _open_tonic(name: str, place: Path, group_by: str | None) -> Source:
-    from sltune.events.sources.tonic import open_tonic
+    from sltune.events.sources.tonic.source import open_tonic
 
     return open_tonic(name, place, group_by)
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sltune.errors import UsageError
 from sltune.events.formats.aedat import SENSOR_SIZE, WRAP_US, encode_address, write_aedat
-from sltune.events.sources.full_set import USERS
-from sltune.events.sources.tags import TAG_COLUMNS
+from sltune.events.sources.slanimals.full_set import USERS
+from sltune.events.sources.slanimals.tags import TAG_COLUMNS
 from sltune.events.synthetic.body import STEP_US, Edges, edges_of
 from sltune.events.synthetic.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
 from sltune.system.files import whole_file, write_whole

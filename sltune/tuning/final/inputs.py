@@ -16,8 +16,8 @@ from sltune.events.dataset import open_dataset
 from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, Recording, read_aedat
 from sltune.events.formats.members import Member
 from sltune.events.samples import Samples
-from sltune.events.sources.slanimals import cut_recording
-from sltune.events.sources.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
+from sltune.events.sources.slanimals.source import cut_recording
+from sltune.events.sources.slanimals.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
 from sltune.events.store import encode_samples
 from sltune.tuning.final.loading import Predictor
 

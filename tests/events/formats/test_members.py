@@ -15,7 +15,7 @@ from sltune.errors import DataError
 from sltune.events.formats.members import Member, find_members, sha256_of
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from tests.events.conftest import TinyFolder, refused
 
 CONTENT = b"#!AER-DAT2.0\r\n" + bytes(range(256)) * 50

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from sltune.errors import DataError, UsageError
 from sltune.events.importing import Encoded, Task, import_source
 from sltune.events.source import Finding, Source, SourceFile
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.tuning.cluster.importing import import_spread
 from tests.events.conftest import content, write_tiny_recording
 from tests.small import SENSOR, sample

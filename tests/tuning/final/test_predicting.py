@@ -17,7 +17,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.formats.aedat import SENSOR_SIZE, encode_address, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source
-from sltune.events.sources.slanimals import GESTURES, open_slanimals
+from sltune.events.sources.slanimals.source import GESTURES, open_slanimals
 from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, TrialKey

@@ -12,13 +12,13 @@ import pytest
 from sltune.errors import DataError
 from sltune.events.formats.aedat import read_aedat, write_aedat
 from sltune.events.importing import import_source
+from sltune.events.plausible import ANY, DurationLimits, check_duration, check_pixels
 from sltune.events.source import Source
-from sltune.events.sources.plausible import ANY, DurationLimits, check_duration, check_pixels
-from sltune.events.sources.slanimals import MAX_RECORDING_US, SIGN, load_recording, open_slanimals
-from sltune.events.sources.tonic import NMNIST_LIMITS, open_nmnist_folder, open_tonic
+from sltune.events.sources.slanimals.source import MAX_RECORDING_US, SIGN, load_recording, open_slanimals
+from sltune.events.sources.tonic.source import NMNIST_LIMITS, open_nmnist_folder, open_tonic
 from sltune.events.synthetic.recordings import write_dataset
 from tests.events.conftest import TinyFolder, refused
-from tests.events.sources.test_tonic import event, write
+from tests.events.sources.tonic.test_source import event, write
 
 NAME = "user00_indoor"
 LENGTHS_S = (4.36, 0.88, 9.466)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sltune.errors import DataError
-from sltune.events.sources.tonic import open_nmnist_folder, read_nmnist
+from sltune.events.sources.tonic.source import open_nmnist_folder, read_nmnist
 from tests.events.conftest import refused
 
 

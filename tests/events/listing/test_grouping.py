@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sltune.errors import UsageError
-from sltune.events.sources.grouping import group
-from sltune.events.sources.tonic_listing import Entry
+from sltune.events.listing.grouping import group
+from sltune.events.sources.tonic.listing import Entry
 from tests.events.conftest import refused
 
 

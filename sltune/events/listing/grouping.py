@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from sltune.errors import UsageError
-from sltune.events.sources.tonic_listing import Entry
 from sltune.wording import suggestion
 
 FOLDER = "folder"
@@ -18,7 +17,23 @@ PATH = "path:"
 DEFAULT_FIELD = "users"
 
 
-def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None) -> tuple[list[str], list[int]]:
+class Listed(Protocol):
+    """A sample as it is listed: its path below the root and its folder ("" without a file), and what else is known."""
+
+    @property
+    def sample_id(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def folder(self) -> str: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+
+
+def group(entries: Sequence[Listed], labels: Sequence[int], group_by: str | None) -> tuple[list[str], list[int]]:
     """Return the group of each sample, and the classes that occur in one group only.
 
     Args:
@@ -46,7 +61,7 @@ def group(entries: Sequence[Entry], labels: Sequence[int], group_by: str | None)
     return names, alone
 
 
-def _named(entries: Sequence[Entry], fields: Sequence[str], group_by: str) -> list[str]:
+def _named(entries: Sequence[Listed], fields: Sequence[str], group_by: str) -> list[str]:
     is_files = all(entry.path for entry in entries)
     if group_by in fields:
         return [_name(group_by, entry.fields[group_by]) for entry in entries]
@@ -63,7 +78,7 @@ def _named(entries: Sequence[Entry], fields: Sequence[str], group_by: str) -> li
     raise UsageError(f"--group-by {group_by}: {text}; {_offer(entries, fields)}")
 
 
-def _by_path(entries: Sequence[Entry], group_by: str) -> list[str]:
+def _by_path(entries: Sequence[Listed], group_by: str) -> list[str]:
     try:
         pattern = re.compile(group_by.removeprefix(PATH))
     except re.error as error:
@@ -80,7 +95,7 @@ def _by_path(entries: Sequence[Entry], group_by: str) -> list[str]:
     return names
 
 
-def _offer(entries: Sequence[Entry], fields: Sequence[str]) -> str:
+def _offer(entries: Sequence[Listed], fields: Sequence[str]) -> str:
     of_files = [FOLDER, f"{PATH}REGEX"] if all(entry.path for entry in entries) else []
     offered = [*fields, *of_files]
     return f"the dataset offers {', '.join(offered)}" if offered else "the dataset offers nothing to group by"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sltune.events.importing import import_source
-from sltune.events.sources.full_set import RECORDINGS, SAMPLES, check_durations, check_recordings
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.full_set import RECORDINGS, SAMPLES, check_durations, check_recordings
+from sltune.events.sources.slanimals.source import open_slanimals
 from tests.events.conftest import TinyFolder
 
-DATA = Path(__file__).parents[3] / "data"
+DATA = Path(__file__).parents[4] / "data"
 
 
 def published_durations() -> np.ndarray:

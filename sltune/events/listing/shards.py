@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.manifest import MAX_ADDRESSES, file_size
+from sltune.events.plausible import ANY, DurationLimits, check_duration
 from sltune.events.source import Finding, SourceFile
-from sltune.events.sources.plausible import ANY, DurationLimits, check_duration
 from sltune.events.store import Sample, address_type
 from sltune.system.files import is_unicode
 

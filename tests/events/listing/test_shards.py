@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import DTypeLike
 
 from sltune.errors import DataError
-from sltune.events.sources import shards
-from sltune.events.sources.shards import Item, find_sensor, pack, read_sample
+from sltune.events.listing import shards
+from sltune.events.listing.shards import Item, find_sensor, pack, read_sample
 from tests.events.conftest import refused
 
 SENSOR = (20, 30)

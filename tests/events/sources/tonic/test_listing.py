@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sltune.errors import DataError, UsageError
-from sltune.events.sources.tonic_listing import Target, list_part, name_classes
+from sltune.events.sources.tonic.listing import Target, list_part, name_classes
 from tests.events.conftest import refused
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.listing.grouping import group
+from sltune.events.listing.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
 from sltune.events.manifest import file_size
+from sltune.events.plausible import DurationLimits
 from sltune.events.source import Finding, Source
-from sltune.events.sources.grouping import group
-from sltune.events.sources.plausible import DurationLimits
-from sltune.events.sources.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
-from sltune.events.sources.tonic_listing import item_of, list_part, name_classes
-from sltune.events.sources.tonic_offline import open_parts
+from sltune.events.sources.tonic.listing import item_of, list_part, name_classes
+from sltune.events.sources.tonic.offline import open_parts
 from sltune.events.store import Sample, file_sha256
 from sltune.wording import first_of, suggestion
 

@@ -14,11 +14,11 @@ import numpy as np
 from sltune.errors import DataError
 from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.formats.members import Member
+from sltune.events.plausible import DurationLimits, check_duration, check_pixels
 from sltune.events.source import Finding, Source, SourceFile
-from sltune.events.sources.full_set import check_durations, check_recordings
-from sltune.events.sources.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
-from sltune.events.sources.plausible import DurationLimits, check_duration, check_pixels
-from sltune.events.sources.tags import (
+from sltune.events.sources.slanimals.full_set import check_durations, check_recordings
+from sltune.events.sources.slanimals.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
+from sltune.events.sources.slanimals.tags import (
     GESTURES,
     Tag,
     check_tags,

@@ -12,8 +12,8 @@ from sltune.errors import DataError
 from sltune.events.formats.aedat import read_aedat
 from sltune.events.formats.members import Member
 from sltune.events.source import Finding
-from sltune.events.sources.slanimals import cut_recording, load_recording, open_slanimals
-from sltune.events.sources.tags import GESTURES, Tag, check_tags, read_tags
+from sltune.events.sources.slanimals.source import cut_recording, load_recording, open_slanimals
+from sltune.events.sources.slanimals.tags import GESTURES, Tag, check_tags, read_tags
 from tests.events.conftest import TinyFolder, aedat_bytes, refused
 
 NAME = "user00_indoor"

@@ -21,12 +21,12 @@ from ray import cloudpickle
 from sltune.errors import DataError, UsageError
 from sltune.events.dataset import open_dataset
 from sltune.events.importing import import_source
+from sltune.events.listing import shards
 from sltune.events.source import Source
-from sltune.events.sources import shards
-from sltune.events.sources.tonic import open_nmnist_folder, open_tonic
+from sltune.events.sources.tonic.source import open_nmnist_folder, open_tonic
 from sltune.events.store import Sample
 from tests.events.conftest import refused
-from tests.events.sources.test_tonic import event, write
+from tests.events.sources.tonic.test_source import event, write
 
 NAMES = ("ASLDVS", "CIFAR10DVS", "DVSGesture", "DVSLip", "NCALTECH101", "NMNIST", "POKERDVS")
 INCOMPLETE = "Tonic's own check calls this incomplete; it holds {} samples"

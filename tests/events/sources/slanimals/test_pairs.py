@@ -15,8 +15,8 @@ import pytest
 from sltune.errors import DataError
 from sltune.events.importing import import_source
 from sltune.events.manifest import read_manifest
-from sltune.events.sources.pairs import find_pairs, sha256_of_pair
-from sltune.events.sources.slanimals import open_slanimals
+from sltune.events.sources.slanimals.pairs import find_pairs, sha256_of_pair
+from sltune.events.sources.slanimals.source import open_slanimals
 from tests.events.conftest import TinyFolder, refused
 
 NAMES = ("user00_indoor", "user18_sunlight")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from sltune.errors import DataError
 from sltune.events.formats.members import GZIPPED, PACKED, Member, find_members, sha256_of
 from sltune.events.source import Finding
-from sltune.events.sources.tags import recording_name
+from sltune.events.sources.slanimals.tags import recording_name
 from sltune.system.files import is_unicode
 from sltune.wording import first_of, printable
 

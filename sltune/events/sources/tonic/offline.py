@@ -9,7 +9,7 @@ from typing import Any
 
 from sltune.errors import DataError
 from sltune.events.source import Finding
-from sltune.events.sources.tonic_listing import in_words
+from sltune.events.sources.tonic.listing import in_words
 
 PARTS = {"train": True, "test": False}
 NO_DOWNLOAD = "sltune downloads and unpacks nothing"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.listing.shards import Item, check_bin
 from sltune.events.manifest import MAX_CLASSES, file_size
-from sltune.events.sources.shards import Item, check_bin
 from sltune.events.store import file_sha256
 
 Target = int | str

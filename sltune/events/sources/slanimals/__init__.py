@@ -1,0 +1,1 @@
+"""SL-Animals-DVS: its recordings and their tag files."""
