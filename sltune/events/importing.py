@@ -187,6 +187,7 @@ def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, f
         warnings=tuple(map(str, findings)),
         left_out=tuple(LeftOut(name, str(finding)) for finding in findings for name in finding.lost),
         sltune=__version__,
+        orientation=source.orientation,
     )
 
 

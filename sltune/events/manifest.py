@@ -17,7 +17,9 @@ from sltune.errors import DataError
 from sltune.system.files import max_unpacked_bytes, parse_json, read_plain
 from sltune.wording import excerpt, printable
 
-FORMAT = 2
+FORMAT = 3
+FORMATS = (2, FORMAT)
+"""Those that can be read; format 2 knows no parts, orientation and downsampling, whose defaults hold for it."""
 MANIFEST = "manifest.json"
 WARNINGS = "warnings.csv"
 HINT = "import the dataset again: sltune import SRC --out DATA"
@@ -56,7 +58,9 @@ class LeftOut:
 class Manifest:
     """What ``manifest.json`` says of a dataset.
 
-    sensor: (height, width) in pixels. warnings: what the import found but did not refuse; also in ``warnings.csv``.
+    sensor: (height, width) in pixels, after pixels were merged. orientation: how pictures must be turned to be upright.
+    downsample: how many pixels of the camera, in each direction, were merged into one. warnings: what the import found
+    but did not refuse; also in ``warnings.csv``.
     """
 
     name: str
@@ -69,6 +73,8 @@ class Manifest:
     warnings: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     sltune: str
+    orientation: str = "upright"
+    downsample: int = 1
     format: int = FORMAT
 
     @property
@@ -106,9 +112,9 @@ def read_manifest(root: Path) -> Manifest:
         if not isinstance(values, dict):
             raise ValueError("not a JSON object")
         number = values["format"]
-        if number != FORMAT:
+        if number not in FORMATS:
             which = "newer" if number > FORMAT else "older"
-            text = f"format {excerpt(str(number))} is {which} than this sltune reads ({FORMAT})"
+            text = f"format {excerpt(str(number))} is {which} than this sltune reads ({FORMATS[0]} to {FORMAT})"
             raise DataError(f"{file}: {text}; {HINT}")
         values.pop("address_layout")
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
@@ -133,6 +139,8 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
     height, width = manifest.sensor
     if min(height, width) < 1 or 2 * height * width > MAX_ADDRESSES:
         raise _damaged(file, f"sensor of {width}x{height} pixels")
+    if manifest.downsample < 1:
+        raise _damaged(file, f"downsample is {manifest.downsample}")
     if len(manifest.classes) > MAX_CLASSES:
         raise _damaged(file, f"{len(manifest.classes)} classes; at most {MAX_CLASSES} are possible")
     if len(set(manifest.classes)) < len(manifest.classes):

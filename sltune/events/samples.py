@@ -17,11 +17,12 @@ from sltune.events.formats.aedat import WRAP_US
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """Which signer and session a recording belongs to."""
+    """Which signer, session and official part ("" if there is none) a recording belongs to."""
 
     name: str
     subject: str
     session: str
+    split: str = ""
 
 
 class Columns(Protocol):
@@ -56,7 +57,7 @@ class Samples:
         rows = (
             RecordingInfo(*row)
             for view in self._files
-            for row in zip(*(view.text(name) for name in ("recording", "subject", "session")), strict=True)
+            for row in zip(*(view.text(name) for name in ("recording", "subject", "session", "split")), strict=True)
         )
         return list({row.name: row for row in rows}.values())
 

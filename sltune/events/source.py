@@ -60,7 +60,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Recordings as found on disk, before their import. sensor: (height, width) in pixels.
+    """Recordings as found on disk, before their import. sensor: (height, width) in pixels. orientation: see Manifest.
 
     findings: what is odd in the source as a whole. check: returns what is odd in the result of the import, from the
     names of the recordings and the durations of the samples in ms.
@@ -73,3 +73,4 @@ class Source:
     files: tuple[SourceFile, ...]
     findings: tuple[Finding, ...] = ()
     check: Callable[[Sequence[str], NDArray[np.float64]], list[Finding]] | None = None
+    orientation: str = "upright"

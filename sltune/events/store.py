@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.manifest import FORMAT, HINT, MAX_FILE_BYTES, StoredFile
+from sltune.events.manifest import FORMAT, FORMATS, HINT, MAX_FILE_BYTES, StoredFile
 from sltune.system.files import open_plain, parse_json
 from sltune.system.parquet import read_parquet
 from sltune.wording import excerpt, printable
@@ -28,11 +28,13 @@ TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 LONG_COLUMNS = ("address", "time_us")
 SHORT_TYPES = {
-    **dict.fromkeys(("sample_id", "recording", "subject", "session", "gesture"), pa.string()),
+    **dict.fromkeys(("sample_id", "recording", "subject", "session", "split", "gesture"), pa.string()),
     **{"label": pa.uint8(), "start_us": pa.uint64(), "duration_us": pa.uint32()},
     **{"events": pa.uint32(), "backward_steps": pa.uint32(), "digest": pa.string()},
 }
 SHORT_COLUMNS = tuple(SHORT_TYPES)
+PARTS = ("train", "val", "test")
+"""The parts of a dataset that is published with a split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class Sample:
 
     address: uint16 or uint32 array of shape (events,), (row · width + column) · 2 + polarity.
     time_us: uint32 array of shape (events,), µs since start_us, in the order of the file.
+    split: the official part of the dataset, train, val or test; "" if there is none.
     start_us: the earliest time in the sample, in the recording's unwrapped µs; modulo 2³² what the camera's clock said.
     """
 
@@ -53,6 +56,7 @@ class Sample:
     start_us: int
     address: NDArray[np.uint16] | NDArray[np.uint32]
     time_us: NDArray[np.uint32]
+    split: str = ""
 
     @property
     def duration_us(self) -> int:
@@ -69,8 +73,10 @@ class Sample:
 
     @property
     def digest(self) -> str:
-        """A hash of events, label, subject and session, so that no change of these goes unnoticed."""
-        head = json.dumps([self.label, self.subject, self.session, self.start_us])
+        """A hash of events, label, subject, session and part, so that no change of these goes unnoticed."""
+        # Without a part, it is the digest of format 2, so that fingerprints stay as they were.
+        part = [self.split] if self.split else []
+        head = json.dumps([self.label, self.subject, self.session, self.start_us, *part])
         hasher = hashlib.sha256(head.encode())
         hasher.update(np.ascontiguousarray(self.address, dtype="<u4").data)
         hasher.update(np.ascontiguousarray(self.time_us, dtype="<u4").data)
@@ -124,12 +130,12 @@ def is_sample_file(file: Path) -> bool:
 
 
 def stored_metadata(file: Path) -> dict[str, str]:
-    """Return the metadata of a sample file; empty where there is none of this format."""
+    """Return the metadata of a sample file; empty where there is none of a format that can be read."""
     try:
         metadata = parse_json(_own_metadata(file)[METADATA_KEY])
     except (KeyError, ValueError):
         return {}
-    is_ours = isinstance(metadata, dict) and metadata.get("format") == str(FORMAT)
+    is_ours = isinstance(metadata, dict) and metadata.get("format") in [str(number) for number in FORMATS]
     return metadata if is_ours and all(isinstance(value, str) for value in metadata.values()) else {}
 
 
@@ -154,6 +160,7 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
                 raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")
             source = handle if content is None else pa.BufferReader(content)
             table = read_parquet(source, size, columns)
+        table = _with_split(table, columns)
         _check_columns(table, columns or schema((1, 1)).names)
         table = table.combine_chunks()
         table.validate(full=True)
@@ -164,6 +171,15 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
     except (ValueError, MemoryError, pa.ArrowException) as error:
         raise DataError(f"{file}: is damaged: {excerpt(str(error))}; {HINT}") from error
     return table
+
+
+def _with_split(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """Return the table of a file of format 2, which knows no parts, with the column that format 3 has for them."""
+    is_older = b'"format": "2"' in (table.schema.metadata or {}).get(METADATA_KEY, b"")
+    if not is_older or "split" in table.column_names or (columns is not None and "split" not in columns):
+        return table
+    place = SHORT_COLUMNS.index("split") if columns is None else columns.index("split")
+    return table.add_column(place, "split", pa.array([""] * table.num_rows, pa.string()))
 
 
 def _check_columns(table: pa.Table, names: Sequence[str]) -> None:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
-from sltune.events.store import LONG_COLUMNS, Sample, address_type, fingerprint, read_table
+from sltune.events.store import LONG_COLUMNS, PARTS, Sample, address_type, fingerprint, read_table
 from sltune.wording import excerpt, first_of
 
 MAX_SHOWN_FILES = 20
 """A disk that fails can damage all files of a dataset; the first say enough, and fill no more than a screen."""
 MAX_SHOWN_PROBLEMS = 3
 """How much an error says of one file, as damage seldom hits one sample alone."""
-SAMPLE_COLUMNS = ("sample_id", "recording", "subject", "session", "label", "gesture", "start_us")
+SAMPLE_COLUMNS = ("sample_id", "recording", "subject", "session", "split", "label", "gesture", "start_us")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _check_file(table: pa.Table, file: StoredFile, manifest: Manifest, digests: 
         sample = _sample_at(table, row)
         digest = sample.digest
         if table["digest"][row].as_py() != digest:
-            yield f"sample {sample.sample_id}: digest is not that of its events, label, subject and session"
+            yield f"sample {sample.sample_id}: digest is not that of its events, label, subject, session and split"
         if sample.sample_id in digests:
             yield f"sample {sample.sample_id}: there is another of this name"
         digests[sample.sample_id] = digest
@@ -107,16 +107,19 @@ def short_problems(table: pa.Table, classes: Sequence[str], file: StoredFile | N
     for name, here, there in zip(("recordings", "samples", "events"), found, expected, strict=True):
         if here != there:
             yield f"{name} {_show(here)}, but {_show(there)} in {MANIFEST}"
-    seen, people = set[str](), dict[str, tuple[str, str]]()
-    columns = ("sample_id", "subject", "session", "label", "gesture", "events", "backward_steps")
+    seen, of_recording = set[str](), dict[str, tuple[str, str, str]]()
+    columns = ("sample_id", "subject", "session", "split", "label", "gesture", "events", "backward_steps")
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
-    for recording, (sample, subject, session, label, gesture, events, backward) in zip(names, rows, strict=True):
+    for recording, (sample, subject, session, split, label, gesture, events, backward) in zip(names, rows, strict=True):
         where = f"sample {_show(sample)}"
         if sample in seen:
             yield f"{where}: there is another of this name"
         seen.add(sample)
-        if people.setdefault(recording, (subject, session)) != (subject, session):
-            yield f"{where}: its recording {_show(recording)} has another subject or session in an earlier sample"
+        facts = (subject, session, split)
+        if of_recording.setdefault(recording, facts) != facts:
+            yield f"{where}: its recording {_show(recording)} has another subject, session or split in an earlier row"
+        if split not in ("", *PARTS):
+            yield f"{where}: split {_show(split)!r} is none of {', '.join(PARTS)}"
         if tuple(classes[label : label + 1]) != (gesture,):
             yield f"{where}: label {label} is not {_show(gesture)!r} in {MANIFEST}"
         if not backward < max(1, events):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from sltune.cli.main import main
-from sltune.errors import UsageError
+from sltune.errors import DataError, UsageError
+from sltune.events.dataset import open_dataset
 from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
 from sltune.events.listing.shards import pack
 from sltune.events.manifest import read_manifest
 from sltune.events.source import Finding, Source, summarized
 from sltune.events.sources.slanimals.source import open_slanimals
+from sltune.events.store import read_table
+from sltune.events.verify import verify_dataset
 from tests.events.conftest import TinyFolder, content, refused
 from tests.events.listing.test_shards import SENSOR, item
 from tests.events.test_verify import set_column, vouch
@@ -93,17 +97,17 @@ def test_samples_that_left_a_shard_are_noticed_though_the_number_of_shards_is_th
         pytest.param(lambda table: table.drop_columns(["events"]), id="no column events"),
         pytest.param(lambda table: table.set_column(1, "recording", pa.array(range(table.num_rows))), id="other types"),
         pytest.param(
-            lambda table: table.replace_schema_metadata({"sltune": '{"format": "2", "source_sha256": "0"}'}),
+            lambda table: table.replace_schema_metadata({"sltune": '{"format": "3", "source_sha256": "0"}'}),
             id="no findings",
         ),
         pytest.param(
             lambda table: table.replace_schema_metadata(
-                {"sltune": json.dumps({"format": "2", "source_sha256": "0", "findings": '[{"place": 1}]'})}
+                {"sltune": json.dumps({"format": "3", "source_sha256": "0", "findings": '[{"place": 1}]'})}
             ),
             id="findings that are none",
         ),
         pytest.param(
-            lambda table: table.replace_schema_metadata({"sltune": '{"format": "2", "findings": [1]}'}),
+            lambda table: table.replace_schema_metadata({"sltune": '{"format": "3", "findings": [1]}'}),
             id="metadata that are no texts",
         ),
         pytest.param(lambda table: table.replace_schema_metadata({"sltune": "[" * 10_000}), id="deep metadata"),
@@ -167,3 +171,55 @@ def test_a_manifest_grows_no_faster_than_the_tags(tiny_folder: TinyFolder, tmp_p
     assert size < 100 * file.stat().st_size
     left_out: list[Any] = [left.name for left in read_manifest(out).left_out]
     assert len(set(left_out)) == 999
+
+
+def rewrite_as_format_2(out: Path) -> None:
+    """Make a dataset what an import wrote before there were parts: without three facts, and with its number."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        table = pq.read_table(out / entry["file"]).drop_columns(["split"])
+        metadata = json.loads(table.schema.metadata[b"sltune"])
+        table = table.replace_schema_metadata({"sltune": json.dumps({**metadata, "format": "2"})})
+        pq.write_table(table, out / entry["file"], write_page_checksum=True)
+        entry["sha256"] = hashlib.sha256((out / entry["file"]).read_bytes()).hexdigest()
+    del manifest["orientation"], manifest["downsample"]
+    (out / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+
+
+def test_a_dataset_of_format_2_is_read_with_its_fingerprint_and_kept_by_an_import(
+    tiny_folder: TinyFolder, tmp_path: Path
+) -> None:
+    source, out = tiny_folder(names=NAMES[:2], events=20), tmp_path / "data"
+    written = import_source(open_slanimals(source), out)
+    rewrite_as_format_2(out)
+    before = content(out / "recordings")
+    dataset = open_dataset(out)
+    assert (dataset.manifest.format, dataset.manifest.orientation, dataset.manifest.downsample) == (2, "upright", 1)
+    assert [recording.split for recording in dataset.samples.recordings()] == ["", ""]
+    assert len(dataset.samples.events(0)[0]) == 20
+    assert verify_dataset(out).samples == 38
+    assert dataset.manifest.fingerprint == written.fingerprint
+    done = list[Imported]()
+    again = import_source(open_slanimals(source), out, done=done.append)
+    assert [each.reused for each in done] == [True, True]
+    assert (again.format, again.fingerprint) == (3, written.fingerprint)
+    assert content(out / "recordings") == before
+
+
+def test_a_killed_import_of_format_2_is_continued(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    source, out = tiny_folder(names=NAMES[:2], events=20), tmp_path / "data"
+    import_source(open_slanimals(source), out)
+    rewrite_as_format_2(out)
+    (out / "manifest.json").unlink()
+    done = list[Imported]()
+    import_source(open_slanimals(source), out, done=done.append)
+    assert [each.reused for each in done] == [True, True]
+
+
+def test_a_file_of_format_3_without_parts_is_damaged(tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    import_source(open_slanimals(tiny_folder(names=NAMES[:1], events=20)), out)
+    file = next(out.glob("recordings/*"))
+    pq.write_table(pq.read_table(file).drop_columns(["split"]), file, write_page_checksum=True)
+    with refused(DataError, file, "column 'split' is missing"):
+        read_table(file)

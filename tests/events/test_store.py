@@ -27,8 +27,8 @@ from tests.small import write_samples
 
 DVS128 = (128, 128)
 COLUMNS = (
-    *("sample_id", "recording", "subject", "session", "gesture", "label", "start_us", "duration_us"),
-    *("events", "backward_steps", "digest", "address", "time_us"),
+    *("sample_id", "recording", "subject", "session", "split", "gesture", "label"),
+    *("start_us", "duration_us", "events", "backward_steps", "digest", "address", "time_us"),
 )
 
 
@@ -122,7 +122,7 @@ def test_a_real_recording_takes_at_most_3_2_bytes_an_event(tmp_path: Path, real_
 def test_what_stands_in_the_metadata_is_read_back(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     write_samples(file, [make_sample()], DVS128, {"source_sha256": "abc", "findings": "[]"})
-    assert stored_metadata(file) == {"format": "2", "source_sha256": "abc", "findings": "[]"}
+    assert stored_metadata(file) == {"format": "3", "source_sha256": "abc", "findings": "[]"}
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"rubbish" * 9, None])
@@ -266,8 +266,8 @@ def test_a_file_in_place_of_a_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_manifest_is_refused_with_both_formats(tmp_path: Path, manifest: Manifest) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps({**json.loads(manifest.to_json()), "format": 3, "more": []}))
-    with refused(DataError, tmp_path / "manifest.json", "format 3 is newer", "(2)"):
+    (tmp_path / "manifest.json").write_text(json.dumps({**json.loads(manifest.to_json()), "format": 4, "more": []}))
+    with refused(DataError, tmp_path / "manifest.json", "format 4 is newer", "(2 to 3)"):
         read_manifest(tmp_path)
 
 
@@ -279,13 +279,14 @@ def test_a_newer_manifest_is_refused_with_both_formats(tmp_path: Path, manifest:
         pytest.param(lambda text: "[]", id="a list"),
         pytest.param(lambda text: "null", id="null"),
         pytest.param(lambda text: '{"name": "web page"}', id="of something else"),
-        pytest.param(lambda text: text.replace('"format": 2', '"format": "one"'), id="format is no number"),
+        pytest.param(lambda text: text.replace('"format": 3', '"format": "one"'), id="format is no number"),
         pytest.param(lambda text: text.replace('"sensor"', '"sensors"'), id="key misspelt"),
         pytest.param(lambda text: text.replace('"events"', '"event"'), id="key of a file misspelt"),
         pytest.param(lambda text: text.replace("[\n", "7, [\n", 1), id="not JSON"),
         pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [0, 128]}), id="no pixels"),
         pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [128, -1]}), id="fewer than none"),
         pytest.param(lambda text: json.dumps({**json.loads(text), "sensor": [2**16, 2**16]}), id="too many pixels"),
+        pytest.param(lambda text: json.dumps({**json.loads(text), "downsample": 0}), id="no downsampling"),
     ],
 )
 def test_a_damaged_manifest_is_refused(tmp_path: Path, manifest: Manifest, damage: Callable[[str], str]) -> None:

@@ -95,7 +95,7 @@ def test_a_changed_fingerprint_is_named(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("digest", "f" * 64, "digest is not that of its events, label, subject and session"),
+        ("digest", "f" * 64, "digest is not that of its events, label, subject, session and split"),
         ("subject", "user07", "digest is not that of its events"),
         ("duration_us", 3, "duration_us is 3, but its events give "),
         ("events", 401, "events is 401, but its events give 400"),

@@ -158,7 +158,7 @@ def _table(
     """Return windows as a table of samples, each of which lasts for the whole window."""
     offsets = np.concatenate([[0], np.cumsum([len(time_us) for _, time_us in events])]).astype(np.int32)
     address, time_us = (np.concatenate([part[place] for part in events]) for place in (0, 1))
-    texts = {"recording": name, "subject": name, "session": ""}
+    texts = {"recording": name, "subject": name, "session": "", "split": ""}
     same = {"label": (0, pa.uint8()), "duration_us": (length_us, pa.uint32()), "backward_steps": (0, pa.uint32())}
     return pa.table(
         {
