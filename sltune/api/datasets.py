@@ -7,7 +7,7 @@ import html
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from sltune.errors import UsageError
 from sltune.events import dataset as stored
 from sltune.events.augmentations.events import POLARITIES
-from sltune.events.frames import FrameFormat
 from sltune.events.manifest import Manifest
 from sltune.events.views.pictures import Span, find_sample, frames_picture
 from sltune.events.views.summary import summarize
+from sltune.settings.sections import Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +127,7 @@ class Dataset:
             _dataset=self._stored,
         )
 
-    def frames(
+    def frames(  # noqa: PLR0913 - one for each setting
         self,
         sample: int | str,
         *,
@@ -136,6 +136,7 @@ class Dataset:
         length_ms: int | None = None,
         binning: Binning = "binary",
         downsample: int = 1,
+        size: str = "",
     ) -> Tensor:
         """Return a sample as frames, float32 of shape (T, P, H, W), where P is the polarity.
 
@@ -152,6 +153,7 @@ class Dataset:
                 incomplete last frame is dropped.
             binning: "binary" (1 where any event falls), "count", or "normalized" (counts over the largest one).
             downsample: how many pixels are merged in each direction.
+            size: the frames' width x height instead, such as "64x64", as the setting sampling.size.
 
         Raises:
             UsageError: there is no such sample, or an argument is not allowed.
@@ -159,12 +161,19 @@ class Dataset:
             DataError: the events are damaged.
         """
         from sltune.api.frame_dataset import frames_of
+        from sltune.tuning.trial.job import frame_format
 
         if binning not in get_args(Binning):
             raise UsageError(f"binning must be one of {', '.join(get_args(Binning))}, but got {binning!r}")
         if not 1 <= downsample <= min(self.manifest.sensor):
             raise UsageError(f"downsample must be from 1 to {min(self.manifest.sensor)}, but got {downsample}")
-        frames = FrameFormat(self.manifest.sensor, time_bin_ms, binning, downsample)
+        if size and downsample != 1:
+            raise UsageError(f"size says how large frames are; leave out downsample = {downsample}")
+        try:
+            sized = frame_format(self.manifest.sensor, Sampling(size=size))
+        except ValueError as error:
+            raise UsageError(f'size must be a text WIDTHxHEIGHT such as "64x64", but got {size!r}') from error
+        frames = replace(sized, time_bin_ms=time_bin_ms, binning=binning, downsample=downsample)
         return frames_of(self._stored.samples, self._index(sample), frames, start_ms, length_ms)
 
     def torch(self, part: Part, space: SpaceLike | None = None, *, fold: int = 0, seed: int = 0) -> FrameDataset:

@@ -20,7 +20,7 @@ from sltune.extensions.kinds import KINDS, named
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.training.batches import BatchSource
-from sltune.tuning.trial.job import split_of
+from sltune.tuning.trial.job import frame_format, split_of
 
 Part = Literal["train", "val", "test"]
 MAX_SEED = 1 << 62
@@ -69,8 +69,7 @@ class FrameDataset(data.Dataset[tuple[Tensor, int]]):
         texts = sampling.augment if part == "train" else ()
         self._augmentations = [named(KINDS["sampling.augment"], text, space.code) for text in texts]
         bins = sampling.train_bins if part == "train" else sampling.eval_bins
-        sensor = dataset.manifest.sensor
-        frames = FrameFormat(sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+        frames = frame_format(dataset.manifest.sensor, sampling)
         indices = samples.indices_of(self.recordings)
         self._source = BatchSource(samples, indices, frames, bins, torch.device("cpu"))
 

@@ -82,12 +82,12 @@ class InputOptions:
         from sltune.tuning.final.inputs import samples_of_dataset, samples_of_tags, windows_of
 
         if self.data is not None:
-            yield samples_of_dataset(predictor, self.data, self.part or "")
+            yield samples_of_dataset(predictor, self.data, self.part or "", display.say)
         for file in self.files:
             if self.tags is not None:
                 yield samples_of_tags(predictor, file, self.tags, display.say)
             else:
-                yield from windows_of(predictor, file, self.window_ms, self.step_ms)
+                yield from windows_of(predictor, file, self.window_ms, self.step_ms, display.say)
 
 
 here_options = bundle(

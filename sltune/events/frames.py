@@ -14,21 +14,41 @@ from sltune.events.augmentations.events import POLARITIES, Addresses, Events
 from sltune.events.samples import Samples
 
 
+def merged_pixels(sensor: tuple[int, int], size: tuple[int, int], covered: tuple[int, int]) -> NDArray[np.int64]:
+    """Return, for each pixel of a sensor row by row, the number of the pixel that it becomes part of in a smaller grid.
+
+    Args:
+        sensor, size: (height, width) of both. covered: the rows and columns of the sensor that the grid divides evenly;
+            pixels beyond them get −1.
+    """
+    row, column = (
+        np.where(pixel < part, pixel * number // max(1, part), -1)
+        for pixel, number, part in zip(map(np.arange, sensor), size, covered, strict=True)
+    )
+    inside = (row >= 0)[:, None] & (column >= 0)
+    return np.where(inside, row[:, None] * size[1] + column, -1).ravel()
+
+
 @dataclass(frozen=True)
 class FrameFormat:
     """How events become frames.
 
-    sensor: (height, width) of the addresses. downsample: pixels merged in each direction.
-    binning: "binary" (1 where any event), "count", or "normalized" (count over the crop's largest count).
+    sensor: (height, width) of the addresses. binning: "binary" (1 where any event), "count", or "normalized" (count
+    over the crop's largest count). downsample: pixels merged in each direction. resized: (height, width) of the frames
+    instead, at most the sensor's; a pixel's row goes to row · height // height of the sensor, and its column alike.
     """
 
     sensor: tuple[int, int]
     time_bin_ms: int
     binning: str = "binary"
     downsample: int = 1
+    resized: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width) of a frame."""
+        if self.resized is not None:
+            return self.resized
         height, width = self.sensor
         return height // self.downsample, width // self.downsample
 
@@ -41,12 +61,10 @@ class FrameFormat:
     @cached_property
     def pixel(self) -> NDArray[np.int64]:
         """For each address, its index in a flat frame (polarity, row, column); −1 at edges that fill no whole pixel."""
-        height, width = self.sensor
         rows, columns = self.size
-        row, column, polarity = np.unravel_index(np.arange(height * width * POLARITIES), (height, width, POLARITIES))
-        row, column = row // self.downsample, column // self.downsample
-        place = (polarity * rows + row) * columns + column
-        return np.where((row < rows) & (column < columns), place, -1).astype(np.int64)
+        whole = rows * self.downsample, columns * self.downsample
+        merged = merged_pixels(self.sensor, self.size, self.sensor if self.resized else whole)[:, None]
+        return np.where(merged < 0, -1, merged + rows * columns * np.arange(POLARITIES)).ravel()
 
     @cached_property
     def has_rest(self) -> bool:

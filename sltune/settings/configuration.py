@@ -72,6 +72,11 @@ RULES = (
         "several crops of a whole sample would be the same; set eval_crops = 1",
     ),
     Rule(
+        ("sampling.size", "sampling.downsample"),
+        lambda size, downsample: not size or downsample == 1,
+        "size alone says how large frames are; set downsample = 1",
+    ),
+    Rule(
         ("network.norm", "network.name"),
         lambda norm, name: norm == "none" or name not in ("nmnist-mlp", "nmnist-mlp2"),
         'tdBN normalises convolutions and this network has none; set norm = "none"',

@@ -16,6 +16,7 @@ from sltune.settings.types import (
     Crops,
     Downsample,
     Folds,
+    FrameSize,
     Layers,
     LossName,
     MetricNames,
@@ -35,6 +36,7 @@ from sltune.settings.types import (
     TomlTable,
     TrueOrFalse,
     ZeroToOne,
+    parse_size,
 )
 
 
@@ -55,7 +57,18 @@ class Sampling(TomlTable):
     eval_crops: Crops = 1
     binning: Literal["binary", "count", "normalized"] = "binary"
     downsample: Downsample = 1
+    # Width x height of the frames, whatever the sensor is, so that cameras of different size can share a network.
+    size: FrameSize = ""
     augment: Augmentations = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_size(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty("size", write(self))
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """(height, width) of the frames; None for those of the sensor, merged as downsample says."""
+        return parse_size(self.size) if self.size else None
 
     @property
     def train_bins(self) -> int | None:

@@ -33,8 +33,11 @@ from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
 
-SHAPING = ("network.name", "network.weights", "sampling.downsample")
+SHAPING = ("network.name", "network.weights", "sampling.downsample", "sampling.size")
 """These settings decide whether a network can be built at all."""
+
+ADDED = ("sampling.size",)
+"""Settings that came later: where they have their defaults, files of a run are as earlier versions wrote them."""
 
 CODE = "code"
 """The folder in a run's that holds a copy of the user's code."""
@@ -137,7 +140,8 @@ class Space:
 
     def to_toml(self) -> str:
         """Return the text of a space file, with all defaults, that reads back as an equal space."""
-        tables = tables_of({key: self._setting_or_domain(key) for key in self.keys})
+        keys = [key for key in self.keys if key not in ADDED or self.settings.get(key) != DEFAULTS[key]]
+        tables = tables_of({key: self._setting_or_domain(key) for key in keys})
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
             tables["search"] = {**self.search.model_dump(mode="json"), **first}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -56,6 +57,23 @@ def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(values)) < len(values):
         raise ValueError("a value occurs twice")
     return values
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as "64x48", which is width x height as for cameras and screens.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    if not (match := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)):
+        raise ValueError(f'{text!r} is not of the form WIDTHxHEIGHT, such as "64x48"')
+    return int(match[2]), int(match[1])
+
+
+def _size_or_none(text: str) -> str:
+    if text:
+        parse_size(text)
+    return text
 
 
 def _names(key: str) -> tuple[AfterValidator, Any]:
@@ -119,6 +137,11 @@ Text = Annotated[str, Field(description="a string")]
 TrueOrFalse = Annotated[bool, Field(description="true or false")]
 # Literal alone would take 1.0 and true for 1.
 Downsample = Annotated[Literal[1, 2, 4], BeforeValidator(_exactly_whole)]
+FrameSize = Annotated[
+    str,
+    AfterValidator(_size_or_none),
+    Field(description='a text WIDTHxHEIGHT such as "64x64", or "" for the sensor\'s'),
+]
 CropLength = Annotated[
     Annotated[int, Field(ge=1, le=MAX_SAMPLE_MS)] | Literal["whole", "train"],
     Field(description=f'a whole number from 1 to {MAX_SAMPLE_MS}, "whole" or "train"'),

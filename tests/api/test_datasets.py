@@ -60,6 +60,7 @@ def test_frames_are_binary_or_normalised_where_that_is_asked_for(opened: sltune.
     assert torch.equal(opened.frames(0), (counts > 0).float())
     assert torch.equal(opened.frames(0, binning="normalized"), counts / counts.max())
     assert opened.frames(0, downsample=2).shape[1:] == (2, 8, 8)
+    assert opened.frames(0, size="8x5").shape[1:] == (2, 5, 8)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,9 @@ def test_frames_are_binary_or_normalised_where_that_is_asked_for(opened: sltune.
     [
         ({"binning": "sum"}, "binning must be one of binary, count, normalized, but got 'sum'"),
         ({"downsample": 17}, "downsample must be from 1 to 16, but got 17"),
+        ({"size": "8"}, "size must be a text WIDTHxHEIGHT such as \"64x64\", but got '8'"),
+        ({"size": "8x8", "downsample": 2}, "size says how large frames are; leave out downsample = 2"),
+        ({"size": "17x16"}, r"sampling\.size = 17x16: is larger than the sensor of 16x16 pixels"),
         ({"time_bin_ms": 0}, "but got 0 and 0"),
         ({"start_ms": 50}, "start_ms must be a multiple of time_bin_ms, but got 50 and 30"),
         ({"start_ms": 3000}, "no frame of 30 ms is left: start_ms = 3000"),

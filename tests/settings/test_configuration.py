@@ -64,6 +64,7 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("sampling", "eval_crops", [1, 5], [0, 1001, 1.5]),
     ("sampling", "binning", ["binary", "count", "normalized"], ["sum", "OR"]),
     ("sampling", "downsample", [1, 2, 4], [0, 3, 8, 1.0, True]),
+    ("sampling", "size", ["64x64", "346x260", "1x99999"], ["64", "64X64", "64x0", "064x64", "1x100000", 64]),
     (
         "sampling",
         "augment",

@@ -277,6 +277,7 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "sampling.eval_crop_ms": st.integers(300, 10_000) | st.sampled_from(["whole", "train"]),
     "sampling.binning": st.sampled_from(["binary", "count", "normalized"]),
     "sampling.downsample": st.sampled_from([1, 2, 4]),
+    "sampling.size": st.just("64x48"),
     "neuron.v_threshold": st.floats(1e-37, 1e38),
     "neuron.decay": st.floats(0, 1),
     "network.dropout": st.floats(0, 1, exclude_max=True),
@@ -294,10 +295,32 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=SETTINGS))
 def test_a_fixed_space_reads_back_equal(settings: dict[str, Any]) -> None:
+    if "sampling.size" in settings:
+        settings.pop("sampling.downsample", None)
     space = Space({**DEFAULTS, **settings})
     again = parse_space(space.to_toml(), "again")
     assert again == space
     assert again.configuration() == Configuration.of(settings)
+
+
+def test_a_size_of_frames_that_is_not_set_is_left_out_of_files_and_records() -> None:
+    without, with_size = parse_space("", "x"), parse_space("[sampling]\nsize = '64x48'", "x")
+    assert "size = " not in without.to_toml().replace("batch_size = ", "")
+    assert 'size = "64x48"' in with_size.to_toml()
+    assert "size" not in without.configuration().model_dump()["sampling"]
+    assert with_size.configuration().sampling.frame_size == (48, 64)
+
+
+def test_sizes_of_frames_are_searched_and_each_network_is_tried() -> None:
+    space = parse_space("[sampling]\nsize = { choices = ['', '64x64', '32x32'] }", "x")
+    assert [configuration.sampling.size for configuration in space.probes()] == ["", "64x64", "32x32"]
+    assert parse_space(space.to_toml(), "again") == space
+
+
+@pytest.mark.parametrize("downsample", ["2", "{ choices = [1, 2] }"])
+def test_a_size_of_frames_does_not_go_together_with_downsample(downsample: str) -> None:
+    (problem,) = problems_of(f"[sampling]\nsize = '64x64'\ndownsample = {downsample}")
+    assert problem.startswith('sampling.size = "64x64", sampling.downsample = 2: size alone says how large frames are')
 
 
 def test_a_searching_space_reads_back_equal() -> None:

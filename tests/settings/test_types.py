@@ -18,6 +18,7 @@ OPTIMIZERS = (
         (Training, "optimizer", "lion", f"must be {OPTIMIZERS}"),
         (Training, "epochs", 2.5, "must be a whole number from 0 to 1000000000"),
         (Sampling, "downsample", 3, "must be one of 1, 2, 4"),
+        (Sampling, "size", "64", 'must be a text WIDTHxHEIGHT such as "64x64", or "" for the sensor\'s'),
         (
             Sampling,
             "eval_crop_ms",

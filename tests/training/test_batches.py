@@ -151,6 +151,36 @@ def test_every_address_maps_to_its_merged_pixel_and_rests_to_none(downsample: in
                 assert frames.pixel[(row * 7 + column) * 2 + polarity] == (place if inside else -1)
 
 
+@given(
+    sensor=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    shares=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)),
+)
+def test_frames_of_a_given_size_take_every_pixel_of_any_sensor(
+    sensor: tuple[int, int], shares: tuple[float, float]
+) -> None:
+    """A pixel's row goes to row · H // height and its column to column · W // width; no pixel of the frame is empty."""
+    (height, width), (rows, columns) = sensor, (max(1, int(sensor[0] * shares[0])), max(1, int(sensor[1] * shares[1])))
+    frames = FrameFormat(sensor, 10, resized=(rows, columns))
+    assert (frames.size, frames.values, frames.has_rest) == ((rows, columns), 2 * rows * columns, False)
+    places = [
+        (polarity * rows + row * rows // height) * columns + column * columns // width
+        for row in range(height)
+        for column in range(width)
+        for polarity in range(2)
+    ]
+    assert frames.pixel.tolist() == places
+    assert sorted(set(places)) == list(range(frames.values))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_size_that_divides_the_sensor_gives_the_frames_of_downsample(factor: int) -> None:
+    merged, sized = (
+        FrameFormat((8, 12), 10, downsample=factor),
+        FrameFormat((8, 12), 10, resized=(8 // factor, 12 // factor)),
+    )
+    assert (sized.size, sized.pixel.tolist()) == (merged.size, merged.pixel.tolist())
+
+
 def test_left_over_rows_and_columns_are_dropped_and_merged_pixels_count_together(make_samples: MakeSamples) -> None:
     samples = make_samples([[(0, 0, 0, 0), (1, 1, 1, 0), (2, 4, 0, 0), (3, 0, 6, 0), (4, 3, 5, 1)]])
     frames = all_frames(samples, 1, "count", downsample=2)

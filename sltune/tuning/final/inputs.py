@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
 from sltune.events.dataset import open_dataset
-from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, Recording, read_aedat
+from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, read_aedat
 from sltune.events.formats.members import Member
+from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
 from sltune.events.sources.slanimals.source import cut_recording
 from sltune.events.sources.slanimals.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
 from sltune.events.store import encode_samples
 from sltune.tuning.final.loading import Predictor
+from sltune.tuning.trial.job import frame_format
+
+Say = Callable[[str], object]
 
 WINDOWS_AT_ONCE = 32
 """Windows that overlap repeat events, so that only a few are in memory at the same time."""
@@ -29,30 +33,33 @@ WINDOWS_AT_ONCE = 32
 class Inputs:
     """Some samples in memory, or in files.
 
-    indices: those that are asked for. truths: the true class of each of these; None where it is unknown. crop_bins:
-    time bins of a crop, None for as many as the longest sample has. crops: how many there are of each sample.
+    indices: those that are asked for. truths: the true class of each of these; None where it is unknown. frames: how
+    their events become frames. crop_bins: time bins of a crop, None for as many as the longest sample has. crops: how
+    many there are of each sample.
     """
 
     samples: Samples
+    frames: FrameFormat
     indices: NDArray[np.int64]
     truths: Sequence[str | None]
     crop_bins: int | None
     crops: int = 1
 
 
-def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Inputs:
+def samples_of_dataset(predictor: Predictor, data: Path, part: str = "", say: Say = lambda _: None) -> Inputs:
     """Return the samples of a dataset.
 
     Args:
         part: only those that the trial has trained, validated or tested on: "train", "val" or "test".
+        say: is told if it has another sensor than the networks were trained on.
 
     Raises:
-        DataError: the dataset cannot be read, has another sensor, or lacks recordings of the part.
+        DataError: the dataset cannot be read, has a sensor that does not fit, or lacks recordings of the part.
         UsageError: the networks are not those of a trial, which alone has parts.
     """
     dataset = open_dataset(data)
     samples, manifest = dataset.samples, dataset.manifest
-    _refuse_sensor(predictor, manifest.sensor, str(data))
+    frames = _frames(predictor, manifest.sensor, str(data), say)
     indices = np.arange(len(samples))
     if part:
         if not predictor.splits.get(part):
@@ -62,10 +69,10 @@ def samples_of_dataset(predictor: Predictor, data: Path, part: str = "") -> Inpu
             raise DataError(f"{data}: has no recording {min(missing)}, which belongs to the {part} part of the trial")
         indices = samples.indices_of(predictor.splits[part])
     truths = [manifest.classes[samples.label[index]] for index in indices]
-    return _evaluated(predictor, samples, indices, truths)
+    return _evaluated(predictor, samples, frames, indices, truths)
 
 
-def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[[str], None]) -> Inputs:
+def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Say) -> Inputs:
     """Return the samples that a tag file cuts out of a recording, as an import would.
 
     Args:
@@ -74,7 +81,8 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[
     Raises:
         DataError: a file cannot be read, or no sample can be cut out.
     """
-    recording = _read(predictor, file)
+    frames = _frames(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file), say)
+    recording = read_aedat(file)
     member = Member.of(tags / f"{file.name.split('.')[0]}.csv" if tags.is_dir() else tags)
     rows, findings = read_tags(member)
     for finding in [*findings, *check_tags(member, rows, len(recording))]:
@@ -85,15 +93,17 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Callable[
         raise DataError(f"{member}: no row cuts a sample out of {file}")
     content = encode_samples(usable, (SENSOR_SIZE, SENSOR_SIZE), {})
     samples = Samples([pq.read_table(pa.BufferReader(content)).combine_chunks()])
-    return _evaluated(predictor, samples, np.arange(len(samples)), [GESTURES[label] for label in samples.label])
+    return _evaluated(predictor, samples, frames, np.arange(len(samples)), [GESTURES[label] for label in samples.label])
 
 
-def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None) -> Iterator[Inputs]:
+def windows_of(
+    predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None, say: Say = lambda _: None
+) -> Iterator[Inputs]:
     """Give the windows over a recording, some at a time.
 
     Args:
         window_ms: their length, cut to whole time bins; None for that of an evaluation crop. step_ms: from the start of
-            one to that of the next; None for their length.
+            one to that of the next; None for their length. say: as in samples_of_dataset.
 
     Raises:
         UsageError: no length is named, and evaluation takes whole samples; or it is shorter than a time bin.
@@ -105,7 +115,8 @@ def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms:
         raise UsageError('sampling.eval_crop_ms = "whole": a window needs a length; name it with --window-ms')
     if bins < 1:
         raise UsageError(f"--window-ms {window_ms}: is shorter than a time bin of {sampling.time_bin_ms} ms")
-    recording = _read(predictor, file)
+    frames = _frames(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file), say)
+    recording = read_aedat(file)
     is_event = recording.address & SPECIAL_BIT == 0
     order = np.argsort(recording.time_us[is_event], kind="stable")
     address, time_us = recording.address[is_event][order], recording.time_us[is_event][order]
@@ -123,10 +134,12 @@ def windows_of(predictor: Predictor, file: Path, window_ms: int | None, step_ms:
             for start, part in zip(starts, parts, strict=True)
         ]
         table = _table(recording_name(recording.member), numbers, starts, events, length_us)
-        yield Inputs(Samples([table]), np.arange(len(numbers)), [None] * len(numbers), bins)
+        yield Inputs(Samples([table]), frames, np.arange(len(numbers)), [None] * len(numbers), bins)
 
 
-def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64], truths: Sequence[str]) -> Inputs:
+def _evaluated(
+    predictor: Predictor, samples: Samples, frames: FrameFormat, indices: NDArray[np.int64], truths: Sequence[str]
+) -> Inputs:
     """Return samples as the configuration evaluates them, with labels of the networks' own numbers."""
     numbers = {name: number for number, name in enumerate(predictor.classes)}
     labels = np.zeros(len(samples), np.int64)
@@ -134,18 +147,27 @@ def _evaluated(predictor: Predictor, samples: Samples, indices: NDArray[np.int64
     labels[indices] = [numbers.get(name, 0) for name in truths]
     samples.label = labels
     sampling = predictor.configuration.sampling
-    return Inputs(samples, indices, truths, sampling.eval_bins, sampling.eval_crops)
+    return Inputs(samples, frames, indices, truths, sampling.eval_bins, sampling.eval_crops)
 
 
-def _read(predictor: Predictor, file: Path) -> Recording:
-    _refuse_sensor(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file))
-    return read_aedat(file)
+def _frames(predictor: Predictor, sensor: tuple[int, int], place: str, say: Say) -> FrameFormat:
+    """Return how events of a sensor become the frames that the networks take; say it if they were trained on another.
 
-
-def _refuse_sensor(predictor: Predictor, sensor: tuple[int, int], place: str) -> None:
+    Raises:
+        DataError: the networks take frames of their own sensor only, or frames larger than this sensor.
+    """
+    sampling = predictor.configuration.sampling
+    (height, width), (own_height, own_width) = sensor, predictor.sensor
     if sensor != predictor.sensor:
-        (height, width), (own_height, own_width) = sensor, predictor.sensor
-        raise DataError(f"{place}: is of a sensor of {width}×{height} pixels; MODEL takes {own_width}×{own_height}")
+        text = f"{place}: is of a sensor of {width}×{height} pixels"
+        if not sampling.size:
+            hint = "networks trained with a sampling.size take any"
+            raise DataError(f"{text}; MODEL takes {own_width}×{own_height} ({hint})")
+        say(f"{text}; MODEL was trained on {own_width}×{own_height}, and takes frames of {sampling.size} of either")
+    try:
+        return frame_format(sensor, sampling)
+    except UsageError as error:
+        raise DataError(f"{place}: {error}") from error
 
 
 def _table(

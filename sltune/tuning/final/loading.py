@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from sltune.errors import DataError
-from sltune.events.frames import FrameFormat
 from sltune.runs.folder import RunFolder
 from sltune.runs.places import copied_code
 from sltune.runs.record import TrialKey
@@ -23,15 +22,14 @@ from sltune.tuning.trial.trained import ended_trial, trained_network
 class Predictor:
     """Networks whose rates are averaged, and what they take and say.
 
-    sensor: (height, width) in pixels. classes: the names of what they tell apart. splits: of a trial, the recordings of
-    its parts.
+    sensor: (height, width) in pixels of what they were trained on. classes: the names of what they tell apart. splits:
+    of a trial, the recordings of its parts.
     """
 
     networks: Sequence[nn.Module]
     configuration: Configuration
     sensor: tuple[int, int]
     classes: tuple[str, ...]
-    frames: FrameFormat
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -57,8 +55,7 @@ def _of_model(folder: ModelFolder) -> Predictor:
     code = copied_code(folder.code, info.code)
     jobs = {seed: info.job(seed, code) for seed in info.config.evaluation.seeds}
     networks = [trained_network(job, folder.weights(seed)) for seed, job in jobs.items()]
-    frames = next(iter(jobs.values())).frames
-    return Predictor(networks, info.config, info.sensor, info.dataset.classes, frames)
+    return Predictor(networks, info.config, info.sensor, info.dataset.classes)
 
 
 def _of_trial(path: Path) -> Predictor:
@@ -73,4 +70,4 @@ def _of_trial(path: Path) -> Predictor:
         raise DataError(f"{path}: {text}")
     job, record = ended_trial(run, key.name)
     network = trained_network(job, run.trial(key).best_weights)
-    return Predictor([network], job.configuration, job.sensor, record.dataset.classes, job.frames, record.splits)
+    return Predictor([network], job.configuration, job.sensor, record.dataset.classes, record.splits)

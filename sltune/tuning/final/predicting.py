@@ -45,7 +45,7 @@ def predict(predictor: Predictor, samples: Inputs, device: torch.device, tally: 
         DataError: a network's rates are not finite.
     """
     started, configuration = time.perf_counter(), predictor.configuration
-    source = BatchSource(samples.samples, samples.indices, predictor.frames, samples.crop_bins, device)
+    source = BatchSource(samples.samples, samples.indices, samples.frames, samples.crop_bins, device)
     rates = torch.zeros(())
     for network in predictor.networks:
         batches = source.evaluation(configuration.training.eval_batch_size, samples.crops)
@@ -57,7 +57,7 @@ def predict(predictor: Predictor, samples: Inputs, device: torch.device, tally: 
         rates = rates + found
     rates = rates / len(predictor.networks)
     tally.seconds += time.perf_counter() - started
-    tally.recorded_s += len(source) * source.crop_bins * samples.crops * predictor.frames.time_bin_ms / 1000
+    tally.recorded_s += len(source) * source.crop_bins * samples.crops * samples.frames.time_bin_ms / 1000
     chosen = rates.argmax(1).tolist()
     for place, index in enumerate(map(int, samples.indices)):
         name, truth = predictor.classes[chosen[place]], samples.truths[place]

@@ -24,6 +24,7 @@ from sltune.extensions.importing import describe_error, limited
 from sltune.extensions.kinds import KINDS, named, refuse_unknown_argument, require
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
+from sltune.settings.sections import Sampling
 from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
@@ -62,9 +63,8 @@ class Job:
 
     @property
     def frames(self) -> FrameFormat:
-        """How events become frames."""
-        sampling = self.configuration.sampling
-        return FrameFormat(self.sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample)
+        """How events become frames; raises as frame_format does."""
+        return frame_format(self.sensor, self.configuration.sampling)
 
     def named(self, key: str, text: str) -> Callable[..., Any]:
         """Return what a setting names; raises a CodeError as ``extensions.kinds.named`` does."""
@@ -126,6 +126,19 @@ class Job:
             raise CodeError(f"{name}: {call} failed: {describe_error(error)}") from error
         require(name, network, nn.Module, "torch.nn.Module")
         return network  # type: ignore[no-any-return]
+
+
+def frame_format(sensor: tuple[int, int], sampling: Sampling) -> FrameFormat:
+    """Return how events of a sensor of (height, width) pixels become frames.
+
+    Raises:
+        UsageError: the frames would be larger than the sensor.
+    """
+    (height, width), size = sensor, sampling.frame_size
+    if size is not None and (size[0] > height or size[1] > width):
+        text = f"is larger than the sensor of {width}x{height} pixels; name a size that is not"
+        raise UsageError(f"sampling.size = {sampling.size}: {text}")
+    return FrameFormat(sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample, size)
 
 
 def refuse_unknown_options(name: str, factory: Any, options: Iterable[str]) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from sltune.cli.main import main
 from sltune.errors import DataError, UsageError
 from sltune.events.formats.aedat import SENSOR_SIZE, encode_address, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source
+from sltune.events.source import Finding, SourceFile
 from sltune.events.sources.slanimals.source import GESTURES, open_slanimals
+from sltune.events.store import Sample
 from sltune.extensions.code import Code
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import DatasetInfo, TrialKey
@@ -78,7 +82,7 @@ def model(tmp_path: Path) -> ModelFolder:
 def one(seed: int = 0, **settings: object) -> Predictor:
     """A network that nobody has trained."""
     job = Job(TrialKey("c0000", seed, 0), configuration(**settings), DVS, len(GESTURES))
-    return Predictor([job.network()], job.configuration, DVS, GESTURES, job.frames)
+    return Predictor([job.network()], job.configuration, DVS, GESTURES)
 
 
 def said(predictor: Predictor, inputs: object) -> list[Row]:
@@ -181,7 +185,7 @@ def test_classes_are_compared_by_their_names(recordings: Path, tmp_path: Path) -
     import_source(open_slanimals(recordings), tmp_path / "data")
     known = (*GESTURES[:0:-1], "unicorn")
     predictor = one()
-    renamed = Predictor(predictor.networks, predictor.configuration, DVS, known, predictor.frames)
+    renamed = Predictor(predictor.networks, predictor.configuration, DVS, known)
     tally = Tally()
     rows = list(predict(renamed, samples_of_dataset(renamed, tmp_path / "data"), CPU, tally))
     assert [row["true"] for row in rows] == list(GESTURES)
@@ -194,7 +198,7 @@ def test_rates_that_are_no_numbers_are_an_error_of_the_data(recordings: Path) ->
             return torch.full((frames.shape[1], len(GESTURES)), torch.nan)
 
     sound = one()
-    broken = Predictor([Broken()], sound.configuration, DVS, GESTURES, sound.frames)
+    broken = Predictor([Broken()], sound.configuration, DVS, GESTURES)
     with pytest.raises(DataError, match="no finite numbers"):
         said(broken, windows_of(broken, recordings / "recordings" / f"{NAME}.aedat", None, None))
 
@@ -251,4 +255,38 @@ def test_a_model_has_no_parts_and_whole_samples_have_no_window(recordings: Path,
     whole = one(sampling__eval_crop_ms="whole")
     with pytest.raises(UsageError, match=r'sampling\.eval_crop_ms = "whole": a window needs a length'):
         next(windows_of(whole, recordings / "recordings" / f"{NAME}.aedat", None, None))
-    assert FrameFormat(DVS, 20, "binary", 4) == whole.frames
+    assert samples_of_dataset(one(), tmp_path / "data").frames == FrameFormat(DVS, 20, "binary", 4)
+
+
+def test_a_model_of_frames_of_one_size_takes_recordings_of_another_camera(recordings: Path, tmp_path: Path) -> None:
+    """The same scene by a camera with twice the pixels in each direction gives the same rates."""
+    source = open_slanimals(recordings)
+    doubled = replace(source, sensor=(256, 256), files=tuple(map(_with_twice_the_pixels, source.files)))
+    predictor, said_of, notes = one(sampling__downsample=1, sampling__size="32x32"), [], list[str]()
+    for name, each in (("small", source), ("large", doubled)):
+        import_source(each, tmp_path / name)
+        said_of.append(said(predictor, samples_of_dataset(predictor, tmp_path / name, say=notes.append)))
+    assert said_of[0] == said_of[1]
+    assert any(row["rate"] for row in said_of[0])
+    (note,) = notes
+    assert "is of a sensor of 256×256 pixels; MODEL was trained on 128×128, and takes frames of 32x32" in note
+
+
+def _with_twice_the_pixels(file: SourceFile) -> SourceFile:
+    def load() -> tuple[list[Sample], list[Finding]]:
+        samples, findings = file.load()
+        return [replace(sample, address=_twice(sample.address)) for sample in samples], findings
+
+    return replace(file, load=load)
+
+
+def _twice(address: NDArray[np.unsignedinteger]) -> NDArray[np.uint32]:
+    pixel, polarity = np.divmod(address.astype(np.uint32), 2)
+    row, column = np.divmod(pixel, SENSOR_SIZE)
+    return (2 * row * 2 * SENSOR_SIZE + 2 * column) * 2 + polarity
+
+
+def test_recordings_of_a_sensor_smaller_than_the_frames_are_refused(dataset: Path) -> None:
+    predictor = one(sampling__downsample=1, sampling__size="64x64")
+    with pytest.raises(DataError, match=r"sampling\.size = 64x64: is larger than the sensor of 16x16 pixels"):
+        samples_of_dataset(predictor, dataset)

@@ -54,6 +54,19 @@ def test_a_trial_learns_what_can_be_learned(dataset: Path) -> None:
     assert all((r["samples"], r["correct"]) == (6, 6) for r in outcome.metrics["recordings"].values())
 
 
+def test_a_size_that_halves_the_sensor_trains_as_downsample_does(dataset: Path) -> None:
+    settings = {
+        "sampling__train_crop": "random",
+        "sampling__train_crop_ms": 60,
+        "sampling__augment": ("spatial_shift(pixels=2)",),
+    }
+    merged, sized = (
+        run(dataset, quick(**settings, **more)) for more in ({"sampling__downsample": 2}, {"sampling__size": "8x8"})
+    )
+    assert without_time(merged[0]) == without_time(sized[0])
+    assert merged[1].metrics == sized[1].metrics
+
+
 def test_each_recording_counts_its_own_samples(dataset: Path) -> None:
     samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
     names = [recording.name for recording in samples.recordings()][:2]
