@@ -23,7 +23,7 @@ from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.augmentations.events import Events
 from sltune.events.dataset import open_dataset
 from sltune.events.importing import import_source
-from sltune.events.sources.registry import open_source
+from sltune.events.sources.registry import ImportOptions, open_source
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import table
 from sltune.report.records import load_records
@@ -296,7 +296,9 @@ def test_a_reader_is_imported_and_read_again_when_its_code_changes(
     done: list[bool] = []
 
     def imported() -> None:
-        import_source(open_source(text, recordings), tmp_path / "data", done=lambda one: done.append(one.reused))
+        import_source(
+            open_source(ImportOptions(text), recordings), tmp_path / "data", done=lambda one: done.append(one.reused)
+        )
 
     imported()
     imported()

@@ -38,6 +38,8 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     kind: str = DEFAULT,
     root: str | os.PathLike[str] | None = None,
     group_by: str | None = None,
+    sensor: str | None = None,
+    time_unit: str | None = None,
     strict: bool = False,
     skip_bad: bool = False,
     replace: bool = False,
@@ -57,6 +59,7 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
         kind: as ``sltune import --source`` takes it, such as "slanimals", "nmnist-folder" or "tonic:DVSGesture".
         root: the folder below which Tonic finds its data.
         group_by: what folds keep together in a dataset of Tonic's: a field, "folder", or "path:REGEX".
+        sensor: the camera's "WxH", where files do not say it. time_unit: s, ms, us or ns, where formats leave it open.
         strict: treat every warning as an error.
         skip_bad: leave out samples that cannot be read; the manifest names them.
         replace: drop recordings from the dataset that the source no longer has.
@@ -69,7 +72,18 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
         Interrupted: the user stopped the import.
     """
     place, below = None if source is None else Path(source), None if root is None else Path(root)
-    options = ImportOptions(kind, below, group_by, strict, skip_bad, replace, address, not progress)
+    options = ImportOptions(
+        kind,
+        below,
+        group_by,
+        sensor,
+        time_unit,
+        strict=strict,
+        skip_bad=skip_bad,
+        replace=replace,
+        address=address,
+        quiet=not progress,
+    )
     try:
         run_import(place, Path(out), options, console_for_call(progress))
     except KeyboardInterrupt:
@@ -87,7 +101,7 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
         UsageError: the options contradict each other, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read.
     """
-    source = open_source(options.kind, place, options.root, options.group_by)
+    source = open_source(options, place)
     if not options.replace:
         refuse_dropping(source, out)
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:

@@ -53,6 +53,8 @@ import_options = bundle(
     click.option("--source", "kind", default=DEFAULT, show_default=True, metavar="KIND", help=source_help()),
     click.option("--root", type=FileArgument, help="tonic: the folder below which Tonic finds its data."),
     click.option("--group-by", metavar="FIELD", help="tonic: what folds keep together: a field, folder, path:REGEX."),
+    click.option("--sensor", metavar="WxH", help="Pixels of the camera, where its files do not say."),
+    click.option("--time-unit", metavar="U", help="s, ms, us or ns, where a format leaves it open."),
     click.option("--strict", is_flag=True, help="Treat every warning as an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
     click.option("--replace", is_flag=True, help="Drop recordings from DATA that SRC no longer has."),

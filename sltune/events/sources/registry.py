@@ -14,26 +14,46 @@ if TYPE_CHECKING:
     from sltune.events.source import Source
 
 
+@dataclass(frozen=True)
+class ImportOptions:
+    """Which source is imported, and how.
+
+    kind: the value of --source: one of KINDS, KIND:NAME, or a reader of the user's. root, group_by, sensor, time_unit:
+    the values of these flags, each for the kinds that take it.
+    """
+
+    kind: str
+    root: Path | None = None
+    group_by: str | None = None
+    sensor: str | None = None
+    time_unit: str | None = None
+    strict: bool = False
+    skip_bad: bool = False
+    replace: bool = False
+    address: str | None = None
+    quiet: bool = False
+
+
 # Each imports its source only when called: the command line reads this module for its help, which should be instant.
-def _open_slanimals(name: str, place: Path, group_by: str | None) -> Source:
+def _open_slanimals(name: str, place: Path, options: ImportOptions) -> Source:
     from sltune.events.sources.slanimals.source import open_slanimals
 
     return open_slanimals(place)
 
 
-def _open_nmnist_folder(name: str, place: Path, group_by: str | None) -> Source:
+def _open_nmnist_folder(name: str, place: Path, options: ImportOptions) -> Source:
     from sltune.events.sources.tonic.source import open_nmnist_folder
 
     return open_nmnist_folder(place)
 
 
-def _open_tonic(name: str, place: Path, group_by: str | None) -> Source:
+def _open_tonic(name: str, place: Path, options: ImportOptions) -> Source:
     from sltune.events.sources.tonic.source import open_tonic
 
-    return open_tonic(name, place, group_by)
+    return open_tonic(name, place, options.group_by)
 
 
-def _open_own(name: str, place: Path, group_by: str | None) -> Source:
+def _open_own(name: str, place: Path, options: ImportOptions) -> Source:
     from sltune.events.sources.own import open_own
 
     return open_own(name, place)
@@ -43,16 +63,18 @@ def _open_own(name: str, place: Path, group_by: str | None) -> Source:
 class SourceKind:
     """A kind of source.
 
-    open: takes the name after the colon ("" if the kind has none), the place, and the value of --group-by.
+    open: takes the name after the colon ("" if the kind has none), the place, and the options of the import.
     shown: how a user writes the kind after --source. about: what it reads, for the help.
     flags: the flags that this kind takes. place: what the user has to name, for an error.
+    is_at_root: whether --root may name the place itself.
     """
 
-    open: Callable[[str, Path, str | None], Source]
+    open: Callable[[str, Path, ImportOptions], Source]
     shown: str
     about: str
     flags: tuple[str, ...] = ()
     place: str = "SRC, the place of the recordings"
+    is_at_root: bool = False
 
 
 KINDS: Mapping[str, SourceKind] = {
@@ -64,24 +86,13 @@ KINDS: Mapping[str, SourceKind] = {
         "a dataset that Tonic reads",
         flags=("--root", "--group-by"),
         place="--root DIR, the folder below which Tonic finds its data",
+        is_at_root=True,
     ),
 }
 OWN = SourceKind(_open_own, "FILE.py:NAME", "a reader of yours")
 DEFAULT = "slanimals"
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """Which source is imported, and how. kind: one of KINDS."""
-
-    kind: str
-    root: Path | None = None
-    group_by: str | None = None
-    strict: bool = False
-    skip_bad: bool = False
-    replace: bool = False
-    address: str | None = None
-    quiet: bool = False
+FLAGS = {"--root": "root", "--group-by": "group_by", "--sensor": "sensor", "--time-unit": "time_unit"}
+"""Flags that only some kinds take, and the options that they set."""
 
 
 def source_help() -> str:
@@ -90,18 +101,17 @@ def source_help() -> str:
     return f"{', '.join(first)} or {last}."
 
 
-def open_source(wanted: str, place: Path | None, root: Path | None = None, group_by: str | None = None) -> Source:
+def open_source(options: ImportOptions, place: Path | None) -> Source:
     """Return the source that a user names.
 
     Args:
-        wanted: the value of --source: a kind, KIND:NAME, or a reader of the user's.
-        place: SRC, where the source lies. root: --root, Tonic's name for the same; it takes precedence.
-        group_by: what the samples of a subject have in common.
+        place: SRC, where the source lies; None if the user named none.
 
     Raises:
-        UsageError: there is no such kind, or the arguments do not go together.
+        UsageError: there is no such kind, or the options do not go together.
         DataError: there is no such source at the place.
     """
+    wanted = options.kind
     key, colon, name = wanted.partition(":")
     kind = KINDS.get(key, OWN if is_reference(wanted) else None)
     if kind is OWN:
@@ -109,11 +119,11 @@ def open_source(wanted: str, place: Path | None, root: Path | None = None, group
     if kind is None or bool(colon) != (":" in kind.shown):
         *first, last = (each.shown for each in (*KINDS.values(), OWN))
         raise UsageError(f"--source must be {', '.join(first)} or {last}, but got {wanted!r}")
-    for flag, value in (("--root", root), ("--group-by", group_by)):
-        if value is not None and flag not in kind.flags:
+    for flag, option in FLAGS.items():
+        if getattr(options, option) is not None and flag not in kind.flags:
             takers = " or ".join(each.shown for each in KINDS.values() if flag in each.flags)
             raise UsageError(f"{flag} goes with --source {takers} only, not with {wanted}")
-    there = root or place
+    there = (options.root if kind.is_at_root else None) or place
     if there is None:
         raise UsageError(f"--source {wanted} needs {kind.place}")
-    return kind.open(name, there, group_by)
+    return kind.open(name, there, options)

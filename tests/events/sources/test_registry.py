@@ -10,7 +10,7 @@ import pytest
 from sltune.errors import DataError, UsageError
 from sltune.events.source import Source
 from sltune.events.sources import registry
-from sltune.events.sources.registry import KINDS, SourceKind, open_source, source_help
+from sltune.events.sources.registry import KINDS, ImportOptions, SourceKind, open_source, source_help
 from tests import small
 from tests.events.conftest import refused
 
@@ -18,34 +18,36 @@ HERE = Path("here")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"),
+    ("kind", "place", "flags", "parts"),
     [
-        (("mars", HERE), ("slanimals, nmnist-folder, tonic:NAME or FILE.py:NAME", "'mars'")),
-        (("tonic", HERE), ("tonic:NAME", "'tonic'")),
-        (("slanimals:x", HERE), ("tonic:NAME", "'slanimals:x'")),
-        (("slanimals", HERE, HERE), ("--root", "--source tonic:NAME only", "slanimals")),
-        (("nmnist-folder", HERE, None, "users"), ("--group-by", "--source tonic:NAME only", "nmnist-folder")),
-        (("slanimals", None), ("--source slanimals needs SRC",)),
-        (("tonic:DVSGesture", None), ("--source tonic:DVSGesture needs --root DIR",)),
+        ("mars", HERE, {}, ("slanimals, nmnist-folder, tonic:NAME or FILE.py:NAME", "'mars'")),
+        ("tonic", HERE, {}, ("tonic:NAME", "'tonic'")),
+        ("slanimals:x", HERE, {}, ("tonic:NAME", "'slanimals:x'")),
+        ("slanimals", HERE, {"root": HERE}, ("--root", "--source tonic:NAME only", "slanimals")),
+        ("nmnist-folder", HERE, {"group_by": "users"}, ("--group-by", "--source tonic:NAME only", "nmnist-folder")),
+        ("slanimals", None, {}, ("--source slanimals needs SRC",)),
+        ("tonic:DVSGesture", None, {}, ("--source tonic:DVSGesture needs --root DIR",)),
     ],
 )
-def test_what_does_not_go_together_is_refused(arguments: tuple[Any, ...], parts: tuple[str, ...]) -> None:
+def test_what_does_not_go_together_is_refused(
+    kind: str, place: Path | None, flags: dict[str, Any], parts: tuple[str, ...]
+) -> None:
     with refused(UsageError, *parts):
-        open_source(*arguments)
+        open_source(ImportOptions(kind, **flags), place)
 
 
 @pytest.mark.parametrize("kind", ["slanimals", "nmnist-folder", "tonic:NMNIST"])
 def test_every_kind_looks_at_the_place(kind: str, tmp_path: Path) -> None:
     with refused(DataError, tmp_path):
-        open_source(kind, tmp_path)
+        open_source(ImportOptions(kind), tmp_path)
 
 
 def test_a_kind_that_is_entered_is_opened_and_stands_in_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_table(name: str, place: Path, group_by: str | None) -> Source:
-        assert (name, place, group_by) == ("gestures", HERE, "signer")
+    def open_table(name: str, place: Path, options: ImportOptions) -> Source:
+        assert (name, place, options.group_by) == ("gestures", HERE, "signer")
         return small.source()
 
     kind = SourceKind(open_table, "table:NAME", "rows of a table", flags=("--group-by",))
     monkeypatch.setattr(registry, "KINDS", {**KINDS, "table": kind})
-    assert open_source("table:gestures", HERE, group_by="signer").name == "two sides"
+    assert open_source(ImportOptions("table:gestures", group_by="signer"), HERE).name == "two sides"
     assert source_help().endswith(", table:NAME (rows of a table) or FILE.py:NAME (a reader of yours).")
