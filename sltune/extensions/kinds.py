@@ -74,9 +74,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "training.loss": Kind(
         "a loss",
-        _in("training.losses", "mse cross-entropy"),
+        _in("training.losses", "mse cross-entropy tet"),
         called_with=("rates", "labels"),
-        given=("reduction",),
+        given=("reduction", "outputs"),
     ),
     "training.optimizer": Kind(
         "an optimizer",

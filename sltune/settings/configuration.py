@@ -87,6 +87,16 @@ RULES = (
         "without training there must be weights to test; name their file in network.weights, or train at least 1 epoch",
     ),
     Rule(
+        ("training.warmup_epochs", "training.epochs"),
+        lambda warmup, epochs: warmup == 0 or warmup < epochs,
+        "the learning rate must have risen before the last epoch",
+    ),
+    Rule(
+        ("training.average_epochs", "training.epochs"),
+        lambda averaged, epochs: averaged <= epochs,
+        "there are fewer epochs than weights should be averaged over",
+    ),
+    Rule(
         ("training.patience", "evaluation.protocol"),
         lambda patience, protocol: patience == 0 or protocol != "train-test",
         "this protocol has no validation loss to wait for; set patience = 0",

@@ -129,6 +129,8 @@ class Training(TomlTable):
     batch_size: AtLeastOne = 8
     eval_batch_size: AtLeastOne = 32
     loss: LossName = "mse"
+    # The share of each label that is spread over all classes.
+    label_smoothing: BelowOne = 0.0
     optimizer: OptimizerName = "adam"
     learning_rate: Positive = 1e-3
     momentum: BelowOne = 0.9
@@ -136,11 +138,24 @@ class Training(TomlTable):
     schedule: ScheduleName = "constant"
     step_epochs: AtLeastOne = 25
     step_factor: AboveZeroToOne = 0.1
+    # The learning rate rises in even steps before the schedule begins.
+    warmup_epochs: NotNegative = 0
+    # Gradients whose norm over all weights is larger are scaled down to it; 0 leaves them as they are.
+    clip_norm: PositiveOrZero = 0.0
+    # From so many epochs before the end on, the mean of the weights since then is evaluated and kept.
+    average_epochs: NotNegative = 0
     shuffle: TrueOrFalse = False
     patience: NotNegative = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     # Layers that keep the weights that they start from.
     freeze: Layers = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        for name in ("label_smoothing", "warmup_epochs", "clip_norm", "average_epochs"):
+            values = _without_empty(name, values)
+        return values
 
 
 class Evaluation(TomlTable):

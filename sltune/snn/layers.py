@@ -173,10 +173,17 @@ class ThresholdBatchNorm(nn.BatchNorm2d):
             self.v_threshold * self.weight,
             self.bias,
             self.training,
-            self.momentum or 0.0,
+            self._momentum(),
             self.eps,
         )
         return _unfolded(normalised, input)
+
+    def _momentum(self) -> float:
+        """Return the share of this batch in the statistics; without a momentum, every batch counts the same."""
+        if self.momentum is not None:
+            return self.momentum
+        seen = 0 if self.num_batches_tracked is None else int(self.num_batches_tracked)
+        return 1 / seen if seen else 0.0
 
 
 class Dropout(nn.Dropout):

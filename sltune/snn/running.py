@@ -47,8 +47,21 @@ def rates_of(network: nn.Module, frames: Tensor) -> Tensor:
     Raises:
         UsageError: the network's output is neither of shape (B, classes) nor of shape (T, B, classes).
     """
+    return rates_from(outputs_of(network, frames))
+
+
+def outputs_of(network: nn.Module, frames: Tensor) -> Tensor:
+    """Reset a network and return what it makes of a batch, of shape (T, B, classes) or (B, classes).
+
+    Raises:
+        UsageError: as ``rates_of``.
+    """
     reset(network)
-    outputs = checked(network(frames), frames)
+    return checked(network(frames), frames)
+
+
+def rates_from(outputs: Tensor) -> Tensor:
+    """Return firing rates of shape (B, classes): of outputs of every time step, their mean."""
     return outputs.mean(0) if outputs.dim() == 3 else outputs
 
 

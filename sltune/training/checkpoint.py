@@ -33,6 +33,7 @@ def learner_to_bytes(learner: Learner, metrics: dict[str, EpochMetrics | None], 
         "network": learner.network.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "schedule": learner.schedule.state_dict() if learner.schedule else None,
+        **({"average": learner.average.state()} if learner.average else {}),
         "metrics": {name: asdict(values) if values else None for name, values in metrics.items()},
         "more": more,
     }
@@ -58,6 +59,9 @@ def learner_from_bytes(learner: Learner, data: bytes) -> tuple[dict[str, EpochMe
         if learner.schedule:
             _require_like(schedule, learner.schedule.state_dict())
             learner.schedule.load_state_dict(schedule)
+        if learner.average:
+            _require_like(state["average"], learner.average.state())
+            learner.average.load(state["average"])
         learner.network.load_state_dict(network)
         learner.optimizer.load_state_dict(optimizer)
         metrics = {name: _metrics(values) if values else None for name, values in state["metrics"].items()}

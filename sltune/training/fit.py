@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sltune.errors import UsageError
 from sltune.snn.activity import Meter
-from sltune.snn.running import rates_of, rates_of_clip
+from sltune.snn.running import outputs_of, rates_from, rates_of_clip
+from sltune.training.averaging import WeightAverage
 from sltune.training.batches import Batch
-from sltune.training.losses import Loss, mean_loss, mse, summed_loss
+from sltune.training.losses import Loss, mean_loss, mse, summed_loss, tet
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class Learner:
 
     schedule: None where the learning rate stays as it is. loss: as in training/losses.py. precision: "float32" or
     "bfloat16". frozen: layers that are not trained, whose normalisation keeps its statistics, too. classes: how many
-    there are, where it is known.
+    there are, where it is known. label_smoothing: of the labels in training. clip_norm: the norm to which gradients of
+    all weights together are scaled down; 0 leaves them as they are. average: the mean of the weights over the last
+    epochs, which is evaluated instead of the network.
     """
 
     network: nn.Module
@@ -79,6 +82,14 @@ class Learner:
     precision: str = "float32"
     frozen: tuple[nn.Module, ...] = ()
     classes: int | None = None
+    label_smoothing: float = 0.0
+    clip_norm: float = 0.0
+    average: WeightAverage | None = None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is evaluated: the one that is trained, or the mean of its weights once there is one."""
+        return self.average.network if self.average is not None and self.average.epochs else self.network
 
 
 class Diverged(ArithmeticError):
@@ -97,7 +108,7 @@ def fit(
 
     Args:
         batches: called with the epoch, from 1, for its training batches.
-        validate: called after each epoch; what it evaluates on is the caller's choice.
+        validate: called after each epoch; it evaluates ``learner.judged`` on what the caller chooses.
         patience: the number of epochs without a lower validation loss after which training stops; 0 never stops.
         last: the epoch after which the learner was saved, to go on with the next.
 
@@ -114,8 +125,7 @@ def fit(
             torch.cuda.reset_peak_memory_stats(device)
         losses, samples = train_epoch(learner, batches(epoch))
         trained_seconds = time.perf_counter() - started
-        if learner.schedule is not None:
-            learner.schedule.step()
+        _end_epoch(learner, epoch, batches)
         evaluation = validate()
         if evaluation.loss < best_loss:
             best_loss, best_epoch = evaluation.loss, epoch
@@ -129,6 +139,13 @@ def fit(
             seconds=time.perf_counter() - started,
             device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         )
+
+
+def _end_epoch(learner: Learner, epoch: int, batches: Callable[[int], Iterable[Batch]]) -> None:
+    if learner.average is not None and epoch >= learner.average.first_epoch:
+        learner.average.add(learner.network, batches(epoch))
+    if learner.schedule is not None:
+        learner.schedule.step()
 
 
 def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float], int]:
@@ -146,13 +163,16 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     for batch in batches:
         for frames in batch.views:
             with autocast(frames.device, learner.precision):
-                rates = rates_of(network, frames)
+                outputs = outputs_of(network, frames)
+            rates = rates_from(outputs)
             _require_classes(rates, learner.classes)
-            loss = mean_loss(learner.loss, rates, batch.labels)
+            loss = _training_loss(learner, rates, outputs, batch.labels)
             if not loss.requires_grad:
                 raise UsageError("the network's rates depend on no parameter that is trained: no_grad() or detach()?")
             optimizer.zero_grad()
             torch.autograd.backward(loss)
+            if learner.clip_norm:
+                nn.utils.clip_grad_norm_(network.parameters(), learner.clip_norm)
             optimizer.step()
             losses.append(loss.detach())
             samples += len(batch.labels)
@@ -166,6 +186,15 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
         if not weight.isfinite().all():
             raise Diverged(f"{name} has values that are not finite; try a lower learning rate")
     return values, samples
+
+
+def _training_loss(learner: Learner, rates: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+    more: dict[str, object] = {"label_smoothing": learner.label_smoothing} if learner.label_smoothing else {}
+    if outputs.dim() == 3:
+        more["outputs"] = outputs
+    elif learner.loss is tet:
+        raise UsageError('loss "tet" needs outputs of shape (T, B, classes), and the network returns rates')
+    return mean_loss(learner.loss, rates, labels, **more)
 
 
 def _require_classes(rates: Tensor, classes: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR, StepLR
 
 from sltune.errors import CodeError
 from sltune.extensions.calls import given_to, takes
@@ -89,3 +89,11 @@ def make_schedule(
     if schedule is not None:
         require(name, schedule, LRScheduler, "torch.optim.lr_scheduler.LRScheduler")
     return schedule  # type: ignore[no-any-return]
+
+
+def warmed_up(schedule: LRScheduler | None, optimizer: Optimizer, epochs: int) -> LRScheduler | None:
+    """Return a schedule that begins after this number of epochs, in which the learning rate rises in even steps."""
+    if not epochs:
+        return schedule
+    rise = LinearLR(optimizer, 1 / (epochs + 1), total_iters=epochs)
+    return SequentialLR(optimizer, [rise, schedule], [epochs]) if schedule else rise

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sltune.errors import CodeError
+from sltune.extensions.calls import takes
 from sltune.extensions.code import is_reference
 from sltune.extensions.kinds import KINDS, named
 from sltune.settings.space import Space
@@ -42,6 +43,10 @@ def _make(key: str, text: str, space: Space) -> None:
             make_optimizer(text, weights, 1e-3, 0.0, decay if isinstance(decay, float) else 0.0, space.code)
         case "training.schedule":
             make_schedule(text, torch.optim.SGD(weights), 1, 1, 1.0, space.code)
+        case "training.loss":
+            smooths = "training.label_smoothing" in space.domains or space.settings.get("training.label_smoothing")
+            if not takes(named(KINDS[key], text, space.code), "label_smoothing") and smooths:
+                raise CodeError(f"{text}: takes no label_smoothing; leave out training.label_smoothing")
         case "search.sampler":
             make_sampler(text, 0, space.domains, space.code)
         case "search.epoch_pruner":

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from sltune.errors import DataError, UsageError
 from sltune.events.augmentations.augmenter import Augmenter
@@ -18,11 +19,12 @@ from sltune.events.folds import Split
 from sltune.events.samples import Samples
 from sltune.settings.sections import Training
 from sltune.system.memory import keep_freed_memory
+from sltune.training.averaging import WeightAverage
 from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.details import Details, look_at
 from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learner, evaluate, fit
-from sltune.training.optim import make_optimizer, make_schedule
+from sltune.training.optim import make_optimizer, make_schedule, warmed_up
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, is_within, load_weights, refuse_unknown_layers, weights_to_bytes
@@ -93,11 +95,15 @@ class Trainer:
 
     def epochs(self) -> Iterator[EpochMetrics]:
         """Train, keeping the weights of the epoch with the lowest loss so far, and which one is the most accurate."""
-        batches, validate, training = self.train_batches, lambda: self._evaluate(self.val), self.config.training
-        for metrics in fit(self.learner, batches, validate, training.epochs, training.patience, self.last):
+        training = self.config.training
+
+        def validate() -> EvaluationResult:
+            return self._evaluate(self.val, self.learner.judged)
+
+        for metrics in fit(self.learner, self.train_batches, validate, training.epochs, training.patience, self.last):
             self.last = metrics
             if self.best is None or metrics.is_best:
-                self.best, self.best_weights = metrics, weights_to_bytes(self.network)
+                self.best, self.best_weights = metrics, weights_to_bytes(self.learner.judged)
             highest = self.most_accurate
             if highest is None or metrics.evaluation.accuracy > highest.evaluation.accuracy:
                 self.most_accurate = metrics
@@ -140,7 +146,7 @@ class Trainer:
             test = selection.highest
         else:
             load_weights(self.network, self.best_weights, "the best epoch")
-            test = self._evaluate(self.test)
+            test = self._evaluate(self.test, self.network)
         metrics = of_record(selection, test, self.selects_on_test)
         # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
@@ -154,7 +160,7 @@ class Trainer:
     def _selection(self) -> Selection:
         if self.best is None or self.last is None:
             self.best_weights = weights_to_bytes(self.network)
-            given = self._evaluate(self.val)
+            given = self._evaluate(self.val, self.network)
             return Selection(None, given, given, given)
         highest = self.most_accurate or self.best
         return Selection(self.best.epoch, self.best.evaluation, highest.evaluation, self.last.evaluation)
@@ -175,11 +181,31 @@ class Trainer:
         if not trained:
             raise UsageError("the network has no parameter to train; see training.freeze")
         optimizer = make_optimizer(training.optimizer, trained, rate, momentum, decay, self.job.code)
-        steps = training.epochs, training.step_epochs, training.step_factor
+        steps = training.epochs - training.warmup_epochs, training.step_epochs, training.step_factor
         schedule = make_schedule(training.schedule, optimizer, *steps, self.job.code)
-        frozen = [module for name, module in self.network.named_modules() if name and is_within(name, training.freeze)]
-        loss = self.job.named("training.loss", training.loss)
-        return Learner(self.network, optimizer, schedule, loss, training.precision, tuple(frozen), self.job.classes)
+        return Learner(
+            self.network,
+            optimizer,
+            warmed_up(schedule, optimizer, training.warmup_epochs),
+            self.job.named("training.loss", training.loss),
+            training.precision,
+            self._frozen(self.network),
+            self.job.classes,
+            training.label_smoothing,
+            training.clip_norm,
+            self._average(),
+        )
+
+    def _average(self) -> WeightAverage | None:
+        training = self.config.training
+        if not training.average_epochs:
+            return None
+        network = self.job.network().to(self.device)
+        return WeightAverage(network, training.epochs - training.average_epochs + 1, self._frozen(network))
+
+    def _frozen(self, network: nn.Module) -> tuple[nn.Module, ...]:
+        layers = self.config.training.freeze
+        return tuple(module for name, module in network.named_modules() if name and is_within(name, layers))
 
     def _make_batches(self, samples: Samples, split: Split) -> None:
         sampling = self.config.sampling
@@ -209,11 +235,11 @@ class Trainer:
             return None
         return Augmenter(self._augmentations, numpy_stream(self.job.key.seed, self.job.key.fold, "augment", epoch))
 
-    def _evaluate(self, part: BatchSource) -> EvaluationResult:
+    def _evaluate(self, part: BatchSource, network: nn.Module) -> EvaluationResult:
         if not len(part):
             return NOBODY
         batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
-        result = evaluate(self.network, batches, self.learner.loss, self.learner.precision, self.job.classes)
+        result = evaluate(network, batches, self.learner.loss, self.learner.precision, self.job.classes)
         if self.last is None:
             # A metric that cannot work fails after the first epoch, and not when all has been paid for.
             self._own_metrics(part, result)
