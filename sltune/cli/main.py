@@ -102,7 +102,7 @@ for verb in (import_, inspect, show):
 def check(space_options: SpaceOptions, data: Path | None) -> None:
     """Validate a space file and say what would run."""
     space = space_options.load()
-    click.echo(space.to_toml(), nl=False)
+    click.echo(space.to_toml(everything=True), nl=False)
     if space.own():
         from sltune.tuning.own_code import refuse_unusable
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from sltune.extensions.code import is_reference
 from sltune.settings.sections import Evaluation, Network, Neuron, Sampling, Training
 from sltune.settings.types import Settings, TomlTable, Value
-from sltune.wording import as_toml
+from sltune.wording import as_toml, suggestion
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,12 @@ RULES = (
 )
 
 
+def is_added(key: str) -> bool:
+    """Say whether a setting came later, so that it is written only where it does not have its default."""
+    section, name = key.split(".", 1)
+    return name in SECTIONS[section].ADDED
+
+
 def is_option(key: str) -> bool:
     """Say whether a key is that of an option of the network, such as ``network.options.width``."""
     return key.startswith(f"{OPTIONS}.") and key.isascii() and key.removeprefix(f"{OPTIONS}.").isidentifier()
@@ -180,3 +186,12 @@ class Configuration(BaseModel):
 SECTIONS = {section: cast(type[TomlTable], field.annotation) for section, field in Configuration.model_fields.items()}
 DEFAULTS: Settings = Configuration().settings()
 """Every setting with its default."""
+NAMES = {key.split(".")[1]: key for key in DEFAULTS}
+
+
+def nearest_key(name: str, section: str = "") -> str:
+    """Return a hint at the key that was meant: this name in another section, or a similar name, best in its section."""
+    if name in NAMES:
+        return f"; did you mean {as_toml(NAMES[name])}?"
+    own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
+    return suggestion(name, own) or suggestion(name, NAMES)

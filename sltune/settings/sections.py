@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from sltune.settings.types import (
     AboveZeroToOne,
@@ -40,16 +40,10 @@ from sltune.settings.types import (
 )
 
 
-def _without_empty(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out a setting without a value, so that records, fingerprints and files are those of earlier versions."""
-    if not values.get(name, True):
-        del values[name]
-    return values
-
-
 class Sampling(TomlTable):
     """How a sample becomes frames. A crop has as many whole time bins as fit into its length."""
 
+    ADDED: ClassVar = ("size",)
     time_bin_ms: Milliseconds = 30
     train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
     train_crop_ms: Milliseconds = 510
@@ -60,10 +54,6 @@ class Sampling(TomlTable):
     # Width x height of the frames, whatever the sensor is, so that cameras of different size can share a network.
     size: FrameSize = ""
     augment: Augmentations = ()
-
-    @model_serializer(mode="wrap")
-    def _leave_out_no_size(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty("size", write(self))
 
     @property
     def frame_size(self) -> tuple[int, int] | None:
@@ -97,6 +87,7 @@ class Neuron(TomlTable):
 class Network(TomlTable):
     """The architecture and its initial weights."""
 
+    ADDED: ClassVar = ("options",)
     # One that is built in, or a class of the user's, such as "nets.py:Tiny".
     name: NetworkName = "slanimals"
     norm: Literal["none", "tdbn"] = "none"
@@ -109,10 +100,6 @@ class Network(TomlTable):
     # Keyword arguments of a network of the user's.
     options: Options = Field(default_factory=dict)
 
-    @model_serializer(mode="wrap")
-    def _leave_out_no_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty("options", write(self))
-
     def weights_for(self, fold: int) -> str:
         """Return the path of the initial weights of a fold, counted from 0; "" for none.
 
@@ -124,6 +111,7 @@ class Network(TomlTable):
 class Training(TomlTable):
     """How the network learns."""
 
+    ADDED: ClassVar = ("label_smoothing", "warmup_epochs", "clip_norm", "average_epochs")
     # With 0 epochs the weights in network.weights are tested as they are.
     epochs: NotNegative = 400
     batch_size: AtLeastOne = 8
@@ -150,17 +138,11 @@ class Training(TomlTable):
     # Layers that keep the weights that they start from.
     freeze: Layers = ()
 
-    @model_serializer(mode="wrap")
-    def _leave_out_what_is_off(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = write(self)
-        for name in ("label_smoothing", "warmup_epochs", "clip_norm", "average_epochs"):
-            values = _without_empty(name, values)
-        return values
-
 
 class Evaluation(TomlTable):
     """The folds and seeds on which a configuration is trained and tested."""
 
+    ADDED: ClassVar = ("metrics",)
     protocol: Literal["train-val-test", "train-test"] = "train-val-test"
     folds: Folds = 4
     val_fraction: BetweenZeroAndOne = 0.15
@@ -169,10 +151,6 @@ class Evaluation(TomlTable):
     sessions: Sessions = ("S1", "S2", "S3", "S4")
     # Functions of the user's that measure more of each trial's test part.
     metrics: MetricNames = ()
-
-    @model_serializer(mode="wrap")
-    def _leave_out_no_metrics(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty("metrics", write(self))
 
     @property
     def validation_fraction(self) -> float | None:

@@ -15,7 +15,18 @@ from sltune.errors import ConfigError
 from sltune.extensions.calls import name_of
 from sltune.extensions.code import Code, collect
 from sltune.extensions.kinds import own_names
-from sltune.settings.configuration import DEFAULTS, OPTIONS, SECTIONS, Configuration, in_order, is_option, tables_of
+from sltune.settings.configuration import (
+    DEFAULTS,
+    NAMES,
+    OPTIONS,
+    SECTIONS,
+    Configuration,
+    in_order,
+    is_added,
+    is_option,
+    nearest_key,
+    tables_of,
+)
 from sltune.settings.domains import (
     Domain,
     Domains,
@@ -36,16 +47,11 @@ from sltune.wording import as_toml, suggestion
 SHAPING = ("network.name", "network.weights", "sampling.downsample", "sampling.size")
 """These settings decide whether a network can be built at all."""
 
-ADDED = ("sampling.size",)
-"""Settings that came later: where they have their defaults, files of a run are as earlier versions wrote them."""
-
 CODE = "code"
 """The folder in a run's that holds a copy of the user's code."""
 
 MAX_SPACE_BYTES = 1 << 20
 """A space file with a thousand configurations to try first takes a fifth of this."""
-
-_NAMES = {key.split(".")[1]: key for key in DEFAULTS}
 
 
 @dataclass(frozen=True)
@@ -138,9 +144,13 @@ class Space:
         """Return a space with this configuration, in which nothing is searched."""
         return cls(configuration.settings())
 
-    def to_toml(self) -> str:
-        """Return the text of a space file, with all defaults, that reads back as an equal space."""
-        keys = [key for key in self.keys if key not in ADDED or self.settings.get(key) != DEFAULTS[key]]
+    def to_toml(self, everything: bool = False) -> str:
+        """Return the text of a space file that reads back as an equal space.
+
+        Args:
+            everything: write settings that came later even where they have their defaults.
+        """
+        keys = [key for key in self.keys if everything or not is_added(key) or self.settings.get(key) != DEFAULTS[key]]
         tables = tables_of({key: self._setting_or_domain(key) for key in keys})
         if self.search is not None:
             first = {"first": [dict(values) for values in self.first]} if self.first else {}
@@ -231,7 +241,7 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     path, equals, text = (part.strip() for part in override.partition("="))
     *parents, name = path.split(".")
     if not equals or not 0 < len(parents) < MAX_DEPTH or not all([*parents, name]):
-        raise ValueError(f"must have the form section.key=value{_nearest_key(name)}")
+        raise ValueError(f"must have the form section.key=value{nearest_key(name)}")
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:
@@ -255,7 +265,7 @@ def _read_sections(tables: Mapping[str, object], problems: list[str]) -> tuple[d
     domains: dict[str, Domain] = {}
     for section, table in tables.items():
         if section != "search" and section not in SECTIONS:
-            hint = _nearest_key(section) if section in _NAMES else suggestion(section, [*SECTIONS, "search"])
+            hint = nearest_key(section) if section in NAMES else suggestion(section, [*SECTIONS, "search"])
             problems.append(f"{section}: unknown table{hint}")
         elif not isinstance(table, dict):
             problems.append(f"{section} = {as_toml(table)}: must be a table, [{section}]")
@@ -276,7 +286,7 @@ def _read_setting(
         return
     if settings.pop(key, None) is None and not is_option(key):
         section, name = key.split(".", 1)
-        problems.append(f"{key} = {as_toml(value)}: unknown key{_nearest_key(name, section)}")
+        problems.append(f"{key} = {as_toml(value)}: unknown key{nearest_key(name, section)}")
     elif isinstance(value, dict):
         if domain := parse_domain(key, value, problems):
             domains[key] = domain
@@ -285,11 +295,3 @@ def _read_setting(
             settings[key] = parse_setting(key, value)
         except ValueError as error:
             problems.append(f"{key} = {as_toml(value)}: {error}")
-
-
-def _nearest_key(name: str, section: str = "") -> str:
-    """Return a hint at the key that was meant: this name in another section, or a similar name, best in its section."""
-    if name in _NAMES:
-        return f"; did you mean {as_toml(_NAMES[name])}?"
-    own = [key.split(".")[1] for key in DEFAULTS if key.startswith(f"{section}.")]
-    return suggestion(name, own) or suggestion(name, _NAMES)
