@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.augmentations.events import POLARITIES, Addresses, Events
+from sltune.events.crop import bins_of
 from sltune.events.samples import Samples
 
 
@@ -36,6 +37,7 @@ class FrameFormat:
     sensor: (height, width) of the addresses. binning: "binary" (1 where any event), "count", or "normalized" (count
     over the crop's largest count). downsample: pixels merged in each direction. resized: (height, width) of the frames
     instead, at most the sensor's; a pixel's row goes to row · height // height of the sensor, and its column alike.
+    bins: so many time bins of equal length for every sample, whatever its length; 0 for bins of time_bin_ms.
     """
 
     sensor: tuple[int, int]
@@ -43,6 +45,7 @@ class FrameFormat:
     binning: str = "binary"
     downsample: int = 1
     resized: tuple[int, int] | None = None
+    bins: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,6 +74,22 @@ class FrameFormat:
         """Whether pixels at the edges of the sensor fill no whole pixel of a frame."""
         return bool((self.pixel < 0).any())
 
+    def bins_of(self, samples: Samples, index: int) -> int:
+        """Return how many time bins a sample has."""
+        return self.bins or bins_of(samples.last_ms(index), self.time_bin_ms)
+
+    def edges_us(self, samples: Samples, index: int, first: int, last: int) -> NDArray[np.int64]:
+        """Return when bins first … last − 1 of a sample begin, and when the last ends, in µs since the sample's start.
+
+        The first bin begins before its first event, as bins count whole milliseconds of the camera's clock; with a
+        number of bins, it begins with the event.
+        """
+        edges = np.arange(first, last + 1)
+        if not self.bins:
+            return edges * (self.time_bin_ms * 1000) - samples.phase_us(index)
+        # Rounded up to whole µs: an event at t_us is in bin t_us · bins // (duration_us + 1).
+        return -(-edges * (samples.duration_us(index) + 1) // self.bins)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -86,8 +105,8 @@ def place_events(
 ) -> NDArray[np.int64]:
     """Return the index of each event of the windows in flattened frames of shape (T, B, P, H, W).
 
-    Bins count whole milliseconds since the first event of the sample, as the predecessor does. Events after the last
-    whole bin of a sample are left out; augment may move earlier events into later bins.
+    Bins of time_bin_ms count whole milliseconds since the first event of the sample, as the predecessor does. Events
+    after the last whole bin of a sample are left out; augment may move earlier events into later bins.
     """
     parts = [np.empty(0, np.int64)]
     for slot, window in enumerate(windows):
@@ -111,10 +130,9 @@ def largest_count(samples: Samples, window: Window, frames: FrameFormat, crop_bi
 
 def _cut(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin in the crop of each event that lies in it."""
-    bin_us = frames.time_bin_ms * 1000
     address, time_us = samples.events(window.index)
     end_bin = max(window.start_bin, min(window.start_bin + crop_bins, window.bins))
-    edges_us = np.arange(window.start_bin, end_bin + 1) * bin_us - samples.phase_us(window.index)
+    edges_us = frames.edges_us(samples, window.index, window.start_bin, end_bin)
     # With edges of another type, searchsorted would first convert all times.
     bounds = np.searchsorted(time_us, edges_us.clip(min=0).astype(time_us.dtype))
     return address[bounds[0] : bounds[-1]], np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
@@ -124,15 +142,16 @@ def _cut_augmented(
     augment: Augmenter, samples: Samples, window: Window, frames: FrameFormat, crop_bins: int
 ) -> tuple[Addresses, NDArray[np.int64]]:
     """Return address and bin of each event that lies in the crop after augmentation."""
-    bin_us = frames.time_bin_ms * 1000
     address, time_us = samples.events(window.index)
-    phase_us = samples.phase_us(window.index)
-    start_us, end_us = (edge * bin_us - phase_us for edge in (window.start_bin, window.start_bin + crop_bins))
+    edges_us = frames.edges_us(samples, window.index, window.start_bin, window.start_bin + crop_bins)
+    start_us, end_us = int(edges_us[0]), int(edges_us[-1])
+    sample_end_us = int(frames.edges_us(samples, window.index, window.bins, window.bins)[0])
     margin_us = augment.margin_us(end_us - start_us)
-    reach_us = np.array([start_us - margin_us, min(end_us + margin_us, window.bins * bin_us - phase_us)])
+    reach_us = np.array([start_us - margin_us, min(end_us + margin_us, sample_end_us)])
     first, last = np.searchsorted(time_us, reach_us.clip(min=0).astype(time_us.dtype))
     since_us = np.subtract(time_us[first:last], start_us, dtype=np.int64)
     events = augment(Events(since_us, address[first:last], frames.sensor, end_us - start_us))
     # The first bin of a sample has room before its first event.
     inside = (events.t_us >= max(0, -start_us)) & (events.t_us < events.length_us)
-    return events.address[inside], events.t_us[inside] // bin_us
+    bins = np.searchsorted(edges_us, events.t_us[inside] + start_us, side="right") - 1
+    return events.address[inside], bins

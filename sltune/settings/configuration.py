@@ -72,6 +72,16 @@ RULES = (
         "several crops of a whole sample would be the same; set eval_crops = 1",
     ),
     Rule(
+        ("sampling.bins", "sampling.train_crop", "sampling.eval_crop_ms"),
+        lambda bins, crop, crop_ms: bins == 0 or (crop == "whole" and crop_ms == "whole"),
+        'bins divide whole samples; set train_crop = "whole" and eval_crop_ms = "whole"',
+    ),
+    Rule(
+        ("sampling.bins", "sampling.time_bin_ms"),
+        lambda bins, bin_ms: bins == 0 or bin_ms == DEFAULTS["sampling.time_bin_ms"],
+        "the number of bins alone says how long they are; leave time_bin_ms out",
+    ),
+    Rule(
         ("sampling.size", "sampling.downsample"),
         lambda size, downsample: not size or downsample == 1,
         "size alone says how large frames are; set downsample = 1",

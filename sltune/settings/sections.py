@@ -43,8 +43,10 @@ from sltune.settings.types import (
 class Sampling(TomlTable):
     """How a sample becomes frames. A crop has as many whole time bins as fit into its length."""
 
-    ADDED: ClassVar = ("size",)
+    ADDED: ClassVar = ("bins", "size")
     time_bin_ms: Milliseconds = 30
+    # So many bins of equal length over the whole of every sample; 0 for bins of time_bin_ms.
+    bins: NotNegative = 0
     train_crop: Literal["start", "random", "whole", "random-predecessor"] = "random"
     train_crop_ms: Milliseconds = 510
     eval_crop_ms: CropLength = 4350
@@ -62,13 +64,15 @@ class Sampling(TomlTable):
 
     @property
     def train_bins(self) -> int | None:
-        """Time bins of a training crop; None for whole samples."""
+        """Time bins of a training crop; None for whole samples with bins of time_bin_ms."""
+        if self.bins:
+            return self.bins
         return None if self.train_crop == "whole" else self.train_crop_ms // self.time_bin_ms
 
     @property
     def eval_bins(self) -> int | None:
         """Time bins of an evaluation crop; None for as many as the longest sample of the split needs."""
-        if self.eval_crop_ms == "train":
+        if self.bins or self.eval_crop_ms == "train":
             return self.train_bins
         return None if self.eval_crop_ms == "whole" else self.eval_crop_ms // self.time_bin_ms
 

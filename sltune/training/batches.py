@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.augmentations.events import POLARITIES
-from sltune.events.crop import TrainCrop, bins_of, crop_start
+from sltune.events.crop import TrainCrop, crop_start
 from sltune.events.frames import FrameFormat, Window, largest_count, place_events
 from sltune.events.samples import Samples
 
@@ -99,7 +99,7 @@ class BatchSource:
         self.frames = frames
         self.device = device
         self._keeps = is_repeated and device.type in ASYNCHRONOUS_DEVICES
-        self._bins = {int(i): bins_of(samples.last_ms(int(i)), frames.time_bin_ms) for i in indices}
+        self._bins = {int(i): frames.bins_of(samples, int(i)) for i in indices}
         self.crop_bins = crop_bins or max(self._bins.values(), default=1)
         self._memory = torch.empty(0)
         self._kept: dict[tuple[tuple[Window, ...], int, int], Tensor] = {}
@@ -107,6 +107,12 @@ class BatchSource:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def seconds(self) -> float:
+        """How much recorded time the crops of all samples cover, one of each."""
+        edges_us = (self.frames.edges_us(self.samples, int(i), 0, self.crop_bins) for i in self.indices)
+        return sum(float(edges[-1] - edges[0]) for edges in edges_us) / 1e6
 
     def training(
         self,

@@ -58,6 +58,7 @@ BY_DESIGN: dict[str, dict[str, Any]] = {
 
 ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("sampling", "time_bin_ms", [1, 510], [0, -1, 2.0, True, "30"]),
+    ("sampling", "bins", [], [-1, 16.0, "16"]),
     ("sampling", "train_crop", ["start", "random", "whole", "random-predecessor"], ["middle", "", 0]),
     ("sampling", "train_crop_ms", [30, 10_000], [0, 510.0]),
     ("sampling", "eval_crop_ms", [30, "whole", "train"], [0, -1, 4350.0, "all", True]),
@@ -246,3 +247,12 @@ def test_a_configuration_is_the_same_after_json() -> None:
     configuration = Configuration.of({"evaluation.seeds": (3, 4), "training.learning_rate": 0.1})
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
     assert Configuration.of(configuration.settings()) == configuration
+
+
+def test_a_number_of_bins_goes_with_whole_samples_alone() -> None:
+    whole = {"bins": 16, "train_crop": "whole", "eval_crop_ms": "whole"}
+    sampling = Configuration.model_validate({"sampling": whole}).sampling
+    assert (sampling.train_bins, sampling.eval_bins) == (16, 16)
+    for change in ({"train_crop": "random"}, {"eval_crop_ms": 4350}, {"time_bin_ms": 20}):
+        with pytest.raises(ValidationError, match="bins"):
+            Configuration.model_validate({"sampling": {**whole, **change}})

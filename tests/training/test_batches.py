@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.formats.aedat import encode_address
 from sltune.events.frames import FrameFormat, Window, place_events
 from sltune.events.samples import Samples
-from sltune.events.store import Sample, read_table
+from sltune.events.store import Sample, encode_samples, read_table
 from sltune.training import batches
 from sltune.training.batches import BatchSource, scatter
 from tests.small import write_samples
@@ -460,3 +463,37 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
+
+
+times_us = st.lists(st.integers(0, 5_000_000), min_size=1, max_size=60).map(lambda times: [0, *sorted(times)])
+
+
+@given(times_us, st.integers(1, 40), st.integers(0, 3000))
+def test_a_number_of_bins_divides_every_sample_whole(times: list[int], bins: int, start_us: int) -> None:
+    events = np.array(times, np.uint32)
+    address = np.arange(len(times), dtype=np.uint16) % 70
+    sample = Sample("s", "r", "u", "S1", 0, "sign", start_us, address, events)
+    samples = Samples([pq.read_table(pa.BufferReader(encode_samples([sample], SMALL, {})))])
+    frames = FrameFormat(SMALL, time_bin_ms=30, binning="count", bins=bins)
+    wanted = np.zeros((bins, 2, *SMALL))
+    for time_us, place in zip(times, address, strict=True):
+        row, column, polarity = np.unravel_index(int(place), (*SMALL, 2))
+        wanted[time_us * bins // (max(times) + 1), polarity, row, column] += 1
+    (batch,) = BatchSource(samples, np.arange(1), frames, None, CPU).evaluation(1)
+    clip = next(batch.clips)
+    np.testing.assert_array_equal(clip.frames()[:, 0].numpy(), wanted)
+    in_stretches = [stretch.clone() for stretch in clip.stretches(3 * frames.values)]
+    np.testing.assert_array_equal(torch.cat(in_stretches)[:, 0].numpy(), wanted)
+    unchanged = Augmenter([lambda events, rng: events], np.random.default_rng(0))
+    places = [place_events(samples, [Window(0, 0, bins)], frames, bins, augment) for augment in (None, unchanged)]
+    np.testing.assert_array_equal(*places)
+
+
+def test_samples_of_any_length_have_so_many_bins_and_are_counted_as_long_as_they_are(make_samples: MakeSamples) -> None:
+    samples = make_samples([ticks(3), ticks(11)])
+    frames = FrameFormat(SMALL, time_bin_ms=10, bins=4)
+    part = BatchSource(samples, np.arange(2), frames, None, CPU)
+    assert part.crop_bins == 4
+    # 30 and 110 ms, and the µs in which their last events lie.
+    assert part.seconds == pytest.approx(0.140002)
+    assert BatchSource(samples, np.arange(2), FrameFormat(SMALL, 10), 5, CPU).seconds == pytest.approx(0.1)

@@ -110,8 +110,8 @@ def windows_of(
         DataError: the recording cannot be read.
     """
     sampling = predictor.configuration.sampling
-    bins = sampling.eval_bins if window_ms is None else window_ms // sampling.time_bin_ms
-    if bins is None:
+    bins = sampling.eval_bins if window_ms is None else sampling.bins or window_ms // sampling.time_bin_ms
+    if bins is None or (sampling.bins and window_ms is None):
         raise UsageError('sampling.eval_crop_ms = "whole": a window needs a length; name it with --window-ms')
     if bins < 1:
         raise UsageError(f"--window-ms {window_ms}: is shorter than a time bin of {sampling.time_bin_ms} ms")
@@ -122,7 +122,7 @@ def windows_of(
     address, time_us = recording.address[is_event][order], recording.time_us[is_event][order]
     if not len(time_us):
         raise DataError(f"{file}: holds no pixel event")
-    length_us = 1000 * bins * sampling.time_bin_ms
+    length_us = 1000 * (window_ms if sampling.bins and window_ms else bins * sampling.time_bin_ms)
     step_us = length_us if step_ms is None else 1000 * step_ms
     count = 1 + max(0, int(time_us[-1] - time_us[0]) + 1 - length_us) // step_us
     for first in range(0, count, WINDOWS_AT_ONCE):

@@ -57,7 +57,7 @@ def predict(predictor: Predictor, samples: Inputs, device: torch.device, tally: 
         rates = rates + found
     rates = rates / len(predictor.networks)
     tally.seconds += time.perf_counter() - started
-    tally.recorded_s += len(source) * source.crop_bins * samples.crops * samples.frames.time_bin_ms / 1000
+    tally.recorded_s += samples.crops * source.seconds
     chosen = rates.argmax(1).tolist()
     for place, index in enumerate(map(int, samples.indices)):
         name, truth = predictor.classes[chosen[place]], samples.truths[place]

@@ -138,7 +138,7 @@ def frame_format(sensor: tuple[int, int], sampling: Sampling) -> FrameFormat:
     if size is not None and (size[0] > height or size[1] > width):
         text = f"is larger than the sensor of {width}x{height} pixels; name a size that is not"
         raise UsageError(f"sampling.size = {sampling.size}: {text}")
-    return FrameFormat(sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample, size)
+    return FrameFormat(sensor, sampling.time_bin_ms, sampling.binning, sampling.downsample, size, sampling.bins)
 
 
 def refuse_unknown_options(name: str, factory: Any, options: Iterable[str]) -> None:
