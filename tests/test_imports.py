@@ -35,6 +35,7 @@ FOLDERS = [
     "events",
     "events.augmentations",
     "events.formats",
+    "events.formats.decoders",
     "runs",
     "settings",
     "extensions",

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sltune.errors import DataError
 from sltune.events.formats.members import Member
+from sltune.wording import printable
 
 SENSOR_SIZE = 128
 # Set in the address of events that do not come from a pixel, such as synchronisation pulses.
@@ -89,6 +90,7 @@ def read_aedat(file: Path | Member) -> Recording:
     member = Member.of(file)
     pieces = member.pieces()
     header, start, head = _read_header(member, pieces)
+    _refuse_chip(member, header)
     events = _Events(member, start)
     for piece in chain([memoryview(head)[start:]], pieces):
         events.add(piece)
@@ -119,7 +121,7 @@ class _Events:
         events = len(content) // EVENT.itemsize
         self.rest = bytes(content[events * EVENT.itemsize :])
         words = np.frombuffer(content, ">u2", events * 4).reshape(events, 4)
-        _refuse_other_sensors(self._member, words, self._start, self.count)
+        refuse_other_sensors(self._member, words, self._start, self.count)
         until = self.count + events
         if until > len(self.address):
             for values in (self.address, self.time_us):
@@ -136,8 +138,25 @@ def read_header(file: Path | Member) -> tuple[str, ...]:
     Raises:
         DataError: the file is absent, empty, or of another version or sensor.
     """
-    member = Member.of(file)
-    return _read_header(member, member.pieces())[0]
+    header, _ = find_events(member := Member.of(file))
+    _refuse_chip(member, header)
+    return header
+
+
+def find_events(member: Member) -> tuple[tuple[str, ...], int]:
+    """Return the comment lines of a recording of any camera, without ``#``, and at which byte its events start.
+
+    Raises:
+        DataError: the file is absent, empty, or of another version.
+    """
+    header, start, _ = _read_header(member, member.pieces())
+    return header, start
+
+
+def chip_of(header: Iterable[str]) -> str:
+    """Return the name of the chip that a header states; "" without one."""
+    names = (re.match(r"\s*AEChip:\s*(\S+)", line, re.IGNORECASE) for line in header)
+    return printable(next((name[1] for name in names if name), ""))
 
 
 def write_aedat(file: Path | BinaryIO, address: ArrayLike, time_us: ArrayLike, comments: Iterable[str] = ()) -> None:
@@ -185,10 +204,13 @@ def _read_header(member: Member, pieces: Iterator[memoryview]) -> tuple[tuple[st
         lines.append(line[1:].decode("latin-1").strip())
         if blank := BLANK_LINES.match(head, position):
             position = blank.end()
-        chip = re.search(rb"AEChip:\s*(\S*(?:davis|cochlea)\S*)", line, re.IGNORECASE)
-        if chip:
-            raise DataError(f"{member}: recorded by {chip[1].decode('ascii', 'replace')}; only DVS128 is supported")
     return tuple(lines), position, head
+
+
+def _refuse_chip(member: Member, header: Iterable[str]) -> None:
+    chip = chip_of(header)
+    if re.search("davis|cochlea", chip, re.IGNORECASE):
+        raise DataError(f"{member}: recorded by {chip}; only DVS128 is supported")
 
 
 def _what_instead(first: bytes) -> str:
@@ -199,7 +221,7 @@ def _what_instead(first: bytes) -> str:
     return f"not an AEDAT-2.0 file: starts with {shown!r} instead of the line '#{FIRST_LINE}'"
 
 
-def _refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
+def refuse_other_sensors(member: Member, words: NDArray[np.uint16], start: int, first: int) -> None:
     """Refuse addresses beyond 16 bits, which nearly all events of a little-endian file have.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +14,14 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.formats.members import Member
+from sltune.wording import excerpt
 
-BLOCK_BYTES = 1 << 20
-"""How much of a file becomes one block. A block's arrays should stay in the processor's cache until they are used."""
+BLOCK_BYTES = 1 << 18
+"""How much of a file becomes a block, whose arrays should stay in the processor's cache until they are used."""
+
+
+MIN_BLOCK_EVENTS = 1 << 15
+"""Whoever takes blocks does some work for each, which should not take longer than that for its events."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +40,16 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @classmethod
+    def empty(cls, events: int) -> Block:
+        """Return arrays of so many events to write into; what is in them is not defined."""
+        x, y = np.empty(events, np.uint16), np.empty(events, np.uint16)
+        return cls(x, y, np.empty(events, np.int64), np.empty(events, np.bool_))
+
+    def first(self, events: int) -> Block:
+        """Return the first events."""
+        return Block(self.x[:events], self.y[:events], self.t_us[:events], self.on[:events])
 
     def only(self, chosen: NDArray[np.bool_]) -> Block:
         """Return the chosen events; chosen: shape (events,)."""
@@ -63,17 +80,16 @@ class EventFile:
         """
         self.left_out.clear()
         events = 0
-        for block in self.read(self.left_out):
+        for block in _joined(self.read(self.left_out)):
             self._refuse_outside(block, events)
             events += len(block)
-            if len(block):
-                yield block
+            yield block
         if not events:
             raise DataError(f"{self.member}: holds no events")
 
     def _refuse_outside(self, block: Block, first: int) -> None:
         """Refuse a pixel outside the sensor. first: index of the block's first event in the file."""
-        if self.sensor is None or not len(block):
+        if self.sensor is None:
             return
         height, width = self.sensor
         if block.x.max() < width and block.y.max() < height:
@@ -81,6 +97,31 @@ class EventFile:
         event = int(np.argmax((block.x >= width) | (block.y >= height)))
         pixel = f"pixel x={block.x[event]}, y={block.y[event]} of event {first + event}"
         raise DataError(f"{self.member}: {pixel} lies outside the {width}x{height} sensor that its header names")
+
+
+def _joined(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Join small blocks, as formats have packets of a few events; those before an error are given before it."""
+    waiting, events = list[Block](), 0
+    try:
+        for block in blocks:
+            waiting.append(block)
+            events += len(block)
+            if events >= MIN_BLOCK_EVENTS:
+                yield _one(waiting)
+                waiting, events = [], 0
+    except DataError:
+        if events:
+            yield _one(waiting)
+        raise
+    if events:
+        yield _one(waiting)
+
+
+def _one(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    parts = zip(*((block.x, block.y, block.t_us, block.on) for block in blocks), strict=True)
+    return Block(*map(np.concatenate, parts))
 
 
 class Clock:
@@ -116,6 +157,20 @@ class Clock:
 
     def _nearest(self, step: int) -> int:
         return (step + self._half) % self._range - self._half
+
+
+def sensor_of(member: Member, width: str, height: str) -> tuple[int, int]:
+    """Return (height, width) from texts of a header.
+
+    Raises:
+        DataError: one is no number of pixels.
+    """
+    if not all(re.fullmatch("[1-9][0-9]{0,4}", text) for text in (width, height)):
+        shown = excerpt(f"{width}x{height}")
+        raise DataError(
+            f"{member}: its header names the size {shown!r} of the sensor; width x height in pixels is right"
+        )
+    return int(height), int(width)
 
 
 def records(
@@ -158,3 +213,22 @@ def _after(pieces: Iterable[memoryview], skip: int) -> Iterator[memoryview]:
         if skip < len(piece):
             yield piece[skip:]
         skip = max(0, skip - len(piece))
+
+
+class Bytes(io.RawIOBase):
+    """The bytes of a file, unpacked, for what reads from files; raises what ``Member.pieces`` raises."""
+
+    def __init__(self, member: Member) -> None:
+        self._pieces = member.pieces()
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._left:
+            self._left = next(self._pieces, memoryview(b""))
+        count = min(len(self._left), len(buffer))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sltune.errors import DataError
+from sltune.events.formats.aedat4 import FIRST_LINE as AEDAT4_FIRST_LINE
+from sltune.events.formats.aedat4 import open_aedat4
 from sltune.events.formats.arrays import open_npy, open_npz
 from sltune.events.formats.blocks import Block, EventFile
 from sltune.events.formats.columns import UNITS_US
+from sltune.events.formats.davis import open_aedat2
+from sltune.events.formats.hdf5 import open_hdf5
 from sltune.events.formats.members import Member
-from sltune.events.formats.prophesee import open_atis
+from sltune.events.formats.prophesee import open_atis, open_dat, open_raw
 from sltune.events.formats.text import open_csv
 
 __all__ = ["Block", "EventFile", "is_event_file", "needs_time_unit", "open_event_file"]
@@ -25,7 +29,19 @@ class Format:
     without_clock: Callable[[Member, str], EventFile] | None = None
 
 
+def open_aedat(member: Member) -> EventFile:
+    """Return the recording in a file of iniVation's or jAER's, whose first line names its version."""
+    is_newest = member.content(len(AEDAT4_FIRST_LINE)) == AEDAT4_FIRST_LINE
+    return (open_aedat4 if is_newest else open_aedat2)(member)
+
+
 FORMATS = {
+    ".aedat": Format(open_aedat),
+    ".aedat4": Format(open_aedat4),
+    ".dat": Format(open_dat),
+    ".raw": Format(open_raw),
+    ".hdf5": Format(open_hdf5),
+    ".h5": Format(open_hdf5),
     ".npy": Format(without_clock=open_npy),
     ".npz": Format(without_clock=open_npz),
     ".csv": Format(without_clock=open_csv),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from sltune.errors import DataError
-from sltune.events.formats.blocks import BLOCK_BYTES, Block, EventFile
+from sltune.events.formats.blocks import BLOCK_BYTES, Block, Bytes, EventFile
 from sltune.events.formats.columns import ColumnsToEvents, find_fields
 from sltune.events.formats.members import Member
 from sltune.wording import excerpt
@@ -60,27 +60,8 @@ def _batches(member: Member, delimiter: str, columns: int) -> Iterator[pa.Record
     """
     names = [str(column) for column in range(columns)]
     yield from csv.open_csv(
-        pa.PythonFile(io.BufferedReader(_Bytes(member)), "r"),
-        csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=1, column_names=names),
+        pa.PythonFile(io.BufferedReader(Bytes(member)), "r"),
+        csv.ReadOptions(use_threads=False, block_size=4 * BLOCK_BYTES, skip_rows=1, column_names=names),
         csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=True),
         csv.ConvertOptions(strings_can_be_null=True),
     )
-
-
-class _Bytes(io.RawIOBase):
-    """A file's bytes, unpacked, for libraries that read files."""
-
-    def __init__(self, member: Member) -> None:
-        self._pieces = member.pieces()
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if not self._left:
-            self._left = next(self._pieces, memoryview(b""))
-        count = min(len(self._left), len(buffer))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
