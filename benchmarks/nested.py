@@ -2,7 +2,7 @@
 
 OMP_NUM_THREADS=1 python benchmarks/nested.py > benchmarks/results/nested.md
 
-Folds are sltune's own (events/folds.py), and so is the choice of the winner (runs/results.py). Only the trainings are
+Folds are sltune's own (events/splits/), and so is the choice of the winner (runs/results.py). Only the trainings are
 not: a SURROGATE says what each would have reached. All configurations are equal in truth, so whatever lifts the
 winner's test mean above the truth comes from its choice alone. On one part of a fold, a training reaches the mean over
 the part's signers of
@@ -26,8 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.events.folds import Split, outside_test_part, split_recordings
 from sltune.events.samples import RecordingInfo
+from sltune.events.splits.folds import outside_test_part, split_recordings
+from sltune.events.splits.parts import Split
 from sltune.runs.results import Criteria, Observed, Result
 
 MEAN, EASE_STD, SAMPLES = 0.65, 0.10, 19

@@ -27,12 +27,13 @@ from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
 from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.events.sources.slanimals.tags import GESTURES
+from sltune.events.splits.split import split_of
 from sltune.events.store import Sample, encode_samples, read_table
 from sltune.events.synthetic.recordings import write_dataset
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.system.files import write_whole
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import run_job
 
 FOLDS = 4

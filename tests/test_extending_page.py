@@ -24,6 +24,7 @@ from sltune.events.augmentations.events import Events
 from sltune.events.dataset import open_dataset
 from sltune.events.importing import import_source
 from sltune.events.sources.registry import ImportOptions, open_source
+from sltune.events.splits.split import split_of
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import table
 from sltune.report.records import load_records
@@ -36,7 +37,7 @@ from sltune.training.losses import summed_loss
 from sltune.tuning.campaign.pruning import OptunaScores, epoch_scores
 from sltune.tuning.campaign.study import SearchStudy
 from sltune.tuning.own_code import refuse_unusable
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import Trainer, run_job
 from tests.small import CLASSES, SENSOR

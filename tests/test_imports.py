@@ -27,6 +27,7 @@ FOLDERS = [
     "training.checks",
     "training",
     "events.views",
+    "events.splits",
     "events.synthetic",
     "events.sources",
     "events.sources.slanimals",

@@ -16,11 +16,12 @@ from sltune.events.crop import bins_of
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
+from sltune.events.splits.split import bound, lists_of, split_of
 from sltune.extensions.kinds import KINDS, named
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.training.batches import BatchSource
-from sltune.tuning.trial.job import frame_format, split_of
+from sltune.tuning.trial.job import frame_format
 
 Part = Literal["train", "val", "test"]
 MAX_SEED = 1 << 62
@@ -54,14 +55,16 @@ class FrameDataset(data.Dataset[tuple[Tensor, int]]):
 
     def __init__(self, dataset: Dataset, part: Part, space: SpaceLike | None, fold: int, seed: int) -> None:
         space = Space.of(Configuration()) if space is None else load_space(space)
+        samples = dataset.samples
+        recordings = samples.recordings()
+        space = bound(space, recordings)
         configuration = space.configuration()
         evaluation, sampling = configuration.evaluation, configuration.sampling
         if part not in get_args(Part):
             raise UsageError(f"part must be one of {', '.join(get_args(Part))}, but got {part!r}")
         if fold not in range(evaluation.folds):
             raise UsageError(f"fold must be from 0 to {evaluation.folds - 1}, but got {fold}")
-        samples = dataset.samples
-        split = split_of(configuration, samples.recordings(), fold, seed)
+        split = split_of(configuration, recordings, fold, seed, lists=lists_of(space))
         self.recordings: tuple[str, ...] = getattr(split, part)
         if not self.recordings:
             raise UsageError(f'evaluation.protocol = "{evaluation.protocol}" has no part {part!r}')

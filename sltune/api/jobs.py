@@ -20,7 +20,7 @@ from sltune.system.places import STUDY_STORAGE, Database, database_named
 from sltune.tuning.cluster.environment import came_too_late, prepare_environment
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.resuming import Changes, resume_run
-from sltune.tuning.starting import NewSearch, start_search
+from sltune.tuning.starting import NewSearch, start_evaluation, start_search
 
 DEFAULT_RESULTS = "results"
 
@@ -113,11 +113,7 @@ def evaluate(
     fixed, request = load_space(space, overrides), Request(**options)
     folder = new_folder(Path(results), run, _stem(fixed))
     with _engine(request):
-        # They bring Ray, which reads its environment when it is imported.
-        from sltune.tuning.evaluate import Evaluate
-        from sltune.tuning.preparation import start
-
-        start(Evaluate(fixed), _folder(data), folder, request, display_for_call(progress))
+        start_evaluation(fixed, _folder(data), folder, request, display_for_call(progress))
     return Run(folder.root)
 
 

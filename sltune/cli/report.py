@@ -74,18 +74,21 @@ def say_headlines(result: Table) -> None:
     for row in headlines(result):
         spread = "" if row.std(result.ddof) is None else f"ddof {result.ddof}, "
         selected = ", epoch selected on the test set" if row.optimistic else ""
+        split = "" if row.group.has_plain_folds else f", split {row.group.split}"
         count = f"n {row.n} of {row.planned}"
-        text = f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}{count}{selected})"
+        text = f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}{count}{selected}{split})"
         _say(text)
 
 
 def say_selection(result: Table) -> None:
     """Say on stderr what the test means of searches' winners are worth: tables say less, as programs read them."""
     from sltune.runs.commands import selected
+    from sltune.settings.sections import DRAWN
 
     groups = dict.fromkeys(row.group for row in result.rows if row.n and row.group.chosen_from > 1)
     for group in groups:
-        _say(f"{group.label}: {selected(group.chosen_from)}; sltune tune … --nested gives an unbiased figure")
+        offer = "; sltune tune … --nested gives an unbiased figure" if group.split in DRAWN else ""
+        _say(f"{group.label}: {selected(group.chosen_from, group.is_one_fold)}{offer}")
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:

@@ -71,10 +71,9 @@ def evaluate(
     folder = run_name.folder(fixed_options.stem)
 
     def work() -> None:
-        from sltune.tuning.evaluate import Evaluate
-        from sltune.tuning.preparation import start
+        from sltune.tuning.starting import start_evaluation
 
-        start(Evaluate(space), data, folder, options.request, options.display())
+        start_evaluation(space, data, folder, options.request, options.display())
 
     _then_report(work, [folder.root], options)
 

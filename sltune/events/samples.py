@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,12 +17,17 @@ from sltune.events.formats.aedat import WRAP_US
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """Which signer, session and official part ("" if there is none) a recording belongs to."""
+    """Which signer, session and official part ("" if there is none) a recording belongs to, and what samples it has.
+
+    labels, sample_ids: of its samples, in file order.
+    """
 
     name: str
     subject: str
     session: str
     split: str = ""
+    labels: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    sample_ids: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 class Columns(Protocol):
@@ -54,12 +59,21 @@ class Samples:
 
     def recordings(self) -> list[RecordingInfo]:
         """Return each recording once, in file order."""
-        rows = (
-            RecordingInfo(*row)
-            for view in self._files
-            for row in zip(*(view.text(name) for name in ("recording", "subject", "session", "split")), strict=True)
-        )
-        return list({row.name: row for row in rows}.values())
+        rows: dict[str, list[int]] = {}
+        for index, name in enumerate(self.recording):
+            rows.setdefault(name, []).append(index)
+        subject, split = self._text("subject"), self._text("split")
+        return [
+            RecordingInfo(
+                name,
+                subject[own[-1]],
+                self.session[own[-1]],
+                split[own[-1]],
+                tuple(int(self.label[index]) for index in own),
+                tuple(self.sample_id[index] for index in own),
+            )
+            for name, own in rows.items()
+        ]
 
     def indices_of(self, recordings: Sequence[str]) -> NDArray[np.int64]:
         """Return the indices of the samples of recordings: recordings in the given order, samples in file order."""

@@ -71,7 +71,8 @@ def _section(one: ReportSection, ddof: int, offers: Mapping[str, str]) -> dict[s
     """Return what a section consists of; offers: by run, what would give an unbiased figure."""
     winners = {row.group.label: row.group for row in one.tests if row.group.chosen_from > 1}
     selections = [
-        f"{label}: {selected(group.chosen_from)}{offers.get(group.run, '')}" for label, group in winners.items()
+        f"{label}: {selected(group.chosen_from, group.is_one_fold)}{offers.get(group.run, '')}"
+        for label, group in winners.items()
     ]
     words = {"heading": notes.heading(one), "facts": notes.facts(one), "remarks": [*notes.remarks(one), *selections]}
     return {**words, "grids": grids(one, ddof)}
@@ -105,7 +106,7 @@ def _meaning(row: Row, ddof: int) -> str:
     if row.group.is_nested:
         return f"{words}; {notes.NESTED}"
     if row.group.chosen_from > 1:
-        return f"{words}; {selected(row.group.chosen_from)}"
+        return f"{words}; {selected(row.group.chosen_from, row.group.is_one_fold)}"
     return f"{words}; {notes.OPTIMISTIC}" if row.optimistic else words
 
 

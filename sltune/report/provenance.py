@@ -70,14 +70,15 @@ def reproduction(run: Run) -> list[str]:
     ]
     if run.best and info.outer_fold is None:
         lines.append(confirmation(folder.best_toml, data, run.name, {key.seed for key in run.planned}))
-        if evaluation := _evaluation(run):
+        if (evaluation := _evaluation(run)) and evaluation.draws_folds:
             lines.append(nested_command(folder.space_toml, data, run.name, evaluation))
     return lines
 
 
 def nested_offer(run: Run) -> str:
     """Say what a nested search of the same space would give and take; "" where there is no plain search to judge by."""
-    if not run.best or run.info.outer_fold is not None:
+    evaluation = _evaluation(run)
+    if not run.best or run.info.outer_fold is not None or (evaluation is not None and not evaluation.draws_folds):
         return ""
     trained = [record.seconds for record in run.records if record.was_trained]
     return f". sltune tune … --nested gives an unbiased figure: {nested_cost(trained, run.info.steps or ())}"

@@ -22,6 +22,8 @@ _TEXTS = (
     "status",
     "error",
     "protocol",
+    "split",
+    "validation",
     "sessions",
     "dataset",
     "fingerprint",
@@ -48,6 +50,8 @@ def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the trials of runs as load_records does."""
     rows = [row for run in runs for row in _rows(run)]
     columns = dict.fromkeys([*_KEYS, "status", *(name for row in rows for name in row)])
+    if "split" in columns:
+        rows = [row if "protocol" not in row else {"split": "folds", **row} for row in rows]
     settings = [name for name in columns if "." in name]
     for name in settings:
         _make_alike(rows, name)
@@ -107,6 +111,8 @@ def _facts(record: Record) -> dict[str, Any]:
         "status": record.status,
         "error": record.error or None,
         "protocol": record.judged.protocol or None,
+        **({} if record.judged.split == "folds" else {"split": record.judged.split_name}),
+        **({"validation": record.validation} if record.validation else {}),
         "sessions": "+".join(record.judged.sessions),
         "dataset": record.dataset.name,
         "synthetic": record.dataset.synthetic,

@@ -30,8 +30,15 @@ def confirmation(best_toml: Path, data: str, run: str, used: Collection[int], we
     return shlex.join([*again, *more, "--run", f"{run}-confirmed"])
 
 
-def selected(configurations: int) -> str:
-    """Say what kind of number the test mean of the best of some configurations is."""
+def selected(configurations: int, one_fold: bool = False) -> str:
+    """Say what kind of number the test mean of the best of some configurations is.
+
+    Args:
+        one_fold: whether the split has one fold, so that nobody validates who is tested in another one.
+    """
+    if one_fold:
+        chosen = f"it was chosen among {configurations} configurations by validation on subjects who are not tested"
+        return f"{chosen}, so that this does not flatter its test mean"
     return (
         f"its test mean is optimistic, as it was chosen among {configurations} configurations by validation on signers "
         "who are test signers in other folds"

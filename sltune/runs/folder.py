@@ -112,6 +112,11 @@ class RunFolder:
         return self.root / CODE
 
     @property
+    def split_lists(self) -> Path:
+        """A copy of the lists by which the recordings are split, where the space names any."""
+        return self.root / "split_lists"
+
+    @property
     def study_journal(self) -> Path:
         return self.root / "study.journal"
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
 from sltune.settings.configuration import OPTIONS, Configuration
+from sltune.settings.sections import split_name
 from sltune.settings.toml import flat
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 from sltune.wording import excerpt
@@ -147,12 +148,23 @@ class Judged(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     protocol: str = ""
+    split: str = "folds"
+    split_lists: str = ""
+    folds: Whole = 4
     sessions: tuple[str, ...] = ()
     split_seed: Whole = -1
 
+    @property
+    def split_name(self) -> str:
+        """What its split is called in tables."""
+        return split_name(self.split, self.split_lists)
+
 
 class Record(BaseModel):
-    """The outcome of one trial. Accuracies are fractions, times are Unix seconds, folds count from 0."""
+    """The outcome of one trial. Accuracies are fractions, times are Unix seconds, folds count from 0.
+
+    validation: how its validation part came about, as events.splits.parts.Split has it; "" for plain folds.
+    """
 
     model_config = ConfigDict(frozen=True)
     schema_version: int
@@ -164,6 +176,7 @@ class Record(BaseModel):
     status: Status
     error: str
     splits: dict[str, list[str]]
+    validation: str = ""
     metrics: Metrics
     timings: Timings
     device: Device

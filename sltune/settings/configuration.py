@@ -9,7 +9,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from sltune.extensions.code import is_reference
-from sltune.settings.sections import Evaluation, Network, Neuron, Sampling, Training
+from sltune.settings.sections import DRAWN, Evaluation, Network, Neuron, Sampling, Training
 from sltune.settings.types import Settings, TomlTable, Value
 from sltune.wording import as_toml, suggestion
 
@@ -105,6 +105,16 @@ RULES = (
         ("training.average_epochs", "training.epochs"),
         lambda averaged, epochs: averaged <= epochs,
         "there are fewer epochs than weights should be averaged over",
+    ),
+    Rule(
+        ("evaluation.folds", "evaluation.split"),
+        lambda folds, split: folds > 1 or split not in DRAWN,
+        "a cross-validation takes at least 2 folds",
+    ),
+    Rule(
+        ("evaluation.split_lists", "evaluation.split"),
+        lambda lists, split: bool(lists) == (split == "list"),
+        'lists go with split = "list", which needs them: name their folder in split_lists',
     ),
     Rule(
         ("training.patience", "evaluation.protocol"),

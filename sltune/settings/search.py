@@ -157,16 +157,21 @@ def _problems_of_strategy(search: Search, settings: Settings) -> Iterator[str]:
         yield f"{text} = {as_toml(search.strategy)}; {hint}"
     if not search.trials and not search.trainings:
         yield "search.trials = 0 and search.trainings = 0: set one of them above 0; a search without a limit has no end"
+    yield from too_few_trainings(search, settings)
+    if search.lag and search.strategy != "promote":
+        yield f'search.lag = {search.lag}: is for strategy "promote" only; set 0'
+    if search.lag and search.epoch_pruner != "none":
+        yield f"search.lag = {search.lag}: epoch_pruner gives up trainings as results come; set one of them to none"
+
+
+def too_few_trainings(search: Search, settings: Settings) -> Iterator[str]:
+    """Say if the budget ends before a configuration has been trained on all folds and seeds."""
     seeds, folds = settings.get("evaluation.seeds"), settings.get("evaluation.folds")
     if isinstance(seeds, tuple) and isinstance(folds, int) and 0 < search.trainings < len(seeds) * folds:
         yield (
             f"search.trainings = {search.trainings}: one configuration alone takes {len(seeds) * folds}, for its "
             "folds and seeds"
         )
-    if search.lag and search.strategy != "promote":
-        yield f'search.lag = {search.lag}: is for strategy "promote" only; set 0'
-    if search.lag and search.epoch_pruner != "none":
-        yield f"search.lag = {search.lag}: epoch_pruner gives up trainings as results come; set one of them to none"
 
 
 def _read_first(

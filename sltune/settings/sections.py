@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -38,6 +39,15 @@ from sltune.settings.types import (
     ZeroToOne,
     parse_size,
 )
+
+SplitKind = Literal["folds", "stratified", "official", "leave-one-subject-out", "list"]
+DRAWN = ("folds", "stratified")
+"""Splits of which the number of folds can be chosen."""
+
+
+def split_name(split: str, lists: str) -> str:
+    """Return what a split is called: lists by the name of their folder."""
+    return f"list {PurePath(lists).name}" if split == "list" else split
 
 
 class Sampling(TomlTable):
@@ -144,10 +154,16 @@ class Training(TomlTable):
 
 
 class Evaluation(TomlTable):
-    """The folds and seeds on which a configuration is trained and tested."""
+    """The folds and seeds on which a configuration is trained and tested.
 
-    ADDED: ClassVar = ("metrics",)
+    split: which recordings train, validate and test. split_lists: the folder of the lists of split "list", or the name
+    of lists that come with sltune. folds: 0 stands for as many as the split has.
+    """
+
+    ADDED: ClassVar = ("metrics", "split", "split_lists")
     protocol: Literal["train-val-test", "train-test"] = "train-val-test"
+    split: SplitKind = "folds"
+    split_lists: Text = ""
     folds: Folds = 4
     val_fraction: BetweenZeroAndOne = 0.15
     seeds: Seeds = (0,)
@@ -155,6 +171,16 @@ class Evaluation(TomlTable):
     sessions: Sessions = ("S1", "S2", "S3", "S4")
     # Functions of the user's that measure more of each trial's test part.
     metrics: MetricNames = ()
+
+    @property
+    def split_name(self) -> str:
+        """What tables call the split: lists by the name of their folder."""
+        return split_name(self.split, self.split_lists)
+
+    @property
+    def draws_folds(self) -> bool:
+        """Whether the number of folds can be chosen; other splits have as many as there are parts or subjects."""
+        return self.split in DRAWN
 
     @property
     def validation_fraction(self) -> float | None:

@@ -38,7 +38,7 @@ from sltune.settings.domains import (
     table_of,
 )
 from sltune.settings.search import Search, completed_search, read_search
-from sltune.settings.sections import Evaluation
+from sltune.settings.sections import DRAWN, Evaluation
 from sltune.settings.toml import MAX_DEPTH, parse_toml, toml_file
 from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
@@ -222,6 +222,8 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = (), folder: P
         except ValueError as error:
             problems.append(f"--set {override}: {error}")
     settings, domains = _read_sections(tables, problems)
+    if settings.get("evaluation.split") not in (None, *DRAWN) and "folds" not in tables.get("evaluation", {}):
+        settings["evaluation.folds"] = 0
     problems += problems_between(settings, domains)
     fixed = [override.partition("=")[0].strip() for override in overrides]
     search, first = read_search(tables.get("search"), settings, domains, problems, fixed)

@@ -122,7 +122,10 @@ def _list(allowed: str, min_length: int = 0, max_length: int | None = None) -> A
 # Errors repeat the description as what is allowed.
 AtLeastOne = Annotated[int, _whole_number(1, MAX_COUNT)]
 Crops = Annotated[int, _whole_number(1, MAX_CROPS)]
-Folds = Annotated[int, _whole_number(2, MAX_FOLDS)]
+Folds = Annotated[
+    int,
+    Field(ge=0, le=MAX_FOLDS, description=f"a whole number from 2 to {MAX_FOLDS}, or 0 for as many as the split has"),
+]
 Milliseconds = Annotated[int, _whole_number(1, MAX_SAMPLE_MS)]
 NotNegative = Annotated[int, _whole_number(0, MAX_COUNT)]
 SeedNumber = Annotated[int, _whole_number(0, MAX_SEED)]

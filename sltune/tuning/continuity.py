@@ -10,8 +10,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from sltune.errors import DataError, UsageError
-from sltune.events.folds import Split
 from sltune.events.manifest import Manifest
+from sltune.events.splits.parts import Split
 from sltune.extensions.code import MAX_FILE_BYTES, Code
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info
@@ -19,6 +19,7 @@ from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import in_order
 from sltune.settings.domains import show_domain
+from sltune.settings.sections import Evaluation
 from sltune.settings.space import Space, parse_space
 from sltune.system.files import read_plain
 from sltune.system.places import PRIVATE, Database
@@ -168,8 +169,10 @@ def refuse_other_splits(records: Iterable[Record], splits: Mapping[Step, Split])
                     raise DataError(f"{text}: the data or their order have changed; {RESTORE}")
 
 
-def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, folds: int) -> None:
+def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, evaluation: Evaluation) -> None:
     """Make sure that the records of a run are of its data, and of folds that test each recording once.
+
+    Official parts need not test all recordings, and lists may test them as they like.
 
     Raises:
         DataError: one is of other data, or two of different splits; names the trials.
@@ -179,7 +182,8 @@ def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, folds: int) 
         if record.dataset != dataset:
             text = f"the record of {record.key.name} is of other data ({record.dataset.name})"
             raise DataError(f"{folder.trials}: {text}; remove its folder to run it again")
-    _refuse_mixed_folds(records, folds)
+    if evaluation.split not in ("official", "list"):
+        _refuse_mixed_folds(records, evaluation.folds)
 
 
 def _refuse_mixed_folds(records: Iterable[Record], folds: int) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.dataset import open_dataset
-from sltune.events.folds import min_nested_signers, select_sessions
 from sltune.events.samples import RecordingInfo
+from sltune.events.splits.folds import min_nested_signers
+from sltune.events.splits.parts import select_sessions
+from sltune.events.splits.split import split_of
 from sltune.progress.display import Display
 from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
 from sltune.runs.info import RunInfo, read_info, resume_command, run_name, write_info
@@ -27,7 +30,6 @@ from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_unnamed_places
 from sltune.tuning.evaluate import conclude_evaluation
 from sltune.tuning.preparation import begun, resume, start
-from sltune.tuning.trial.job import split_of
 from sltune.tuning.tune import Tune
 from sltune.wording import first_of
 
@@ -109,17 +111,31 @@ class Nested:
         for problem in self._problems():
             raise UsageError(f"a nested search is not possible: {problem}")
         folds, seeds = self._evaluation.folds, len(self._evaluation.seeds)
+        self._refuse_too_few()
+        each = self._search.most_trainings(folds * seeds)
+        trainings = nested_trainings(each, folds, seeds)
+        say(f"nested search: {folds} searches of at most {each:,} trainings, {trainings:,} in all")
+
+    def _refuse_too_few(self) -> None:
+        folds = self._evaluation.folds
+        if self._evaluation.split != "folds":
+            # How many subjects it takes depends on their samples.
+            for outer_fold, (seed, fold) in product(range(folds), steps_of(self._evaluation)):
+                split_of(self._probe, self._recordings, fold, seed, outer_fold)
+            return
         signers = len({one.subject for one in select_sessions(self._recordings, self._evaluation.sessions)})
         needed = min_nested_signers(folds, self._evaluation.val_fraction)
         if signers < needed:
             text = f"{folds} outer folds, each with a search over {folds} folds of the other signers"
             raise DataError(f"{text}, need at least {needed} signers, but the dataset has {signers}")
-        each = self._search.most_trainings(folds * seeds)
-        trainings = nested_trainings(each, folds, seeds)
-        say(f"nested search: {folds} searches of at most {each:,} trainings, {trainings:,} in all")
 
     def _problems(self) -> Iterator[str]:
         evaluation, settings = self._evaluation, self.space.settings
+        if not evaluation.draws_folds:
+            one_fold = "a plain search is enough, as nobody on whom it validates is tested"
+            why = one_fold if evaluation.folds == 1 else "its folds cannot be drawn anew without the subjects of one"
+            yield f'evaluation.split = "{evaluation.split}": {why}; leave --nested out, or set split = "folds"'
+            return
         if len({evaluation.split_seed_for(seed) for seed in evaluation.seeds}) > 1:
             text = f"each of evaluation.seeds = {list(evaluation.seeds)} draws folds of its own"
             yield f"{text}; let them share one set of outer folds: --set evaluation.split_seed={evaluation.seeds[0]}"

@@ -11,8 +11,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
 from sltune.errors import DataError, Interrupted
-from sltune.events.folds import Split
 from sltune.events.manifest import Manifest, read_manifest
+from sltune.events.splits.lists import Lists
+from sltune.events.splits.parts import Split
+from sltune.events.splits.split import lists_of
 from sltune.progress.display import Display, Progress
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
@@ -130,6 +132,7 @@ def begun(
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
         copy_code(space.code, folder.code, inside=folder.root)
+        _copy_lists(lists_of(space), folder)
         study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)
@@ -160,7 +163,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
             raise DataError(f"{text}: it has seen other signers; {RESTORE}")
         refuse_other_space(folder, kind.space)
         refuse_other_code(folder, info, kind.space.code)
-        refuse_foreign_records(folder, dataset, kind.space.evaluation.folds)
+        refuse_foreign_records(folder, dataset, kind.space.evaluation)
         kind.take_up(folder, info)
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
         campaign = kind.campaign(folder, dataset)
@@ -229,6 +232,17 @@ def _run(campaign: Campaign, executor: Executor, display: Display) -> None:
 def interrupted(campaign: Campaign) -> Interrupted:
     """Return the error that says how to go on."""
     return Interrupted(last_word(campaign.progress(), resume_command(campaign.folder)))
+
+
+def _copy_lists(lists: Lists | None, folder: RunFolder) -> None:
+    """Copy the lists by which a run splits, so that it does not depend on where they came from."""
+    texts = lists.texts if lists else {}
+    # A start that was killed may have left others there.
+    for file in folder.split_lists.glob("*.txt"):
+        if file.name not in texts:
+            folder.remove(file)
+    for name, text in texts.items():
+        folder.write(folder.split_lists / name, text)
 
 
 def _export_folds(folder: RunFolder, recordings: tuple[str, ...], splits: Mapping[Step, Split]) -> None:

@@ -1,4 +1,4 @@
-"""Beginning a search, in one go or nested."""
+"""Beginning an evaluation or a search, of a space that is bound to its dataset here."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ class NewSearch:
             raise UsageError(f"--study-storage with --nested: {text}")
 
 
+def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+    """Evaluate a configuration in a new run folder; raises as preparation.start does."""
+    from sltune.tuning.evaluate import Evaluate
+    from sltune.tuning.preparation import start
+
+    start(Evaluate(_bound(space, data)), data, folder, request, display)
+
+
 def start_search(
     space: Space, data: Path, folder: RunFolder, request: Request, display: Display, new: NewSearch
 ) -> None:
@@ -49,6 +57,7 @@ def start_search(
     Raises:
         ConfigError: nothing is searched.
     """
+    space = _bound(space, data)
     if new.is_nested:
         from sltune.tuning.nested import start_nested
 
@@ -58,3 +67,13 @@ def start_search(
     from sltune.tuning.tune import Tune
 
     start(Tune(space, new.database, new.earlier), data, folder, request, display)
+
+
+def _bound(space: Space, data: Path) -> Space:
+    """Return the space with what only its dataset tells; raises as splits.split.bound does."""
+    if space.evaluation.draws_folds:
+        return space
+    from sltune.events.dataset import open_dataset
+    from sltune.events.splits.split import bound
+
+    return bound(space, open_dataset(data).samples.recordings())

@@ -10,7 +10,7 @@ from pathlib import Path
 from optuna.storages import BaseStorage
 
 from sltune.errors import DataError, NothingRan, SomeTrialsFailed, UsageError
-from sltune.events.folds import Split
+from sltune.events.splits.parts import Split
 from sltune.runs.commands import confirmation, nested_command, nested_cost, selected
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, run_name, write_info
@@ -164,9 +164,12 @@ class Tune:
         command = confirmation(campaign.folder.best_toml, data, campaign.name, seeds, outside)
         yield f"confirm it with fresh seeds: {command}"
         if len(campaign.candidates) > 1:
-            yield f"{best.config_id}: {selected(len(campaign.candidates))}"
+            evaluation = self.space.evaluation
+            yield f"{best.config_id}: {selected(len(campaign.candidates), evaluation.folds == 1)}"
+            if not evaluation.draws_folds:
+                return
             trained = [record.seconds for record in campaign.records if record.was_trained]
-            command = nested_command(campaign.folder.space_toml, data, campaign.name, self.space.evaluation)
+            command = nested_command(campaign.folder.space_toml, data, campaign.name, evaluation)
             yield f"a nested search gives an unbiased figure: {nested_cost(trained, campaign.steps)}: {command}"
 
 

@@ -13,8 +13,9 @@ import sltune
 from sltune.api.frame_dataset import Part
 from sltune.errors import ConfigError, DataError, UsageError
 from sltune.events.dataset import open_dataset as open_stored
+from sltune.events.splits.split import split_of
 from sltune.runs.record import TrialKey
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer
 from tests.small import CLASSES, SENSOR, quick, sample
 

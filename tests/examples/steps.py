@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
+from sltune.events.splits.split import split_of
 from sltune.events.store import read_table
 from sltune.runs.record import TrialKey
 from sltune.settings.space import load_space
 from sltune.snn.activity import Meter
 from sltune.training.fit import train_epoch
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer
 from tests.small import CLASSES, SENSOR
 

@@ -18,6 +18,7 @@ from sltune.events.formats.aedat import SPECIAL_BIT, write_aedat
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
 from sltune.events.sources.slanimals.source import load_recording
+from sltune.events.splits.split import split_of
 from sltune.events.store import Sample, encode_samples
 from sltune.events.synthetic.gestures import GESTURES
 from sltune.events.synthetic.recordings import simulate_recording
@@ -26,7 +27,7 @@ from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
 from sltune.snn.activity import Meter
 from sltune.training.batches import Batch, BatchSource
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer
 from tests import reference_impl as reference
 

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sltune.errors import DataError
-from sltune.events.folds import Split, min_nested_signers, select_sessions, split_recordings
 from sltune.events.samples import RecordingInfo
+from sltune.events.splits.folds import min_nested_signers, split_recordings
+from sltune.events.splits.parts import Split, select_sessions
+from sltune.events.splits.split import split_of
 from sltune.runs.plan import steps_of
 from sltune.settings.configuration import Configuration
-from sltune.tuning.trial.job import split_of
 from tests import reference_impl as reference
 
 SUFFIXES = {"S1": "imse", "S2": "dc", "S3": "indoor", "S4": "sunlight"}

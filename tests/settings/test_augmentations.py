@@ -18,6 +18,7 @@ from sltune.errors import ConfigError
 from sltune.events.augmentations.augmentation import Augmentation
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
+from sltune.events.splits.split import split_of
 from sltune.events.store import read_table
 from sltune.extensions.code import NO_CODE, is_reference
 from sltune.extensions.kinds import KINDS, built_in, checked_name, named
@@ -27,7 +28,7 @@ from sltune.settings.domains import ChoiceDomain
 from sltune.settings.space import load_space, parse_space
 from sltune.training.batches import BatchSource
 from sltune.training.streams import numpy_stream
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer
 from tests.small import CLASSES, SENSOR, quick
 

@@ -117,7 +117,9 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("training", "precision", ["float32", "bfloat16"], ["float16"]),
     ("training", "freeze", [[], ["conv1"]], ["conv1", [True], ["a", "a"]]),
     ("evaluation", "protocol", ["train-val-test", "train-test"], ["test"]),
-    ("evaluation", "folds", [2, 10], [1, 4.0]),
+    ("evaluation", "split", ["stratified", "official", "leave-one-subject-out"], ["kfold", "", 4]),
+    ("evaluation", "split_lists", [], [0, ["lists"]]),
+    ("evaluation", "folds", [2, 10], [-1, 1001, 4.0]),
     ("evaluation", "val_fraction", [0.01, 0.99], [0, 1, -0.15]),
     (
         "evaluation",

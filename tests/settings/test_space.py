@@ -114,8 +114,8 @@ def test_all_problems_of_a_file_are_reported_at_once() -> None:
         f'{FORMS}; did you mean "adam"?',
         'training.decay = 0.1: unknown key; did you mean "neuron.decay"?',
         'trainig: unknown table; did you mean "training"?',
-        "evaluation.folds = 1: must be a whole number from 2 to 1000",
         "sampling.eval_crop_ms = 20, sampling.time_bin_ms = 30: a crop must be at least one time bin long",
+        'evaluation.folds = 1, evaluation.split = "folds": a cross-validation takes at least 2 folds',
         'search.smapler = "tpe": unknown key; did you mean "sampler"?',
         'search.sampler = "tpee": must be one of "tpe", "random", "grid", "cmaes", "gp", or a sampler of yours, '
         f'{FORMS}; did you mean "tpe"?',

@@ -11,11 +11,12 @@ from torch import nn
 from sltune.errors import DataError, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
+from sltune.events.splits.split import split_of
 from sltune.events.store import read_table
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.weights import load_weights, refuse_unknown_layers, weights_to_bytes
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer
 from tests.small import CLASSES, SENSOR, quick
 

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from sltune.errors import DataError
 from sltune.events.dataset import open_dataset
-from sltune.events.folds import Split
 from sltune.events.manifest import read_manifest
+from sltune.events.splits.parts import Split
+from sltune.events.splits.split import split_of
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, new_info, resume_command, run_name, write_info
@@ -24,7 +25,6 @@ from sltune.tuning.campaign.campaign import evaluation_campaign
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import Evaluate
-from sltune.tuning.trial.job import split_of
 from sltune.tuning.trial.report import Report
 from tests.small import quick
 

@@ -93,6 +93,8 @@ def _compare(first: Row, second: Row) -> Comparison:
     one = Comparison(first.group, second.group, second.metric, None)
     if first.group.protocol != second.group.protocol:
         return replace(one, reason=f"protocols differ: {first.group.protocol} and {second.group.protocol}")
+    if first.group.split != second.group.split:
+        return replace(one, reason=f"splits differ: {first.group.split} and {second.group.split}")
     values = {(value.fold, value.seed): value for value in first.values}
     shared = [(values[value.fold, value.seed], value) for value in second.values if (value.fold, value.seed) in values]
     if not shared:

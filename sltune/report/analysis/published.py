@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from sltune.errors import DataError
 
@@ -15,20 +15,32 @@ _SETS = {frozenset({"S1", "S2", "S3", "S4"}): "full", frozenset({"S1", "S2", "S4
 
 
 class Published(BaseModel):
-    """One published accuracy in per cent; a value that its source does not give is None or empty."""
+    """One published accuracy in per cent; a value that its source does not give is None or empty.
+
+    split: what was tested. protocol: as ours, where "train-test" selects the epoch on the test set. std_over: what ± is
+    over; "" where there is none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str
-    dataset: Literal["SL-Animals-DVS", "N-MNIST"]
+    dataset: Literal["SL-Animals-DVS", "N-MNIST", "DVSGesture"]
     set: str
     mean: float
     std: float | None = None
     ddof: Literal[0, 1] | None = None
     n: int | None = None
-    protocol: str = ""
+    split: str
+    protocol: Literal["train-test", "train-val-test", ""] = ""
+    std_over: Literal["folds", "seeds", "folds and seeds", "not stated", ""] = ""
     source: str = ""
     doi: str = ""
     note: str = ""
+
+    @model_validator(mode="after")
+    def _says_what_its_deviation_is_over(self) -> Self:
+        if (self.std is None) != (self.std_over == ""):
+            raise ValueError("std_over must be given with std, and only then")
+        return self
 
     @property
     def reference(self) -> str:
@@ -38,8 +50,10 @@ class Published(BaseModel):
     def fits(self, dataset: str, sessions: Sequence[str]) -> bool:
         """Tell whether this figure is about the dataset of that name and those sessions."""
         if self.dataset == "SL-Animals-DVS":
-            return self.set == session_set(dataset, sessions)
-        return self.dataset in dataset
+            used = session_set(dataset, sessions)
+            return used is not None and self.set in (used, "not stated")
+        # Tonic calls N-MNIST NMNIST.
+        return self.dataset.replace("-", "") in dataset.replace("-", "")
 
 
 def session_set(dataset: str, sessions: Sequence[str]) -> str | None:

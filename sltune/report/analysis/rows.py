@@ -20,6 +20,7 @@ class Group:
     protocol, sessions: empty while no trial of the configuration has ended. chosen_from: of how many configurations
     this is the best; 0 where none was chosen. is_alone: whether the report leaves the others out. same_splits: whether
     all seeds share the folds. is_nested: whether each fold has the configuration that a search of its own has chosen.
+    split: what the split is called. is_one_fold: whether it has one fold only.
     """
 
     run: str
@@ -31,6 +32,13 @@ class Group:
     is_alone: bool = False
     same_splits: bool = False
     is_nested: bool = False
+    split: str = "folds"
+    is_one_fold: bool = False
+
+    @property
+    def has_plain_folds(self) -> bool:
+        """Whether it was split as every version splits; tables name other splits."""
+        return self.split == "folds"
 
     @property
     def label(self) -> str:
@@ -96,6 +104,12 @@ class Row:
     @property
     def mean(self) -> float | None:
         return float(np.mean([value.percent for value in self.values])) if self.values else None
+
+    @property
+    def std_over(self) -> str:
+        """What the values differ in, and so what a deviation is over: folds, seeds, or both; "" for a single value."""
+        kinds = {"folds": {value.fold for value in self.values}, "seeds": {value.seed for value in self.values}}
+        return " and ".join(name for name, numbers in kinds.items() if len(numbers) > 1)
 
     def std(self, ddof: int) -> float | None:
         """Return the standard deviation, None where there are too few values for this ddof."""

@@ -26,11 +26,13 @@ class Basis:
 
     dataset: DatasetInfo
     protocol: str
+    split: str
     sessions: tuple[str, ...]
 
     @classmethod
     def of(cls, record: Record) -> Basis:
-        return cls(record.dataset, record.judged.protocol, tuple(sorted(record.judged.sessions)))
+        judged = record.judged
+        return cls(record.dataset, judged.protocol, judged.split_name, tuple(sorted(judged.sessions)))
 
     @property
     def optimistic(self) -> bool:

@@ -1,6 +1,6 @@
 """A report's numbers: trial records in, accuracies over folds and seeds out.
 
-A mean never crosses runs, configurations, protocols, session choices or datasets, and a trial without a
+A mean never crosses runs, configurations, protocols, splits, session choices or datasets, and a trial without a
 result is counted and named in its row instead of being left out.
 """
 
@@ -20,7 +20,8 @@ from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS, is_reported
-from sltune.runs.record import DatasetInfo, Record, TrialKey
+from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey
+from sltune.settings.sections import DRAWN, Evaluation
 from sltune.settings.space import load_space
 
 Trials = Mapping[TrialKey, Record | str]
@@ -49,6 +50,11 @@ class ReportSection:
     @property
     def protocols(self) -> list[str]:
         return list(dict.fromkeys(row.group.protocol or "?" for row in self.rows))
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits of its rows; none where all have plain folds."""
+        return [split for split in dict.fromkeys(row.group.split for row in self.rows) if split != "folds"]
 
     @property
     def sources(self) -> list[str]:
@@ -146,8 +152,8 @@ def _group(record: Record, label: str) -> Group:
     if not judged.protocol or not judged.sessions:
         place = f"run {record.run}, trial {record.key.name}"
         raise DataError(f"{place}: its record has no config.evaluation with protocol and sessions")
-    sessions, same_splits = tuple(sorted(judged.sessions)), judged.split_seed >= 0
-    return Group(label, record.config_id, judged.protocol, sessions, record.dataset, same_splits=same_splits)
+    group = Group(label, record.config_id, judged.protocol, tuple(sorted(judged.sessions)), record.dataset)
+    return _split(group, judged)
 
 
 def _planned_group(run: Run, label: str, config_id: str) -> Group:
@@ -157,7 +163,13 @@ def _planned_group(run: Run, label: str, config_id: str) -> Group:
     except ConfigError:
         return Group(label, config_id, "", (), run.dataset)
     sessions = tuple(sorted(map(str, evaluation.sessions)))
-    return Group(label, config_id, evaluation.protocol, sessions, run.dataset, same_splits=evaluation.split_seed >= 0)
+    return _split(Group(label, config_id, evaluation.protocol, sessions, run.dataset), evaluation)
+
+
+def _split(group: Group, judged: Judged | Evaluation) -> Group:
+    """Return the group with what its settings say of the split."""
+    same_splits = judged.split_seed >= 0 or judged.split not in DRAWN
+    return replace(group, same_splits=same_splits, split=judged.split_name, is_one_fold=judged.folds == 1)
 
 
 def _rows(group: Group, trials: Trials, ddof: int) -> list[Row]:

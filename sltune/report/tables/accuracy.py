@@ -9,13 +9,12 @@ from sltune.report.tables.comparison import comparison_grid, optimism_grid
 from sltune.report.tables.configurations import choices_grid
 from sltune.report.tables.costs import cost_grid, own_grid
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
-from sltune.report.tables.notes import NO_COMPARISON
 from sltune.runs.metrics import METRICS
 
 
 def grids(section: ReportSection, ddof: int) -> list[Grid]:
     """Return the tables of a section: those of the measured numbers, then the published figures, if any fit."""
-    return [*measured_grids(section, ddof), *([published_grid(section)] if section.published else [])]
+    return [*measured_grids(section, ddof), *published_grids(section)]
 
 
 def measured_grids(section: ReportSection, ddof: int) -> list[Grid]:
@@ -51,24 +50,29 @@ def _means(section: ReportSection, ddofs: list[int]) -> Grid:
     with_protocol = len(section.protocols) > 1
     with_seed = any(row.seed is not None for row in section.rows)
     with_interval = any(row.interval for row in section.rows)
-    words = ["run", *["protocol"] * with_protocol, "metric", *["seed"] * with_seed]
-    header = (*words, "mean", *(f"± ddof {k}" for k in ddofs), *["95 % interval"] * with_interval, "n")
+    with_split = len(section.splits) > 0
+    words = ["run", *["protocol"] * with_protocol, *["split"] * with_split, "metric", *["seed"] * with_seed]
+    more = [*["± over"] * with_split, *["95 % interval"] * with_interval]
+    header = (*words, "mean", *(f"± ddof {k}" for k in ddofs), *more, "n")
     lines = [
         (
             row.group.label,
             *[row.group.protocol or "?"] * with_protocol,
+            *[row.group.split] * with_split,
             _metric(row),
             *["all" if row.seed is None else str(row.seed)] * with_seed,
             percent(row.mean),
             *(percent(row.std(ddof)) for ddof in ddofs),
+            *[row.std_over or NONE] * with_split,
             *[bounds(row.interval)] * with_interval,
             _count(row),
         )
         for row in section.rows
     ]
     chance = percent(section.dataset.chance_percent)
-    lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + with_interval), ""))
-    return Grid("Mean ± standard deviation over folds and seeds", header, tuple(lines), len(words))
+    lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + len(more)), ""))
+    over = "" if with_split else " over folds and seeds"
+    return Grid(f"Mean ± standard deviation{over}", header, tuple(lines), len(words))
 
 
 def _losses(section: ReportSection, ddof: int) -> Grid | None:
@@ -120,11 +124,22 @@ def _fold_cells(row: Row, folds: list[int]) -> dict[int, list[str]]:
     return {seed: [texts.get((seed, fold), "") for fold in folds] for seed in sorted({seed for seed, _ in texts})}
 
 
-def published_grid(section: ReportSection) -> Grid:
-    """Return the published figures that fit a section."""
+def published_grids(section: ReportSection) -> list[Grid]:
+    """Return the published figures that fit a section, those of each split in a table of their own."""
+    apart: dict[tuple[str, str], list[Published]] = {}
+    for figure in section.published:
+        apart.setdefault((figure.split, figure.std_over), []).append(figure)
     header = ("method", "protocol", "mean", "std", "ddof", "n")
-    title = f"Published, {NO_COMPARISON}" if section.dataset.synthetic else "Published"
-    return Grid(title, header, tuple(_published_line(figure, section.sources) for figure in section.published), 2)
+    caution = " for real recordings" if section.dataset.synthetic else ""
+    return [
+        Grid(
+            f"Published{caution}, split: {split}{f', ± over {over}' if over else ''}",
+            header,
+            tuple(_published_line(figure, section.sources) for figure in figures),
+            2,
+        )
+        for (split, over), figures in apart.items()
+    ]
 
 
 def _published_line(figure: Published, sources: list[str]) -> tuple[str, ...]:

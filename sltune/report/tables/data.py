@@ -24,6 +24,8 @@ _TABLE_COLUMNS = (
     *("ci95_high_percent", "n", "loss", "loss_std", "loss_n", "complete", "trials"),
     *("chance_percent", "values_percent", "note", "source", "doi"),
 )
+_SPLIT_COLUMNS = ("split", "std_over")
+"""Of splits other than plain folds."""
 _OWN_COLUMNS = ("mean", "std", "values")
 """Of metrics of the user's, which are in no unit that is known."""
 _COMPARISON_COLUMNS = (
@@ -106,6 +108,7 @@ def _row_values(row: Row) -> dict[str, Any]:
         "fingerprint": group.dataset.fingerprint,
         "chance": group.dataset.chance_percent,
         "note": _row_note(row),
+        **({} if group.has_plain_folds else {"split": group.split, "std_over": row.std_over or None}),
     }
 
 
@@ -165,7 +168,8 @@ def table_as_csv(table: Table) -> str:
     lines += [_choice_line(one) for section in table.sections for one in section.choices]
     lines += [_published_line(figure, figure in synthetic) for figure in table.published]
     own = [_own_line(cost, one) for cost, one in _own(table)]
-    return _csv((*_TABLE_COLUMNS, *(_OWN_COLUMNS if own else ())), [*lines, *own])
+    split = _SPLIT_COLUMNS if any("split" in line for line in lines) else ()
+    return _csv((*_TABLE_COLUMNS, *split, *(_OWN_COLUMNS if own else ())), [*lines, *own])
 
 
 def comparisons_as_csv(table: Table) -> str:
@@ -201,6 +205,7 @@ def _row_line(row: Row) -> dict[str, Any]:
     return {key: _csv_cell(values[key]) for key in _TABLE_COLUMNS if key in values} | {
         "kind": "measured",
         "protocol": row.group.protocol or "?",
+        **{name: values[name] for name in _SPLIT_COLUMNS if name in values},
         "sessions": "+".join(row.group.sessions),
         "mean_percent": row.mean,
         "std_percent": row.std(row.ddof),
@@ -220,13 +225,15 @@ def _choice_line(one: Choice) -> dict[str, Any]:
 
 
 def _published_line(figure: Published, beside_synthetic: bool) -> dict[str, Any]:
-    caution = [NO_COMPARISON] * beside_synthetic
+    caution = [OPTIMISTIC] * (figure.protocol == "train-test") + [NO_COMPARISON] * beside_synthetic
     return {
         "kind": "published",
         "run": figure.method,
         "dataset": figure.dataset,
         "synthetic": "false",
         "protocol": figure.protocol or "?",
+        "split": figure.split,
+        "std_over": figure.std_over,
         "sessions": figure.set,
         "metric": "test_accuracy",
         "mean_percent": figure.mean,

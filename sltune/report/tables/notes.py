@@ -32,7 +32,8 @@ def facts(section: ReportSection) -> str:
     dataset = section.dataset
     classes = f"{len(dataset.classes)} classes, chance {percent(dataset.chance_percent)} %"
     protocol = f"; protocol {section.protocols[0]}" if len(section.protocols) == 1 else ""
-    return f"Accuracy in %; {classes}; data {dataset.fingerprint[:12]}{protocol}."
+    split = f"; split {', '.join(section.splits)}" if section.splits else ""
+    return f"Accuracy in %; {classes}; data {dataset.fingerprint[:12]}{protocol}{split}."
 
 
 def no_result(table: Table) -> str | None:
@@ -93,10 +94,23 @@ def section_notes(section: ReportSection) -> Iterator[str]:
     if any(row.optimistic for row in rows):
         note = f"Protocol train-test is {OPTIMISTIC}, one for the highest accuracy and one for the lowest loss"
         yield f"{note}; the last epoch stands beside them"
+    yield from _one_fold(section)
     if published and section.dataset.synthetic:
         yield f"Published figures: {NO_COMPARISON}"
     if any(figure.std is not None and figure.ddof is None for figure in published):
         yield "Published ddof ?: the source does not say how its standard deviation was computed"
+    if any(figure.protocol == "train-test" for figure in published):
+        yield f"Published, train-test: {OPTIMISTIC}"
+    if len({figure.split for figure in published}) > 1:
+        yield "Published: figures of different splits were measured on other subjects, and do not compare"
+
+
+def _one_fold(section: ReportSection) -> Iterator[str]:
+    """Say what ± of a split with one fold leaves open."""
+    for row in section.tests:
+        if row.group.is_one_fold and row.std_over == "seeds":
+            text = "one fold, so ± is over seeds: it says how trainings differ, and nothing of other test subjects"
+            yield f"{row.group.label}: {text}"
 
 
 def incomplete(section: ReportSection) -> Iterator[str]:

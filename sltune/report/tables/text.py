@@ -11,7 +11,7 @@ from typing import Literal
 from sltune.errors import UsageError
 from sltune.report.analysis.summary import Table
 from sltune.report.tables import notes
-from sltune.report.tables.accuracy import grids, measured_grids, published_grid
+from sltune.report.tables.accuracy import grids, measured_grids, published_grids
 from sltune.report.tables.data import comparisons_as_csv, table_as_csv, table_as_json
 from sltune.report.tables.grid import Grid
 from sltune.runs.folder import RunFolder
@@ -110,8 +110,10 @@ def _latex(table: Table) -> str:
         parts.append(_latex_float(caption, f"sltune-{number}", grids_of_ours, notes.measured_remarks(section)))
         if section.published:
             # Both together would be higher than a page.
-            caption, label = f"Published accuracies in %, {notes.heading(section)}.", f"sltune-{number}-published"
-            parts.append(_latex_float(caption, label, [published_grid(section)], notes.published_remarks(section)))
+            caution = f", {notes.NO_COMPARISON}" if section.dataset.synthetic else ""
+            caption = f"Published accuracies in %{caution}, {notes.heading(section)}."
+            label = f"sltune-{number}-published"
+            parts.append(_latex_float(caption, label, published_grids(section), notes.published_remarks(section)))
     return "\n".join(parts) + "\n"
 
 

@@ -6,7 +6,7 @@ Knows no Ray. The records are the only durable truth, so a run that was killed a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sltune.runs.epochs import append_epoch, begin_epochs, seconds_of
 from sltune.runs.folder import RunFolder
@@ -163,7 +163,8 @@ class Campaign:
             self.folder.write(trial.error_txt, report.error + "\n")
         else:
             self.folder.remove(trial.error_txt)
-        splits = asdict(report.split) if report.split else {}
+        split = report.split
+        validation = {"validation": split.validation} if split and split.validation else {}
         record = Record(
             schema_version=SCHEMA,
             run=self.name,
@@ -173,7 +174,8 @@ class Campaign:
             seed=key.seed,
             status=report.status,
             error=report.error,
-            splits={part: list(recordings) for part, recordings in splits.items()},
+            splits={"train": list(split.train), "val": list(split.val), "test": list(split.test)} if split else {},
+            **validation,
             metrics=Metrics(**report.metrics),
             timings=Timings(
                 **report.timings,

@@ -26,6 +26,7 @@ from ray.tune.search import Searcher
 from sltune.errors import SltuneError, UsageError
 from sltune.events.manifest import Manifest
 from sltune.events.samples import Samples
+from sltune.events.splits.split import left_out, lists_of, split_of
 from sltune.extensions.code import Code
 from sltune.progress.display import Progress
 from sltune.progress.tensorboard import quiet_writers
@@ -45,7 +46,7 @@ from sltune.tuning.cluster.resources import Request, share_for
 from sltune.tuning.cluster.signals import answering
 from sltune.tuning.execution.callbacks import WHERE, Callbacks
 from sltune.tuning.execution.worker import REPORT, SharedData, TrialWorker
-from sltune.tuning.trial.job import Job, refuse_unsuited, split_of, starting_weights
+from sltune.tuning.trial.job import Job, refuse_unsuited, starting_weights
 
 MAX_PROBES = 32
 """Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
@@ -103,7 +104,9 @@ class Executor:
         tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
         self.recordings = tuple(recording.name for recording in recordings)
-        splits = {step: split_of(probes[0], recordings, step[1], step[0], kind.outer_fold) for step in steps}
+        lists = lists_of(space)
+        splits = {step: split_of(probes[0], recordings, step[1], step[0], kind.outer_fold, lists) for step in steps}
+        self.notes = (*self.notes, *left_out(probes[0], recordings, lists))
         sensor, classes = manifest.sensor, len(manifest.classes)
         self.shared = SharedData(
             tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints, space.code

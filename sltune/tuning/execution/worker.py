@@ -22,8 +22,8 @@ from ray import tune
 
 from sltune import __version__
 from sltune.errors import SltuneError, UsageError
-from sltune.events.folds import Split
 from sltune.events.samples import Samples
+from sltune.events.splits.parts import Split
 from sltune.extensions.code import Code
 from sltune.extensions.importing import describe_error, users_frames
 from sltune.runs.record import TrialKey

@@ -11,7 +11,7 @@ import torch
 
 from sltune.errors import DataError, NothingRan, UsageError
 from sltune.events.dataset import open_dataset
-from sltune.events.folds import Split, everybody, select_sessions
+from sltune.events.splits.parts import Split, everybody, select_sessions
 from sltune.progress.display import Display
 from sltune.runs.epochs import append_epoch, begin_epochs
 from sltune.runs.places import CodeInfo, copy_code

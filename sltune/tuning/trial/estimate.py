@@ -11,15 +11,15 @@ import torch
 
 from sltune.errors import CodeError, SltuneError
 from sltune.events.dataset import Dataset, open_dataset
-from sltune.extensions.code import Code, is_reference
+from sltune.events.splits.split import bound, left_out, lists_of, split_of
+from sltune.extensions.code import is_reference
 from sltune.extensions.importing import describe_error
 from sltune.runs.plan import trials_of
-from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space
 from sltune.training.fit import Diverged, train_epoch
-from sltune.tuning.trial.job import Job, describe_lack_of_memory, split_of, starting_weights
+from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
 from sltune.wording import as_toml
 
@@ -36,6 +36,9 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     Raises:
         DataError: the dataset cannot be read or does not fit the configuration.
     """
+    dataset = None if data is None else open_dataset(data)
+    if dataset is not None:
+        space = bound(space, dataset.samples.recordings())
     if space.domains:
         yield from _describe_search(space)
     configuration = next(space.probes())
@@ -45,17 +48,20 @@ def describe(space: Space, data: Path | None) -> Iterator[str]:
     planned = trials_of(configuration)
     kind = "each configuration takes" if space.domains else "would run"
     length = f"of up to {training.epochs} epochs" if training.epochs else "that test given weights and train nothing"
+    # Of some splits only a dataset tells how many folds there are.
+    folds, count = (evaluation.folds, len(planned)) if evaluation.folds else ("all", "its")
+    split = "" if evaluation.split == "folds" else f", split {evaluation.split_name}"
     yield (
-        f"{kind} {len(planned)} trials ({evaluation.folds} folds × {len(evaluation.seeds)} seeds) {length}, "
-        f"protocol {evaluation.protocol}"
+        f"{kind} {count} trials ({folds} folds × {len(evaluation.seeds)} seeds) {length}, "
+        f"protocol {evaluation.protocol}{split}"
     )
-    if data is None:
+    if dataset is None:
         yield "with --data, also how large they are and how long they take"
         return
     trainings = len(planned)
     if space.domains:
         trainings = space.required_search().most_trainings(trainings)
-    yield from _describe_trial(configuration, open_dataset(data), planned, trainings, space.code)
+    yield from _describe_trial(space, configuration, dataset, trainings)
 
 
 def _describe_search(space: Space) -> Iterator[str]:
@@ -79,11 +85,12 @@ def _describe_search(space: Space) -> Iterator[str]:
         yield f"gives up early by {' and '.join(pruners)}"
 
 
-def _describe_trial(
-    configuration: Configuration, dataset: Dataset, planned: list[TrialKey], trainings: int, code: Code
-) -> Iterator[str]:
+def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset, trainings: int) -> Iterator[str]:
+    planned, code, lists = trials_of(configuration), space.code, lists_of(space)
     key, manifest, samples = planned[0], dataset.manifest, dataset.samples
-    split = split_of(configuration, samples.recordings(), key.fold, key.seed)
+    recordings = samples.recordings()
+    split = split_of(configuration, recordings, key.fold, key.seed, lists=lists)
+    yield from left_out(configuration, recordings, lists)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weights = starting_weights(configuration, key.fold)
     job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)

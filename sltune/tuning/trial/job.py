@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from sltune.errors import CodeError, UsageError
 from sltune.events.augmentations.events import POLARITIES
-from sltune.events.folds import Split, outside_test_part, select_sessions, split_recordings
 from sltune.events.frames import FrameFormat
-from sltune.events.samples import RecordingInfo
 from sltune.extensions.calls import parameters_of
 from sltune.extensions.code import Code, Reference, is_reference
 from sltune.extensions.importing import describe_error, limited
@@ -193,30 +191,6 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
     """
     path = configuration.network.weights_for(fold)
     return read_weights(Path(path)) if path else None
-
-
-def split_of(
-    configuration: Configuration,
-    recordings: Sequence[RecordingInfo],
-    fold: int,
-    seed: int,
-    outer_fold: int | None = None,
-) -> Split:
-    """Return the parts that one trial trains, validates and tests on.
-
-    Args:
-        outer_fold: the fold of the same configuration whose test signers are left out, before the others are split by
-            the same rules; None leaves out none.
-
-    Raises:
-        DataError: the sessions or folds that the configuration asks for are not to be had from these recordings.
-    """
-    evaluation = configuration.evaluation
-    folds, split_seed = evaluation.folds, evaluation.split_seed_for(seed)
-    chosen = select_sessions(recordings, evaluation.sessions)
-    if outer_fold is not None:
-        chosen = outside_test_part(chosen, outer_fold, folds, split_seed)
-    return split_recordings(chosen, fold, folds, split_seed, evaluation.validation_fraction)
 
 
 def describe_lack_of_memory(error: BaseException, configuration: Configuration, device: str) -> str | None:

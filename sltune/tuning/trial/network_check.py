@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from sltune.errors import SltuneError
 from sltune.events.augmentations.events import POLARITIES
 from sltune.events.dataset import Dataset, open_dataset
-from sltune.runs.plan import trials_of
+from sltune.events.splits.split import bound, lists_of, split_of
+from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, load_space
 from sltune.system.apart import Say
 from sltune.training.batches import BatchSource
 from sltune.training.checks.check import check_network
 from sltune.training.checks.probe import Probe, moving_blobs
 from sltune.training.streams import numpy_stream
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 
 SENSOR, CLASSES = (128, 128), 19
 """Those of SL-Animals-DVS, where no dataset is given."""
@@ -50,14 +51,16 @@ def check_space(say: Say, space_file: Path, overrides: Sequence[str], data: Path
 
 
 def _check(say: Say, space: Space, data: Path | None) -> None:
-    configuration = next(space.probes())
-    key = trials_of(configuration)[0]
     dataset = open_dataset(data) if data is not None else None
+    if dataset is not None:
+        space = bound(space, dataset.samples.recordings())
+    configuration = next(space.probes())
+    key = TrialKey("c0000", configuration.evaluation.seeds[0], 0)
     sensor = dataset.manifest.sensor if dataset else SENSOR
     classes = len(dataset.manifest.classes) if dataset else CLASSES
     # The check is of the code, so given weights are left out.
     job = Job(key, configuration, sensor, classes, code=space.code)
-    realistic = _crops(job, dataset) if dataset else _made_up(job)
+    realistic = _crops(space, job, dataset) if dataset else _made_up(job)
     steps, samples, polarities, height, width = realistic.shape
     source = f"{samples} training crops of {data}" if dataset else f"{samples} made-up samples of moving blobs"
     size = f"{polarities}×{height}×{width}"
@@ -78,10 +81,10 @@ def _made_up(job: Job) -> Tensor:
     return moving_blobs((steps, 2 * SAMPLES, POLARITIES, *job.frames.size))
 
 
-def _crops(job: Job, dataset: Dataset) -> Tensor:
+def _crops(space: Space, job: Job, dataset: Dataset) -> Tensor:
     """Return the first batch of shuffled training crops, of shape (T, B, P, H, W)."""
     key, sampling, samples = job.key, job.configuration.sampling, dataset.samples
-    split = split_of(job.configuration, samples.recordings(), key.fold, key.seed)
+    split = split_of(job.configuration, samples.recordings(), key.fold, key.seed, lists=lists_of(space))
     indices = samples.indices_of(split.train)
     source = BatchSource(samples, indices, job.frames, sampling.train_bins, torch.device("cpu"))
     starts, order = (numpy_stream(key.seed, key.fold, purpose, 1) for purpose in ("crop", "order"))

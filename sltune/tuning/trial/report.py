@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from sltune.events.folds import Split
+from sltune.events.splits.parts import Split
 from sltune.runs.record import Status
 
 if TYPE_CHECKING:

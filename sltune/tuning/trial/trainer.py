@@ -15,8 +15,9 @@ from torch import nn
 
 from sltune.errors import DataError, UsageError
 from sltune.events.augmentations.augmenter import Augmenter
-from sltune.events.folds import Split
 from sltune.events.samples import Samples
+from sltune.events.splits.parts import Split
+from sltune.events.splits.split import split_of
 from sltune.settings.sections import Training
 from sltune.system.memory import keep_freed_memory
 from sltune.training.averaging import WeightAverage
@@ -28,7 +29,7 @@ from sltune.training.optim import make_optimizer, make_schedule, warmed_up
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, is_within, load_weights, refuse_unknown_layers, weights_to_bytes
-from sltune.tuning.trial.job import Job, refuse_unsuited, split_of
+from sltune.tuning.trial.job import Job, refuse_unsuited
 from sltune.tuning.trial.measures import Selection, of_record, own_metrics, row_of
 from sltune.tuning.trial.report import Report
 

@@ -60,7 +60,7 @@ def optimistic(record: Record, run_folder: WriteRun) -> Path:
 
 
 def test_markdown_gives_mean_both_deviations_and_the_count(half_done: Path) -> None:
-    means, _, _ = markdown_tables(text_of(half_done))
+    means, *_ = markdown_tables(text_of(half_done))
     # As many recordings are tested on as trained: 60 ± 4.302653 · √((1/3 + 1) · 100), cut at 100 %.
     test = {"run": "half/c0000", "metric": "test", "mean": "60.00", "95 % interval": "10.32–100.00"}
     assert means[0] == test | {"± ddof 1": "10.00", "± ddof 0": "8.16", "n": "3 of 4: 1 failed"}
@@ -71,7 +71,7 @@ def test_markdown_gives_mean_both_deviations_and_the_count(half_done: Path) -> N
 
 def test_markdown_names_the_trial_that_failed_in_its_fold(half_done: Path) -> None:
     text = text_of(half_done)
-    _, folds, _ = markdown_tables(text)
+    _, folds, *_ = markdown_tables(text)
     cells = {"fold 0": "50.00", "fold 1": "60.00", "fold 2": "70.00", "fold 3": "failed"}
     assert folds[0] == {"run": "half/c0000", "metric": "test", "seed": "0"} | cells
     assert "- Incomplete: half/c0000: 3 of 4 trials; fold 3 failed\n" in text
@@ -80,8 +80,11 @@ def test_markdown_names_the_trial_that_failed_in_its_fold(half_done: Path) -> No
 def test_markdown_marks_published_figures_each_with_its_own_ddof(half_done: Path) -> None:
     text = text_of(half_done)
     figures = {line["method"].split(" [")[0]: line for line in markdown_tables(text)[2]}
-    assert "\nPublished:\n" in text
-    paper, optimised = figures["STBP, paper"], figures["STBP, predecessor, optimised"]
+    figures |= {line["method"].split(" [")[0]: line for line in markdown_tables(text)[3]}
+    assert "\nPublished, split: 4 folds, ± over folds:\n" in text
+    assert "\nPublished, split: EvT's:\n" in text
+    assert "\n- Published, train-test: optimistic: selects the epoch on the test set\n" in text
+    paper, optimised = figures["STBP, paper"], figures["STBP, predecessor, tuned"]
     assert (paper["mean"], paper["std"], paper["ddof"], paper["protocol"]) == ("56.20", "1.52", "1", "train-test")
     assert (optimised["mean"], optimised["std"], optimised["ddof"], optimised["n"]) == ("75.78", "2.73", "0", "4")
     assert (figures["SEW-type net"]["ddof"], figures["EvT"]["std"], figures["EvT"]["ddof"]) == ("?", "–", "–")
@@ -104,7 +107,7 @@ def test_markdown_shows_a_dash_where_one_value_has_no_deviation(record: Record, 
 
 def test_markdown_gives_every_seed_a_line_where_there_are_several(record: Record, run_folder: WriteRun) -> None:
     folder = run_folder([record(0, 0.25), record(0, 0.75, seed=3)])
-    means, folds, _ = markdown_tables(text_of(folder))
+    means, folds, *_ = markdown_tables(text_of(folder))
     assert [(line["seed"], line["mean"]) for line in means[:3]] == [("all", "50.00"), ("0", "25.00"), ("3", "75.00")]
     assert [(line["seed"], line["fold 0"]) for line in folds[:2]] == [("0", "25.00"), ("3", "75.00")]
 
@@ -172,7 +175,15 @@ def test_csv_has_one_line_a_row_at_full_precision(half_done: Path) -> None:
 def test_csv_marks_published_figures_and_an_unknown_ddof(half_done: Path) -> None:
     figures = {line["run"]: line for line in csv_lines(text_of(half_done, format="csv")) if line["kind"] == "published"}
     sew = figures["SEW-type net"]
-    assert (sew["mean_percent"], sew["std_percent"], sew["ddof"], sew["protocol"]) == ("87.6", "1.5", "?", "?")
+    # Of two figures with this name, the second.
+    assert (sew["mean_percent"], sew["std_percent"], sew["ddof"], sew["protocol"]) == (
+        "90.2",
+        "0.9",
+        "?",
+        "train-val-test",
+    )
+    assert (sew["split"], sew["std_over"], figures["Spike-SLR"]["protocol"]) == ("41/9/9 signers", "seeds", "?")
+    assert figures["EventRPG SEW-ResNet18"]["note"] == "optimistic: selects the epoch on the test set"
     assert figures["EvT"]["ddof"] == ""
     assert figures["STBP, paper"]["doi"] == "10.1007/s10044-021-01011-w"
 
@@ -196,7 +207,8 @@ def test_json_gives_null_for_what_is_not_known(record: Record, run_folder: Write
     report = json.loads(text_of(run_folder([record(0, 0.5)]), format="json"))
     assert report["rows"][0]["std"] is None
     sew = next(figure for figure in report["published"] if figure["method"] == "SEW-type net")
-    assert (sew["mean"], sew["std"], sew["ddof"], sew["protocol"]) == (87.6, 1.5, None, None)
+    assert (sew["mean"], sew["std"], sew["ddof"], sew["doi"]) == (87.6, 1.5, None, None)
+    assert (sew["split"], sew["protocol"], sew["std_over"]) == ("4 folds", "train-val-test", "folds")
 
 
 def latex_tables(text: str) -> Iterator[Lines]:
@@ -225,7 +237,7 @@ def check_latex_structure(text: str) -> None:
 def test_latex_is_a_whole_booktabs_table_with_the_same_numbers(half_done: Path) -> None:
     text = text_of(half_done, format="latex")
     check_latex_structure(text)
-    means, folds, figures = latex_tables(text)
+    means, folds, figures, *_ = latex_tables(text)
     assert (means[0]["mean"], means[0][r"$\pm$ ddof 1"], means[0][r"$\pm$ ddof 0"]) == ("60.00", "10.00", "8.16")
     assert folds[0]["fold 3"] == "failed"
     assert figures[0]["mean"] == "56.20"

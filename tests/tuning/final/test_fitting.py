@@ -16,7 +16,7 @@ from rich.console import Console
 from sltune.cli.main import main
 from sltune.errors import DataError, NothingRan, UsageError
 from sltune.events.dataset import open_dataset
-from sltune.events.folds import everybody
+from sltune.events.splits.parts import everybody
 from sltune.progress.display import Display
 from sltune.runs import places
 from sltune.runs.epochs import read_epochs

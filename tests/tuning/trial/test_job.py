@@ -15,13 +15,14 @@ from sltune.errors import DataError
 from sltune.events.frames import FrameFormat
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
+from sltune.events.splits.split import split_of
 from sltune.events.store import read_table
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.batches import BatchSource
 from sltune.training.predictions import rates_of_classes, read_predictions
 from sltune.tuning.trial import trainer as trainer_module
-from sltune.tuning.trial.job import Job, split_of, starting_weights
+from sltune.tuning.trial.job import Job, starting_weights
 from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import by_recording, run_job
 from tests.small import CLASSES, SENSOR, quick
