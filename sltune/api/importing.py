@@ -54,13 +54,9 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     76
 
     Args:
-        source: where the recordings lie; None for a source of Tonic's, whose place is ``root``.
-        out: the folder for the dataset.
-        kind: as ``sltune import --source`` takes it, such as "slanimals", "nmnist-folder" or "tonic:DVSGesture".
-        root: the folder below which Tonic finds its data.
-        group_by: what folds keep together in a dataset of Tonic's: a field, "folder", or "path:REGEX".
-        sensor: the camera's "WxH", where files do not say it. time_unit: s, ms, us or ns, where formats leave it open.
-        strict: treat every warning as an error.
+        source: where the recordings lie; None for a source of Tonic's, whose place is ``root``. out: the dataset.
+        kind: as ``sltune import --source`` takes it, such as "slanimals", "table", "folders" or "tonic:DVSGesture".
+        root, group_by, sensor, time_unit, strict: as the flags of ``sltune import``, such as sensor="640x480".
         skip_bad: leave out samples that cannot be read; the manifest names them.
         replace: drop recordings from the dataset that the source no longer has.
         address: a Ray cluster whose nodes all see the source; None for this machine.
@@ -71,18 +67,9 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
         DataError: something cannot be read; names the places.
         Interrupted: the user stopped the import.
     """
-    place, below = None if source is None else Path(source), None if root is None else Path(root)
+    place, below = (None if path is None else Path(path) for path in (source, root))
     options = ImportOptions(
-        kind,
-        below,
-        group_by,
-        sensor,
-        time_unit,
-        strict=strict,
-        skip_bad=skip_bad,
-        replace=replace,
-        address=address,
-        quiet=not progress,
+        kind, below, group_by, sensor, time_unit, strict, skip_bad, replace, address, quiet=not progress
     )
     try:
         run_import(place, Path(out), options, console_for_call(progress))

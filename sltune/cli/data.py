@@ -30,11 +30,12 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     """Read recordings into a dataset that trials can train on.
 
     SRC is a folder or zip archive that holds the recordings and tags of SL-Animals-DVS, in folders or zip archives of
-    any names.
+    any names. With --source, it is a table that lists your own recordings, or a folder that has one for each class.
 
     \b
     sltune import ~/SL-Animals-DVS --out data/slanimals
-    sltune import SL-Animals-DVS.zip --out data/slanimals --skip-bad
+    sltune import signs.csv --source table --out data/signs
+    sltune import signs/ --source folders --group-by folder --out data/signs
     sltune import --source tonic:DVSGesture --root ~/tonic --out data/gesture
     sltune import nmnist/ --source nmnist-folder --out data/nmnist
 

@@ -139,6 +139,8 @@ def _import(
     spread: Spread,
 ) -> Manifest:
     """Read what has changed; unless the findings are refused, write warnings and, last of all, the manifest."""
+    # What is wrong in a listing is said before hours of reading, warnings with all others after it.
+    refuse([finding for finding in source.findings if finding.is_error])
     results = _read_files(source, out, done, spread)
     stored = [result.stored for result in results if result.stored is not None]
     findings = [*source.findings, *chain.from_iterable(result.findings for result in results)]

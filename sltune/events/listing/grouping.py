@@ -9,12 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from sltune.errors import UsageError
-from sltune.wording import suggestion
+from sltune.wording import first_of, suggestion
 
 FOLDER = "folder"
 PATH = "path:"
+SAMPLE = "sample"
 # Among the datasets of Tonic 1.7, only DVSGesture lists who is seen in a sample.
 DEFAULT_FIELD = "users"
+MAX_SHOWN_CLASSES = 5
+"""A set may have hundreds of classes; the first few show how they are called."""
 
 
 class Listed(Protocol):
@@ -33,21 +36,24 @@ class Listed(Protocol):
     def fields(self) -> Mapping[str, Any]: ...
 
 
-def group(entries: Sequence[Listed], labels: Sequence[int], group_by: str | None) -> tuple[list[str], list[int]]:
+def group(
+    entries: Sequence[Listed], labels: Sequence[int], group_by: str | None, default: str = DEFAULT_FIELD
+) -> tuple[list[str], list[int]]:
     """Return the group of each sample, and the classes that occur in one group only.
 
     Args:
-        group_by: the name of a field, ``folder``, or ``path:REGEX``, whose first group in parentheses is matched in the
-            sample's path below the dataset's root. None: by user if the dataset knows users, else each sample alone.
+        group_by: the name of a field, ``folder``, ``sample`` for each alone, or ``path:REGEX``, whose first group in
+            parentheses is matched in the sample's path below the dataset's root. None: by default.
+        default: the name of a field; without it, each sample is alone.
 
     Raises:
         UsageError: there is no such field, a path does not match, or each group is a class.
     """
     fields = [name for name in entries[0].fields if all(name in entry.fields for entry in entries)]
-    if group_by is None:
-        if DEFAULT_FIELD not in fields:
-            return [entry.sample_id for entry in entries], []
-        group_by = DEFAULT_FIELD
+    is_chosen = group_by not in (None, DEFAULT_FIELD)
+    group_by = group_by or default
+    if group_by not in fields and (group_by == SAMPLE or not is_chosen):
+        return [entry.sample_id for entry in entries], []
     names = _named(entries, fields, group_by)
     of_class: dict[int, set[str]] = {}
     of_group: dict[str, set[int]] = {}
@@ -55,10 +61,16 @@ def group(entries: Sequence[Listed], labels: Sequence[int], group_by: str | None
         of_class.setdefault(label, set()).add(name)
         of_group.setdefault(name, set()).add(label)
     alone = sorted(label for label, groups in of_class.items() if len(groups) == 1)
-    if len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group) and group_by != DEFAULT_FIELD:
+    if is_chosen and len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group):
         text = f"--group-by {group_by}: each group is one class, which would then be in one fold only"
         raise UsageError(f"{text}; {_offer(entries, fields)}")
     return names, alone
+
+
+def say_alone(classes: Sequence[str]) -> str:
+    """Return the words for classes that occur in one group only."""
+    names = ", ".join(first_of(classes, MAX_SHOWN_CLASSES))
+    return f"no fold can both train and test {len(classes)} classes that lie in one group only: {names}"
 
 
 def _named(entries: Sequence[Listed], fields: Sequence[str], group_by: str) -> list[str]:
@@ -74,7 +86,7 @@ def _named(entries: Sequence[Listed], fields: Sequence[str], group_by: str) -> l
     elif group_by == FOLDER or group_by.startswith(PATH):
         text = "the samples lie in no files of their own"
     else:
-        text = f"there is no such field{suggestion(group_by, [*fields, FOLDER])}"
+        text = f"there is no such field{suggestion(group_by, [*fields, FOLDER, SAMPLE])}"
     raise UsageError(f"--group-by {group_by}: {text}; {_offer(entries, fields)}")
 
 
@@ -89,7 +101,7 @@ def _by_path(entries: Sequence[Listed], group_by: str) -> list[str]:
     names = []
     for entry in entries:
         match = pattern.search(entry.path)
-        if match is None or match[1] is None:
+        if match is None or not match[1]:
             raise UsageError(f"--group-by {group_by}: does not match {entry.path}")
         names.append(match[1])
     return names
@@ -97,8 +109,7 @@ def _by_path(entries: Sequence[Listed], group_by: str) -> list[str]:
 
 def _offer(entries: Sequence[Listed], fields: Sequence[str]) -> str:
     of_files = [FOLDER, f"{PATH}REGEX"] if all(entry.path for entry in entries) else []
-    offered = [*fields, *of_files]
-    return f"the dataset offers {', '.join(offered)}" if offered else "the dataset offers nothing to group by"
+    return f"the dataset offers {', '.join([*fields, *of_files, SAMPLE])}"
 
 
 def _name(field: str, value: Any) -> str:

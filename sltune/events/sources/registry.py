@@ -53,6 +53,18 @@ def _open_tonic(name: str, place: Path, options: ImportOptions) -> Source:
     return open_tonic(name, place, options.group_by)
 
 
+def _open_table(name: str, place: Path, options: ImportOptions) -> Source:
+    from sltune.events.sources.listed import open_table
+
+    return open_table(place, options)
+
+
+def _open_folders(name: str, place: Path, options: ImportOptions) -> Source:
+    from sltune.events.sources.listed import open_folders
+
+    return open_folders(place, options)
+
+
 def _open_own(name: str, place: Path, options: ImportOptions) -> Source:
     from sltune.events.sources.own import open_own
 
@@ -77,8 +89,19 @@ class SourceKind:
     is_at_root: bool = False
 
 
+OF_FILES = ("--group-by", "--sensor", "--time-unit")
+"""Flags of sources whose files may be of any format."""
+
 KINDS: Mapping[str, SourceKind] = {
     "slanimals": SourceKind(_open_slanimals, "slanimals", "recordings and tags of SL-Animals-DVS"),
+    "table": SourceKind(
+        _open_table,
+        "table",
+        "recordings that a CSV or Parquet file lists",
+        flags=("--root", *OF_FILES),
+        place="SRC, the CSV or Parquet file that lists the recordings",
+    ),
+    "folders": SourceKind(_open_folders, "folders", "recordings in folders named by class", flags=OF_FILES),
     "nmnist-folder": SourceKind(_open_nmnist_folder, "nmnist-folder", "digits 0 to 9 of .bin files"),
     "tonic": SourceKind(
         _open_tonic,

@@ -22,7 +22,7 @@ FILES = [
     entry("user11_led/1.npy", users=11, lighting="led"),
 ]
 LABELS = [0, 1, 1, 0]
-OFFER = "the dataset offers users, lighting, folder, path:REGEX"
+OFFER = "the dataset offers users, lighting, folder, path:REGEX, sample"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ OFFER = "the dataset offers users, lighting, folder, path:REGEX"
         (None, ["user02", "user02", "user11", "user11"]),
         ("users", ["user02", "user02", "user11", "user11"]),
         ("lighting", ["lab", "led", "lab", "led"]),
+        ("sample", ["user02_lab-0", "user02_led-1", "user11_lab-0", "user11_led-1"]),
         ("folder", ["user02_lab", "user02_led", "user11_lab", "user11_led"]),
         (r"path:user(\d+)", ["02", "02", "11", "11"]),
         ("path:_(l[a-z]+)/", ["lab", "led", "lab", "led"]),
@@ -64,7 +65,7 @@ def test_what_tells_no_group_is_refused_with_what_would(group_by: str, parts: li
 def test_paths_are_not_offered_where_there_are_none() -> None:
     arrays = [Entry(None, None, 0, name, "", "", {}) for name in "ab"]
     for field, reason in (("folder", "no files of their own"), ("path:(.)", "no files of their own"), ("x", "no such")):
-        with refused(UsageError, reason, "the dataset offers nothing to group by"):
+        with refused(UsageError, reason, "the dataset offers sample"):
             group(arrays, [0, 1], field)
 
 

@@ -20,13 +20,20 @@ HERE = Path("here")
 @pytest.mark.parametrize(
     ("kind", "place", "flags", "parts"),
     [
-        ("mars", HERE, {}, ("slanimals, nmnist-folder, tonic:NAME or FILE.py:NAME", "'mars'")),
+        ("mars", HERE, {}, ("slanimals, table, folders, nmnist-folder, tonic:NAME or FILE.py:NAME", "'mars'")),
         ("tonic", HERE, {}, ("tonic:NAME", "'tonic'")),
         ("slanimals:x", HERE, {}, ("tonic:NAME", "'slanimals:x'")),
-        ("slanimals", HERE, {"root": HERE}, ("--root", "--source tonic:NAME only", "slanimals")),
-        ("nmnist-folder", HERE, {"group_by": "users"}, ("--group-by", "--source tonic:NAME only", "nmnist-folder")),
+        ("slanimals", HERE, {"root": HERE}, ("--root", "--source table or tonic:NAME only", "slanimals")),
+        (
+            "nmnist-folder",
+            HERE,
+            {"group_by": "users"},
+            ("--group-by", "table or folders or tonic:NAME only", "nmnist"),
+        ),
         ("slanimals", None, {}, ("--source slanimals needs SRC",)),
         ("tonic:DVSGesture", None, {}, ("--source tonic:DVSGesture needs --root DIR",)),
+        ("table", None, {"root": HERE}, ("--source table needs SRC, the CSV or Parquet file",)),
+        ("tonic:NMNIST", HERE, {"sensor": "34x34"}, ("--sensor goes with --source table or folders only",)),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -43,11 +50,11 @@ def test_every_kind_looks_at_the_place(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_kind_that_is_entered_is_opened_and_stands_in_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_table(name: str, place: Path, options: ImportOptions) -> Source:
+    def open_shelf(name: str, place: Path, options: ImportOptions) -> Source:
         assert (name, place, options.group_by) == ("gestures", HERE, "signer")
         return small.source()
 
-    kind = SourceKind(open_table, "table:NAME", "rows of a table", flags=("--group-by",))
-    monkeypatch.setattr(registry, "KINDS", {**KINDS, "table": kind})
-    assert open_source(ImportOptions("table:gestures", group_by="signer"), HERE).name == "two sides"
-    assert source_help().endswith(", table:NAME (rows of a table) or FILE.py:NAME (a reader of yours).")
+    kind = SourceKind(open_shelf, "shelf:NAME", "films on a shelf", flags=("--group-by",))
+    monkeypatch.setattr(registry, "KINDS", {**KINDS, "shelf": kind})
+    assert open_source(ImportOptions("shelf:gestures", group_by="signer"), HERE).name == "two sides"
+    assert source_help().endswith(", shelf:NAME (films on a shelf) or FILE.py:NAME (a reader of yours).")

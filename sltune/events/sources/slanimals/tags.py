@@ -6,10 +6,7 @@ comes from the ``class`` column, not from the row's position.
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from pathlib import Path
 
 from sltune.errors import DataError
 from sltune.events.formats.members import Member
+from sltune.events.listing.cells import csv_rows, marked_utf_16, whole_number
 from sltune.events.source import Finding
 from sltune.wording import excerpt, first_of
 
@@ -55,7 +53,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
     """
     member = Member.of(file)
     try:
-        header, *rows = _rows(_decode(member.content(max_bytes=MAX_TAG_BYTES))) or [[]]
+        header, *rows = csv_rows(_decode(member.content(max_bytes=MAX_TAG_BYTES))) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{member}: cannot be read as a tag file: {error}") from error
     if len(rows) > MAX_TAG_ROWS:
@@ -72,7 +70,7 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
     for row, values in enumerate(rows, start=1):
         cells = [values[place] if place < len(values) else "" for place in places]
         try:
-            label, start, end = map(_whole_number, cells)
+            label, start, end = map(whole_number, cells)
         except ValueError:
             pairs = zip(TAG_COLUMNS, cells, strict=True)
             shown = ", ".join(f"{column}={excerpt(repr(cell))}" for column, cell in pairs)
@@ -84,35 +82,12 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
 
 def _decode(content: bytes) -> str:
     """Return the text of a table in UTF-8, or in UTF-16 or Latin-1, which some spreadsheets write."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
+    if (text := marked_utf_16(content)) is not None:
+        return text
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
-
-
-def _rows(text: str) -> list[list[str]]:
-    """Return the cells of all rows that are not completely empty."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    # In languages that write decimals with a comma, spreadsheets separate columns by semicolons.
-    delimiter = max(",;\t", key=first.count)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [row for row in table if any(map(str.strip, row))]
-
-
-def _whole_number(text: str) -> int:
-    """Read digits, also those of 3200.0 or 3200,0, as a table of floats has them; ``int`` would accept much else.
-
-    Three zeros after the point are refused: 3.000 may mean three thousand.
-
-    Raises:
-        ValueError: the text is something else, or too long.
-    """
-    number = re.fullmatch(r"\s*([+-]?[0-9]{1,40})([.,](0{1,2}|0{4,40}))?\s*", text)
-    if number is None:
-        raise ValueError(text)
-    return int(number[1])
 
 
 def recording_name(file: Member) -> str:

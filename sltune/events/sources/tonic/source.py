@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
-from sltune.events.listing.grouping import group
+from sltune.events.listing.grouping import group, say_alone
 from sltune.events.listing.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
 from sltune.events.manifest import file_size
 from sltune.events.plausible import DurationLimits
@@ -22,14 +21,12 @@ from sltune.events.source import Finding, Source
 from sltune.events.sources.tonic.listing import item_of, list_part, name_classes
 from sltune.events.sources.tonic.offline import open_parts
 from sltune.events.store import Sample, file_sha256
-from sltune.wording import first_of, suggestion
+from sltune.wording import suggestion
 
 NMNIST_SENSOR = (34, 34)
 # The sensor moves three times for 0.1 s each: 0.29 to 0.34 s in all. A single movement may have been cut out.
 NMNIST_LIMITS = DurationLimits(100_000, 1_000_000, "a sample of N-MNIST lasts about 0.3 s")
 DIGITS = tuple("0123456789")
-MAX_SHOWN_CLASSES = 5
-"""A set may have hundreds of classes; the first few show how they are called."""
 # Only the data of these sets, many gigabytes, would show that their labels are no classes.
 UNLABELLED = {
     "EBSSA": "boxes around satellites",
@@ -103,16 +100,11 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
     if declared and not is_declared:
         odd.append(f"Tonic's classes do not fit its targets, {classes[0]} to {classes[-1]}")
     if alone:
-        odd.append(_say_alone([classes[label] for label in alone]))
+        odd.append(say_alone([classes[label] for label in alone]))
     if kind.sensor_size is None:
         odd.append(f"Tonic states no sensor; {sensor[1]}x{sensor[0]} pixels hold all events")
     findings += [Finding(f"tonic:{name}", text) for text in odd]
     return Source(name, False, sensor, classes, pack(items, sensor), tuple(findings))
-
-
-def _say_alone(classes: Sequence[str]) -> str:
-    names = ", ".join(first_of(classes, MAX_SHOWN_CLASSES))
-    return f"no fold can both train and test {len(classes)} classes that lie in one group only: {names}"
 
 
 def _nmnist_item(file: Path) -> Item:
