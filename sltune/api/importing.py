@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sltune.api.datasets import Dataset, open_dataset
-from sltune.errors import Interrupted
+from sltune.errors import Interrupted, UsageError
 from sltune.events.existing import refuse_dropping
 from sltune.events.importing import Imported, import_source
 from sltune.events.manifest import WARNINGS, Manifest
+from sltune.events.orientation import ORIENTATIONS, Orientation
 from sltune.events.source import Source
 from sltune.events.sources.registry import DEFAULT, ImportOptions, open_source
 from sltune.progress.notebook import console_for_call, in_notebook, notebook_live
@@ -40,6 +42,8 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     group_by: str | None = None,
     sensor: str | None = None,
     time_unit: str | None = None,
+    downsample: int = 1,
+    orientation: Orientation | None = None,
     strict: bool = False,
     skip_bad: bool = False,
     replace: bool = False,
@@ -56,7 +60,8 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     Args:
         source: where the recordings lie; None for a source of Tonic's, whose place is ``root``. out: the dataset.
         kind: as ``sltune import --source`` takes it, such as "slanimals", "table", "folders" or "tonic:DVSGesture".
-        root, group_by, sensor, time_unit, strict: as the flags of ``sltune import``, such as sensor="640x480".
+        root, group_by, sensor, time_unit, downsample, orientation, strict: as the flags of ``sltune import``, such as
+            sensor="640x480".
         skip_bad: leave out samples that cannot be read; the manifest names them.
         replace: drop recordings from the dataset that the source no longer has.
         address: a Ray cluster whose nodes all see the source; None for this machine.
@@ -69,7 +74,18 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     """
     place, below = (None if path is None else Path(path) for path in (source, root))
     options = ImportOptions(
-        kind, below, group_by, sensor, time_unit, strict, skip_bad, replace, address, quiet=not progress
+        kind,
+        below,
+        group_by,
+        sensor,
+        time_unit,
+        downsample,
+        orientation,
+        strict,
+        skip_bad,
+        replace,
+        address,
+        quiet=not progress,
     )
     try:
         run_import(place, Path(out), options, console_for_call(progress))
@@ -88,7 +104,7 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
         UsageError: the options contradict each other, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read.
     """
-    source = open_source(options, place)
+    source = _with_options(open_source(options, place), options)
     if not options.replace:
         refuse_dropping(source, out)
     with _spread(options, console) as spread, _display(source, options.quiet, console) as done:
@@ -97,6 +113,20 @@ def run_import(place: Path | None, out: Path, options: ImportOptions, console: C
     for line in first_of(warnings, MAX_SHOWN, f"; see {out / WARNINGS}"):
         _print(line, console)
     return manifest
+
+
+def _with_options(source: Source, options: ImportOptions) -> Source:
+    """Return a source whose pixels are merged, and which lies, as the options say.
+
+    Raises:
+        UsageError: they name what there is not.
+    """
+    orientation = options.orientation or source.orientation
+    if orientation not in ORIENTATIONS:
+        raise UsageError(f"orientation must be one of {', '.join(ORIENTATIONS)}, but got {orientation!r}")
+    if options.downsample < 1:
+        raise UsageError(f"downsample must be at least 1, but got {options.downsample}")
+    return replace(source, orientation=orientation, downsample=options.downsample * source.downsample)
 
 
 def _print(line: str, console: Console) -> None:

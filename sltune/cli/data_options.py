@@ -10,6 +10,7 @@ import click
 
 from sltune.cli.options import FileArgument, bundle
 from sltune.errors import UsageError
+from sltune.events.orientation import ORIENTATIONS
 from sltune.events.sources.registry import DEFAULT, ImportOptions, source_help
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ import_options = bundle(
     click.option("--group-by", metavar="FIELD", help="What folds keep together: a column, folder, sample, path:REGEX."),
     click.option("--sensor", metavar="WxH", help="The camera's pixels, if its files do not say."),
     click.option("--time-unit", metavar="U", help="Unit of times, if a format leaves it open: s, ms, us, ns."),
+    click.option(
+        "--downsample", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Merge N×N pixels."
+    ),
+    click.option("--orientation", type=click.Choice(ORIENTATIONS), help="How frames lie, if SRC does not know it."),
     click.option("--strict", is_flag=True, help="Treat every warning as an error."),
     click.option("--skip-bad", is_flag=True, help="Leave out samples that cannot be read; the manifest names them."),
     click.option("--replace", is_flag=True, help="Drop recordings from DATA that SRC no longer has."),

@@ -84,7 +84,7 @@ def _can_stay(source: Source, file: Path, sha256: str | None) -> bool:
     try:
         stored_findings(file)
         if sha256 is None:
-            return not list(table_problems(read_table(file), source.classes, source.sensor))
+            return not list(table_problems(read_table(file), source.classes, source.stored_sensor))
         # With the right hash, the events are those that were imported; the classes of the source may be others.
         short = read_table(file, columns=SHORT_COLUMNS)
         return file_sha256(file) == sha256 and not list(short_problems(short, source.classes))
@@ -108,11 +108,16 @@ def _files_of_dataset(source: Source, out: Path) -> tuple[StoredFile, ...]:
                 raise UsageError(f"{text}; choose another --out or empty it") from error
         return ()
     if not _is_of(source, manifest):
-        kinds = [f"{'synthetic ' if each.synthetic else ''}{each.name}" for each in (manifest, source)]
-        raise UsageError(f"{out}: holds {kinds[0]}; choose another --out for {kinds[1]}")
+        held, found = _kind_of(manifest, manifest.sensor), _kind_of(source, source.stored_sensor)
+        raise UsageError(f"{out}: holds {held}; choose another --out for {found}")
     return manifest.files
 
 
 def _is_of(source: Source, manifest: Manifest) -> bool:
-    here, there = ((each.name, each.sensor, each.synthetic) for each in (manifest, source))
-    return here == there
+    return _kind_of(source, source.stored_sensor) == _kind_of(manifest, manifest.sensor)
+
+
+def _kind_of(dataset: Source | Manifest, sensor: tuple[int, int]) -> str:
+    """Return what two imports into one folder must have in common."""
+    merged = f", {dataset.downsample}×{dataset.downsample} merged into one" if dataset.downsample > 1 else ""
+    return f"{'synthetic ' if dataset.synthetic else ''}{dataset.name} of {sensor[1]}×{sensor[0]} pixels{merged}"

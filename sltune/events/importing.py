@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,10 +19,12 @@ import pyarrow as pa
 
 from sltune import __version__
 from sltune.errors import DataError, UsageError
+from sltune.events.augmentations.events import POLARITIES
 from sltune.events.existing import prepare, stored_findings
+from sltune.events.frames import merged_pixels
 from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile
-from sltune.events.source import Finding, Source, SourceFile, summarized
-from sltune.events.store import describe_file, encode_samples, fingerprint, read_table
+from sltune.events.source import Finding, Source, SourceFile, merged_size, summarized
+from sltune.events.store import Sample, address_type, describe_file, encode_samples, fingerprint, read_table
 from sltune.system.files import whole_file, write_whole
 from sltune.system.limits import usable_cpus
 from sltune.system.locks import LOCK, locked
@@ -33,11 +36,15 @@ MAX_SHOWN_ERRORS = 20
 
 @dataclass(frozen=True)
 class Task:
-    """A file to import. known: the source's hash that an existing sample file was made from; None without one."""
+    """A file to import. sensor, downsample: those of its source.
+
+    known: the source's hash that an existing sample file was made from; None without one.
+    """
 
     file: SourceFile
     sensor: tuple[int, int]
     known: str | None
+    downsample: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +95,12 @@ def import_source(
 
     Raises:
         DataError: something cannot be read; names up to 20 places at once. No manifest is written then.
-        UsageError: ``out`` holds something else, is in use by another import, or cannot be written.
+        UsageError: ``out`` holds something else, is in use by another import, or cannot be written; or more pixels are
+            to be merged than the sensor has.
     """
+    if min(source.stored_sensor) < 1:
+        height, width = source.sensor
+        raise UsageError(f"--downsample {source.downsample}: the sensor has {width}×{height} pixels only")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")
     with locked(out / LOCK):
@@ -118,17 +129,58 @@ def encode_file(task: Task) -> Encoded:
     name = task.file.name
     try:
         sha256 = task.file.sha256()
+        if task.downsample > 1:
+            sha256 = hashlib.sha256(f"{sha256} {task.downsample}".encode()).hexdigest()
         if sha256 == task.known:
             return Encoded(name, is_known=True)
         samples, all_found = task.file.load()
+        if task.downsample > 1:
+            samples, left_out = merge_pixels(name, samples, task.sensor, task.downsample)
+            all_found = [*all_found, *left_out]
         found = summarized(name, all_found)
         if not samples:
             return Encoded(name, findings=(*found, Finding(name, "holds no samples", is_error=True, lost=(name,))))
         metadata = {"source_sha256": sha256, "findings": json.dumps([asdict(finding) for finding in found])}
-        return Encoded(name, encode_samples(samples, task.sensor, metadata), found)
+        return Encoded(name, encode_samples(samples, merged_size(task.sensor, task.downsample), metadata), found)
     except DataError as error:
         place, _, text = str(error).partition(": ")
         return Encoded(name, findings=(Finding(place, text, is_error=True, lost=(name,)),))
+
+
+def merge_pixels(
+    name: str, samples: Iterable[Sample], sensor: tuple[int, int], factor: int
+) -> tuple[list[Sample], list[Finding]]:
+    """Return the samples of a file with factor × factor pixels merged into one, and what was left out of them.
+
+    As in frames that are downsampled, the edges that fill no whole pixel are left out.
+
+    Raises:
+        DataError: an address lies outside the sensor.
+    """
+    size, kept, findings, left_out = merged_size(sensor, factor), list[Sample](), list[Finding](), 0
+    pixel = merged_pixels(sensor, size, (size[0] * factor, size[1] * factor))
+    polarities = np.arange(POLARITIES)
+    merged = (pixel[:, None] * POLARITIES + polarities).ravel().astype(address_type(size).to_pandas_dtype())
+    inside = np.repeat(pixel >= 0, POLARITIES)
+    for sample in samples:
+        if sample.address.max(initial=0) >= len(merged):
+            raise DataError(
+                f"{sample.sample_id}: has addresses outside of its sensor of {sensor[1]}x{sensor[0]} pixels"
+            )
+        is_kept = slice(None) if inside.all() else inside[sample.address]
+        address, time_us = merged[sample.address[is_kept]], sample.time_us[is_kept]
+        left_out += sample.events - len(address)
+        if not len(address):
+            text = f"all of its events lie at the edges that fill no whole pixel of {factor}×{factor}"
+            findings.append(Finding(sample.sample_id, text, is_error=True, lost=(sample.sample_id,)))
+            continue
+        first_us = time_us.min()
+        time_us = time_us - first_us if first_us else time_us
+        kept.append(replace(sample, start_us=sample.start_us + int(first_us), address=address, time_us=time_us))
+    if left_out:
+        text = f"{left_out:,} events at the edges are left out, as they fill no whole pixel of {factor}×{factor}"
+        findings.append(Finding(name, text))
+    return kept, findings
 
 
 def _import(
@@ -167,7 +219,7 @@ def _read_files(source: Source, out: Path, done: Callable[[Imported], object], s
     known = prepare(source, out)
     # The largest file comes first, so that the last cores finish at about the same time.
     largest_first = sorted(source.files, key=lambda file: -file.size)
-    tasks = [Task(file, source.sensor, known.get(file.name)) for file in largest_first]
+    tasks = [Task(file, source.sensor, known.get(file.name), source.downsample) for file in largest_first]
     results = dict[str, Imported]()
     for encoded in spread(encode_file, tasks):
         results[encoded.name] = _store(out, encoded)
@@ -181,7 +233,7 @@ def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, f
     return Manifest(
         name=source.name,
         synthetic=source.synthetic,
-        sensor=source.sensor,
+        sensor=source.stored_sensor,
         classes=source.classes,
         fingerprint=fingerprint(columns["digest"].to_pylist()),
         files=tuple(stored),
@@ -190,6 +242,7 @@ def _manifest(source: Source, stored: Sequence[StoredFile], columns: pa.Table, f
         left_out=tuple(LeftOut(name, str(finding)) for finding in findings for name in finding.lost),
         sltune=__version__,
         orientation=source.orientation,
+        downsample=source.downsample,
     )
 
 

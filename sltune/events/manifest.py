@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
+from sltune.events.orientation import Orientation
 from sltune.system.files import max_unpacked_bytes, parse_json, read_plain
 from sltune.wording import excerpt, printable
 
 FORMAT = 3
 FORMATS = (2, FORMAT)
-"""Those that can be read; format 2 knows no parts, orientation and downsampling, whose defaults hold for it."""
+"""Those that can be read. Format 2 knows no parts, orientation and downsampling: what was fixed then holds for it."""
 MANIFEST = "manifest.json"
 WARNINGS = "warnings.csv"
 HINT = "import the dataset again: sltune import SRC --out DATA"
@@ -58,7 +59,7 @@ class LeftOut:
 class Manifest:
     """What ``manifest.json`` says of a dataset.
 
-    sensor: (height, width) in pixels, after pixels were merged. orientation: how pictures must be turned to be upright.
+    sensor: (height, width) in pixels, after pixels were merged. orientation: which way is up in the stored frames.
     downsample: how many pixels of the camera, in each direction, were merged into one. warnings: what the import found
     but did not refuse; also in ``warnings.csv``.
     """
@@ -73,7 +74,7 @@ class Manifest:
     warnings: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     sltune: str
-    orientation: str = "upright"
+    orientation: Orientation = "upright"
     downsample: int = 1
     format: int = FORMAT
 
@@ -117,6 +118,8 @@ def read_manifest(root: Path) -> Manifest:
             text = f"format {excerpt(str(number))} is {which} than this sltune reads ({FORMATS[0]} to {FORMAT})"
             raise DataError(f"{file}: {text}; {HINT}")
         values.pop("address_layout")
+        if number < FORMAT and values["name"] == "SL-Animals-DVS":
+            values["orientation"] = "upside-down"
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:
         raise DataError(f"{root}: is not a dataset ({MANIFEST}: {error.strerror}); {HINT}") from error

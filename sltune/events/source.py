@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sltune.events.orientation import Orientation
 from sltune.events.store import Sample
 from sltune.wording import and_more
 
@@ -60,8 +61,9 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Recordings as found on disk, before their import. sensor: (height, width) in pixels. orientation: see Manifest.
+    """Recordings as found on disk, before their import.
 
+    sensor: (height, width) of the camera in pixels. orientation, downsample: see Manifest.
     findings: what is odd in the source as a whole. check: returns what is odd in the result of the import, from the
     names of the recordings and the durations of the samples in ms.
     """
@@ -73,4 +75,16 @@ class Source:
     files: tuple[SourceFile, ...]
     findings: tuple[Finding, ...] = ()
     check: Callable[[Sequence[str], NDArray[np.float64]], list[Finding]] | None = None
-    orientation: str = "upright"
+    orientation: Orientation = "upright"
+    downsample: int = 1
+
+    @property
+    def stored_sensor(self) -> tuple[int, int]:
+        """(height, width) of the dataset's addresses, after pixels were merged."""
+        return merged_size(self.sensor, self.downsample)
+
+
+def merged_size(sensor: tuple[int, int], factor: int) -> tuple[int, int]:
+    """Return (height, width) of a sensor after factor × factor pixels became one; edges that fill no pixel are cut."""
+    height, width = sensor
+    return height // factor, width // factor

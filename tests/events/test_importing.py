@@ -210,7 +210,9 @@ def test_a_source_that_became_unreadable_leaves_the_dataset_as_it_was(tiny_folde
 def test_a_dataset_of_another_source_is_not_replaced(tiny_folder: TinyFolder, tmp_path: Path) -> None:
     manifest = import_source(open_slanimals(tiny_folder()), tmp_path / "data")
     digits = Source("N-MNIST", False, (34, 34), ("0",), ())
-    with refused(UsageError, "holds SL-Animals-DVS; choose another --out for N-MNIST"):
+    with refused(
+        UsageError, "holds SL-Animals-DVS of 128×128 pixels; choose another --out for N-MNIST of 34×34 pixels"
+    ):
         import_source(digits, tmp_path / "data")
     assert read_manifest(tmp_path / "data") == manifest
 
@@ -218,7 +220,9 @@ def test_a_dataset_of_another_source_is_not_replaced(tiny_folder: TinyFolder, tm
 def test_synthetic_recordings_do_not_replace_real_ones(tiny_folder: TinyFolder, tmp_path: Path) -> None:
     manifest = import_source(open_slanimals(tiny_folder()), tmp_path / "data")
     source = replace(open_slanimals(tiny_folder()), synthetic=True)
-    with refused(UsageError, "holds SL-Animals-DVS; choose another --out for synthetic SL-Animals-DVS"):
+    with refused(
+        UsageError, "holds SL-Animals-DVS of 128×128 pixels; choose another --out for synthetic SL-Animals-DVS"
+    ):
         import_source(source, tmp_path / "data")
     assert read_manifest(tmp_path / "data") == manifest
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
+from sltune.events.orientation import Orientation
 from sltune.extensions.code import is_reference
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class ImportOptions:
     """Which source is imported, and how.
 
     kind: the value of --source: one of KINDS, KIND:NAME, or a reader of the user's. root, group_by, sensor, time_unit:
-    the values of these flags, each for the kinds that take it.
+    the values of these flags, each for the kinds that take it. orientation: None for what the source says.
     """
 
     kind: str
@@ -27,6 +28,8 @@ class ImportOptions:
     group_by: str | None = None
     sensor: str | None = None
     time_unit: str | None = None
+    downsample: int = 1
+    orientation: Orientation | None = None
     strict: bool = False
     skip_bad: bool = False
     replace: bool = False

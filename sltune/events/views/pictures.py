@@ -15,6 +15,7 @@ from PIL import Image
 from sltune.errors import UsageError
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
+from sltune.events.orientation import upright, upright_size
 from sltune.events.views.canvas import Canvas, Counts, Indices, Panel, full_count, ink
 from sltune.events.views.gif import write_gif
 from sltune.system.files import named_by_user, whole_file
@@ -32,14 +33,6 @@ MAX_GIF_FRAMES = 5000
 
 
 @dataclass(frozen=True)
-class Orientation:
-    """How a stored frame becomes upright. turned: by 180°; on: the polarity of events of pixels that turn brighter."""
-
-    turned: bool
-    on: int
-
-
-@dataclass(frozen=True)
 class Span:
     """The part of a sample that is shown, in ms from its first event, and the duration of a frame.
 
@@ -49,17 +42,6 @@ class Span:
     bin_ms: int = 30
     start_ms: int = 0
     length_ms: int | None = None
-
-
-def orientation_of(dataset_name: str) -> Orientation:
-    """Return how the frames of a dataset become upright.
-
-    SL-Animals-DVS is stored with the address bits of the DVS128. According to jAER, x from the left is 127 − column and
-    y from the bottom is row. A picture counts its lines from the top, so it has to be turned by 180°; raw polarity 0 is
-    ON. All other sources come from Tonic or in its form: columns from the left, rows from the top, polarity 1 is ON.
-    """
-    jaer = dataset_name == "SL-Animals-DVS"
-    return Orientation(turned=jaer, on=0 if jaer else 1)
 
 
 def find_sample(dataset: Dataset, sample_id: str) -> int:
@@ -86,7 +68,7 @@ def frames_picture(dataset: Dataset, sample_id: str, span: Span, scale: int) -> 
     full = full_count(counts)
     labels = [f"{start}-{start + span.bin_ms} ms" for start in starts]
     panels = [Panel(label, counter.ink(count, full)) for label, count in zip(labels, counts, strict=True)]
-    return Canvas(dataset.manifest.sensor, number, number, _sample_title(dataset, index), scale).image(panels)
+    return Canvas(_frame(dataset), number, number, _sample_title(dataset, index), scale).image(panels)
 
 
 def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Iterator[tuple[Image.Image, int]]:
@@ -110,7 +92,7 @@ def animation(dataset: Dataset, sample_id: str, span: Span, scale: int) -> Itera
             f"{MAX_GIF_FRAMES} at most; show a part of it with --start-ms and --length-ms "
             f"{MAX_GIF_FRAMES * span.bin_ms} or less, or longer frames with --bin-ms"
         )
-    canvas = Canvas(dataset.manifest.sensor, 1, 1, _sample_title(dataset, index), scale)
+    canvas = Canvas(_frame(dataset), 1, 1, _sample_title(dataset, index), scale)
     return _frames(_Counter(dataset), canvas, index, starts, span.bin_ms)
 
 
@@ -158,7 +140,7 @@ def contact_sheet(dataset: Dataset, span: Span, scale: int, recording: str | Non
     which = "the middle " if span == Span(span.bin_ms) else ""
     title = f"{_dataset_title(dataset)}{where}: {which}{span.bin_ms} ms of each sample"
     columns = min(len(panels), max(SHEET_COLUMNS, math.ceil(math.sqrt(len(panels)))))
-    return Canvas(manifest.sensor, len(panels), columns, title, scale).image(panels)
+    return Canvas(_frame(dataset), len(panels), columns, title, scale).image(panels)
 
 
 def draw_sample(dataset: Dataset, sample_id: str, span: Span, scale: int, file: Path) -> None:
@@ -196,7 +178,9 @@ class _Counter:
         self._samples = dataset.samples
         # With bins of 1 ms, a frame may start at any millisecond; its bins are added up.
         self._format = FrameFormat(dataset.manifest.sensor, time_bin_ms=1)
-        self._orientation = orientation_of(dataset.manifest.name)
+        self._orientation = dataset.manifest.orientation
+        # SL-Animals-DVS is stored with the bits of the DVS128, whose 0 is ON; all other sources have 1 for ON.
+        self._on = 0 if dataset.manifest.name == "SL-Animals-DVS" else 1
 
     def counts(self, index: int, start_ms: int, bin_ms: int) -> Counts:
         """Return the events of each pixel, shape (2, rows, columns), as stored."""
@@ -207,9 +191,13 @@ class _Counter:
 
     def ink(self, counts: Counts, full: int) -> Indices:
         """Return the palette indices of the upright picture; full: the count of full colour."""
-        if self._orientation.turned:
-            counts = counts[:, ::-1, ::-1]
-        return ink(counts[self._orientation.on], counts[1 - self._orientation.on], full)
+        counts = upright(counts, self._orientation)
+        return ink(counts[self._on], counts[1 - self._on], full)
+
+
+def _frame(dataset: Dataset) -> tuple[int, int]:
+    """Return (height, width) of an upright frame."""
+    return upright_size(dataset.manifest.sensor, dataset.manifest.orientation)
 
 
 def _ends(dataset: Dataset, index: int, span: Span) -> tuple[int, int]:

@@ -93,6 +93,8 @@ class Summary:
             "name": self.manifest.name,
             "synthetic": self.manifest.synthetic,
             "sensor": {"height": self.manifest.sensor[0], "width": self.manifest.sensor[1]},
+            "orientation": self.manifest.orientation,
+            "downsample": self.manifest.downsample,
             "subjects": self.subjects,
             "bytes": self.bytes,
             "bytes_per_event": self.bytes / self.total.events,
@@ -179,9 +181,11 @@ def _head(summary: Summary) -> Iterator[str]:
     """Give the facts above the tables, one a line of at most 80 columns unless a path is long."""
     manifest, total = summary.manifest, summary.total
     height, width = manifest.sensor
+    merged = f", {manifest.downsample}×{manifest.downsample} merged into one" if manifest.downsample > 1 else ""
     facts = {
         "folder": str(summary.root),
-        "sensor": f"{width} × {height} pixels (width × height)",
+        "sensor": f"{width} × {height} pixels (width × height){merged}",
+        "orientation": f"{manifest.orientation}, as stored",
         "classes": str(len(summary.classes)),
         "subjects": f"{summary.subjects:,}",
         "recordings": f"{total.recordings:,}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from sltune.errors import UsageError
 from sltune.events.dataset import Dataset, open_dataset
 from sltune.events.importing import import_source
+from sltune.events.orientation import ORIENTATIONS, Orientation, upright, upright_size
 from sltune.events.source import Source, SourceFile
 from sltune.events.store import Sample
 from sltune.events.synthetic.recordings import simulate_recording
@@ -24,13 +26,11 @@ from sltune.events.views import pictures
 from sltune.events.views.canvas import PALETTE, SHADES, Canvas, full_count, ink
 from sltune.events.views.gif import write_gif
 from sltune.events.views.pictures import (
-    Orientation,
     Span,
     contact_sheet,
     draw_sample,
     draw_sheet,
     find_sample,
-    orientation_of,
 )
 
 HEIGHT, WIDTH = 20, 30
@@ -55,7 +55,13 @@ def sample(events: Sequence[Event], name: str = "user00_a_01", label: int = 0) -
     )
 
 
-def dataset_of(root: Path, *samples: Sample, name: str = "N-MNIST", synthetic: bool = False) -> Dataset:
+def dataset_of(
+    root: Path,
+    *samples: Sample,
+    name: str = "N-MNIST",
+    synthetic: bool = False,
+    orientation: Orientation = "upright",
+) -> Dataset:
     of_recording = dict[str, list[Sample]]()
     for one in samples:
         of_recording.setdefault(one.recording, []).append(one)
@@ -63,7 +69,8 @@ def dataset_of(root: Path, *samples: Sample, name: str = "N-MNIST", synthetic: b
     def file(recording: str) -> SourceFile:
         return SourceFile(recording, lambda: recording, lambda: (of_recording[recording], []))
 
-    import_source(Source(name, synthetic, (HEIGHT, WIDTH), CLASSES, tuple(map(file, of_recording))), root)
+    source = Source(name, synthetic, (HEIGHT, WIDTH), CLASSES, tuple(map(file, of_recording)))
+    import_source(replace(source, orientation=orientation), root)
     return open_dataset(root)
 
 
@@ -85,28 +92,79 @@ def lit(picture: NDArray[np.uint8], canvas: Canvas, scale: int, cell: int = 0) -
 
 
 @pytest.mark.parametrize(
-    ("name", "polarity", "place", "colour"),
+    ("name", "orientation", "polarity", "place", "colour"),
     [
         # Rows count from the top and columns from the left; polarity 1 is ON.
-        ("N-MNIST", 1, (2, 5), ORANGE),
-        ("N-MNIST", 0, (2, 5), BLUE),
+        ("N-MNIST", "upright", 1, (2, 5), ORANGE),
+        ("N-MNIST", "upright", 0, (2, 5), BLUE),
         # jAER: rows from the bottom, columns from the right; polarity 0 is ON.
-        ("SL-Animals-DVS", 0, (HEIGHT - 1 - 2, WIDTH - 1 - 5), ORANGE),
-        ("SL-Animals-DVS", 1, (HEIGHT - 1 - 2, WIDTH - 1 - 5), BLUE),
+        ("SL-Animals-DVS", "upside-down", 0, (HEIGHT - 1 - 2, WIDTH - 1 - 5), ORANGE),
+        ("SL-Animals-DVS", "upside-down", 1, (HEIGHT - 1 - 2, WIDTH - 1 - 5), BLUE),
     ],
 )
 def test_an_event_lights_its_pixel_of_the_upright_picture_in_its_colour(
-    tmp_path: Path, name: str, polarity: int, place: tuple[int, int], colour: tuple[int, int, int]
+    tmp_path: Path,
+    name: str,
+    orientation: Orientation,
+    polarity: int,
+    place: tuple[int, int],
+    colour: tuple[int, int, int],
 ) -> None:
-    dataset = dataset_of(tmp_path / "data", sample([(2, 5, polarity, 0)]), name=name)
+    dataset = dataset_of(tmp_path / "data", sample([(2, 5, polarity, 0)]), name=name, orientation=orientation)
     draw_sample(dataset, "user00_a_01", Span(), 3, tmp_path / "a.png")
     title = "user00_a_01: cat, 0.00 s"
     assert lit(pixels(tmp_path / "a.png"), Canvas((HEIGHT, WIDTH), 1, 1, title, 3), 3) == {place: colour}
 
 
-def test_a_dvs128_is_turned_and_its_polarity_0_is_on_and_all_others_are_as_tonic_has_them() -> None:
-    assert orientation_of("SL-Animals-DVS") == Orientation(turned=True, on=0)
-    assert orientation_of("N-MNIST") == orientation_of("DVSGesture") == Orientation(turned=False, on=1)
+# Of an event in row 2 and column 5, as it is stored: line and pixel of the upright picture.
+UPRIGHT: dict[Orientation, tuple[int, int]] = {
+    "upright": (2, 5),
+    "upside-down": (HEIGHT - 1 - 2, WIDTH - 1 - 5),
+    "mirrored": (2, WIDTH - 1 - 5),
+    "flipped": (HEIGHT - 1 - 2, 5),
+    "rotated-90": (WIDTH - 1 - 5, 2),
+    "rotated-270": (5, HEIGHT - 1 - 2),
+    "transposed": (5, 2),
+    "anti-transposed": (WIDTH - 1 - 5, HEIGHT - 1 - 2),
+}
+TURNED = {
+    "upside-down": Image.Transpose.ROTATE_180,
+    "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
+    "flipped": Image.Transpose.FLIP_TOP_BOTTOM,
+    # Pillow turns against the clock.
+    "rotated-90": Image.Transpose.ROTATE_270,
+    "rotated-270": Image.Transpose.ROTATE_90,
+    "transposed": Image.Transpose.TRANSPOSE,
+    "anti-transposed": Image.Transpose.TRANSVERSE,
+}
+"""What Pillow calls the turn of an upright picture after which it is as it is stored."""
+
+
+def test_every_orientation_is_undone() -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert (upright(picture, "upright") == picture).all()
+    assert set(ORIENTATIONS) == {"upright", *TURNED}
+    for orientation, turn in TURNED.items():
+        stored = np.asarray(Image.fromarray(picture).transpose(turn))
+        assert (upright(stored, orientation) == picture).all()  # type: ignore[arg-type]
+        assert upright_size(stored.shape, orientation) == picture.shape  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_pictures_are_upright_whatever_the_orientation(tmp_path: Path, orientation: Orientation) -> None:
+    dataset = dataset_of(tmp_path / "data", sample([(2, 5, 1, 0)]), orientation=orientation)
+    line, pixel = UPRIGHT[orientation]
+    size = (HEIGHT, WIDTH) if UPRIGHT[orientation] in list(UPRIGHT.values())[:4] else (WIDTH, HEIGHT)
+    canvas = Canvas(size, 1, 1, "user00_a_01: cat, 0.00 s", 1)
+    draw_sample(dataset, "user00_a_01", Span(), 1, tmp_path / "a.png")
+    draw_sheet(dataset, Span(), 1, tmp_path / "sheet.png")
+    draw_sample(dataset, "user00_a_01", Span(), 1, tmp_path / "a.gif")
+    for file in ("a.png", "a.gif"):
+        x, y = canvas.origin(0)
+        frame = pixels(tmp_path / file)[y : y + size[0], x : x + size[1]]
+        assert np.argwhere((frame != 255).any(axis=2)).tolist() == [[line, pixel]]
+        assert tuple(frame[line, pixel]) == ORANGE
+    assert (pixels(tmp_path / "sheet.png") == ORANGE).all(axis=2).sum() > 1
 
 
 def test_a_synthetic_signer_is_upright_and_leads_with_the_hand_on_the_left(tmp_path: Path) -> None:
@@ -122,7 +180,8 @@ def test_a_synthetic_signer_is_upright_and_leads_with_the_hand_on_the_left(tmp_p
         "user35_dc_06", "user35_dc", "user35", "S2", 0, "cat", 0, recording.address[middle],
         np.arange(1000, dtype=np.uint32) * 10,
     )  # fmt: skip
-    source = Source("SL-Animals-DVS", True, (128, 128), CLASSES, (SourceFile("f", lambda: "f", lambda: ([one], [])),))
+    files = (SourceFile("f", lambda: "f", lambda: ([one], [])),)
+    source = Source("SL-Animals-DVS", True, (128, 128), CLASSES, files, orientation="upside-down")
     import_source(source, tmp_path / "data")
     draw_sample(open_dataset(tmp_path / "data"), "user35_dc_06", Span(), 1, tmp_path / "a.png")
     x, y = Canvas((128, 128), 1, 1, "user35_dc_06: cat, 0.01 s, synthetic", 1).origin(0)

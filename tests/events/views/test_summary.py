@@ -83,6 +83,7 @@ def test_the_text_shows_all_of_it_within_80_columns(toy: Summary) -> None:
     lines = toy.to_text(80).splitlines()
     assert lines[0] == "toy"
     assert "  sensor       6 × 4 pixels (width × height)" in lines
+    assert "  orientation  upright, as stored" in lines
     assert "  samples      3, 1 with times that go backwards" in lines
     assert "S1                1        2         3   0.0  1500 ±  500  1000 –  2000" in lines
     assert "all               2        3         3   0.0  2000 ±  816  1000 –  3000" in lines

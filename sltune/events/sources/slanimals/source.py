@@ -56,6 +56,9 @@ def open_slanimals(place: Path) -> Source:
         files=tuple(map(_source_file, pairs)),
         findings=(*findings, *check_recordings(str(place), [pair.name for pair in pairs])),
         check=None if synthetic else partial(check_durations, str(place)),
+        # Stored with the address bits of the DVS128. According to jAER, x from the left is 127 − column and y from the
+        # bottom is row, while the lines of a picture are counted from the top.
+        orientation="upside-down",
     )
 
 
