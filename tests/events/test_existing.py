@@ -194,7 +194,7 @@ def test_a_dataset_of_format_2_is_read_with_its_fingerprint_and_kept_by_an_impor
     rewrite_as_format_2(out)
     before = content(out / "recordings")
     dataset = open_dataset(out)
-    assert (dataset.manifest.format, dataset.manifest.orientation, dataset.manifest.downsample) == (2, "upright", 1)
+    assert (dataset.manifest.format, dataset.manifest.orientation, dataset.manifest.downsample) == (2, "upside-down", 1)
     assert [recording.split for recording in dataset.samples.recordings()] == ["", ""]
     assert len(dataset.samples.events(0)[0]) == 20
     assert verify_dataset(out).samples == 38
