@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sltune.api.frame_dataset import FrameDataset, Part
     from sltune.api.spaces import SpaceLike
+    from sltune.events.frames import FrameFormat
 
 EVENT = np.dtype([("t", np.int64), ("x", np.uint16), ("y", np.uint16), ("p", np.bool_)])
 """An event: t in µs since the first event of the sample, x (column) and y (row) in pixels, and polarity, as stored."""
@@ -161,6 +162,12 @@ class Dataset:
             DataError: the events are damaged.
         """
         from sltune.api.frame_dataset import frames_of
+
+        frames = self._format(time_bin_ms, binning, downsample, size)
+        return frames_of(self._stored.samples, self._index(sample), frames, start_ms, length_ms)
+
+    def _format(self, time_bin_ms: int, binning: str, downsample: int, size: str) -> FrameFormat:
+        """Return how events become frames; raises a UsageError for what is not allowed."""
         from sltune.tuning.trial.job import frame_format
 
         if binning not in get_args(Binning):
@@ -173,8 +180,7 @@ class Dataset:
             sized = frame_format(self.manifest.sensor, Sampling(size=size))
         except ValueError as error:
             raise UsageError(f'size must be a text WIDTHxHEIGHT such as "64x64", but got {size!r}') from error
-        frames = replace(sized, time_bin_ms=time_bin_ms, binning=binning, downsample=downsample)
-        return frames_of(self._stored.samples, self._index(sample), frames, start_ms, length_ms)
+        return replace(sized, time_bin_ms=time_bin_ms, binning=binning, downsample=downsample)
 
     def torch(self, part: Part, space: SpaceLike | None = None, *, fold: int = 0, seed: int = 0) -> FrameDataset:
         """Return a part of a fold as a torch dataset of (frames, label), as a trial with these settings has it.

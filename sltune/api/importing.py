@@ -53,8 +53,7 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
     """Read recordings into a dataset that trials can train on; the same call again finishes an import that was stopped.
 
     >>> import sltune
-    >>> dataset = sltune.import_recordings("recordings", "imported", progress=False)
-    >>> len(dataset)
+    >>> len(sltune.import_recordings("recordings", "imported", progress=False))
     76
 
     Args:
@@ -64,31 +63,24 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
             sensor="640x480".
         skip_bad: leave out samples that cannot be read; the manifest names them.
         replace: drop recordings from the dataset that the source no longer has.
-        address: a Ray cluster whose nodes all see the source; None for this machine.
-        progress: show it; warnings are in the dataset's manifest in any case.
+        address: a Ray cluster whose nodes all see the source; None for this machine. progress: whether to show it.
 
     Raises:
         UsageError: the arguments contradict each other, out cannot be used, or recordings would be dropped from it.
         DataError: something cannot be read; names the places.
         Interrupted: the user stopped the import.
     """
-    place, below = (None if path is None else Path(path) for path in (source, root))
+    place, at = (None if path is None else Path(path) for path in (source, root))
     options = ImportOptions(
-        kind,
-        below,
-        group_by,
-        sensor,
-        time_unit,
-        downsample,
-        orientation,
-        strict,
-        skip_bad,
-        replace,
-        address,
-        quiet=not progress,
+        kind, at, group_by, sensor, time_unit, downsample, orientation, strict, skip_bad, replace, address, not progress
     )
+    return _imported(place, Path(out), options, console_for_call(progress))
+
+
+def _imported(place: Path | None, out: Path, options: ImportOptions, console: Console) -> Dataset:
+    """Import a dataset as run_import does, and open it."""
     try:
-        run_import(place, Path(out), options, console_for_call(progress))
+        run_import(place, out, options, console)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same call goes on with the import") from None
     return open_dataset(out)
