@@ -23,6 +23,7 @@ from sltune.events.augmentations.events import POLARITIES
 from sltune.events.existing import prepare, stored_findings
 from sltune.events.frames import merged_pixels
 from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile
+from sltune.events.plausible import check_events, check_rates
 from sltune.events.source import Finding, Source, SourceFile, merged_size, summarized
 from sltune.events.store import Sample, address_type, describe_file, encode_samples, fingerprint, read_table
 from sltune.system.files import whole_file, write_whole
@@ -134,6 +135,7 @@ def encode_file(task: Task) -> Encoded:
         if sha256 == task.known:
             return Encoded(name, is_known=True)
         samples, all_found = task.file.load()
+        all_found = [*all_found, *check_events(samples, task.sensor)]
         if task.downsample > 1:
             samples, left_out = merge_pixels(name, samples, task.sensor, task.downsample)
             all_found = [*all_found, *left_out]
@@ -200,11 +202,12 @@ def _import(
         errors = [str(finding) for finding in findings if finding.is_error]
         raise DataError("\n".join(first_of(["nothing could be imported", *errors], MAX_SHOWN_ERRORS)))
     columns = pa.concat_tables(
-        read_table(out / file.file, columns=["recording", "digest", "duration_us"]) for file in stored
+        read_table(out / file.file, columns=["recording", "digest", "duration_us", "events"]) for file in stored
     )
     if source.check is not None:
         recordings = list(dict.fromkeys(columns["recording"].to_pylist()))
         findings += source.check(recordings, columns["duration_us"].to_numpy() / 1000)
+    findings += summarized(source.name, check_rates(columns))
     refuse(findings)
     manifest = _manifest(source, stored, columns, findings)
     write_whole(out / WARNINGS, _warnings_csv(findings), inside=out)

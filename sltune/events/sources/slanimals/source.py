@@ -14,7 +14,7 @@ import numpy as np
 from sltune.errors import DataError
 from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.formats.members import Member
-from sltune.events.plausible import DurationLimits, check_duration, check_pixels
+from sltune.events.plausible import DurationLimits, check_duration
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.sources.slanimals.full_set import check_durations, check_recordings
 from sltune.events.sources.slanimals.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
@@ -125,12 +125,8 @@ def _part_endless(recording: Recording, tags: list[Tag]) -> tuple[list[Tag], lis
 
 def _check_recording(recording: Recording, signs: int) -> list[Finding]:
     """Return what is odd in a recording of so many signs as a whole."""
-    place = str(recording.member)
     limits = DurationLimits(SIGN.min_us * signs, MAX_RECORDING_US, f"{signs} signs take about {4 * signs} s")
-    return [
-        *check_duration(place, recording.duration_us, len(recording), limits),
-        *check_pixels(place, recording.address, SENSOR_SIZE),
-    ]
+    return check_duration(str(recording.member), recording.duration_us, len(recording), limits)
 
 
 def _check_sample(place: str, sample: Sample, is_duration_judged: bool) -> list[Finding]:
