@@ -365,7 +365,7 @@ def test_odd_samples_are_warnings_and_are_kept(tmp_path: Path) -> None:
     assert f"{place} sample user00_indoor_01: time goes backwards 2 times; sorted when read" in warnings
     assert f"{place}: 1 special events are counted by the tags and then dropped" in warnings
     assert f"{place}: lasts 189 µs; 19 signs take about 76 s; are its times in s instead of µs?" in warnings
-    assert len(warnings) == 19 + 1 + 1 + 1 + 1
+    assert len(warnings) == 19 + 1 + 1 + 1
 
 
 def test_a_sample_of_special_events_only_is_an_error(tmp_path: Path) -> None:
