@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from sltune.wording import excerpt, printable
 TIME_TYPE = pa.uint32()
 METADATA_KEY = b"sltune"
 LONG_COLUMNS = ("address", "time_us")
+MIN_CHUNK_EVENTS = 1 << 20
+"""Less would end a page of the file early, and pages would be many."""
 SHORT_TYPES = {
     **dict.fromkeys(("sample_id", "recording", "subject", "session", "split", "gesture"), pa.string()),
     **{"label": pa.uint8(), "start_us": pa.uint64(), "duration_us": pa.uint32()},
@@ -249,10 +251,27 @@ def file_sha256(file: Path) -> str:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array:
-    if field.name in LONG_COLUMNS:
-        parts = [getattr(sample, field.name) for sample in samples]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-        values = np.concatenate(parts)
-        return pa.ListArray.from_arrays(offsets, pa.array(values, field.type.value_type), type=field.type)
-    return pa.array([getattr(sample, field.name) for sample in samples], field.type)
+def _column(field: pa.Field, samples: Sequence[Sample]) -> pa.Array | pa.ChunkedArray:
+    if field.name not in LONG_COLUMNS:
+        return pa.array([getattr(sample, field.name) for sample in samples], field.type)
+    chunks = []
+    for some in _in_chunks(samples):
+        parts = [getattr(sample, field.name) for sample in some]
+        offsets = np.cumsum([0, *map(len, parts)]).astype(np.int32)
+        # Large samples are not copied, as their events may fill the memory already.
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        chunks.append(pa.ListArray.from_arrays(offsets, pa.array(values, field.type.value_type), type=field.type))
+    return pa.chunked_array(chunks, field.type)
+
+
+def _in_chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    """Divide samples into lists of enough events for a page; each page costs some time."""
+    chunk, events = list[Sample](), 0
+    for sample in samples:
+        chunk.append(sample)
+        events += sample.events
+        if events >= MIN_CHUNK_EVENTS:
+            yield chunk
+            chunk, events = [], 0
+    if chunk:
+        yield chunk
