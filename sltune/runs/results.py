@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from sltune.runs.additive import Prediction, predict
+from sltune.runs.prediction import Prediction, predict
 from sltune.runs.record import Record, Status, config_number
 from sltune.settings.search import Search
 

@@ -13,13 +13,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sltune.errors import DataError
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import Record, TrialKey, config_number
+from sltune.settings.points import point_of
 from sltune.settings.search import Search
 from sltune.settings.space import Space
+from sltune.tuning.campaign.proposals import recall
 from sltune.tuning.campaign.search import SearchStrategy
 from sltune.tuning.campaign.storage import Standing
 from sltune.tuning.campaign.strategy import Candidate
@@ -27,8 +29,8 @@ from sltune.tuning.campaign.study import Proposal, SearchStudy
 from sltune.tuning.campaign.study_checks import RESTORE_STUDY
 from sltune.tuning.campaign.table import Ints, Table, View
 
-ETA = (4, 2)
-"""One configuration in so many goes on after its first result, and after any later one.
+ETA, ETA_OF_FRONTS = (8, 4), (4, 2)
+"""One configuration in so many goes on after its first result, and after any later one; more where a front is wanted.
 
 Chosen with benchmarks/search_cost.py.
 """
@@ -76,8 +78,8 @@ class Promotion(SearchStrategy):
         for record in own:
             if not record.was_spared:
                 trained[record.config_id].add(record.key)
-        for name, candidate in names.items():
-            self._candidates[self._table.row(name)] = candidate
+        for candidate in names.values():
+            self._open_row(candidate)
         for key in self._noted():
             if key.config_id in names:
                 self._decide(names[key.config_id], key)
@@ -94,6 +96,10 @@ class Promotion(SearchStrategy):
             if candidate.over or any(record.status != "done" for record in candidate.records.values()):
                 self._table.lose(candidate.config_id, len(self._decisions) - 1)
         self._remove_spared(names, own)
+
+    def _open_row(self, candidate: Candidate) -> None:
+        point = point_of(candidate.configuration.settings(), self._space.domains)
+        self._candidates[self._table.open(candidate.config_id, point)] = candidate
 
     def _noted(self) -> list[TrialKey]:
         """Return the trainings that the study says were decided on; somebody else may have written it."""
@@ -121,10 +127,12 @@ class Promotion(SearchStrategy):
         last = max((candidate.steps[key] for key in trained), default=0)
         yield from (key for key in islice(candidate.steps, last + 1) if not candidate.over or key in trained)
 
-    def _recall_earlier(self, source: str, scores: Mapping[int, float], excess: float) -> None:
-        super()._recall_earlier(source, scores, excess)
+    def _recall_earlier(self, source: str, trial: FrozenTrial, excess: float) -> None:
+        super()._recall_earlier(source, trial, excess)
         limit = self._criteria.max_synaptic_ops
-        for step, score in scores.items():
+        values = {**self._space.settings, **recall(trial.params, self._space)}
+        self._table.open(source, point_of(values, self._space.domains))
+        for step, score in trial.intermediate_values.items():
             self._table.add(source, step, score, limit + excess if np.isfinite(limit) else 0.0)
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
@@ -157,7 +165,7 @@ class Promotion(SearchStrategy):
             if proposal is None:
                 return None
             candidate = self._candidate(proposal, [])
-            self._candidates[self._table.row(candidate.config_id)] = candidate
+            self._open_row(candidate)
             return candidate
         return self._candidates[choice] if isinstance(choice, int) else None
 
@@ -227,11 +235,14 @@ class Promotion(SearchStrategy):
         alive = own[view.alive[own] & (view.results[own] > 0)]
         best_first = alive[np.argsort(ranks[alive])]
         steps = len(self._steps)
-        finalists = [int(row) for row in best_first[: search.finalists]]
-        lacking = [row for row in finalists if view.decided[row] < steps]
-        need = sum(steps - int(view.decided[row]) for row in finalists)
-        if self._hours_spent or (left is not None and left <= need):
+        lacks = {int(row): steps - int(view.decided[row]) for row in best_first}
+        finalists = [*lacks][: search.finalists]
+        lacking = [row for row in finalists if lacks[row]]
+        if self._hours_spent:
             return lacking[0] if lacking else self._nothing()
+        if left is not None and left <= sum(lacks[row] for row in finalists):
+            # A result may change who the finalists are. What is taken up now is to be complete at the end.
+            return next((row for row in [*lacking, *lacks] if 0 < lacks[row] <= left), lacking[0])
         paused = (view.results == view.decided) & (view.results < steps) & view.alive
         if (row := self._promotable(view, ranks, paused)) is not None:
             return row
@@ -246,9 +257,10 @@ class Promotion(SearchStrategy):
 
     def _promotable(self, view: View, ranks: Ints, paused: NDArray[np.bool_]) -> int | None:
         """Return the best paused row among the top of its rung, the highest rung first."""
+        etas = ETA if len(self.search.objectives) == 1 else ETA_OF_FRONTS
         for rung in range(len(self._steps) - 1, 0, -1):
             reached = np.flatnonzero((view.results >= rung) & view.alive)
-            quota = len(reached) // ETA[min(rung, len(ETA)) - 1]
+            quota = len(reached) // etas[min(rung, len(etas)) - 1]
             for row in reached[np.argsort(ranks[reached])][:quota]:
                 if paused[row] and view.results[row] == rung and int(row) in self._candidates:
                     return int(row)

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sltune.errors import DataError
 from sltune.runs.epochs import read_epochs
@@ -105,10 +105,10 @@ class SearchStrategy:
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
                 excess = max(trial.constraints.values(), default=0.0)
-                self._recall_earlier(trial.user_attrs[FROM], trial.intermediate_values, excess)
+                self._recall_earlier(trial.user_attrs[FROM], trial, excess)
 
-    def _recall_earlier(self, source: str, scores: Mapping[int, float], excess: float) -> None:
-        for step, score in scores.items():
+    def _recall_earlier(self, source: str, trial: FrozenTrial, excess: float) -> None:
+        for step, score in trial.intermediate_values.items():
             self._scores.add(source, step, score)
         if excess > 0:
             self._infeasible.add(source)

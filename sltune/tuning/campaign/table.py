@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.runs.additive import Floats, Prediction, predict
+from sltune.runs.prediction import Floats, Prediction, predict
 from sltune.runs.results import Criteria
+from sltune.settings.points import Point
 
 Ints = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
@@ -21,16 +22,20 @@ class Table:
 
     Attributes: accuracy, operations: NaN where there is no result. decision: the number of the decision to train, -1
     where there was none. lost: by row, the number of the first training that ended without a result, else NEVER.
+    points: by row, the settings.
     """
 
     def __init__(self, steps: int) -> None:
         self.rows: dict[str, int] = {}
+        self._points: list[Point] = []
         self._accuracy, self._operations = np.full((2, 16, steps), np.nan)
         self._decision, self._lost = np.full((16, steps), -1), np.full(16, NEVER)
 
-    def row(self, name: str) -> int:
-        """Return the row of a configuration, a new one if it has none yet."""
+    def open(self, name: str, point: Point) -> int:
+        """Return the row of a configuration with these settings, a new one if it has none yet."""
         row = self.rows.setdefault(name, len(self.rows))
+        if row == len(self._points):
+            self._points.append(point)
         if row == len(self._lost):
             self._accuracy, self._operations, self._decision, self._lost = (
                 np.concatenate([array, np.full_like(array, empty)])
@@ -44,16 +49,14 @@ class Table:
         return row
 
     def decide(self, name: str, step: int, number: int) -> None:
-        row = self.row(name)
-        self._decision[row, step] = number
+        self._decision[self.rows[name], step] = number
 
     def add(self, name: str, step: int, accuracy: float, operations: float) -> None:
-        # The arrays grow with a new row, so that it comes first.
-        row = self.row(name)
+        row = self.rows[name]
         self._accuracy[row, step], self._operations[row, step] = accuracy, operations
 
     def lose(self, name: str, number: int) -> None:
-        row = self.row(name)
+        row = self.rows[name]
         self._lost[row] = min(self._lost[row], number)
 
     def view(self, before: int) -> View:
@@ -65,7 +68,7 @@ class Table:
         accuracy, operations = (
             np.where(is_known, array[:count], np.nan) for array in (self._accuracy, self._operations)
         )
-        return View(accuracy, operations, (decision >= 0).sum(axis=1), lost >= before)
+        return View(accuracy, operations, np.array(self._points), (decision >= 0).sum(axis=1), lost >= before)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class View:
 
     accuracy: Floats
     operations: Floats
+    points: Floats
     decided: Ints
     alive: NDArray[np.bool_]
 
@@ -85,7 +89,7 @@ class View:
 
     @cached_property
     def _prediction(self) -> Prediction:
-        return predict(self.accuracy)
+        return predict(self.accuracy, self.points)
 
     @cached_property
     def mean_operations(self) -> Floats:
@@ -94,14 +98,8 @@ class View:
         return means
 
     def scores(self, criteria: Criteria) -> Floats:
-        """By row, what a configuration would be judged by if it had all results, as these are predicted."""
-        scores = self._prediction.mean
-        if criteria.std_weight and self.accuracy.shape[1] > 1:
-            # Predictions scatter less than results will, as they lack the noise of a training.
-            missing = 1 - self.results / self.accuracy.shape[1]
-            variance = self._prediction.scores.var(axis=1, ddof=1) + missing * self._prediction.noise**2
-            scores = scores - criteria.std_weight * np.sqrt(variance)
-        return scores
+        """By row, what a configuration is judged by."""
+        return self._prediction.judged(criteria.std_weight)
 
     def excess(self, criteria: Criteria) -> Floats:
         """By row, by how much the operations exceed the limit; at most 0 where they do not."""

@@ -276,7 +276,7 @@ def failing(name: str) -> Trainer:
 
 def test_what_a_decision_knows_is_computed_once_for_all_configurations() -> None:
     table = Table(4)
-    table.row("c0000")
+    table.open("c0000", (0.5,))
     view = table.view(0)
     # With 10,000 configurations, all of which are asked about, twice would be 10,000 times.
     assert view.results is view.results
@@ -403,6 +403,7 @@ def test_with_a_lag_a_finalist_may_diverge_before_a_decision_may_know(tmp_path: 
 
 def test_with_a_lag_earlier_runs_are_known_from_the_first_decision_on(tmp_path: Path) -> None:
     campaign = search(tmp_path, space("trainings = 12\nlag = 3"), InMemoryStorage())
+    campaign.strategy._table.open("earlier/c0000", (0.5, 0.5))
     campaign.strategy._table.add("earlier/c0000", 0, 0.5, 0.0)
     campaign.next_trial()
     assert campaign.strategy._view.results[0] == 1
@@ -412,6 +413,7 @@ def test_mean_std_does_not_prefer_configurations_for_having_few_results() -> Non
     """All are equal in truth; half of them have one result, the others all four."""
     table, rng = Table(4), np.random.default_rng(0)
     for number in range(200):
+        table.open(f"c{number:04d}", (rng.uniform(),))
         for step in range(1 if number % 2 else 4):
             table.add(f"c{number:04d}", step, 0.7 + FOLD_EFFECTS[step] + 0.05 * rng.normal(), 0.0)
     scores = table.view(0).scores(Criteria(std_weight=1.0))
