@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Floats = NDArray[np.float64]
 
@@ -32,11 +33,11 @@ MIN_VARIANCE = 1e-8
 DRAWS = 20_000
 """The standard error of a probability is then at most 0.004."""
 
-LENGTHS = (0.15, 0.3, 0.6, 1.2)
+LENGTHS = (0.2, 0.4, 0.8)
 """Distances over which configurations become unlike, in widths of a domain; from few to nearly all of its values."""
 SHARES = (0.5, 0.9, 0.99)
 """Of the variance between configurations, how much settings explain; the rest is each configuration's own."""
-SCALES = (0.5, 1.0, 2.0, 4.0)
+SCALES = (1.0, 3.0)
 """Variances between configurations, as multiples of the variance of their means."""
 MAX_FITTED = 150
 """The time of a fit grows with the cube of this number; 150 configurations take about 10 ms."""
@@ -114,7 +115,7 @@ def predict(scores: Floats, points: Floats | None = None) -> Prediction:
     if points is not None and begun.sum() >= MIN_FITTED:
         own = (known - np.where(seen, steps, 0.0)).sum(axis=1) / per_row
         # Matrices are too small for several threads, which would wait for each other and round differently.
-        with threadpool_limits(1, "blas"):
+        with _threads_of_blas().limit(limits=1):
             found = levels_among_neighbours(points[begun], own[begun], noise / per_row[begun])
         level[begun], uncertain[begun] = found
     missing = (~seen).sum(axis=1) / scores.shape[1]
@@ -122,6 +123,14 @@ def predict(scores: Floats, points: Floats | None = None) -> Prediction:
     unknown_steps = np.where(seen, 0.0, noise + uncertain_steps).sum(axis=1) / scores.shape[1] ** 2
     error = np.sqrt(missing**2 * uncertain + unknown_steps)
     return Prediction(filled, filled.mean(axis=1), error, missing, level, np.sqrt(uncertain), math.sqrt(noise))
+
+
+@cache
+def _threads_of_blas() -> ThreadpoolController:
+    # Looking for libraries takes 4 ms, and finds those that are loaded. SciPy is slow to load and brings its own.
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def levels_among_neighbours(points: Floats, own: Floats, noise: Floats) -> tuple[Floats, Floats]:
@@ -174,7 +183,6 @@ def _most_likely(points: Floats, own: Floats, noise: Floats) -> tuple[float, flo
 
 def log_likelihood(values: Floats, covariance: Floats) -> float:
     """Return the log density, but for a constant, of values with a common mean, at its most likely."""
-    # Only searches that promote need it, and it takes longer to load than all else here.
     from scipy.linalg import cholesky, solve_triangular
 
     factor = cholesky(covariance, lower=True, check_finite=False)

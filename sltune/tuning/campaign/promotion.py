@@ -7,6 +7,7 @@ folds and seeds, predicted where results are missing, as they stand now; the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal
@@ -224,8 +225,8 @@ class Promotion(SearchStrategy):
 
     def _decision(self) -> Decision:
         search, before = self.search, self._before
-        left = search.trainings - len(self._decisions) if search.trainings else None
-        if left is not None and left <= 0:
+        left = search.trainings - len(self._decisions) if search.trainings else math.inf
+        if left <= 0:
             return "end"
         if search.lag and any(self._decisions[key] < before for key in self._under_way):
             return "wait"
@@ -237,20 +238,25 @@ class Promotion(SearchStrategy):
         steps = len(self._steps)
         lacks = {int(row): steps - int(view.decided[row]) for row in best_first}
         finalists = [*lacks][: search.finalists]
-        lacking = [row for row in finalists if lacks[row]]
-        if self._hours_spent:
-            return lacking[0] if lacking else self._nothing()
-        if left is not None and left <= sum(lacks[row] for row in finalists):
-            # A result may change who the finalists are. What is taken up now is to be complete at the end.
-            return next((row for row in [*lacking, *lacks] if 0 < lacks[row] <= left), lacking[0])
+        if self._hours_spent or left <= sum(lacks[row] for row in finalists):
+            return self._to_complete(finalists, lacks, left)
         paused = (view.results == view.decided) & (view.results < steps) & view.alive
         if (row := self._promotable(view, ranks, paused)) is not None:
             return row
         if self.may_ask:
             return "ask"
         # With a budget of trainings it is used up; without one, the search is over when the finalists are complete.
-        rest = [int(row) for row in best_first if paused[row]] if left is not None else lacking
+        rest = [row for row in lacks if paused[row]] if search.trainings else [row for row in finalists if lacks[row]]
         return rest[0] if rest else self._nothing()
+
+    def _to_complete(self, finalists: Sequence[int], lacks: Mapping[int, int], left: float) -> Decision:
+        """Return the row to complete next, where no more trainings are left than all finalists lack.
+
+        Results may change who the finalists are, so that one that the rest of the budget completes comes first.
+        """
+        lacking = [row for row in finalists if lacks[row]]
+        rows = lacking if self._hours_spent else [*lacking, *lacks]
+        return next((row for row in rows if 0 < lacks[row] <= left), lacking[0] if lacking else self._nothing())
 
     def _nothing(self) -> Decision:
         return "wait" if self._under_way else "end"
