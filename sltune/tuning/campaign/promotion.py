@@ -1,8 +1,8 @@
 """The strategy that gives nothing up: a configuration pauses after each training, and the best paused ones go on.
 
 A configuration begins with its first (fold, seed). Of those with equally many results, the best one in ETA gets another
-one, as in asynchronous successive halving (Li et al. 2020, arXiv:1810.05934). All comparisons are on means over all
-folds and seeds, predicted where results are missing, as they stand now; the sampler sees these, too.
+one, as in asynchronous successive halving (Li et al. 2020, arXiv:1810.05934). What is compared is what a configuration
+can be expected to reach on average, by all results of the search as they stand now; the sampler sees the same.
 """
 
 from __future__ import annotations

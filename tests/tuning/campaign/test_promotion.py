@@ -409,6 +409,28 @@ def test_with_a_lag_earlier_runs_are_known_from_the_first_decision_on(tmp_path: 
     assert campaign.strategy._view.results[0] == 1
 
 
+def test_who_was_lucky_among_poor_neighbours_is_not_taken_for_the_best() -> None:
+    table, rng = Table(4), np.random.default_rng(0)
+    for number, place in enumerate(np.linspace(0, 1, 40)):
+        table.open(f"c{number:04d}", (place,))
+        table.add(f"c{number:04d}", 0, 0.8 - (place - 0.3) ** 2 + 0.02 * rng.normal(), 0.0)
+    table.add("c0036", 0, 0.85, 0.0)
+    view = table.view(0)
+    assert np.nanargmax(view.accuracy[:, 0]) == 36
+    best = int(view.ranks(Criteria(), by_front=False).argmin())
+    assert abs(best / 39 - 0.3) < 0.15
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_taken_up_near_the_end_is_complete_at_the_end(tmp_path: Path, seed: int) -> None:
+    """Results may change who the finalists are, and there is nothing left for what is begun too late."""
+    campaign = search(tmp_path, space(f"trainings = 30\nseed = {seed}", folds=5), InMemoryStorage())
+    names = run(campaign, slots=seed % 2 + 1)
+    counts = results_of(names)
+    assert len([count for count in counts.values() if count == 5]) >= 3
+    assert all(counts[name.partition("-")[0]] == 5 for name in names[-4:])
+
+
 def test_mean_std_does_not_prefer_configurations_for_having_few_results() -> None:
     """All are equal in truth; half of them have one result, the others all four."""
     table, rng = Table(4), np.random.default_rng(0)
