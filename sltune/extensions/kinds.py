@@ -56,7 +56,8 @@ KINDS: Mapping[str, Kind] = {
         _in(
             "events.augmentations.built_in",
             "event_drop=EventDrop time_jitter=TimeJitter spatial_shift=SpatialShift polarity_flip=PolarityFlip "
-            "time_scale=TimeScale rotation=Rotation",
+            "time_scale=TimeScale rotation=Rotation horizontal_flip=HorizontalFlip zoom=Zoom shear=Shear "
+            "area_drop=AreaDrop time_drop=TimeDrop hot_pixels=HotPixels nda=NDA",
         ),
         called_with=("events", "rng"),
         takes_parameters=True,

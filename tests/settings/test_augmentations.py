@@ -142,7 +142,8 @@ def test_all_problems_of_a_list_are_told_beside_those_of_other_settings() -> Non
         'sampling.augment = ["Rotaton(degrees=5)", "event_drop(probability=1)"]: '
         'must be a list of different augmentations such as ["rotation(degrees=5)"]; '
         "\"Rotaton(degrees=5)\": unknown augmentation 'Rotaton', known are event_drop, time_jitter, spatial_shift, "
-        'polarity_flip, time_scale, rotation; did you mean "rotation"?; '
+        'polarity_flip, time_scale, rotation, horizontal_flip, zoom, shear, area_drop, time_drop, hot_pixels, nda; '
+        'did you mean "rotation"?; '
         '"event_drop(probability=1)": 1 is not allowed, must be event_drop(probability=N) with N a number ≥ 0 and < 1: '
         "the probability with which each event is dropped",
         "training.epochs = -1: must be a whole number from 0 to 1000000000",
@@ -188,7 +189,7 @@ def test_augmentations_stay_the_same_by_override_toml_and_json() -> None:
 def test_the_documented_table_is_that_of_the_code() -> None:
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (a [^|]*) \|", text, re.MULTILINE)
-    parameters = [(name, *fields(known)) for name, known in AUGMENTATIONS.items()]
+    parameters = [(name, field) for name, known in AUGMENTATIONS.items() for field in fields(known)]
     assert rows == [(name, parameter.name, parameter.metadata["allowed"]) for name, parameter in parameters]
 
 

@@ -123,6 +123,154 @@ class Rotation(Augmentation):
         return _moved(events, np.floor(turned_row + 0.5), np.floor(turned_column + 0.5))
 
 
+@dataclass(frozen=True)
+class HorizontalFlip(Augmentation):
+    """Mirror the crop's columns with this probability; a sign of one hand becomes that of the other."""
+
+    probability: float = parameter(
+        "a number from 0 to 1",
+        lambda number: 0 <= number <= 1,
+        "the probability with which the columns of the crop are mirrored",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        if rng.random() >= self.probability:
+            return events
+        height, width = events.sensor
+        row, column = np.ogrid[:height, :width]
+        return _moved(events, row, width - 1 - column)
+
+
+@dataclass(frozen=True)
+class Zoom(Augmentation):
+    """Scale the crop about the sensor's centre."""
+
+    fraction: float = parameter(
+        "a number > 0 and < 1",
+        # With 1 all pixels could fall on one.
+        lambda number: 0 < number < 1,
+        "how far the factor on distances from the sensor's centre may be from 1",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        factor = rng.uniform(1 - self.fraction, 1 + self.fraction)
+        height, width = events.sensor
+        # Each pixel is a random point of its square: centres would leave every sixth row empty at a factor of 1.2.
+        down, right = rng.random((2, height, width))
+        row, column = np.ogrid[:height, :width]
+        return _moved(
+            events,
+            np.floor(height / 2 + factor * (row + down - height / 2)),
+            np.floor(width / 2 + factor * (column + right - width / 2)),
+        )
+
+
+@dataclass(frozen=True)
+class Shear(Augmentation):
+    """Move each row along by its distance from the middle row, times a factor."""
+
+    fraction: float = parameter(
+        "a number from 0 to 1",
+        lambda number: 0 <= number <= 1,
+        "how far a row moves at most for each row between it and the middle, either way",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        factor = rng.uniform(-self.fraction, self.fraction)
+        height, width = events.sensor
+        row, column = np.ogrid[:height, :width]
+        return _moved(events, row, np.floor(column + factor * (row - (height - 1) / 2) + 0.5))
+
+
+@dataclass(frozen=True)
+class AreaDrop(Augmentation):
+    """Drop all events of a rectangle of the sensor's proportions, wherever it lies on the sensor (cutout)."""
+
+    share: float = parameter(
+        "a number > 0 and < 1",
+        # With 1 no event would be left.
+        lambda number: 0 < number < 1,
+        "the share of the sensor's area from which all events are dropped",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        height, width = events.sensor
+        rows, columns = (max(1, round(side * math.sqrt(self.share))) for side in (height, width))
+        room = np.array([height - rows, width - columns])
+        top, left = np.floor(rng.random(2) * (room + 1)).astype(int).tolist()
+        kept = np.ones((height, width, POLARITIES), bool)
+        kept[top : top + rows, left : left + columns] = False
+        return events[kept.ravel()[events.address]]
+
+
+@dataclass(frozen=True)
+class TimeDrop(Augmentation):
+    """Drop all events of one interval of the crop."""
+
+    fraction: float = parameter(
+        "a number > 0 and < 1",
+        lambda number: 0 < number < 1,
+        "the share of the crop's time from which all events are dropped",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        start_us = rng.uniform(0, (1 - self.fraction) * events.length_us)
+        end_us = start_us + self.fraction * events.length_us
+        return events[(events.t_us < start_us) | (events.t_us >= end_us)]
+
+
+@dataclass(frozen=True)
+class HotPixels(Augmentation):
+    """Add the noise of pixels that fire by themselves, each with one polarity."""
+
+    pixels: int = parameter(
+        "a whole number from 1 to 1000",
+        lambda number: isinstance(number, int) and 1 <= number <= 1000,
+        "how many pixels fire by themselves",
+    )
+    rate_hz: float = parameter(
+        "a number from 0 to 10000",
+        lambda number: 0 <= number <= 10_000,
+        "how many events each of them adds a second, on average",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        height, width = events.sensor
+        hot = rng.integers(0, height * width * POLARITIES, self.pixels)
+        counts = rng.poisson(self.rate_hz * events.length_us / 1e6, self.pixels)
+        t_us = rng.integers(0, events.length_us, counts.sum())
+        address = np.repeat(hot, counts).astype(events.address.dtype)
+        return replace(events, t_us=np.append(events.t_us, t_us), address=np.append(events.address, address))
+
+
+@dataclass(frozen=True)
+class NDA(Augmentation):
+    """Carry out some of six mild changes, drawn for every crop (after neuromorphic data augmentation, Li et al. 2022).
+
+    A shift of up to a tenth of the longer side, a rotation of up to 15 degrees, a shear and a zoom of up to 0.15, and
+    drops of a twentieth of the area and of a tenth of the time. Flips are left out, as signs may be handed.
+    """
+
+    operations: int = parameter(
+        "a whole number from 1 to 6",
+        lambda number: isinstance(number, int) and 1 <= number <= 6,
+        "how many of them change each crop",
+    )
+
+    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
+        changes = (
+            SpatialShift(max(1, min(1000, round(max(events.sensor) / 10)))),
+            Rotation(15),
+            Shear(0.15),
+            Zoom(0.15),
+            AreaDrop(0.05),
+            TimeDrop(0.1),
+        )
+        for chosen in rng.permutation(len(changes))[: self.operations]:
+            events = changes[chosen](events, rng)
+        return events
+
+
 def _moved(events: Events, row: NDArray[np.integer | np.floating], column: NDArray[np.integer | np.floating]) -> Events:
     """Move the events of each pixel to another one; drop those that leave the sensor.
 
