@@ -125,11 +125,15 @@ class Network(TomlTable):
 class Training(TomlTable):
     """How the network learns."""
 
-    ADDED: ClassVar = ("label_smoothing", "warmup_epochs", "clip_norm", "average_epochs")
+    ADDED: ClassVar = ("mix", "mix_probability", "label_smoothing", "warmup_epochs", "clip_norm", "average_epochs")
     # With 0 epochs the weights in network.weights are tested as they are.
     epochs: NotNegative = 400
     batch_size: AtLeastOne = 8
     eval_batch_size: AtLeastOne = 32
+    # Samples of a batch are mixed with each other, and their labels alike.
+    mix: Literal["none", "cutmix", "eventmix"] = "none"
+    # Of a batch to be mixed.
+    mix_probability: ZeroToOne = 0.5
     loss: LossName = "mse"
     # The share of each label that is spread over all classes.
     label_smoothing: BelowOne = 0.0

@@ -1,7 +1,7 @@
 """What training minimises: a function of rates of shape (B, classes) and labels of shape (B,).
 
-Training also gives it, by name and where it takes them, ``outputs`` of shape (T, B, classes) and ``label_smoothing``.
-Evaluation gives neither.
+Labels of mixed samples are shares of shape (B, classes) instead. Training also gives it, by name and where it takes
+them, ``outputs`` of shape (T, B, classes) and ``label_smoothing``. Evaluation gives neither.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def mse(rates: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing:
     reduction: "mean" over all elements, or their "sum". label_smoothing: the share of each label that is spread evenly
     over all classes (Szegedy et al. 2016).
     """
-    targets = functional.one_hot(labels, rates.shape[1]).to(rates.dtype)
+    shares = labels if labels.dim() == 2 else functional.one_hot(labels, rates.shape[1])
+    targets = shares.to(rates.dtype)
     if label_smoothing:
         targets = (1 - label_smoothing) * targets + label_smoothing / rates.shape[1]
     return functional.mse_loss(rates, targets, reduction=reduction)
@@ -55,7 +56,8 @@ def tet(
     """
     if outputs is None:
         return cross_entropy(rates, labels, reduction, label_smoothing)
-    of_steps = cross_entropy(outputs.flatten(0, 1), labels.repeat(len(outputs)), "mean", label_smoothing)
+    of_all = labels.repeat(len(outputs), *[1] * (labels.dim() - 1))
+    of_steps = cross_entropy(outputs.flatten(0, 1), of_all, "mean", label_smoothing)
     distance = functional.mse_loss(outputs, torch.full_like(outputs, TET_TARGET))
     return (1 - TET_REGULARIZATION) * of_steps + TET_REGULARIZATION * distance
 

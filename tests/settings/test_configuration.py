@@ -95,6 +95,8 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("training", "epochs", [1, 10**9], [-1, 10**9 + 1, 1.0, True]),
     ("training", "batch_size", [1], [0, 10**12]),
     ("training", "eval_batch_size", [1], [0]),
+    ("training", "mix", ["cutmix", "eventmix"], ["mixup", True]),
+    ("training", "mix_probability", [0, 1], [1.1, -0.1]),
     (
         "training",
         "loss",

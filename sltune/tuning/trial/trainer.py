@@ -25,6 +25,7 @@ from sltune.training.batches import Batch, BatchSource
 from sltune.training.checkpoint import learner_from_bytes, learner_to_bytes
 from sltune.training.details import Details, look_at
 from sltune.training.fit import Diverged, EpochMetrics, EvaluationResult, Learner, evaluate, fit
+from sltune.training.mixing import Mixer
 from sltune.training.optim import make_optimizer, make_schedule, warmed_up
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
@@ -229,7 +230,11 @@ class Trainer:
         order = numpy_stream(key.seed, key.fold, "order", epoch) if training.shuffle else None
         starts = numpy_stream(key.seed, key.fold, "crop", epoch)
         crop, augment = self.config.sampling.train_crop, self._augmenter(epoch)
-        return self.train.training(training.batch_size, crop, starts, order, augment)
+        batches = self.train.training(training.batch_size, crop, starts, order, augment)
+        if training.mix == "none":
+            return batches
+        rng = numpy_stream(key.seed, key.fold, "mix", epoch)
+        return Mixer(training.mix, training.mix_probability, self.job.classes, rng).mixed(batches)
 
     def _augmenter(self, epoch: int) -> Augmenter | None:
         if not self._augmentations:
