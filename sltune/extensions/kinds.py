@@ -69,7 +69,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "network.name": Kind(
         "a network",
-        _in("snn.network", "slanimals nmnist-mlp nmnist-mlp2 nmnist-cnn"),
+        _in("snn.network", "slanimals nmnist-mlp nmnist-mlp2 nmnist-cnn") | _in("snn.deep", "sew vgg"),
         given=("frame_shape", "classes"),
         makes=True,
     ),
@@ -107,6 +107,9 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 """By the keys of settings. An entry here, and the code that it points to, is all that another built-in name takes."""
+
+OPTIONS_OF: Mapping[str, Sequence[str]] = dict.fromkeys(("sew", "vgg"), ("width", "blocks", "pool", "learn_decay"))
+"""What the networks that are built in take in [network.options]; those that are not here take nothing."""
 
 READER = Kind("a reader", called_with=("place",), makes=True)
 """What ``--source`` names."""

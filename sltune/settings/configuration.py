@@ -9,6 +9,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from sltune.extensions.code import is_reference
+from sltune.extensions.kinds import OPTIONS_OF
 from sltune.settings.sections import DRAWN, Evaluation, Network, Neuron, Sampling, Training
 from sltune.settings.types import Settings, TomlTable, Value
 from sltune.wording import as_toml, suggestion
@@ -88,6 +89,16 @@ RULES = (
     ),
     Rule(
         ("network.norm", "network.name"),
+        lambda norm, name: norm == "none" or name not in OPTIONS_OF,
+        'its convolutions are always normalised; leave norm = "none"',
+    ),
+    Rule(
+        ("network.init", "network.name"),
+        lambda init, name: init == "torch" or name not in OPTIONS_OF,
+        'there are no full connections between neurons; leave init = "torch"',
+    ),
+    Rule(
+        ("network.norm", "network.name"),
         lambda norm, name: norm == "none" or name not in ("nmnist-mlp", "nmnist-mlp2"),
         'tdBN normalises convolutions and this network has none; set norm = "none"',
     ),
@@ -157,7 +168,7 @@ def tables_of(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
 
 
 def options_problems(keys: Mapping[str, object]) -> list[str]:
-    """Say which options a network of sltune would be given, which takes none.
+    """Say which options a network of sltune would be given that it does not take.
 
     Args:
         keys: settings, or domains beside ``network.name``.
@@ -165,8 +176,10 @@ def options_problems(keys: Mapping[str, object]) -> list[str]:
     name = keys.get("network.name")
     if not isinstance(name, str) or is_reference(name):
         return []
-    reason = f'{as_toml(name)} takes no options; they are for networks of yours: when = {{ "network.name" = … }}'
-    return [f"{key}: {reason}" for key in keys if is_option(key)]
+    own = [f"{OPTIONS}.{option}" for option in OPTIONS_OF.get(name, ())]
+    takes = f"no option but {', '.join(own)}" if own else "no options"
+    reason = f'{as_toml(name)} takes {takes}; they are for networks of yours: when = {{ "network.name" = … }}'
+    return [f"{key}: {reason}" for key in keys if is_option(key) and key not in own]
 
 
 class Configuration(BaseModel):

@@ -102,7 +102,8 @@ class Job:
         seed_torch(self.key.seed, self.key.fold, "weights")
         try:
             factory = self.named("network.name", config.name)
-            return factory((POLARITIES, *self.frames.size), self.classes, options=options)  # type: ignore[no-any-return]
+            shape = (POLARITIES, *self.frames.size)
+            return factory(shape, self.classes, options=options, **config.options)  # type: ignore[no-any-return]
         except ValueError as error:
             raise UsageError(f"network.name = {config.name}: {error}") from error
 
