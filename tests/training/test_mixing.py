@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sltune.events.dataset import open_dataset
+from sltune.events.splits.split import split_of
 from sltune.runs.record import TrialKey
 from sltune.training.batches import Batch, Clip
 from sltune.training.losses import cross_entropy, mse, tet
 from sltune.training.mixing import Mixer
-from sltune.tuning.trial.job import Job, split_of
+from sltune.tuning.trial.job import Job
 from sltune.tuning.trial.trainer import Trainer, run_job
 from tests.small import CLASSES, SENSOR, quick
 
