@@ -29,6 +29,7 @@ MAX_HEADER_BYTES = 1 << 20
 """The header describes the camera and its settings in XML, which takes some 10 kB."""
 MAX_PACKET_BYTES = 1 << 26
 """A packet holds some 10 ms of events, which of the fastest cameras are a few MB, or a frame."""
+MIN_READ_BYTES = 1 << 16
 EVENTS = "EVTS"
 # What packets of other kinds hold.
 LEFT_OUT = {"FRME": "frames", "IMUS": "IMU samples", "TRIG": "triggers"}
@@ -84,6 +85,8 @@ def _read_header(member: Member) -> _Header:
     try:
         length = _number("I", content, start)
         table = content[start : start + 4 + length]
+        if len(table) < 4 + length:
+            raise ValueError(f"it would have {length} bytes")
         code = _number("i", table, place) if (place := _field(table, 0)) else 0
         end = _number("q", table, place) if (place := _field(table, 1)) else -1
         place, length_of_text = _vector(table, 2)
@@ -153,11 +156,14 @@ def _packets(member: Member, header: _Header) -> Iterator[tuple[int, bytes | mem
 def _unpacked(content: bytes, compression: str | None) -> bytes:
     if compression is None:
         return content
+    unpacked = bytearray()
     with pa.CompressedInputStream(pa.BufferReader(content), compression) as stream:
-        unpacked: bytes = stream.read(MAX_PACKET_BYTES + 1)
-    if len(unpacked) > MAX_PACKET_BYTES:
-        raise ValueError("it unpacks to more than 64 MB")
-    return unpacked
+        # Arrow takes memory for all that it is asked for.
+        while part := stream.read(max(MIN_READ_BYTES, 4 * len(content))):
+            unpacked += part
+            if len(unpacked) > MAX_PACKET_BYTES:
+                raise ValueError("it unpacks to more than 64 MB")
+    return bytes(unpacked)
 
 
 def _elements(table: bytes, size: int) -> memoryview:

@@ -6,10 +6,10 @@ event with x, y, t, p in this order. An ``.npz`` holds one such array, or an arr
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from sltune.events.formats.columns import FIELDS, ColumnsToEvents, find_fields
 from sltune.events.formats.members import Member
 from sltune.wording import excerpt
 
+MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 14
 MAX_ITEM_BYTES = 1 << 10
 """An event has some 20 bytes; what claims to have far more would fill the memory."""
@@ -104,15 +105,20 @@ def _columns_of(array: _Array) -> Callable[[], Columns]:
 
 
 def _read_header(member: Member) -> _Array:
-    content = BytesIO(member.content(MAX_HEADER_BYTES))
+    content = member.content(MAX_HEADER_BYTES)
     try:
-        version = npy.read_magic(content)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, is_fortran, dtype = read(content)
-    # numpy reads the header as Python's literals, which fail in all of these ways.
-    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError, OverflowError) as error:
+        if not content.startswith(MAGIC):
+            raise ValueError(f"it starts with {content[: len(MAGIC)]!r}")
+        # After the magic stand two bytes of the version, and the length of the header.
+        start = len(MAGIC) + (4 if content[len(MAGIC)] == 1 else 6)
+        end = start + int.from_bytes(content[len(MAGIC) + 2 : start], "little")
+        header = ast.literal_eval(content[start:end].decode())
+        dtype, shape = npy.descr_to_dtype(header["descr"]), tuple(map(int, header["shape"]))
+        is_fortran = bool(header["fortran_order"])
+    # Python's literals and numpy's types fail in any way.
+    except Exception as error:
         raise DataError(f"{member}: is no file of numpy's, or its header is damaged: {excerpt(str(error))}") from error
     if dtype.hasobject or not 0 < dtype.itemsize <= MAX_ITEM_BYTES or min(shape, default=0) < 0:
         text = f"holds {excerpt(str(dtype))!r} of shape {excerpt(str(shape))}, and no events"
         raise DataError(f"{member}: {text}")
-    return _Array(member, dtype, shape, is_fortran, content.tell())
+    return _Array(member, dtype, shape, is_fortran, end)

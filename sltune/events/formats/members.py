@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from sltune.errors import DataError
 from sltune.events.formats.archives import UNPACKING_ERRORS, open_archive
 from sltune.system.files import max_unpacked_bytes, open_plain
-from sltune.wording import printable
+from sltune.wording import excerpt, printable
 
 # Half a thousand million events: twice the whole of SL-Animals-DVS.
 MAX_RECORDING_BYTES = 4 << 30
@@ -101,7 +101,7 @@ class Member:
         except OSError as error:
             raise DataError(f"{self}: cannot be read: {error.strerror or error}") from error
         except UNPACKING_ERRORS as error:
-            raise DataError(f"{self}: cannot be unpacked: {error}") from error
+            raise DataError(f"{self}: cannot be unpacked: {excerpt(str(error))}") from error
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise DataError(f"{self}: changed while it was read; import again when it is no longer being copied")
 
