@@ -79,14 +79,14 @@ def davis240(events: Events) -> bytes:
     return _davis(events, "eu.seebetter.ini.chips.davis.DAVIS240C", 180, 240)
 
 
-def davis346(events: Events) -> bytes:
-    return _davis(events, "eu.seebetter.ini.chips.davis.Davis346blue", 260, 346)
+def davis346(events: Events, with_others: bool = True) -> bytes:
+    return _davis(events, "eu.seebetter.ini.chips.davis.Davis346blue", 260, 346, with_others)
 
 
 FRAME_PIXELS, IMU_SAMPLES = 12, 2
 
 
-def _davis(events: Events, chip: str, height: int, width: int) -> bytes:
+def _davis(events: Events, chip: str, height: int, width: int, with_others: bool = True) -> bytes:
     """Between the events lie a trigger, the pixels of a frame, and samples of the IMU of seven words each."""
     rows = zip(events.x, events.y, events.t, events.p, strict=True)
     words = [((height - 1 - y) << 22 | (width - 1 - x) << 12 | p << 11, t) for x, y, t, p in rows]
@@ -95,6 +95,7 @@ def _davis(events: Events, chip: str, height: int, width: int) -> bytes:
         *(1 << 31 | pixel << 12 | (pixel % 2) << 10 | 700 for pixel in range(FRAME_PIXELS)),
         *(1 << 31 | word << 28 | 3 << 10 | 999 << 12 for _ in range(IMU_SAMPLES) for word in range(7)),
     ]
+    others = others if with_others else []
     middle = len(words) // 2
     time = words[middle][1] if words else 0
     return _aedat2([f"# AEChip: {chip}"], [*words[:middle], *((other, time) for other in others), *words[middle:]])
@@ -125,9 +126,9 @@ def evt2(events: Events) -> bytes:
     return head.encode() + b"".join(struct.pack("<I", word) for word in words)
 
 
-def evt3(events: Events) -> bytes:
+def evt3(events: Events, with_trigger: bool = True) -> bytes:
     """Neighbours in a row at one time, of one polarity and in order, become vectors, as cameras write them."""
-    words = [0xA << 12 | 1]
+    words = [0xA << 12 | 1] * with_trigger
     rows = [*zip(events.x, events.y, events.t, events.p, strict=True)]
     high = low = row = -1
     first = 0
@@ -162,15 +163,16 @@ STREAM = """<node name="{}"><attr key="compression" type="string">LZ4</attr><att
 </attr><node name="info"><attr key="sizeX" type="int">{}</attr><attr key="sizeY" type="int">{}</attr></node></node>"""
 
 
-def aedat4(events: Events, compression: int = 1, packet: int = 1000) -> bytes:
+def aedat4(events: Events, compression: int = 1, with_others: bool = True) -> bytes:
     """Packets of events, and after the first one a frame and two samples of the IMU."""
-    rows = [*zip(events.t, events.x, events.y, events.p, strict=True)]
+    rows, packet = [*zip(events.t, events.x, events.y, events.p, strict=True)], 1000
     packed = [struct.pack("<qhh?3x", *row) for row in rows]
     packets = [
         (0, _flat_vector(b"EVTS", len(part), b"".join(part)))
         for part in (packed[first : first + packet] for first in range(0, len(packed), packet))
     ]
-    packets[1:1] = [(1, _flat_vector(b"FRME", 5, b"frame")), (2, _flat_vector(b"IMUS", 2, b"a" * 104))]
+    if with_others:
+        packets[1:1] = [(1, _flat_vector(b"FRME", 5, b"frame")), (2, _flat_vector(b"IMUS", 2, b"a" * 104))]
     streams = zip(range(3), ("EVTS", "FRME", "IMUS"), strict=True)
     text = DV.format("".join(STREAM.format(number, kind, SENSOR[1], SENSOR[0]) for number, kind in streams))
     text = text.replace("\n", "")
