@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, total_ordering
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
@@ -86,14 +86,24 @@ ConfigId = Annotated[str, AfterValidator(_known)]
 _DEFAULTS = Configuration().model_dump(mode="json")
 
 
+EARLIER_SESSIONS = ("S1", "S2", "S3", "S4")
+"""What earlier versions wrote of every dataset. Of those without sessions, records now say "all"."""
+
+
+def chosen_sessions(sessions: Any) -> Any:
+    """Return the sessions of a record, as records of all versions say it, so that they can be compared."""
+    return list(EARLIER_SESSIONS) if sessions == "all" else sessions
+
+
 def apart_from_seeds(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the settings of a trial without the list of seeds, to which a run may add: the trial has one of them.
 
-    What an earlier version had no setting for has its default.
+    What an earlier version had no setting for has its default, and sessions are as ``chosen_sessions`` gives them.
     """
     sections = {**_DEFAULTS, **config}
     tables = {section: {**_DEFAULTS.get(section, {}), **config.get(section, {})} for section in sections}
-    tables.get("evaluation", {}).pop("seeds", None)
+    tables["evaluation"].pop("seeds", None)
+    tables["evaluation"]["sessions"] = chosen_sessions(tables["evaluation"]["sessions"])
     return tables
 
 
@@ -151,7 +161,7 @@ class Judged(BaseModel):
     split: str = "folds"
     split_lists: str = ""
     folds: Whole = 4
-    sessions: tuple[str, ...] = ()
+    sessions: Annotated[tuple[str, ...], BeforeValidator(chosen_sessions)] = ()
     split_seed: Whole = -1
 
     @property

@@ -172,7 +172,8 @@ class Evaluation(TomlTable):
     val_fraction: BetweenZeroAndOne = 0.15
     seeds: Seeds = (0,)
     split_seed: SeedOrMinusOne = -1
-    sessions: Sessions = ("S1", "S2", "S3", "S4")
+    # When a run begins, "all" becomes those of its dataset.
+    sessions: Sessions = "all"
     # Functions of the user's that measure more of each trial's test part.
     metrics: MetricNames = ()
 

@@ -157,9 +157,13 @@ Seeds = Annotated[
     AfterValidator(_different),
 ]
 Sessions = Annotated[
-    tuple[Literal["S1", "S2", "S3", "S4"], ...],
-    _list('different ones of "S1", "S2", "S3", "S4"', min_length=1),
-    AfterValidator(_different),
+    Literal["all"]
+    | Annotated[
+        tuple[Annotated[StrictStr, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_different),
+    ],
+    Field(description='"all" or a list of different names of sessions'),
 ]
 Objectives = Annotated[
     tuple[Literal["val_accuracy", "synaptic_ops"], ...],

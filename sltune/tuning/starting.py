@@ -71,8 +71,6 @@ def start_search(
 
 def _bound(space: Space, data: Path) -> Space:
     """Return the space with what only its dataset tells; raises as splits.split.bound does."""
-    if space.evaluation.draws_folds:
-        return space
     from sltune.events.dataset import open_dataset
     from sltune.events.splits.split import bound
 

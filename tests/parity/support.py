@@ -104,7 +104,8 @@ class Signs:
     def fold(self, configuration: Configuration, fold: int = 0, seed: int = 0) -> reference.PlainFold:
         """Return the predecessor's fold; the reduced set goes by file names."""
         evaluation = configuration.evaluation
-        kept = [name for name in self.names if "S3" in evaluation.sessions or not name.endswith("_indoor")]
+        is_full = evaluation.sessions == "all" or "S3" in evaluation.sessions
+        kept = [name for name in self.names if is_full or not name.endswith("_indoor")]
         return reference.predecessor_folds(kept, seed, evaluation.protocol == "train-val-test")[fold]
 
     def training_batches(

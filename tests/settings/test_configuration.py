@@ -52,7 +52,7 @@ BY_DESIGN: dict[str, dict[str, Any]] = {
         "val_fraction": 0.15,
         "seeds": [0],
         "split_seed": -1,
-        "sessions": ["S1", "S2", "S3", "S4"],
+        "sessions": "all",
     },
 }
 
@@ -130,7 +130,7 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
         [[], [*range(1001)], [-1], [0, 0], [4294967295], [0.0], [True], 0],
     ),
     ("evaluation", "split_seed", [-1, 0, 4294967294], [-2, 4294967295]),
-    ("evaluation", "sessions", [["S3"], ["S4", "S1"]], [[], ["S5"], ["S1", "S1"], "S1"]),
+    ("evaluation", "sessions", ["all", ["S3"], ["at noon", "S1"]], [[], [""], [3], ["S1", "S1"], "S1"]),
     (
         "evaluation",
         "metrics",

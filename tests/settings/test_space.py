@@ -288,7 +288,7 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "evaluation.val_fraction": st.floats(0, 1, exclude_min=True, exclude_max=True),
     "evaluation.seeds": st.lists(st.integers(0, 2**32 - 2), min_size=1, unique=True).map(tuple),
     "evaluation.split_seed": st.integers(-1, 2**32 - 2),
-    "evaluation.sessions": st.lists(st.sampled_from(["S1", "S2", "S3", "S4"]), min_size=1, unique=True).map(tuple),
+    "evaluation.sessions": st.one_of(st.just("all"), st.lists(st.text(min_size=1), min_size=1, unique=True).map(tuple)),
 }
 
 

@@ -26,7 +26,8 @@ OPTIMIZERS = (
             'must be a whole number from 1 to 4294967, "whole" or "train"; did you mean "whole"?',
         ),
         (Sampling, "augment", "flip", 'must be a list of different augmentations such as ["rotation(degrees=5)"]'),
-        (Evaluation, "sessions", ["S1", "s2"], 'did you mean "S2"?'),
+        (Evaluation, "sessions", ["S1", 2], 'must be "all" or a list of different names of sessions'),
+        (Evaluation, "sessions", "al", 'must be "all" or a list of different names of sessions; did you mean "all"?'),
     ],
 )
 def test_an_error_says_what_is_allowed(model: type[TomlTable], name: str, value: object, message: str) -> None:

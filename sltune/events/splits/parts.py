@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from sltune.errors import DataError
 from sltune.events.samples import RecordingInfo
+from sltune.wording import excerpt
 
 SHARED = "no subject may be in two parts; if the split is by sample on purpose, import the data with --group-by sample"
 
@@ -78,16 +80,28 @@ def shared_subject(
 
 
 def select_sessions(recordings: Sequence[RecordingInfo], sessions: Sequence[str]) -> list[RecordingInfo]:
-    """Return the recordings of the given sessions, and those without a session.
+    """Return the recordings of the given sessions, or of "all", and those without a session.
 
     Raises:
         DataError: there are none.
     """
+    if sessions == "all":
+        return list(recordings)
     kept = [recording for recording in recordings if not recording.session or recording.session in sessions]
     if not kept:
-        there = ", ".join(sorted({recording.session for recording in recordings})) or "none"
-        raise DataError(f"no recording of the sessions {', '.join(sessions)}; the dataset has: {there}")
+        refuse_sessions(sessions, recordings)
     return kept
+
+
+def sessions_of(recordings: Iterable[RecordingInfo]) -> tuple[str, ...]:
+    """Return the sessions that there are, by their names."""
+    return tuple(sorted({recording.session for recording in recordings} - {""}))
+
+
+def refuse_sessions(sessions: Iterable[str], recordings: Iterable[RecordingInfo]) -> NoReturn:
+    """Raise the DataError that there are no such sessions."""
+    there = excerpt(", ".join(sessions_of(recordings))) or "none"
+    raise DataError(f"no recording of the sessions {', '.join(sessions)}; the dataset has: {there}")
 
 
 def everybody(recordings: Sequence[RecordingInfo], seed: int, val_fraction: float | None) -> Split:

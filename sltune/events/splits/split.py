@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from sltune.errors import ConfigError, DataError
 from sltune.events.samples import RecordingInfo
 from sltune.events.splits.folds import one_subject_folds, plain_folds, stratified_folds
 from sltune.events.splits.lists import Lists, Names, find_lists, read_lists
 from sltune.events.splits.official import official_fold
-from sltune.events.splits.parts import Fold, Split, by_subject, select_sessions
+from sltune.events.splits.parts import Fold, Split, by_subject, refuse_sessions, select_sessions, sessions_of
 from sltune.runs.folder import RunFolder
+from sltune.runs.record import EARLIER_SESSIONS
 from sltune.settings.configuration import Configuration
 from sltune.settings.search import too_few_trainings
 from sltune.settings.sections import Evaluation
@@ -91,12 +93,13 @@ def lists_of(space: Space) -> Lists | None:
 
 
 def bound(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
-    """Return a space with what only a dataset tells: how many folds its split has.
+    """Return a space with what only a dataset tells: which sessions there are, and how many folds its split has.
 
     Raises:
-        DataError: there is no such split of these recordings.
+        DataError: there is no such split of these recordings, or a session that the space names is not there.
         ConfigError: the space names another number of folds.
     """
+    space = replace(space, settings={**space.settings, "evaluation.sessions": _sessions(space.evaluation, recordings)})
     evaluation, lists = space.evaluation, lists_of(space)
     if evaluation.draws_folds:
         return space
@@ -115,6 +118,18 @@ def bound(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
     if problems:
         raise ConfigError(space.source, problems)
     return replace(space, settings=settings)
+
+
+def _sessions(evaluation: Evaluation, recordings: Sequence[RecordingInfo]) -> tuple[str, ...] | Literal["all"]:
+    """Return the sessions that are used, by name; "all" if the dataset has none."""
+    there, named = sessions_of(recordings), evaluation.sessions
+    if named == "all":
+        return there or "all"
+    # Runs of earlier versions name these, whatever the dataset has.
+    is_earlier = not there and set(named) == set(EARLIER_SESSIONS)
+    if not is_earlier and (lacking := [name for name in named if name not in there]):
+        refuse_sessions(lacking, recordings)
+    return named
 
 
 def left_out(

@@ -20,7 +20,7 @@ from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS, is_reported
-from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey
+from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey, chosen_sessions
 from sltune.settings.sections import DRAWN, Evaluation
 from sltune.settings.space import load_space
 
@@ -162,7 +162,7 @@ def _planned_group(run: Run, label: str, config_id: str) -> Group:
         evaluation = load_space(RunFolder(run.folder).space_toml).evaluation
     except ConfigError:
         return Group(label, config_id, "", (), run.dataset)
-    sessions = tuple(sorted(map(str, evaluation.sessions)))
+    sessions = tuple(sorted(chosen_sessions(evaluation.sessions)))
     return _split(Group(label, config_id, evaluation.protocol, sessions, run.dataset), evaluation)
 
 

@@ -10,6 +10,7 @@ from sltune.report.analysis.rows import Group
 from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.tables.comparison import comparison_notes
 from sltune.report.tables.grid import percent
+from sltune.runs.record import EARLIER_SESSIONS
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
 NESTED = "nested: unbiased by the selection of the configuration"
@@ -21,7 +22,8 @@ def heading(section: ReportSection) -> str:
     """Name dataset and session choice: ``SL-Animals-DVS, synthetic data, reduced set (S1, S2, S4)``."""
     dataset = section.dataset
     parts = [dataset.name, SYNTHETIC] if dataset.synthetic else [dataset.name]
-    if "SL-Animals" in dataset.name and section.sessions:
+    # Of other datasets, earlier versions wrote the sessions of SL-Animals, which they do not have.
+    if section.sessions and ("SL-Animals" in dataset.name or set(section.sessions) != set(EARLIER_SESSIONS)):
         name = session_set(dataset.name, section.sessions)
         parts.append(f"{f'{name} set' if name else 'sessions'} ({', '.join(section.sessions)})")
     return ", ".join(parts)

@@ -15,7 +15,7 @@ from sltune.errors import DataError, UsageError
 from sltune.report.analysis.rows import Absence, Row, TrialAccuracy
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import Table, table
-from sltune.report.tables.notes import section_notes, table_notes
+from sltune.report.tables.notes import heading, section_notes, table_notes
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]
@@ -112,6 +112,24 @@ def test_what_differs_in_more_than_fold_and_seed_never_shares_a_mean(
 def test_the_order_in_which_sessions_are_listed_makes_no_difference(record: Record, run_folder: WriteRun) -> None:
     rows = rows_of(run_folder([record(0, 0.2, sessions=["S2", "S1"]), record(1, 0.8, sessions=["S1", "S2"])]))
     assert pick(rows).mean == pytest.approx(50)
+
+
+def test_records_of_a_dataset_without_sessions_share_a_mean_whatever_their_version_says(
+    record: Record, run_folder: WriteRun
+) -> None:
+    """Earlier versions wrote the sessions of SL-Animals-DVS for every dataset."""
+    digits = {"name": "N-MNIST"}
+    earlier, later = record(0, 0.2, dataset=digits), record(1, 0.8, sessions="all", dataset=digits)
+    sections = table(load_runs([run_folder([earlier, later])])).sections
+    assert [pick(section.rows).mean for section in sections] == [pytest.approx(50)]
+    assert heading(sections[0]) == "N-MNIST"
+    assert {figure.dataset for figure in sections[0].published} == {"N-MNIST"}
+
+
+def test_sessions_of_a_labs_own_are_named(record: Record, run_folder: WriteRun) -> None:
+    own = record(0, 0.2, sessions=["at noon", "S1"], dataset={"name": "signs"})
+    (section,) = table(load_runs([run_folder([own])])).sections
+    assert heading(section) == "signs, sessions (S1, at noon)"
 
 
 def test_train_test_is_optimistic_and_shows_the_last_epoch_beside_it(record: Record, run_folder: WriteRun) -> None:
