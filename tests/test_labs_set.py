@@ -108,7 +108,7 @@ train_crop_ms = 40
 eval_crop_ms = "train"
 size = "32x32"
 [training]
-epochs = 2
+epochs = 1
 batch_size = 4
 [evaluation]
 folds = 2
