@@ -167,9 +167,7 @@ def sensor_of(member: Member, width: str, height: str) -> tuple[int, int]:
     """
     if not all(re.fullmatch("[1-9][0-9]{0,4}", text) for text in (width, height)):
         shown = excerpt(f"{width}x{height}")
-        raise DataError(
-            f"{member}: its header names the size {shown!r} of the sensor; width x height in pixels is right"
-        )
+        raise DataError(f"{member}: its header gives the sensor's size as {shown!r}, and not as WIDTHxHEIGHT in pixels")
     return int(height), int(width)
 
 

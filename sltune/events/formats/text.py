@@ -12,7 +12,7 @@ from pyarrow import csv
 
 from sltune.errors import DataError
 from sltune.events.formats.blocks import BLOCK_BYTES, Block, Bytes, EventFile
-from sltune.events.formats.columns import ColumnsToEvents, find_fields
+from sltune.events.formats.columns import FIELDS, ColumnsToEvents, find_fields
 from sltune.events.formats.members import Member
 from sltune.wording import excerpt
 
@@ -32,20 +32,21 @@ def open_csv(member: Member, time_unit: str) -> EventFile:
     delimiter = next((one for one in DELIMITERS if one in line), ",")
     names = [name.strip().strip("\"'") for name in line.split(delimiter)]
     if len(line) >= MAX_HEADER_BYTES or any(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?", name) for name in names):
-        text = (
-            f"starts with {excerpt(line)!r} and not with the names of the columns; write 'x,y,t,p' above, in its order"
-        )
-        raise DataError(f"{member}: {text}")
+        text = f"starts with {excerpt(line)!r}, and not with the names of the columns"
+        raise DataError(f"{member}: {text}; write a line such as x,y,t,p above, in the order of the columns")
     places = find_fields(member, names)
 
     def read(_: Counter[str]) -> Iterator[Block]:
-        convert = ColumnsToEvents(member, time_unit)
+        convert, events = ColumnsToEvents(member, time_unit), 0
         try:
             for batch in _batches(member, delimiter, len(names)):
                 columns = [batch.column(place) for place in places]
-                if any(column.null_count for column in columns):
-                    raise DataError(f"{member}: an event has an empty cell")
+                for field, column in zip(FIELDS, columns, strict=True):
+                    if column.null_count:
+                        event = events + column.is_null().index(True).as_py()
+                        raise DataError(f"{member}: {field} of event {event}, counted from 0, is empty")
                 yield convert.block([column.to_numpy(zero_copy_only=False) for column in columns])
+                events += len(batch)
         except pa.ArrowException as error:
             raise DataError(f"{member}: is no table of events: {excerpt(str(error))}") from error
 

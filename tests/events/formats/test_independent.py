@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 from tonic.io import read_davis_346, read_mnist_file
 
-from tests.events.formats.test_event_file import read
+from tests.events.formats.test_event_file import TONIC, read
 from tests.events.formats.writers import WRITERS, Events, aedat4, davis346, evt3, hdf5, random_events
-
-TONIC = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])
 
 
 def columns(array: Any, polarity: str = "p") -> Events:
