@@ -31,7 +31,7 @@ Whole = NDArray[np.int64] | NDArray[np.uint64]
 class Item:
     """One sample of a source, not yet read; it is a recording of its own.
 
-    place: its name in a finding. size: bytes, roughly.
+    place: its name in a finding. size: bytes, roughly. split: the official part that it is in; "" if there is none.
     read: returns a structured array with the fields x, y, t (in µs) and p. sha256: hashes that array or its file.
     Both raise a DataError whose text begins with the place.
     """
@@ -44,6 +44,7 @@ class Item:
     size: int
     read: Callable[[], NDArray[Any]]
     sha256: Callable[[], str]
+    split: str = ""
 
 
 def pack(items: Sequence[Item], sensor: tuple[int, int], limits: DurationLimits = ANY) -> tuple[SourceFile, ...]:
@@ -106,6 +107,7 @@ def read_sample(item: Item, sensor: tuple[int, int]) -> Sample:
         start_us=max(start_us, 0),
         address=address.astype(address_type(sensor).to_pandas_dtype()),
         time_us=(times - times.min()).astype(np.uint32),
+        split=item.split,
     )
 
 
@@ -203,10 +205,15 @@ def _load(items: Sequence[Item], sensor: tuple[int, int], limits: DurationLimits
 def _sha256(items: Sequence[Item], sensor: tuple[int, int]) -> str:
     """Hash all that the samples depend on; this includes the sensor, whose size may come from other shards."""
     lines = [
-        json.dumps([item.sample_id, item.subject, item.label, item.gesture, _sha256_of(item), *sensor])
+        json.dumps([item.sample_id, item.subject, item.label, item.gesture, _sha256_of(item), *sensor, *_part(item)])
         for item in items
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _part(item: Item) -> list[str]:
+    # Without a part, the hash is that of earlier versions, whose files need not be imported again.
+    return [item.split] if item.split else []
 
 
 def _sha256_of(item: Item) -> str:

@@ -107,22 +107,8 @@ class Lists:
         parts["train"] = [one for one in parts["train"] if val is None or one.name not in val]
         if not parts["train"]:
             raise DataError(f"{lists['train'].place}: lists nobody beside the validation part")
-        self._refuse_shared(lists, found, parts)
+        _refuse_shared(lists, found, parts)
         return Fold([one for one in chosen if one.name in training], parts["test"], parts.get("val"))
-
-    def _refuse_shared(
-        self,
-        lists: Mapping[str, PartList],
-        found: Mapping[str, Mapping[str, int]],
-        parts: Mapping[str, Sequence[RecordingInfo]],
-    ) -> None:
-        """Raise a DataError if a subject is in two parts."""
-        for first, second in (("train", "test"), ("val", "test"), ("train", "val")):
-            if shared := shared_subject(parts.get(first, ()), parts.get(second, ())):
-                one, other = (recording.name for recording in shared)
-                where, also = lists[second].where(found[second][other]), lists[first].where(found[first][one])
-                text = f"{where}: subject {shared[0].subject} ({other}) is also in the {first} part ({one}), {also}"
-                raise DataError(f"{text}; {SHARED}")
 
 
 def read_lists(folder: Path) -> Lists:
@@ -131,18 +117,20 @@ def read_lists(folder: Path) -> Lists:
     Raises:
         DataError: a list is missing or cannot be read.
     """
-    files = {file.name: file for file in _files(folder)}
-    numbers = range(1, sum(name.startswith("trainlist") for name in files) + 1)
-    if not numbers or len(numbers) > MAX_LISTS:
-        text = f"has {len(numbers)} training lists, of which there must be 1 to {MAX_LISTS}: {FIRST}, …"
+    return parse_lists(folder, {file.name: _read(file) for file in sorted(_files(folder))})
+
+
+def parse_lists(folder: Path, texts: Mapping[str, str]) -> Lists:
+    """Return the lists with these texts, by the names of their files, as read_lists does."""
+    numbers = range(1, sum(name.startswith("trainlist") for name in texts) + 1)
+    if not 1 <= len(numbers) <= MAX_LISTS:
+        text = f"has {len(numbers)} training lists, but there must be 1 to {MAX_LISTS}: {FIRST}, …"
         raise DataError(f"{folder}: {text}, each with its test list: testlist1.txt, …")
     wanted = {f"{part}list{number}.txt" for part in ("train", "test") for number in numbers}
-    allowed = wanted | {f"vallist{number}.txt" for number in numbers}
-    if missing := sorted(wanted - files.keys()):
+    if missing := sorted(wanted - texts.keys()):
         raise DataError(f"{folder}: {missing[0]} is missing; lists are counted from 1, and each fold has both")
-    if odd := sorted(files.keys() - allowed):
+    if odd := sorted(texts.keys() - wanted - {f"vallist{number}.txt" for number in numbers}):
         raise DataError(f"{folder / odd[0]}: belongs to no training list; remove it, or add that")
-    texts = {name: _read(file) for name, file in sorted(files.items())}
     folds = tuple(
         {
             part: PartList(str(folder / name), tuple(_lines(texts[name])))
@@ -152,6 +140,20 @@ def read_lists(folder: Path) -> Lists:
         for number in numbers
     )
     return Lists(texts, folds)
+
+
+def _refuse_shared(
+    lists: Mapping[str, PartList],
+    found: Mapping[str, Mapping[str, int]],
+    parts: Mapping[str, Sequence[RecordingInfo]],
+) -> None:
+    """Raise a DataError if a subject is in two parts."""
+    for first, second in (("train", "test"), ("val", "test"), ("train", "val")):
+        if shared := shared_subject(parts.get(first, ()), parts.get(second, ())):
+            one, other = (recording.name for recording in shared)
+            where, also = lists[second].where(found[second][other]), lists[first].where(found[first][one])
+            text = f"{where}: subject {shared[0].subject} ({other}) is also in the {first} part ({one}), {also}"
+            raise DataError(f"{text}; {SHARED}")
 
 
 def find_lists(name: str, beside: Sequence[Path]) -> Path:

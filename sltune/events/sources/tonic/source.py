@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,22 +40,27 @@ UNLABELLED = {
 def open_nmnist_folder(folder: Path) -> Source:
     """Return the source for a folder of N-MNIST files, ``[NMNIST/][Train/]<digit>/<id>.bin``, complete or not.
 
-    N-MNIST has no signers, so every sample is its own recording and its own subject.
+    N-MNIST has no signers, so every sample is its own recording and its own subject. If ``Test`` lies beside ``Train``,
+    both are read, as the official parts.
 
     Raises:
         DataError: no folder named by a digit holds a .bin file.
     """
     roots = (folder / part for part in (".", "Train", "NMNIST", "NMNIST/Train"))
     root = next((path for path in roots if any((path / digit).is_dir() for digit in DIGITS)), None)
-    files = [file for digit in DIGITS for file in sorted((root / digit).glob("*.bin"))] if root else []
-    if not files:
+    files = _digits(root) if root else []
+    if root is None or not files:
         raise DataError(f"{folder}: holds no N-MNIST samples (folders 0 to 9 with .bin files)")
+    tested = _digits(root.with_name("Test")) if root.name == "Train" and root != folder else []
+    items = [_nmnist_item(file, "train" if tested else "") for file in files]
+    # Both parts count their files from 1, so that ids would meet.
+    items += [_nmnist_item(file, "test", "test-") for file in tested]
     return Source(
         name="N-MNIST",
         synthetic=False,
         sensor=NMNIST_SENSOR,
         classes=DIGITS,
-        files=pack([_nmnist_item(file) for file in files], NMNIST_SENSOR, NMNIST_LIMITS),
+        files=pack(items, NMNIST_SENSOR, NMNIST_LIMITS),
     )
 
 
@@ -71,7 +77,8 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
     """Return the source for a dataset of ``tonic.datasets`` whose data lie below root, where Tonic expects them.
 
     If a set has a training and a test part, those that are there are read; the ids of samples then begin with
-    ``train-`` and ``test-``. Each sample is a recording. If Tonic states no sensor, all events are read to find it.
+    ``train-`` and ``test-``, and where both are there, they are its official parts. Each sample is a recording. If
+    Tonic states no sensor, all events are read to find it.
 
     Args:
         name: the name of the class, such as ``DVSGesture``.
@@ -87,13 +94,16 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
     root = root.expanduser()
     kind = _dataset(name)
     parts, findings = open_parts(kind, root)
-    entries = [entry for prefix, dataset in parts for entry in list_part(dataset, prefix, root)]
+    listed = {prefix: list_part(dataset, prefix, root) for prefix, dataset in parts}
+    entries = [entry for part in listed.values() for entry in part]
+    # A part alone keeps the fingerprint that it had before parts were known.
+    splits = [prefix.removesuffix("-") if len(listed) > 1 else "" for prefix in listed for _ in listed[prefix]]
     declared = getattr(kind, "classes", None)
     classes, labels, is_declared = name_classes(declared, [entry.target for entry in entries])
     subjects, alone = group(entries, labels, group_by)
     items = [
-        item_of(entry, root, subject, label, classes[label])
-        for entry, subject, label in zip(entries, subjects, labels, strict=True)
+        replace(item_of(entry, root, subject, label, classes[label]), split=split)
+        for entry, subject, label, split in zip(entries, subjects, labels, splits, strict=True)
     ]
     sensor = find_sensor(items) if kind.sensor_size is None else (int(kind.sensor_size[1]), int(kind.sensor_size[0]))
     odd = []
@@ -107,8 +117,12 @@ def open_tonic(name: str, root: Path, group_by: str | None = None) -> Source:
     return Source(name, False, sensor, classes, pack(items, sensor), tuple(findings))
 
 
-def _nmnist_item(file: Path) -> Item:
-    name = f"{file.parent.name}-{file.stem}"
+def _digits(root: Path) -> list[Path]:
+    return [file for digit in DIGITS for file in sorted((root / digit).glob("*.bin"))]
+
+
+def _nmnist_item(file: Path, split: str = "", prefix: str = "") -> Item:
+    name = f"{prefix}{file.parent.name}-{file.stem}"
     return Item(
         place=str(file),
         sample_id=name,
@@ -118,6 +132,7 @@ def _nmnist_item(file: Path) -> Item:
         size=file_size(file),
         read=partial(_read_bin, file),
         sha256=partial(file_sha256, file),
+        split=split,
     )
 
 
