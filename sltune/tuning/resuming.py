@@ -96,9 +96,11 @@ def _with_seeds(space: Space, folder: RunFolder, changes: Changes) -> Space:
     """
     evaluation, run = space.evaluation, folder.root
     if changes.folds is not None and not set(changes.folds) <= set(range(evaluation.folds)):
-        has = f"{run} has the folds 0 to {evaluation.folds - 1}"
-        text = f"{has}; another number of folds is another split, which takes a new run"
-        raise UsageError(f"{_flags(changes)}: {text}: sltune evaluate … --set evaluation.folds=N")
+        text = f"{_flags(changes)}: {run} has the folds 0 to {evaluation.folds - 1}"
+        if evaluation.draws_folds:
+            text += "; another number of folds is another split, which takes a new run"
+            text += ": sltune evaluate … --set evaluation.folds=N"
+        raise UsageError(text)
     if changes.seeds is None:
         return space
     if missing := [seed for seed in evaluation.seeds if seed not in changes.seeds]:

@@ -72,6 +72,10 @@ def load(source: Source) -> dict[str, Sample]:
     return samples
 
 
+def parts(source: Source) -> dict[str, str]:
+    return {name: sample.split for name, sample in load(source).items()}
+
+
 def warnings(source: Source) -> list[str]:
     assert not any(finding.is_error for finding in source.findings)
     return [finding.text for finding in source.findings]
@@ -95,6 +99,18 @@ def test_nmnist_of_both_parts(tmp_path: Path) -> None:
         "test-0-00001": ("test-0-00001", 0, "0 - zero", [3], 5, [0]),
     }
     assert warnings(source) == [INCOMPLETE.format(1), INCOMPLETE.format(1)]
+    assert parts(source) == {"train-7-00042": "train", "test-0-00001": "test"}
+
+
+def test_a_part_alone_is_no_official_split(tmp_path: Path) -> None:
+    write(tmp_path, "NMNIST/Test/0/00001.bin", event(1, 0, 1, 5))
+    assert parts(open_tonic("NMNIST", tmp_path)) == {"test-0-00001": ""}
+
+
+def test_gestures_of_both_parts_are_an_official_split_by_user(tmp_path: Path) -> None:
+    for user in (2, 24):
+        save_gesture(tmp_path, f"{'Train' if user < 24 else 'Test'}/user{user:02d}_led/0.npy")
+    assert parts(open_tonic("DVSGesture", tmp_path)) == {"train-user02_led-0": "train", "test-user24_led-0": "test"}
 
 
 def test_the_real_digits_are_those_of_the_folder_reader(nmnist_folder: Path) -> None:

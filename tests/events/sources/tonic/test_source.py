@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,21 @@ def test_the_digits_are_found_however_the_archive_was_unzipped_even_if_some_are_
         write(tmp_path / nested, f"{digit}/1.bin", event(1, 1, 1, 5))
     (file,) = open_nmnist_folder(tmp_path).files
     assert [sample.sample_id for sample in file.load()[0]] == ["3-1", "9-1"]
+
+
+@pytest.mark.parametrize("nested", ["", "NMNIST"])
+def test_a_test_folder_beside_the_training_folder_makes_official_parts(tmp_path: Path, nested: str) -> None:
+    write(tmp_path / nested, "Train/7/00042.bin", event(1, 1, 1, 5))
+    (alone,) = open_nmnist_folder(tmp_path).files
+    assert [(one.sample_id, one.split) for one in alone.load()[0]] == [("7-00042", "")]
+    # As every version has hashed it.
+    facts = ["7-00042", "7-00042", 7, "7", hashlib.sha256(event(1, 1, 1, 5)).hexdigest(), 34, 34]
+    assert alone.sha256() == hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    write(tmp_path / nested, "Test/7/00042.bin", event(2, 2, 1, 5))
+    (both,) = open_nmnist_folder(tmp_path).files
+    samples = [(one.sample_id, one.subject, one.split) for one in both.load()[0]]
+    assert samples == [("7-00042", "7-00042", "train"), ("test-7-00042", "test-7-00042", "test")]
+    assert both.sha256() != alone.sha256()
 
 
 def test_a_folder_without_digits_is_refused(tmp_path: Path) -> None:
