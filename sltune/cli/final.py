@@ -63,6 +63,7 @@ class InputOptions:
     tags: Path | None
     window_ms: int | None
     step_ms: int | None
+    time_unit: str | None
 
     def check(self) -> None:
         """Raise a UsageError if options do not go together."""
@@ -79,6 +80,7 @@ class InputOptions:
 
     def samples(self, predictor: Predictor, display: Display) -> Iterator[Inputs]:
         """Give the samples; raises as the functions of ``inputs`` do."""
+        from sltune.events.formats.event_file import needs_time_unit
         from sltune.tuning.final.inputs import samples_of_dataset, samples_of_tags, windows_of
 
         if self.data is not None:
@@ -87,7 +89,8 @@ class InputOptions:
             if self.tags is not None:
                 yield samples_of_tags(predictor, file, self.tags, display.say)
             else:
-                yield from windows_of(predictor, file, self.window_ms, self.step_ms, display.say)
+                unit = self.time_unit if needs_time_unit(file) else None
+                yield from windows_of(predictor, file, self.window_ms, self.step_ms, display.say, unit)
 
 
 here_options = bundle(
@@ -109,6 +112,9 @@ input_options = bundle(
     click.option("--window-ms", type=click.IntRange(min=1), help="Without tags: the length of a window."),
     click.option(
         "--step-ms", type=click.IntRange(min=1), help="From one window to the next; without it, their length."
+    ),
+    click.option(
+        "--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="Of times, where a format leaves it open."
     ),
 )
 
@@ -165,8 +171,8 @@ def fit(
 def predict(model: Path, inputs: InputOptions, rates: bool, out: Path | None, options: HereOptions) -> None:
     """Classify samples, tagged parts or windows of recordings; the result is CSV.
 
-    MODEL is what fit has made, or a trial of a run. FILE is a recording (.aedat). With --tags it is cut as an import
-    would cut it; without, windows slide over it, as long as an evaluation crop. The rates of several seeds are
+    MODEL is what fit has made, or a trial of a run. FILE is a recording of any format. With --tags it is cut as an
+    import would cut it; without, windows slide over it, as long as an evaluation crop. The rates of several seeds are
     averaged.
 
     \b

@@ -12,19 +12,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.augmentations.events import Addresses
 from sltune.events.dataset import open_dataset
-from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, read_aedat
+from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
+from sltune.events.formats.event_file import open_event_file
 from sltune.events.formats.members import Member
 from sltune.events.frames import FrameFormat
 from sltune.events.samples import Samples
 from sltune.events.sources.slanimals.source import cut_recording
 from sltune.events.sources.slanimals.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
-from sltune.events.store import encode_samples
+from sltune.events.store import address_type, encode_samples
 from sltune.tuning.final.loading import Predictor
 from sltune.tuning.trial.job import frame_format
 
 Say = Callable[[str], object]
 
+SLANIMALS = "SL-Animals-DVS"
 WINDOWS_AT_ONCE = 32
 """Windows that overlap repeat events, so that only a few are in memory at the same time."""
 
@@ -97,13 +100,19 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Say) -> I
 
 
 def windows_of(
-    predictor: Predictor, file: Path, window_ms: int | None, step_ms: int | None, say: Say = lambda _: None
+    predictor: Predictor,
+    file: Path,
+    window_ms: int | None,
+    step_ms: int | None,
+    say: Say = lambda _: None,
+    time_unit: str | None = None,
 ) -> Iterator[Inputs]:
-    """Give the windows over a recording, some at a time.
+    """Give the windows over a recording of any format, some at a time.
 
     Args:
         window_ms: their length, cut to whole time bins; None for that of an evaluation crop. step_ms: from the start of
-            one to that of the next; None for their length. say: as in samples_of_dataset.
+            one to that of the next; None for their length. say: as in samples_of_dataset. time_unit: s, ms, us or ns,
+            for formats that do not define it.
 
     Raises:
         UsageError: no length is named, and evaluation takes whole samples; or it is shorter than a time bin.
@@ -115,13 +124,8 @@ def windows_of(
         raise UsageError('sampling.eval_crop_ms = "whole": a window needs a length; name it with --window-ms')
     if bins < 1:
         raise UsageError(f"--window-ms {window_ms}: is shorter than a time bin of {sampling.time_bin_ms} ms")
-    frames = _frames(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file), say)
-    recording = read_aedat(file)
-    is_event = recording.address & SPECIAL_BIT == 0
-    order = np.argsort(recording.time_us[is_event], kind="stable")
-    address, time_us = recording.address[is_event][order], recording.time_us[is_event][order]
-    if not len(time_us):
-        raise DataError(f"{file}: holds no pixel event")
+    sensor, address, time_us = _sorted_events(predictor, file, time_unit)
+    frames = _frames(predictor, sensor, str(file), say)
     length_us = 1000 * (window_ms if sampling.bins and window_ms else bins * sampling.time_bin_ms)
     step_us = length_us if step_ms is None else 1000 * step_ms
     count = 1 + max(0, int(time_us[-1] - time_us[0]) + 1 - length_us) // step_us
@@ -130,11 +134,38 @@ def windows_of(
         starts = [int(time_us[0]) + number * step_us for number in numbers]
         parts = [slice(*np.searchsorted(time_us, [start, start + length_us])) for start in starts]
         events = [
-            (address[part], (time_us[part] - np.uint64(start)).astype(np.uint32))
+            (address[part], (time_us[part] - start).astype(np.uint32))
             for start, part in zip(starts, parts, strict=True)
         ]
-        table = _table(recording_name(recording.member), numbers, starts, events, length_us)
+        table = _table(recording_name(Member.of(file)), numbers, starts, events, length_us)
         yield Inputs(Samples([table]), frames, np.arange(len(numbers)), [None] * len(numbers), bins)
+
+
+def _sorted_events(
+    predictor: Predictor, file: Path, time_unit: str | None
+) -> tuple[tuple[int, int], Addresses, NDArray[np.int64]]:
+    """Return (height, width) of a recording's sensor, and its addresses and times in µs, sorted by time.
+
+    If its format does not state the sensor, it is that of the networks.
+
+    Raises:
+        DataError: the recording cannot be read, or has a pixel outside of that sensor.
+    """
+    opened = open_event_file(file, time_unit)
+    blocks = list(opened.blocks())
+    x, y, time_us, on = (
+        np.concatenate([getattr(block, name) for block in blocks]) for name in ("x", "y", "t_us", "on")
+    )
+    height, width = sensor = opened.sensor or predictor.sensor
+    if x.max() >= width or y.max() >= height:
+        pixel = f"pixel x={x.max()} or y={y.max()}"
+        raise DataError(f"{file}: {pixel} lies outside the {width}×{height} sensor of MODEL")
+    if predictor.dataset == SLANIMALS:
+        # Its samples are stored by the DVS128's own addresses: from the lower right, and 0 is ON.
+        x, y, on = width - 1 - x, height - 1 - y, ~on
+    address = (y.astype(np.int64) * width + x) * 2 + on
+    order = np.argsort(time_us, kind="stable")
+    return sensor, address[order].astype(address_type(sensor).to_pandas_dtype()), time_us[order]
 
 
 def _evaluated(
@@ -174,7 +205,7 @@ def _table(
     name: str,
     numbers: Sequence[int],
     starts: Sequence[int],
-    events: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint32]]],
+    events: Sequence[tuple[Addresses, NDArray[np.uint32]]],
     length_us: int,
 ) -> pa.Table:
     """Return windows as a table of samples, each of which lasts for the whole window."""
@@ -187,9 +218,10 @@ def _table(
             "sample_id": [f"{name}_{number:04d}" for number in numbers],
             **{column: [text] * len(numbers) for column, text in texts.items()},
             **{column: pa.array([value] * len(numbers), kind) for column, (value, kind) in same.items()},
-            "start_us": pa.array(starts, pa.uint64()),
+            # A sample's start cannot be negative; of it, only the part of a millisecond counts.
+            "start_us": pa.array([max(start, 0) for start in starts], pa.uint64()),
             "events": pa.array(np.diff(offsets), pa.uint32()),
-            "address": pa.ListArray.from_arrays(offsets, pa.array(address, pa.uint16())),
+            "address": pa.ListArray.from_arrays(offsets, pa.array(address)),
             "time_us": pa.ListArray.from_arrays(offsets, pa.array(time_us, pa.uint32())),
         }
     )

@@ -22,14 +22,15 @@ from sltune.tuning.trial.trained import ended_trial, trained_network
 class Predictor:
     """Networks whose rates are averaged, and what they take and say.
 
-    sensor: (height, width) in pixels of what they were trained on. classes: the names of what they tell apart. splits:
-    of a trial, the recordings of its parts.
+    sensor: (height, width) in pixels of what they were trained on. classes: the names of what they tell apart. dataset:
+    the name of what they were trained on. splits: of a trial, the recordings of its parts.
     """
 
     networks: Sequence[nn.Module]
     configuration: Configuration
     sensor: tuple[int, int]
     classes: tuple[str, ...]
+    dataset: str
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -55,7 +56,7 @@ def _of_model(folder: ModelFolder) -> Predictor:
     code = copied_code(folder.code, info.code)
     jobs = {seed: info.job(seed, code) for seed in info.config.evaluation.seeds}
     networks = [trained_network(job, folder.weights(seed)) for seed, job in jobs.items()]
-    return Predictor(networks, info.config, info.sensor, info.dataset.classes)
+    return Predictor(networks, info.config, info.sensor, info.dataset.classes, info.dataset.name)
 
 
 def _of_trial(path: Path) -> Predictor:
@@ -70,4 +71,5 @@ def _of_trial(path: Path) -> Predictor:
         raise DataError(f"{path}: {text}")
     job, record = ended_trial(run, key.name)
     network = trained_network(job, run.trial(key).best_weights)
-    return Predictor([network], job.configuration, job.sensor, record.dataset.classes, record.splits)
+    classes, name = record.dataset.classes, record.dataset.name
+    return Predictor([network], job.configuration, job.sensor, classes, name, record.splits)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sltune.cli.main import main
 from sltune.errors import DataError, UsageError
 from sltune.events.formats.aedat import SENSOR_SIZE, encode_address, write_aedat
+from sltune.events.formats.event_file import needs_time_unit
 from sltune.events.frames import FrameFormat
 from sltune.events.importing import import_source
 from sltune.events.source import Finding, SourceFile
@@ -36,6 +37,7 @@ from sltune.tuning.final.model import FittedNetwork, ModelFolder, ModelInfo, wri
 from sltune.tuning.final.predicting import Row, Tally, predict
 from sltune.tuning.preparation import start
 from sltune.tuning.trial.job import Job
+from tests.events.formats.writers import WRITERS, random_events
 from tests.small import quick
 from tests.tuning.in_process import QUIET, REQUEST, train_in_process
 
@@ -82,7 +84,7 @@ def model(tmp_path: Path) -> ModelFolder:
 def one(seed: int = 0, **settings: object) -> Predictor:
     """A network that nobody has trained."""
     job = Job(TrialKey("c0000", seed, 0), configuration(**settings), DVS, len(GESTURES))
-    return Predictor([job.network()], job.configuration, DVS, GESTURES)
+    return Predictor([job.network()], job.configuration, DVS, GESTURES, "SL-Animals-DVS")
 
 
 def said(predictor: Predictor, inputs: object) -> list[Row]:
@@ -167,8 +169,31 @@ def test_windows_without_events_and_special_events_are_no_trouble(tmp_path: Path
     rows = said(one(), windows_of(one(), tmp_path / "x.aedat", 500, None))
     assert [row["start_us"] for row in rows] == [1_000_000, 1_500_000, 2_000_000, 2_500_000]
     write_aedat(tmp_path / "y.aedat", [special], [0])
-    with pytest.raises(DataError, match=r"y\.aedat: holds no pixel event"):
+    with pytest.raises(DataError, match=r"y\.aedat: holds no events"):
         next(windows_of(one(), tmp_path / "y.aedat", 500, None))
+
+
+def test_windows_of_every_format_are_those_of_the_cameras_own(tmp_path: Path) -> None:
+    """SL-Animals-DVS is stored by the addresses of the camera, and other datasets upright, with 1 for ON."""
+    events = random_events(np.random.default_rng(0), 9000, 100)
+    for name, write in WRITERS.items():
+        (tmp_path / f"x.{name}").write_bytes(write(events))
+    files = [tmp_path / f"x.{name}" for name in WRITERS if "davis" not in name]
+    for dataset in ("SL-Animals-DVS", "signs"):
+        predictor = replace(one(), dataset=dataset)
+        said_of = [said(predictor, windows_of(predictor, file, 200, None, time_unit=unit_of(file))) for file in files]
+        rates = [[row[name] for row in rows for name in row if name.startswith("rate_")] for rows in said_of]
+        assert any(rates[0])
+        assert rates == [rates[0]] * len(files)
+    with pytest.raises(DataError, match="is of a sensor of 240×180 pixels"):
+        next(windows_of(one(), tmp_path / "x.davis240.aedat", 200, None))
+    wide = replace(one(), sensor=(128, 64))
+    with pytest.raises(DataError, match=r"x\.npy: pixel .* lies outside the 64×128 sensor of MODEL"):
+        next(windows_of(wide, tmp_path / "x.npy", 200, None, time_unit="us"))
+
+
+def unit_of(file: Path) -> str | None:
+    return "us" if needs_time_unit(file) else None
 
 
 def test_the_rates_of_several_seeds_are_averaged(model: ModelFolder, recordings: Path) -> None:
@@ -185,7 +210,7 @@ def test_classes_are_compared_by_their_names(recordings: Path, tmp_path: Path) -
     import_source(open_slanimals(recordings), tmp_path / "data")
     known = (*GESTURES[:0:-1], "unicorn")
     predictor = one()
-    renamed = Predictor(predictor.networks, predictor.configuration, DVS, known)
+    renamed = replace(predictor, classes=known)
     tally = Tally()
     rows = list(predict(renamed, samples_of_dataset(renamed, tmp_path / "data"), CPU, tally))
     assert [row["true"] for row in rows] == list(GESTURES)
@@ -198,7 +223,7 @@ def test_rates_that_are_no_numbers_are_an_error_of_the_data(recordings: Path) ->
             return torch.full((frames.shape[1], len(GESTURES)), torch.nan)
 
     sound = one()
-    broken = Predictor([Broken()], sound.configuration, DVS, GESTURES)
+    broken = Predictor([Broken()], sound.configuration, DVS, GESTURES, "signs")
     with pytest.raises(DataError, match="no finite numbers"):
         said(broken, windows_of(broken, recordings / "recordings" / f"{NAME}.aedat", None, None))
 
