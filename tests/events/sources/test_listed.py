@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import io
+import pickle
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from sltune.errors import DataError, UsageError
+from sltune.errors import DataError, SltuneError, UsageError
 from sltune.events.dataset import Dataset, open_dataset
 from sltune.events.importing import Imported, import_source
 from sltune.events.listing import cutting, recordings
+from sltune.events.listing.rows import read_listing
 from sltune.events.manifest import Manifest
 from sltune.events.sources.registry import ImportOptions, open_source
 from tests.events.conftest import refused
+from tests.events.formats.writers import WRITERS, random_events
 
 FIRST_US = 1_000_000
 """A clock that begins with the camera, not with the recording."""
@@ -455,6 +462,58 @@ def test_the_sensor_is_the_users_or_what_holds_all_events(folder: Path) -> None:
         of_rows(folder, *ROWS, sensor="346")
 
 
+@pytest.fixture
+def cameras(tmp_path: Path) -> Path:
+    """A listing of a recording of a DAVIS240, one of 128x128 pixels and one that says nothing of its sensor."""
+    seen = random_events(np.random.default_rng(0), 200)
+    (tmp_path / "cameras").mkdir()
+    for suffix in ("davis240.aedat", "dat", "bin"):
+        (tmp_path / "cameras" / f"x.{suffix}").write_bytes(WRITERS[suffix](seen))
+    (tmp_path / "cameras" / "x.dat.gz").write_bytes(gzip.compress((tmp_path / "cameras" / "x.dat").read_bytes()))
+    return tmp_path / "cameras"
+
+
+def of_cameras(folder: Path, *suffixes: str, **flags: Any) -> Manifest:
+    rows = [{"file": f"x.{suffix}", "label": suffix} for suffix in suffixes]
+    return of_rows(folder, *rows, time_unit=None, **flags).manifest
+
+
+def test_the_sensor_is_what_the_files_say(cameras: Path) -> None:
+    assert of_cameras(cameras, "dat.gz", "bin").sensor == (128, 128)
+
+
+def test_files_of_different_sensors_are_refused_unless_one_is_named_into_which_all_fit(cameras: Path) -> None:
+    with refused(
+        DataError,
+        f"{cameras / 'x.davis240.aedat'} is of a sensor of 240x180 pixels, {cameras / 'x.dat'} of 128x128",
+        "give --sensor 240x180",
+    ):
+        of_cameras(cameras, "davis240.aedat", "dat")
+    manifest = of_cameras(cameras, "davis240.aedat", "dat", sensor="240x180")
+    assert manifest.sensor == (180, 240)
+    assert f"{cameras / 'x.dat'}: is of a sensor of 128x128 pixels; taken as one of 240x180" in warnings(manifest)
+    with refused(DataError, cameras / "x.davis240.aedat", "240x180 pixels, more than --sensor 239x180"):
+        of_cameras(cameras, "davis240.aedat", sensor="239x180")
+
+
+def test_what_a_file_holds_beside_events_is_counted(cameras: Path) -> None:
+    said = warnings(of_cameras(cameras, "davis240.aedat"))
+    assert f"{cameras / 'x.davis240.aedat'}: left out: 2 IMU samples and 12 pixels of frames and 1 triggers" in said
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(data=st.data())
+def test_a_damaged_listing_is_read_or_refused(folder: Path, data: st.DataObject) -> None:
+    content = bytearray(as_csv([{**row, "split": "train", "id": row["label"]} for row in ROWS]).encode())
+    pieces = [b",", b'"', b"\n", b"\0", b"\xff", b"=1", b"nan", b"9" * 30, b"-1", b";", b"..", b"\t", b"start_ev"]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.sampled_from(pieces))
+    (folder / "signs.csv").write_bytes(content)
+    with contextlib.suppress(SltuneError):
+        read_listing(folder / "signs.csv", folder)
+
+
 def test_a_pixel_outside_of_the_users_sensor_is_an_error(folder: Path) -> None:
     with refused(DataError, folder / "three.npy", "pixel x=4, y=2 of event 4 lies outside the 4x3 sensor"):
         of_rows(folder, *ROWS, sensor="4x3")
@@ -553,3 +612,11 @@ def test_a_folder_without_classes_is_refused_with_what_it_holds(tmp_path: Path) 
         DataError, f"{tmp_path}: holds no such recording", "SRC/<class>/<file>", "1 recordings that", "1 .txt"
     ):
         imported(tmp_path, "folders")
+
+
+def test_files_can_be_read_by_workers_of_a_cluster(folder: Path) -> None:
+    (folder / "signs.csv").write_text(as_csv(ROWS))
+    source = open_source(ImportOptions("table", time_unit="us"), folder / "signs.csv")
+    (file,) = pickle.loads(pickle.dumps(source.files))
+    assert file.sha256() == source.files[0].sha256()
+    assert [sample.digest for sample in file.load()[0]] == [sample.digest for sample in source.files[0].load()[0]]
