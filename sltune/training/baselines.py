@@ -1,0 +1,71 @@
+"""Classifiers without a network, on counts of events: what a network has to beat to be worth its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltune.events.augmentations.events import POLARITIES
+from sltune.events.frames import FrameFormat, Window, place_events
+from sltune.events.samples import Samples
+
+BINS, ROWS, COLUMNS = 8, 16, 16
+"""Time bins over the whole of a sample, and the rows and columns of a grid over the sensor, at most its own."""
+RIDGE_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""The strength of ridge regression is chosen among these by the leave-one-out error within the training part."""
+NAMES = ("majority", "nearest neighbour", "ridge regression")
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a baseline says of a test part: the number of a class for each sample."""
+
+    name: str
+    classes: NDArray[np.int64]
+
+
+def count_features(samples: Samples, sensor: tuple[int, int], indices: Sequence[int]) -> Features:
+    """Return how the events of each sample spread over time, height, width and polarity, shape (samples, features).
+
+    Counts are divided by their sum, and of these shares the square roots are taken: the Euclidean distance of two
+    samples is then the Hellinger distance of their spreads, which neither the number of events nor a few busy pixels
+    decide.
+    """
+    frames = FrameFormat(sensor, time_bin_ms=1, resized=(min(ROWS, sensor[0]), min(COLUMNS, sensor[1])), bins=BINS)
+    size = BINS * frames.values
+    features = np.empty((len(indices), size), np.float32)
+    for row, index in zip(features, indices, strict=True):
+        counts = np.bincount(place_events(samples, [Window(int(index), 0, BINS)], frames, BINS), minlength=size)
+        np.sqrt(counts / max(1, counts.sum()), out=row)
+    return features
+
+
+def predictions(train: Features, labels: NDArray[np.int64], test: Features) -> list[Prediction]:
+    """Return what each baseline says of a test part after it has seen a training part.
+
+    Args:
+        train, test: features of shape (samples, features). labels: the classes of the training part.
+    """
+    # scikit-learn takes a second to import.
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.neighbors import KNeighborsClassifier
+
+    # Of several classes as frequent, the first.
+    majority = np.full(len(test), np.bincount(labels).argmax())
+    nearest = KNeighborsClassifier(1, algorithm="brute").fit(train, labels).predict(test)
+    if len(set(labels.tolist())) == 1:
+        ridge = majority
+    else:
+        ridge = RidgeClassifierCV(RIDGE_STRENGTHS).fit(train, labels).predict(test)
+    return [Prediction(name, found) for name, found in zip(NAMES, (majority, nearest, ridge), strict=True)]
+
+
+def settings() -> str:
+    """Say what the baselines are given, for tables."""
+    grid = f"{BINS} time bins × {ROWS} × {COLUMNS} × {POLARITIES} polarities"
+    return f"square roots of shares of events in {grid}; ridge strength by leave-one-out in the training part"
