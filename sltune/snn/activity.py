@@ -146,7 +146,7 @@ class Meter:
         return lambda _, arguments, outputs: self._put_out(name, arguments, outputs)
 
     def _fired(self, name: str, lif: LIF, arguments: tuple[Any, ...], spikes: Tensor) -> None:
-        if len(arguments) > 1:
+        if len(arguments) > 1 and isinstance(arguments[1], Conv):
             # The neurons ran in one kernel with the convolution, which was not called.
             self._arrived(arguments[1], arguments[0])
         assert lif.count is not None

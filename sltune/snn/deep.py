@@ -58,7 +58,7 @@ class Spiking(nn.Module):
         self.lif = LIF(**asdict(options.neuron), learn_decay=learn_decay or False, channels=of_channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        spikes: Tensor = self.lif(self.norm(self.conv(images)))
+        spikes: Tensor = self.lif(self.conv(images), self.norm)
         return spikes
 
 

@@ -6,6 +6,7 @@ Neurons and the convolutions before them run in compiled kernels where there are
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltune.snn.backends import backend_of
+from sltune.snn.neurons.backend import Norm
 from sltune.snn.neurons.lif import Fired, LIFParameters
 from sltune.snn.neurons.surrogate import Window
 from sltune.snn.stretches import Network, fire_from_state
@@ -62,9 +64,14 @@ class LIF(nn.Module):
         """The decay, of shape () or (channels,), where it is learned."""
         return None if self.decay_logit is None else torch.sigmoid(self.decay_logit)
 
-    def forward(self, current: Tensor) -> Tensor:
+    def forward(self, current: Tensor, norm: ThresholdBatchNorm | None = None) -> Tensor:
+        """Run neurons; with a normalisation, for what it makes of ``current``, which is never written."""
         current = _precise(current)
         backend, decay = backend_of(current, self.neuron), self.learned_decay
+        if norm is not None:
+            own = norm.now()
+            normed = partial(backend.normed_layer, current, own, self.neuron, decay=decay)
+            return self._counted(fire_from_state(lambda state: norm.took(own, *normed(state=state), current)), current)
         return self._counted(fire_from_state(lambda state: backend.layer(current, self.neuron, state, decay)), current)
 
     def _counted(self, fired: Fired, current: Tensor) -> Tensor:
@@ -78,7 +85,8 @@ class LIFPool(LIF):
     The last row or column of an odd number is not pooled, but its neurons fire and are counted.
     """
 
-    def forward(self, current: Tensor, convolution: Conv | None = None) -> Tensor:
+    # Pooled neurons run in one kernel with a convolution, not with a normalisation.
+    def forward(self, current: Tensor, convolution: Conv | None = None) -> Tensor:  # type: ignore[override]
         """Run neurons; with a convolution, for what it makes of ``current``, which then are its images."""
         if current.dim() != 5 or min(current.shape[3:]) < 2:
             # The kernels check nothing: with other shapes they would write to memory that is not theirs.
@@ -162,6 +170,22 @@ class ThresholdBatchNorm(nn.BatchNorm2d):
     def __init__(self, channels: int, v_threshold: float = 0.3) -> None:
         super().__init__(channels)
         self.v_threshold = v_threshold
+
+    def now(self) -> Norm:
+        """Return what it does to the next values: with their own statistics in training, with those kept otherwise."""
+        kept = (None, None) if self.training else (self.running_mean, self.running_var)
+        return Norm(self.v_threshold * self.weight, self.bias, *kept, self.eps)
+
+    def took(self, norm: Norm, fired: Fired, mean: Tensor, var: Tensor, images: Tensor) -> Fired:
+        """Keep the statistics of images of shape (T, B, C, H, W) that neurons were given; return what they did."""
+        if norm.mean is None and self.running_mean is not None and self.running_var is not None:
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+            count = images.numel() // images.shape[2]
+            momentum = self._momentum()
+            self.running_mean.lerp_(mean.to(self.running_mean), momentum)
+            self.running_var.lerp_(var.to(self.running_var) * (count / max(1, count - 1)), momentum)
+        return fired
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self.num_batches_tracked is not None:

@@ -8,10 +8,11 @@ from torch import Tensor
 from sltune.snn.cpu.arrays import fired_of
 from sltune.snn.cpu.kernels_dense import TAPS
 from sltune.snn.cpu.layer import Connections, Neurons, PooledNeurons
+from sltune.snn.cpu.normed import NormedNeurons
 from sltune.snn.cpu.stage import Stage
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS
-from sltune.snn.neurons.backend import Backend, decay_of_step
+from sltune.snn.neurons.backend import Backend, Norm, decay_of_step
 from sltune.snn.neurons.images import channels_last
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 
@@ -39,6 +40,15 @@ class NumbaBackend(Backend):
     ) -> Fired:
         decay = decay_of_step(decay, current.shape, current.device, current.dtype)
         return fired_of(PooledNeurons.apply(channels_last(current), lif, state, decay))  # type: ignore[no-untyped-call]
+
+    def normed_layer(
+        self, images: Tensor, norm: Norm, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> tuple[Fired, Tensor, Tensor]:
+        decay = decay_of_step(decay, images.shape, images.device, images.dtype)
+        *fired, mean, var = NormedNeurons.apply(  # type: ignore[no-untyped-call]
+            channels_last(images), norm.weight, norm.bias, decay, (norm, lif, state)
+        )
+        return fired_of(tuple(fired)), mean, var
 
     def prefers_stage(self, images: Tensor) -> bool:
         # One time step in the middle stands for all: to count the zeros of each would take longer than it saves.

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState, lif_step
+
+
+class Norm(NamedTuple):
+    """Batch normalisation: weight · (x − mean) / √(var + eps) + bias, all of shape (C,).
+
+    mean, var: None for those of the values themselves.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor | None
+    var: Tensor | None
+    eps: float
 
 
 class Backend(Protocol):
@@ -45,6 +58,24 @@ class Backend(Protocol):
 
         The last row or column of an odd number is not pooled, but its neurons fire and their spikes count.
         """
+
+    def normed_layer(
+        self, images: Tensor, norm: Norm, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> tuple[Fired, Tensor, Tensor]:
+        """Normalise images of shape (T, B, C, H, W) over all but the channels and run neurons as ``layer`` does.
+
+        Returns:
+            besides what ``layer`` returns, mean and variance of each channel, without gradients: those of norm, or of
+            the images where it has none; the variance then divided by the number of values.
+        """
+        flat = images.flatten(0, 1)
+        if norm.mean is None or norm.var is None:
+            var, mean = torch.var_mean(flat.detach(), (0, 2, 3), correction=0)
+            normed = functional.batch_norm(flat, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+        else:
+            mean, var = norm.mean, norm.var
+            normed = functional.batch_norm(flat, mean, var, norm.weight, norm.bias, eps=norm.eps)
+        return self.layer(normed.view_as(images), lif, state, decay), mean, var
 
     def prefers_stage(self, images: Tensor) -> bool:
         """Say whether ``stage`` takes less time for such images than a convolution and ``pooled_layer``."""
