@@ -67,6 +67,14 @@ def check_duration(place: str, duration_us: int, events: int, limits: DurationLi
     return [Finding(place, f"lasts {_shown(duration_us)}; {limits.usual}{hint}")]
 
 
+def check_times(place: str, sample: Sample, limits: DurationLimits | None) -> list[Finding]:
+    """Return warnings of a sample's times; limits: None to leave its duration unjudged."""
+    findings = check_duration(place, sample.duration_us, sample.events, limits) if limits else []
+    if sample.backward_steps:
+        findings.append(Finding(place, f"time goes backwards {sample.backward_steps} times; sorted when read"))
+    return findings
+
+
 def check_events(samples: Iterable[Sample], sensor: tuple[int, int]) -> list[Finding]:
     """Return warnings of recordings whose pixels or polarities are those of another sensor, or of a broken one.
 

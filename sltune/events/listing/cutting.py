@@ -16,7 +16,7 @@ from sltune.errors import DataError
 from sltune.events.formats.event_file import Block, open_event_file
 from sltune.events.formats.members import Member, sha256_of
 from sltune.events.listing.rows import Cut
-from sltune.events.plausible import ANY, check_duration
+from sltune.events.plausible import ANY, check_times
 from sltune.events.source import Finding
 from sltune.events.store import Sample, address_type
 
@@ -88,7 +88,7 @@ def _sha256_of(member: Member, size: int, modified_ns: int) -> str:
     return sha256_of(member)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Taken:
     """The events of one sample, block by block; times in µs."""
 
@@ -165,11 +165,7 @@ class _Reader:
                 findings.append(Finding(wanted.place, problem, is_error=True, lost=(wanted.sample_id,)))
                 continue
             sample = _sample(taken)
-            findings += check_duration(wanted.place, sample.duration_us, sample.events, ANY)
-            if sample.backward_steps:
-                findings.append(
-                    Finding(wanted.place, f"time goes backwards {sample.backward_steps} times; sorted when read")
-                )
+            findings += check_times(wanted.place, sample, ANY)
             if wanted.cut and wanted.cut.is_time and wanted.cut.end > self._last_us + MAX_BEYOND_US:
                 findings.append(Finding(wanted.place, f"{wanted.cut}: ends after the recording; {self._extent()}"))
             yield sample

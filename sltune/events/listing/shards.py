@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.manifest import MAX_ADDRESSES, file_size
-from sltune.events.plausible import ANY, DurationLimits, check_duration
+from sltune.events.plausible import ANY, DurationLimits, check_times
 from sltune.events.source import Finding, SourceFile
 from sltune.events.store import Sample, address_type
 from sltune.system.files import is_unicode
@@ -195,10 +195,7 @@ def _load(items: Sequence[Item], sensor: tuple[int, int], limits: DurationLimits
             findings.append(Finding(item.place, text, is_error=True, lost=(item.sample_id,)))
             continue
         samples.append(sample)
-        findings += check_duration(item.place, sample.duration_us, sample.events, limits)
-        if sample.backward_steps:
-            text = f"time goes backwards {sample.backward_steps} times; sorted when read"
-            findings.append(Finding(item.place, text))
+        findings += check_times(item.place, sample, limits)
     return samples, findings
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from sltune.errors import DataError
 from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.formats.members import Member
-from sltune.events.plausible import DurationLimits, check_duration
+from sltune.events.plausible import DurationLimits, check_duration, check_times
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.sources.slanimals.full_set import check_durations, check_recordings
 from sltune.events.sources.slanimals.pairs import NAME, SESSIONS, Pair, find_pairs, sha256_of_pair
@@ -135,11 +135,7 @@ def _check_sample(place: str, sample: Sample, is_duration_judged: bool) -> list[
     findings = []
     if sample.events < MIN_SAMPLE_EVENTS:
         findings.append(Finding(place, f"holds only {sample.events} events"))
-    if is_duration_judged:
-        findings += check_duration(place, sample.duration_us, sample.events, SIGN)
-    if sample.backward_steps:
-        findings.append(Finding(place, f"time goes backwards {sample.backward_steps} times; sorted when read"))
-    return findings
+    return findings + check_times(place, sample, SIGN if is_duration_judged else None)
 
 
 def _is_synthetic(file: Member) -> bool:
