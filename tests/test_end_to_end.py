@@ -32,7 +32,8 @@ def test_the_demo_learns_to_read_signs_of_signers_it_has_not_seen(tmp_path: Path
     searched = next(row for row in table["rows"] if row["run"] == "demo-search" and row["metric"] == "test_accuracy")
     assert searched["n"] == 4
     assert searched["mean"] >= 30
-    assert (tmp_path / "demo" / "results" / "demo-search" / "best.toml").exists()
+    for name in ("demo/space.toml", "demo-search/space.toml", "demo-search/best.toml"):
+        assert 'sessions = ["S1", "S2", "S3", "S4"]' in (tmp_path / "demo" / "results" / name).read_text()
 
 
 @pytest.mark.slow

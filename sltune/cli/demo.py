@@ -13,9 +13,7 @@ from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import load_space
 from sltune.tuning.cluster.resources import Request
-from sltune.tuning.evaluate import Evaluate
-from sltune.tuning.preparation import start
-from sltune.tuning.tune import Tune
+from sltune.tuning.starting import NewSearch, start_evaluation, start_search
 
 RECORDINGS = 12
 """Enough for four folds by signer, and trained in minutes on two cores."""
@@ -41,9 +39,9 @@ def run_demo(out: Path, request: Request, display: Display) -> None:
     display.say(f"2/4 importing them into {data}")
     manifest = import_source(open_slanimals(recordings), data)
     display.say(f"3/4 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")
-    start(Evaluate(load_space(shipped_space("demo"))), data, evaluation, request, display)
+    start_evaluation(load_space(shipped_space("demo")), data, evaluation, request, display)
     display.say("4/4 searching for better settings, on the same folds; a configuration that falls behind is given up")
-    start(Tune(load_space(shipped_space("demo-search"))), data, search, request, display)
+    start_search(load_space(shipped_space("demo-search")), data, search, request, display, NewSearch())
 
 
 def shipped_space(name: str) -> Path:

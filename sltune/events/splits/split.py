@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from sltune.errors import ConfigError, DataError
 from sltune.events.samples import RecordingInfo
@@ -99,7 +98,7 @@ def bound(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
         DataError: there is no such split of these recordings, or a session that the space names is not there.
         ConfigError: the space names another number of folds.
     """
-    space = replace(space, settings={**space.settings, "evaluation.sessions": _sessions(space.evaluation, recordings)})
+    space = with_sessions(space, recordings)
     evaluation, lists = space.evaluation, lists_of(space)
     if evaluation.draws_folds:
         return space
@@ -120,16 +119,20 @@ def bound(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
     return replace(space, settings=settings)
 
 
-def _sessions(evaluation: Evaluation, recordings: Sequence[RecordingInfo]) -> tuple[str, ...] | Literal["all"]:
-    """Return the sessions that are used, by name; "all" if the dataset has none."""
-    there, named = sessions_of(recordings), evaluation.sessions
+def with_sessions(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
+    """Return a space that names the sessions that are used; "all" if the dataset has none.
+
+    Raises:
+        DataError: a session that the space names is not there.
+    """
+    there, named = sessions_of(recordings), space.evaluation.sessions
     if named == "all":
-        return there or "all"
+        return replace(space, settings={**space.settings, "evaluation.sessions": there or "all"})
     # Runs of earlier versions name these, whatever the dataset has.
     is_earlier = not there and set(named) == set(EARLIER_SESSIONS)
     if not is_earlier and (lacking := [name for name in named if name not in there]):
         refuse_sessions(lacking, recordings)
-    return named
+    return space
 
 
 def left_out(

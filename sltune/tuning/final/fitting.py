@@ -12,6 +12,7 @@ import torch
 from sltune.errors import DataError, NothingRan, UsageError
 from sltune.events.dataset import open_dataset
 from sltune.events.splits.parts import Split, everybody, select_sessions
+from sltune.events.splits.split import with_sessions
 from sltune.progress.display import Display
 from sltune.runs.epochs import append_epoch, begin_epochs
 from sltune.runs.places import CodeInfo, copy_code
@@ -46,9 +47,9 @@ class Fitting:
     """
 
     def __init__(self, space: Space, validation: bool, data: Path, device: torch.device, display: Display) -> None:
-        configuration = space.configuration()
         self._dataset, self._code, self._device, self._display = open_dataset(data), space.code, device, display
         manifest = self._dataset.manifest
+        configuration = with_sessions(space, self._dataset.samples.recordings()).configuration()
         self.info = ModelInfo(
             config=configuration,
             sensor=manifest.sensor,

@@ -77,7 +77,7 @@ def test_the_epoch_is_chosen_by_signers_who_are_not_trained_on(dataset: Path, fo
     assert (len(network.splits["train"]), len(network.splits["val"])) == (6, 2)
     assert len({*network.splits["train"], *network.splits["val"]}) == SIGNERS
     assert info == read_model(folder)
-    assert (info.sensor, info.dataset.classes) == (SENSOR, CLASSES)
+    assert (info.sensor, info.dataset.classes, info.config.evaluation.sessions) == (SENSOR, CLASSES, ("S3",))
     assert not folder.checkpoint(0).exists()
     assert weights(folder).keys() == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
 
