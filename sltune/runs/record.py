@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property, total_ordering
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
@@ -113,13 +123,22 @@ def config_number(config_id: str) -> int:
 
 
 class DatasetInfo(BaseModel):
-    """What a record says of its data: enough to never mix two datasets in one mean."""
+    """What a record says of its data: enough to never mix two datasets in one mean.
+
+    downsample: how many pixels of the camera, in each direction, the import has merged into one.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
     name: str
     synthetic: bool
     fingerprint: str
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    downsample: Annotated[int, Field(ge=1)] = 1
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_downsample(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write records of datasets with the camera's own pixels as earlier versions did."""
+        return {name: value for name, value in write(self).items() if (name, value) != ("downsample", 1)}
 
     @classmethod
     def of(cls, manifest: object) -> Self:

@@ -18,7 +18,9 @@ from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
 from sltune.events.formats.event_file import open_event_file
 from sltune.events.formats.members import Member
 from sltune.events.frames import FrameFormat
+from sltune.events.importing import merge_pixels
 from sltune.events.samples import Samples
+from sltune.events.source import merged_size
 from sltune.events.sources.slanimals.source import cut_recording
 from sltune.events.sources.slanimals.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
 from sltune.events.store import address_type, encode_samples
@@ -84,17 +86,19 @@ def samples_of_tags(predictor: Predictor, file: Path, tags: Path, say: Say) -> I
     Raises:
         DataError: a file cannot be read, or no sample can be cut out.
     """
-    frames = _frames(predictor, (SENSOR_SIZE, SENSOR_SIZE), str(file), say)
+    sensor = merged_size((SENSOR_SIZE, SENSOR_SIZE), predictor.downsample)
+    frames = _frames(predictor, sensor, str(file), say)
     recording = read_aedat(file)
     member = Member.of(tags / f"{file.name.split('.')[0]}.csv" if tags.is_dir() else tags)
     rows, findings = read_tags(member)
     for finding in [*findings, *check_tags(member, rows, len(recording))]:
         say(f"warning: {finding}")
     cut = cut_recording(recording, first_usable(rows, len(recording)), recording_name(recording.member), "")
-    usable = [sample for sample in cut if sample.events]
+    whole = [sample for sample in cut if sample.events]
+    usable, _ = merge_pixels(str(file), whole, (SENSOR_SIZE, SENSOR_SIZE), predictor.downsample)
     if not usable:
         raise DataError(f"{member}: no row cuts a sample out of {file}")
-    content = encode_samples(usable, (SENSOR_SIZE, SENSOR_SIZE), {})
+    content = encode_samples(usable, sensor, {})
     samples = Samples([pq.read_table(pa.BufferReader(content)).combine_chunks()])
     return _evaluated(predictor, samples, frames, np.arange(len(samples)), [GESTURES[label] for label in samples.label])
 
@@ -146,7 +150,8 @@ def _sorted_events(
 ) -> tuple[tuple[int, int], Addresses, NDArray[np.int64]]:
     """Return (height, width) of a recording's sensor, and its addresses and times in µs, sorted by time.
 
-    If its format does not state the sensor, it is that of the networks.
+    Pixels are merged as in the dataset that the networks were trained on. If the format does not state the sensor, it
+    is that of the networks.
 
     Raises:
         DataError: the recording cannot be read, or has a pixel outside of that sensor.
@@ -156,16 +161,29 @@ def _sorted_events(
     x, y, time_us, on = (
         np.concatenate([getattr(block, name) for block in blocks]) for name in ("x", "y", "t_us", "on")
     )
-    height, width = sensor = opened.sensor or predictor.sensor
+    factor, (height, width) = predictor.downsample, _camera(predictor, opened.sensor)
     if x.max() >= width or y.max() >= height:
         pixel = f"pixel x={x.max()} or y={y.max()}"
         raise DataError(f"{file}: {pixel} lies outside the {width}×{height} sensor of MODEL")
     if predictor.dataset == SLANIMALS:
         # Its samples are stored by the DVS128's own addresses: from the lower right, and 0 is ON.
         x, y, on = width - 1 - x, height - 1 - y, ~on
+    height, width = sensor = merged_size((height, width), factor)
+    if factor > 1:
+        # Edges that fill no whole pixel are left out.
+        inside = (x // factor < width) & (y // factor < height)
+        x, y, time_us, on = x[inside] // factor, y[inside] // factor, time_us[inside], on[inside]
+        if not len(x):
+            raise DataError(f"{file}: all events lie at the edges that fill no whole pixel of {factor}×{factor}")
     address = (y.astype(np.int64) * width + x) * 2 + on
     order = np.argsort(time_us, kind="stable")
     return sensor, address[order].astype(address_type(sensor).to_pandas_dtype()), time_us[order]
+
+
+def _camera(predictor: Predictor, stated: tuple[int, int] | None) -> tuple[int, int]:
+    """Return (height, width) of the camera of a recording, or the largest that fits if its format does not state it."""
+    height, width = (side * predictor.downsample + predictor.downsample - 1 for side in predictor.sensor)
+    return stated or (height, width)
 
 
 def _evaluated(

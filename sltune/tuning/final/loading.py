@@ -23,7 +23,8 @@ class Predictor:
     """Networks whose rates are averaged, and what they take and say.
 
     sensor: (height, width) in pixels of what they were trained on. classes: the names of what they tell apart. dataset:
-    the name of what they were trained on. splits: of a trial, the recordings of its parts.
+    the name of what they were trained on, and downsample: how many of a camera's pixels, in each direction, were merged
+    into one of it. splits: of a trial, the recordings of its parts.
     """
 
     networks: Sequence[nn.Module]
@@ -32,6 +33,7 @@ class Predictor:
     classes: tuple[str, ...]
     dataset: str
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    downsample: int = 1
 
 
 def load_predictor(path: Path, device: torch.device) -> Predictor:
@@ -56,7 +58,8 @@ def _of_model(folder: ModelFolder) -> Predictor:
     code = copied_code(folder.code, info.code)
     jobs = {seed: info.job(seed, code) for seed in info.config.evaluation.seeds}
     networks = [trained_network(job, folder.weights(seed)) for seed, job in jobs.items()]
-    return Predictor(networks, info.config, info.sensor, info.dataset.classes, info.dataset.name)
+    classes, name, downsample = info.dataset.classes, info.dataset.name, info.dataset.downsample
+    return Predictor(networks, info.config, info.sensor, classes, name, downsample=downsample)
 
 
 def _of_trial(path: Path) -> Predictor:
@@ -71,5 +74,5 @@ def _of_trial(path: Path) -> Predictor:
         raise DataError(f"{path}: {text}")
     job, record = ended_trial(run, key.name)
     network = trained_network(job, run.trial(key).best_weights)
-    classes, name = record.dataset.classes, record.dataset.name
-    return Predictor([network], job.configuration, job.sensor, classes, name, record.splits)
+    classes, name, downsample = record.dataset.classes, record.dataset.name, record.dataset.downsample
+    return Predictor([network], job.configuration, job.sensor, classes, name, record.splits, downsample)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sltune.cli.main import main
 from sltune.errors import DataError, UsageError
+from sltune.events.dataset import open_dataset
 from sltune.events.formats.aedat import SENSOR_SIZE, encode_address, write_aedat
 from sltune.events.formats.event_file import needs_time_unit
 from sltune.events.frames import FrameFormat
@@ -295,6 +296,27 @@ def test_a_model_of_frames_of_one_size_takes_recordings_of_another_camera(record
     assert any(row["rate"] for row in said_of[0])
     (note,) = notes
     assert "is of a sensor of 256×256 pixels; MODEL was trained on 128×128, and takes frames of 32x32" in note
+
+
+def test_what_networks_of_a_dataset_with_merged_pixels_see_is_merged_as_well(recordings: Path, tmp_path: Path) -> None:
+    """128 pixels are 42 times 3 and a rest, in which some of the 300 events of each sign lie."""
+    import_source(replace(open_slanimals(recordings), downsample=3), tmp_path / "data")
+    info = DatasetInfo.of(open_dataset(tmp_path / "data").manifest)
+    assert DatasetInfo.model_validate_json(info.model_dump_json()).downsample == 3
+    assert "downsample" not in info.model_copy(update={"downsample": 1}).model_dump()
+    settings = configuration(sampling__downsample=1, sampling__size="21x21")
+    job = Job(TrialKey("c0000", 0, 0), settings, (42, 42), len(GESTURES))
+    predictor = Predictor([job.network()], settings, (42, 42), GESTURES, "SL-Animals-DVS", downsample=3)
+    file = recordings / "recordings" / f"{NAME}.aedat"
+    cut = said(predictor, samples_of_tags(predictor, file, recordings / "tags", print))
+    assert cut == said(predictor, samples_of_dataset(predictor, tmp_path / "data"))
+    assert any(row["rate"] for row in cut)
+    # A window that begins with the first sample sees what the sample begins with.
+    window = next(windows_of(predictor, file, 200, None))
+    address, time_us = window.samples.events(0)
+    first, since_us = open_dataset(tmp_path / "data").samples.events(0)
+    assert address.tolist() == first[: len(address)].tolist()
+    assert time_us.tolist() == since_us[: len(address)].tolist()
 
 
 def _with_twice_the_pixels(file: SourceFile) -> SourceFile:
