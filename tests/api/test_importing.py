@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sltune
@@ -56,3 +57,13 @@ def test_a_source_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         sltune.import_recordings(source, tmp_path / "data", **options)  # type: ignore[arg-type]
+
+
+def test_a_labs_own_recordings_are_imported_from_a_listing(tmp_path: Path) -> None:
+    events = np.array([(5, 1, 0, 1), (9, 3, 2, 0)], [("t", "i8"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
+    np.save(tmp_path / "anna.npy", events)
+    (tmp_path / "signs.csv").write_text("file,label,subject\nanna.npy,wave,anna\n")
+    options = {"kind": "table", "time_unit": "ms", "sensor": "4x3", "progress": False}
+    dataset = sltune.import_recordings(tmp_path / "signs.csv", tmp_path / "data", **options)  # type: ignore[arg-type]
+    assert dataset[0].subject == "anna"
+    assert (dataset.manifest.sensor, dataset.manifest.durations_ms["max"]) == ((3, 4), 4.0)
