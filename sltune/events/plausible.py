@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -83,11 +82,14 @@ def check_events(samples: Iterable[Sample], sensor: tuple[int, int]) -> list[Fin
     Args:
         sensor: (height, width) of the addresses.
     """
+    of_recording: dict[str, list[Addresses]] = {}
+    for sample in samples:
+        of_recording.setdefault(sample.recording, []).append(sample.address)
     findings, names, parts, events = list[Finding](), list[str](), list[Addresses](), 0
-    for recording, of_recording in groupby(samples, lambda sample: sample.recording):
+    for recording, addresses in of_recording.items():
         names.append(recording)
-        parts += [sample.address for sample in of_recording]
-        events = sum(map(len, parts))
+        parts += addresses
+        events += sum(map(len, addresses))
         if events >= MIN_EVENTS_ALONE:
             findings += _judged(names, parts, sensor)
             names, parts, events = [], [], 0

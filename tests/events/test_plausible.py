@@ -208,6 +208,13 @@ def test_short_recordings_of_a_file_are_judged_together() -> None:
     ]
 
 
+def test_a_recording_is_judged_once_where_samples_of_several_alternate() -> None:
+    turn = np.arange(60_000)
+    samples = [events_of(turn % 128, turn // 128 % 128, np.zeros(60_000, int), name) for name in "abab"]
+    texts = [text.partition(":")[0] for text in warned(*samples)]
+    assert texts == ["a", "b"]
+
+
 def rates_of(*events: int, duration_us: int = 1_000_000) -> list[str]:
     table = pa.table(
         {
