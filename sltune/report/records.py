@@ -89,8 +89,9 @@ def _as_shared(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     if "host" in frame:
         numbers = {host: f"host {number}" for number, host in enumerate(frame["host"].dropna().unique(), 1)}
         changed["host"] = frame["host"].map(numbers).astype("string")
-    if "network.weights" in frame:
-        changed["network.weights"] = frame["network.weights"].map(run.sharing.text, na_action="ignore")
+    for name in ("network.weights", "evaluation.split_lists"):
+        if name in frame:
+            changed[name] = frame[name].map(run.sharing.text, na_action="ignore")
     return frame.assign(**changed)
 
 

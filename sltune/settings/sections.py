@@ -47,7 +47,7 @@ DRAWN = ("folds", "stratified")
 
 def split_name(split: str, lists: str) -> str:
     """Return what a split is called: lists by the name of their folder."""
-    return f"list {PurePath(lists).name}" if split == "list" else split
+    return f"list {PurePath(lists).name or lists}" if split == "list" else split
 
 
 class Sampling(TomlTable):

@@ -32,6 +32,10 @@ def write_best(campaign: Campaign, best: Result) -> None:
         # The file is handed on, and where weights lie on this machine says nothing elsewhere.
         head += "# network.weights is the name of a file, of which the path is left out: --set network.weights=FILE\n\n"
         space = replace(space, settings={**space.settings, "network.weights": Path(weights).name})
+    lists = configuration.evaluation.split_lists
+    if Path(lists).is_absolute():
+        head += "# The lists of its split are those in split_lists/, beside this file.\n\n"
+        space = replace(space, settings={**space.settings, "evaluation.split_lists": Path(lists).name})
     campaign.folder.write(campaign.folder.best_toml, head + space.to_toml())
     info = read_info(campaign.folder)
     write_info(campaign.folder, info.model_copy(update={"best": best.config_id}))

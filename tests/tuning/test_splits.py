@@ -20,6 +20,7 @@ from sltune.events.source import Finding, SourceFile
 from sltune.events.store import Sample
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import table
+from sltune.report.page import page
 from sltune.report.records import load_records
 from sltune.report.tables.text import render
 from sltune.runs.folder import RunFolder
@@ -112,8 +113,8 @@ def test_a_table_says_that_one_fold_has_a_deviation_over_seeds_and_gives_no_inte
     frame = load_records("results/official")
     assert frame["split"].tolist() == ["official"] * 3
     assert frame["validation"].tolist() == ["subject"] * 3
-    sltune("report", "results/official", "--format", "html")
-    assert "split official" in Path("results/official/report/report.html").read_text()
+    sltune("report", "results/official")
+    assert "split official" in page(load_runs([Path("results/official")]), made, [])
     assert pandas.read_parquet("results/official/report/records.parquet")["split"].tolist() == ["official"] * 3
 
 
@@ -197,8 +198,27 @@ def test_a_search_over_official_parts_ends_and_its_winner_is_not_flattered_by_th
     assert "--nested" not in said
     assert {one.splits["test"][0] for one in records("search")} == {"user02_indoor"}
     assert len(records("search")) == 4
-    page = sltune("report", "results/search", "--format", "html", "--out", "page.html")
-    assert "--nested" not in page.stderr + Path("page.html").read_text()
+    runs = load_runs([Path("results/search")])
+    assert "--nested" not in sltune("report", "results/search").stderr + page(runs, table(runs), [])
+
+
+@pytest.mark.slow
+def test_what_a_search_hands_on_has_no_path_of_its_lists_and_the_winner_is_confirmed_on_them(
+    parts: Path, here: Path
+) -> None:
+    write_lists(here / "mine", **LISTS)
+    flags = ("evaluation.split=list", f"evaluation.split_lists={here}/mine")
+    search(parts, "search", *(word for flag in flags for word in ("--set", flag)))
+    shutil.rmtree(here / "mine")
+    sltune("report", "results/search")
+    assert str(here) not in Path("results/search/best.toml").read_text()
+    frame = pandas.read_parquet("results/search/report/records.parquet")
+    assert set(frame["evaluation.split_lists"]) == {"mine"}
+    trials = ("--device", "cpu", "--gpus-per-trial", 0, "--run", "confirmed")
+    sltune("evaluate", "results/search/best.toml", "--data", parts, "--set", "evaluation.seeds=[1]", *trials)
+    assert {tuple(one.splits["test"]) for one in (*records("search"), *records("confirmed"))} == {
+        ("user06_indoor", "user07_indoor")
+    }
 
 
 @pytest.mark.parametrize(
@@ -225,6 +245,7 @@ def test_a_nested_search_over_stratified_folds_sees_no_test_signer(parts: Path) 
         assert not seen & set(outer.splits["test"])
 
 
+@pytest.mark.slow
 def test_a_model_is_fitted_on_everybody_whatever_the_split(parts: Path) -> None:
     flags = ("--set", "evaluation.split=official", "--no-validation", "--device", "cpu", "--out", "model")
     sltune("fit", "space.toml", "--data", parts, *flags)
