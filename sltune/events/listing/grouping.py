@@ -81,8 +81,8 @@ def _named(entries: Sequence[Listed], fields: Sequence[str], group_by: str) -> l
         return [entry.folder for entry in entries]
     if group_by.startswith(PATH) and is_files:
         return _by_path(entries, group_by)
-    if group_by == "targets":
-        text = "targets are the classes, each of which would be in one fold only"
+    if group_by in ("targets", "label"):
+        text = "holds the classes, each of which would be in one fold only"
     elif group_by == FOLDER or group_by.startswith(PATH):
         text = "the samples lie in no files of their own"
     else:

@@ -50,7 +50,8 @@ def test_without_users_each_sample_is_alone() -> None:
     ("group_by", "parts"),
     [
         ("user", ["there is no such field", 'did you mean "users"?', OFFER]),
-        ("targets", ["targets are the classes", OFFER]),
+        ("targets", ["holds the classes", OFFER]),
+        ("label", ["holds the classes", OFFER]),
         ("path:user[", ["is not a regular expression", "unterminated"]),
         ("path:user", ["has no group in parentheses", "the first path is user02_lab/0.npy"]),
         ("path:user1(.)", ["does not match user02_lab/0.npy"]),
