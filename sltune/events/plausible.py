@@ -121,7 +121,7 @@ def _oddities(address: Addresses, sensor: tuple[int, int]) -> Iterator[str]:
     height, width = sensor
     pixel, counts = np.unique(address // POLARITIES, return_counts=True)
     row, column = np.divmod(pixel, width)
-    rows, columns = (int(np.count_nonzero(np.bincount(lines))) for lines in (row, column))
+    rows, columns = (len(np.unique(lines)) for lines in (row, column))
     if rows < MIN_FILLED * height or columns < MIN_FILLED * width:
         is_sound = sensor == (SENSOR_SIZE, SENSOR_SIZE) and rows <= COCHLEA_ROWS and columns > width / 2
         hint = SOUND if is_sound else OTHER
