@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sltune.errors import DataError
 from sltune.events.dataset import Dataset
 from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest, file_size
 from sltune.events.samples import Samples
+from sltune.events.store import PARTS
 from sltune.events.verify import Verified
 from sltune.wording import first_of
 
@@ -49,7 +51,8 @@ class Part:
 class Summary:
     """A dataset in numbers. bytes: size of the sample files; backward: samples in which time goes backwards.
 
-    sessions: empty if the dataset has none. verified: None if the dataset was not verified.
+    splits: the number of samples in each official part; sessions: both empty if the dataset has none. verified: None if
+    the dataset was not verified.
     """
 
     root: Path
@@ -58,6 +61,7 @@ class Summary:
     bytes: int
     backward: int
     total: Part
+    splits: Mapping[str, int]
     sessions: tuple[Part, ...]
     classes: tuple[Part, ...]
     verified: Verified | None
@@ -104,6 +108,7 @@ class Summary:
             "format": self.manifest.format,
             "std_ddof": 0,
             "total": asdict(self.total),
+            "splits": self.splits,
             "sessions": [asdict(part) for part in self.sessions],
             "classes": [asdict(part) for part in self.classes],
             "warnings": list(self.warnings),
@@ -125,13 +130,18 @@ def summarize(dataset: Dataset, verified: Verified | None = None) -> Summary:
     duration_us = np.array([samples.duration_us(index) for index in range(len(samples))], dtype=np.int64)
     session, everything = np.array(samples.session), np.ones(len(samples), dtype=bool)
     names = [name for name in sorted(set(samples.session)) if name]
+    recordings = samples.recordings()
+    in_part = Counter[str]()
+    for recording in recordings:
+        in_part[recording.split] += len(recording.sample_ids)
     return Summary(
         root=dataset.root,
         manifest=manifest,
-        subjects=len({info.subject for info in samples.recordings()}),
+        subjects=len({info.subject for info in recordings}),
         bytes=sum(file_size(dataset.root / file.file) for file in manifest.files),
         backward=sum(samples.backward_steps(index) > 0 for index in range(len(samples))),
         total=_part("all", samples, duration_us, everything),
+        splits={part: in_part[part] for part in PARTS if part in in_part},
         sessions=tuple(_part(name, samples, duration_us, session == name) for name in names),
         classes=tuple(
             _part(name, samples, duration_us, samples.label == label) for label, name in enumerate(manifest.classes)
@@ -190,13 +200,14 @@ def _head(summary: Summary) -> Iterator[str]:
         "subjects": f"{summary.subjects:,}",
         "recordings": f"{total.recordings:,}",
         "samples": f"{total.samples:,}, {summary.backward:,} with times that go backwards",
+        "parts": ", ".join(f"{name} {count:,} samples" for name, count in summary.splits.items()),
         "events": f"{total.events:,}",
         "on disk": f"{_size_text(summary.bytes)}, {summary.bytes / total.events:.2f} bytes an event",
         "fingerprint": manifest.fingerprint,
         "imported by": f"sltune {manifest.sltune}, format {manifest.format}",
     }
     yield manifest.name + (", SYNTHETIC data" if manifest.synthetic else "")
-    yield from (f"  {name:<12} {fact}" for name, fact in facts.items())
+    yield from (f"  {name:<12} {fact}" for name, fact in facts.items() if fact)
 
 
 def _size_text(size: int) -> str:

@@ -26,6 +26,7 @@ from sltune.events.listing import cutting, recordings
 from sltune.events.listing.rows import read_listing
 from sltune.events.manifest import Manifest
 from sltune.events.sources.registry import ImportOptions, open_source
+from sltune.events.views.summary import summarize
 from tests.events.conftest import refused
 from tests.events.formats.writers import WRITERS, random_events
 
@@ -569,6 +570,8 @@ def test_folders_train_and_test_above_the_classes_are_the_official_parts(classes
     (classes_folder / "right").rename(tmp_path / "parts" / "test" / "right")
     dataset = imported(tmp_path / "parts", "folders")
     assert [one.split for one in dataset.samples.recordings()] == ["train", "train", "test", "test"]
+    assert summarize(dataset).splits == {"train": 2, "test": 2}
+    assert "  parts        train 2 samples, test 2 samples\n" in summarize(dataset).to_text(80)
     assert dataset.manifest.classes == ("left hand", "right")
 
 
