@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sltune.errors import DataError
 from sltune.events.formats.blocks import Block, Clock, EventFile, records, sensor_of
@@ -29,15 +28,9 @@ DAT_EVENT = np.dtype([("t_us", "<u4"), ("address", "<u4")])
 DAT_CLOCK_BITS = 32
 DAT_KINDS = (0x00, 0x0C)
 
-# Kinds of EVT2's words, in the highest four bits.
-EVT2_ON, EVT2_TIME_HIGH, EVT2_TRIGGER = 1, 8, 10
-EVT2_WORD, EVT2_TIME_HIGH_BITS, EVT2_TIME_LOW_BITS = np.dtype("<u4"), 28, 6
-EVT3_WORD = np.dtype("<u2")
+EVT2_WORD, EVT3_WORD = np.dtype("<u4"), np.dtype("<u2")
 
 MAX_HEADER_BYTES = 1 << 16
-EARLY = "events before the first time"
-OUTSIDE = "events outside the sensor"
-TRIGGERS = "triggers"
 
 
 def open_atis(member: Member) -> EventFile:
@@ -93,20 +86,19 @@ def open_raw(member: Member) -> EventFile:
     """
     header = _read_header(member)
     encoding = re.split("[ ;]", header.fields.get("format") or f"EVT{header.fields.get('evt', '')}")[0]
-    formats: dict[str, Callable[..., Iterator[Block]]] = {"EVT2": _read_evt2, "EVT3": _read_evt3}
-    decode = formats.get(encoding.upper().removesuffix(".0"))
-    if decode is None:
+    encoding = encoding.upper().removesuffix(".0")
+    if encoding not in ("EVT2", "EVT3"):
         raise DataError(f"{member}: its header names the format {excerpt(encoding)!r}; EVT2 and EVT3 are read")
 
     def read(left_out: Counter[str]) -> Iterator[Block]:
-        for block in decode(member, header.size, left_out):
+        for block in _decode(member, header.size, encoding == "EVT3", left_out):
             if header.sensor is None:
                 yield block
                 continue
             # Cameras may write some: Prophesee's own decoder drops them, too.
             inside = (block.x < header.sensor[1]) & (block.y < header.sensor[0])
             part = block.only(inside)
-            _count(left_out, OUTSIDE, len(block) - len(part))
+            _count(left_out, "events outside the sensor", len(block) - len(part))
             yield part
 
     return EventFile(member, header.sensor, read)
@@ -152,38 +144,18 @@ def _sensor(member: Member, fields: dict[str, str]) -> tuple[int, int] | None:
     return sensor_of(member, width, height)
 
 
-def _read_evt2(member: Member, start: int, left_out: Counter[str]) -> Iterator[Block]:
-    """Decode words of 32 bits: a pixel with the low bits of its time, or the high bits for all pixels that follow."""
-    clock = Clock(EVT2_TIME_HIGH_BITS)
-    high: NDArray[np.int64] = np.zeros(0, np.int64)
-    for words in records(member, EVT2_WORD, start):
-        kind = words >> 28
-        is_high = kind == EVT2_TIME_HIGH
-        # In front stands the last time of the block before, if there was one.
-        high = np.concatenate([high[-1:], clock.unwrap(words[is_high] & 0xFFFFFFF)])
-        is_pixel = kind <= EVT2_ON
-        _count(left_out, TRIGGERS, np.count_nonzero(kind == EVT2_TRIGGER))
-        place = np.cumsum(is_high)[is_pixel] + (len(high) - np.count_nonzero(is_high) - 1)
-        pixels = words[is_pixel]
-        early = int(np.searchsorted(place, 0))
-        _count(left_out, EARLY, early)
-        place, pixels = place[early:], pixels[early:]
-        times = high[place] << EVT2_TIME_LOW_BITS | (pixels >> 22 & 0x3F)
-        x, y = (pixels >> 11 & 0x7FF).astype(np.uint16), (pixels & 0x7FF).astype(np.uint16)
-        yield Block(x, y, times, pixels >> 28 == EVT2_ON)
-
-
-def _read_evt3(member: Member, start: int, left_out: Counter[str]) -> Iterator[Block]:
-    # numba takes a second to import, and no other reader needs it.
-    from sltune.events.formats.decoders import kernels_evt3 as evt3
+def _decode(member: Member, start: int, is_evt3: bool, left_out: Counter[str]) -> Iterator[Block]:
+    # numba takes a second to import, and few readers need it.
+    from sltune.events.formats.decoders import kernels_evt as evt
 
     state = np.zeros(8, np.int64)
-    state[evt3.HIGH] = evt3.NO_TIME
-    for words in records(member, EVT3_WORD, start):
-        block = Block.empty(int(evt3.most_events(words)))
-        yield block.first(int(evt3.decode(words, state, block.x, block.y, block.t_us, block.on)))
-    _count(left_out, TRIGGERS, state[evt3.TRIGGERS])
-    _count(left_out, EARLY, state[evt3.TOO_EARLY])
+    state[evt.HIGH] = evt.NO_TIME
+    for words in records(member, EVT3_WORD if is_evt3 else EVT2_WORD, start):
+        block = Block.empty(int(evt.most_events_of_evt3(words)) if is_evt3 else len(words))
+        decode = evt.decode_evt3 if is_evt3 else evt.decode_evt2
+        yield block.first(int(decode(words, state, block.x, block.y, block.t_us, block.on)))
+    _count(left_out, "triggers", state[evt.TRIGGERS])
+    _count(left_out, "events before the first time", state[evt.TOO_EARLY])
 
 
 def _count(left_out: Counter[str], what: str, number: int | np.integer) -> None:

@@ -23,7 +23,7 @@ EVENTS = random_events(np.random.default_rng(9), 200)
 @pytest.mark.parametrize(
     ("name", "content", "parts"),
     [
-        ("a.raw", b"% evt 4.0\n% end\n", ("the format 'EVT4.0'", "EVT2 and EVT3 are read")),
+        ("a.raw", b"% evt 4.0\n% end\n", ("the format 'EVT4'", "EVT2 and EVT3 are read")),
         ("a.raw", b"% evt 3.0\n% format EVT21;height=720;width=1280\n% end\n", ("the format 'EVT21'",)),
         ("a.raw", b"% evt 3.0\n% geometry 1280\n% end\n", ("sensor's size as '1280x'", "WIDTHxHEIGHT")),
         ("a.raw", b"% evt 3.0\n% geometry 99999999x1\n% end\n", ("'99999999x1'",)),

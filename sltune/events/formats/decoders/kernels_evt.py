@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
-"""EVT3 of Prophesee's cameras: words of 16 bits, each of which changes the state or gives events."""
+"""EVT2 and EVT3 of Prophesee's cameras: each word changes the state of the decoder, or gives events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,45 @@ import numpy as np
 
 from sltune.events.formats.decoders.compiled import jit
 
-# Places in the state of ``decode``, an int64 array that goes from block to block.
-HIGH, LOW, ROW, COLUMN, POLARITY, IS_PIXEL, TRIGGERS, TOO_EARLY = range(8)
+# Places in the state, an int64 array that goes from block to block; EVT2 needs only the first three.
+HIGH, TRIGGERS, TOO_EARLY, LOW, ROW, COLUMN, POLARITY, IS_PIXEL = range(8)
 NO_TIME = -(1 << 62)
 """In the place of HIGH until the first time is known."""
-# Kinds of EVT3's words, in their highest four bits.
+# Kinds of EVT2's words, in their highest four bits; 0 and 1 are events.
+EVT2_TIME_HIGH, EVT2_TRIGGER = 8, 10
+EVT2_TIME_RANGE = 1 << 28
+# Kinds of EVT3's words, in theirs.
 ADDR_Y, ADDR_X, VECT_BASE_X, VECT_12, VECT_8, TIME_LOW, TIME_HIGH, EXT_TRIGGER = 0, 2, 3, 4, 5, 6, 8, 10
 
 
 @jit
-def most_events(words):
+def decode_evt2(words, state, x, y, t_us, on):
+    """Decode words of EVT2 into arrays as long as the words, and return how many events there are.
+
+    A word is a pixel with the low six bits of its time, or the high bits for all pixels that follow.
+    """
+    high, count = state[HIGH], 0
+    for word in words:
+        kind = word >> 28
+        if kind <= 1:
+            if high == NO_TIME:
+                state[TOO_EARLY] += 1
+            else:
+                x[count], y[count] = word >> 11 & 0x7FF, word & 0x7FF
+                t_us[count], on[count] = high << 6 | np.int64(word >> 22 & 0x3F), kind == 1
+                count += 1
+        elif kind == EVT2_TIME_HIGH:
+            value, half = np.int64(word & 0xFFFFFFF), EVT2_TIME_RANGE // 2
+            # The clock wraps every five hours; the nearest time is meant.
+            high = value if high == NO_TIME else high + (value - high + half) % EVT2_TIME_RANGE - half
+        elif kind == EVT2_TRIGGER:
+            state[TRIGGERS] += 1
+    state[HIGH] = high
+    return count
+
+
+@jit
+def most_events_of_evt3(words):
     """Return how many events the words of EVT3 may stand for."""
     count = 0
     for word in words:
@@ -32,8 +61,8 @@ def most_events(words):
 
 
 @jit
-def decode(words, state, x, y, t_us, on):
-    """Decode words of EVT3 into arrays of ``most_events`` events and return how many there are.
+def decode_evt3(words, state, x, y, t_us, on):
+    """Decode words of EVT3 into arrays of ``most_events_of_evt3`` events, and return how many there are.
 
     The words set row, time and the first column of a vector for all that follow, so that most events take one word.
     """
