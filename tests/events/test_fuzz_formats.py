@@ -26,7 +26,7 @@ def fuzz(cases: int, seed: int, *suffixes: str) -> None:
 
 @pytest.mark.processes
 def test_damaged_recordings_end_in_events_or_an_error_of_ours() -> None:
-    fuzz(30, 1)
+    fuzz(20, 1)
 
 
 @pytest.mark.processes

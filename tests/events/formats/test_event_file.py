@@ -38,7 +38,7 @@ def read(file: Path | Member) -> Events:
     return Events(*(part.tolist() for part in parts.values()))
 
 
-@pytest.mark.parametrize("count", [1, 21, 1024, 3002, 3001])
+@pytest.mark.parametrize("count", [1, 3001, 3002])
 def test_each_way_to_write_a_chunk_of_ecf_gives_the_same_events(tmp_path: Path, count: int) -> None:
     events = random_events(np.random.default_rng(count), count, step_us=40 if count % 2 else 10_000_000)
     (tmp_path / "recording.h5").write_bytes(WRITERS["hdf5"](events))

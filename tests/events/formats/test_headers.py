@@ -59,12 +59,7 @@ def test_a_vector_of_evt3_that_runs_beyond_every_sensor_is_left_out(tmp_path: Pa
     assert recording.left_out["events outside the sensor"] == 8000
 
 
-def write_h5(file: Path, **options: Any) -> h5py.Dataset:
-    opened = h5py.File(file, "w")
-    return opened.create_dataset("CD/events", data=np.zeros(300, CD_EVENT), **options)
-
-
-@pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True}, {"chunks": (100,)}, {}])
+@pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True}, {}])
 def test_a_piece_of_hdf5_that_is_absent_is_no_piece_of_zeros(tmp_path: Path, options: dict[str, Any]) -> None:
     """The HDF5 library gives zeros for what was never written, without a word."""
     with h5py.File(tmp_path / "a.h5", "w") as opened:
@@ -75,16 +70,10 @@ def test_a_piece_of_hdf5_that_is_absent_is_no_piece_of_zeros(tmp_path: Path, opt
         read(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize(
-    ("options", "parts"),
-    [
-        ({"compression": "lzf"}, ("HDF5 filter 32000", "ECF, gzip, shuffle are read", "write it anew")),
-        ({"fletcher32": True}, ("HDF5 filter 3",)),
-    ],
-)
-def test_other_filters_of_hdf5_are_refused(tmp_path: Path, options: dict[str, Any], parts: tuple[str, ...]) -> None:
-    write_h5(tmp_path / "a.h5", **options).file.close()
-    with refused(DataError, tmp_path / "a.h5", *parts):
+def test_other_filters_of_hdf5_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as opened:
+        opened.create_dataset("CD/events", data=np.zeros(300, CD_EVENT), compression="lzf")
+    with refused(DataError, tmp_path / "a.h5", "HDF5 filter 32000", "ECF, gzip, shuffle are read", "write it anew"):
         open_event_file(tmp_path / "a.h5")
 
 

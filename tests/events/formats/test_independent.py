@@ -47,10 +47,9 @@ def by_h5py(file: Path) -> Events:
         (1000, "aedat4", partial(aedat4, compression=1, with_others=False), by_aedat),
         (1000, "aedat4", partial(aedat4, compression=3, with_others=False), by_aedat),
         (1000, "h5", partial(hdf5, chunks=None), by_h5py),
-        (1000, "h5", partial(hdf5, chunks=(100,)), by_h5py),
         (1000, "h5", partial(hdf5, chunks=(100,), compression="gzip", shuffle=True), by_h5py),
     ],
-    ids=["dat", "evt2", "evt3", "bin", "davis346", "aedat4", "lz4", "zstd", "h5", "chunked", "gzip"],
+    ids=["dat", "evt2", "evt3", "bin", "davis346", "aedat4", "lz4", "zstd", "h5", "gzip"],
 )
 def test_another_program_reads_the_same(
     tmp_path: Path, step_us: int, suffix: str, write: Callable[[Events], bytes], decode: Callable[[Path], Events]
