@@ -24,9 +24,9 @@ from sltune.report.tables.accuracy import headlines, mean_and_std
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import Record
-from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, load_space
 from sltune.training.predictions import rates_of_classes, read_predictions
+from sltune.tuning.reuse import configuration_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -206,6 +206,12 @@ _request_options = bundle(
     click.option(
         "--tensorboard-details", "details", is_flag=True, help="Histograms of weights and a picture of spikes, too."
     ),
+    click.option(
+        "--baselines/--no-baselines",
+        default=True,
+        show_default=True,
+        help="Test classifiers that need no network on the same folds, for comparison.",
+    ),
 )
 shown_flags = (
     click.option(

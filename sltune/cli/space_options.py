@@ -44,8 +44,8 @@ class FixedOptions:
         Raises:
             UsageError: neither a file nor a run is given, or both, or the run has no such configuration.
         """
-        from sltune.runs.reuse import configuration_of
         from sltune.settings.space import load_space, parse_space
+        from sltune.tuning.reuse import configuration_of
 
         overrides = [*self.overrides, *more_overrides]
         if (self.space_file is None) == (self.source is None):

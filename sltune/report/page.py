@@ -92,6 +92,7 @@ def _warnings(table: Table) -> Iterator[str]:
     for section in table.sections:
         yield from notes.incomplete(section)
         yield from notes.mixed_folds(section)
+        yield from notes.unbeaten(section)
 
 
 def _headlines(table: Table) -> Iterator[Headline]:

@@ -108,6 +108,10 @@ class RunFolder:
         return self.root / "space.toml"
 
     @property
+    def baselines_json(self) -> Path:
+        return self.root / "baselines.json"
+
+    @property
     def code(self) -> Path:
         return self.root / CODE
 

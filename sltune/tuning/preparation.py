@@ -109,7 +109,7 @@ def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: 
     """
     with begun(kind, data, folder, request, display) as (executor, dataset):
         campaign = kind.campaign(folder, dataset)
-        _run(campaign, executor, display)
+        _run(campaign, executor, display, kind.outer_fold)
         kind.conclude(campaign, data, display.say)
 
 
@@ -171,7 +171,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
             _check_code(kind.space)
             _announce(folder, display)
             with _executor(kind, data, manifest, campaign.name, request, display) as executor:
-                _run(campaign, executor, display)
+                _run(campaign, executor, display, kind.outer_fold)
         kind.conclude(campaign, data, display.say)
 
 
@@ -208,8 +208,11 @@ def _announce(folder: RunFolder, display: Display) -> None:
     display.announce(str(folder.root), command)
 
 
-def _run(campaign: Campaign, executor: Executor, display: Display) -> None:
-    """Write the fold lists, and run every trial of a campaign.
+def _run(campaign: Campaign, executor: Executor, display: Display, outer_fold: int | None) -> None:
+    """Write the fold lists, run every trial of a campaign, and test baselines on the same folds.
+
+    Args:
+        outer_fold: as in Kind.
 
     Raises:
         Interrupted: a second Ctrl-C came before the first had ended the trials; the caller takes note of the first.
@@ -225,8 +228,22 @@ def _run(campaign: Campaign, executor: Executor, display: Display) -> None:
     try:
         with progress.on_screen():
             executor.run(campaign, progress)
+        # A search within a nested one must not touch the test part of its outer fold.
+        if executor.request.baselines and campaign.finished and outer_fold is None:
+            _add_baselines(campaign, executor, display.say)
     except KeyboardInterrupt:
         raise interrupted(campaign) from None
+
+
+def _add_baselines(campaign: Campaign, executor: Executor, say: Callable[[str], None]) -> None:
+    from sltune.tuning.baselines import add_baselines
+
+    shared = executor.shared
+    try:
+        add_baselines(campaign.folder, executor.samples, shared.sensor, shared.splits, shared.fingerprint)
+    except MemoryError:
+        # The results are there, and are not to be lost for something beside them.
+        say("the baselines took more memory than there is, and are left out; --no-baselines does not try them")
 
 
 def interrupted(campaign: Campaign) -> Interrupted:

@@ -13,10 +13,10 @@ from sltune.errors import DataError, Interrupted
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import TrialKey
-from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, load_space
 from sltune.tuning.evaluate import Evaluate
 from sltune.tuning.preparation import resume, start
+from sltune.tuning.reuse import configuration_of
 from sltune.tuning.trial.job import Job
 from tests.small import quick
 from tests.tuning.in_process import QUIET, REQUEST, train_in_process

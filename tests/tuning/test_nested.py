@@ -27,12 +27,12 @@ from sltune.report.page import page
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, resume_command, run_name, write_info
 from sltune.runs.record import TrialKey
-from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, parse_space
 from sltune.tuning import nested
 from sltune.tuning.execution.worker import TrialWorker
 from sltune.tuning.nested import resume_nested, start_nested
 from sltune.tuning.preparation import start
+from sltune.tuning.reuse import configuration_of
 from sltune.tuning.trial.report import Report
 from sltune.tuning.tune import Tune
 from tests import small

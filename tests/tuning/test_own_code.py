@@ -11,10 +11,10 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, new_info, read_info, write_info
 from sltune.runs.places import CodeInfo, copied_code
 from sltune.runs.plan import steps_of
-from sltune.runs.reuse import configuration_of
 from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import refuse_other_code
+from sltune.tuning.reuse import configuration_of
 from sltune.tuning.tune import _as_candidate, _from_run
 from tests import trials
 

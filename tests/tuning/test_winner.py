@@ -20,10 +20,10 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import DatasetPlace, RunInfo, read_info, write_info
 from sltune.runs.record import TrialKey
 from sltune.runs.results import Result
-from sltune.runs.reuse import configuration_of
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import load_space
 from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.reuse import configuration_of
 from sltune.tuning.trial.report import Report
 from sltune.tuning.winner import summary, write_best
 from tests.tuning.searches import DATASET, done, run, search, space, trials

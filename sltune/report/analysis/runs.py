@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sltune.errors import DataError
+from sltune.runs.baselines import Baselines, TestedFold
 from sltune.runs.folder import RunFolder, TrialFolder
 from sltune.runs.info import RunInfo, read_info
 from sltune.runs.record import DatasetInfo, Record, TrialKey
@@ -20,7 +21,7 @@ class Run:
     """What one run folder holds: ``run.json``, the finished trials' records and the planned trials.
 
     begun: trials that have epochs but no record. alive: whether a process works on the run. parts: of pooled
-    evaluations, each of them.
+    evaluations, each of them. baselines: None where the run has none.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Run:
     begun: frozenset[TrialKey] = frozenset()
     alive: bool = False
     parts: tuple[Run, ...] = ()
+    baselines: Baselines | None = None
 
     @property
     def sharing(self) -> Sharing:
@@ -61,6 +63,11 @@ class Run:
     def trial(self, key: TrialKey) -> TrialFolder:
         """Return where the files of a trial lie."""
         return RunFolder(self._home(key).folder).trial(key)
+
+    def tested_fold(self, key: TrialKey, tested: Sequence[str]) -> TestedFold | None:
+        """Return what baselines reach on the test part of a trial; None where it is not known."""
+        baselines = self._home(key).baselines
+        return baselines.fold_of(key.seed, key.fold, tested) if baselines else None
 
     def _home(self, key: TrialKey) -> Run:
         return next((run for run in self.parts if any(key.seed == other.seed for other in run.planned)), self)
@@ -101,7 +108,8 @@ def _load(path: Path) -> Run:
     # Reasons appear in pages that may be published. The whole text is in error.txt beside each record.
     sharing = Sharing.of(info, records, path)
     records = [record.model_copy(update={"error": sharing.text(record.error)}) for record in records]
-    return Run(info.name, path, info, tuple(records), tuple(planned), begun, seems_held(folder.lock))
+    alive, baselines = seems_held(folder.lock), Baselines.read(folder)
+    return Run(info.name, path, info, tuple(records), tuple(planned), begun, alive, baselines=baselines)
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:

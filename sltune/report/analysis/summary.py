@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sltune.errors import ConfigError, DataError, UsageError
+from sltune.report.analysis.baselines import Baseline, baselines_of
 from sltune.report.analysis.choices import Choice, choices_of
 from sltune.report.analysis.comparison import Comparison, Optimism, comparisons, optimism
 from sltune.report.analysis.costs import Cost, cost_of
@@ -41,6 +42,7 @@ class ReportSection:
     optimism: tuple[Optimism, ...] = ()
     costs: tuple[Cost, ...] = ()
     choices: tuple[Choice, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def tests(self) -> list[Row]:
@@ -97,11 +99,12 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
     figures = load_published(published_file()) if published else []
     apart: dict[tuple[DatasetInfo, tuple[str, ...]], Groups] = {}
     chosen: dict[Group, tuple[Choice, ...]] = {}
+    run_of: dict[str, Run] = {}
     together = pooled(runs)
     for run, name in zip(together, names_of(together), strict=True):
         for group, trials in _groups(run, name, every).items():
             apart.setdefault((group.dataset, group.sessions), {})[group] = trials
-            chosen[group] = tuple(choices_of(run, group))
+            chosen[group], run_of[group.label] = tuple(choices_of(run, group)), run
     _check_baseline(baseline, [group for groups in apart.values() for group in groups])
     sections = []
     for (dataset, sessions), groups in apart.items():
@@ -109,7 +112,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
         compared, choices = comparisons(rows, baseline), tuple(one for group in groups for one in chosen[group])
-        of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices)
+        of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices, tuple(baselines_of(rows, run_of)))
         sections.append(ReportSection(dataset, sessions, *of_rows))
     return Table(ddof, tuple(sections), tuple(kept_apart(together)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sltune.report.analysis.baselines import Baseline
 from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.summary import ReportSection, Table
@@ -69,10 +70,29 @@ def _means(section: ReportSection, ddofs: list[int]) -> Grid:
         )
         for row in section.rows
     ]
+    lines += [
+        (
+            _baseline_name(one, section),
+            *[""] * (len(words) - 1),
+            percent(one.row.mean),
+            *(percent(one.row.std(ddof)) for ddof in ddofs),
+            *[one.row.std_over or NONE] * with_split,
+            *[bounds(one.row.interval)] * with_interval,
+            str(one.row.n),
+        )
+        for one in section.baselines
+    ]
     chance = percent(section.dataset.chance_percent)
     lines.append(("chance", *[""] * (len(words) - 1), chance, *[NONE] * (len(ddofs) + len(more)), ""))
     over = "" if with_split else " over folds and seeds"
     return Grid(f"Mean ± standard deviation{over}", header, tuple(lines), len(words))
+
+
+def _baseline_name(one: Baseline, section: ReportSection) -> str:
+    """Return the name of a baseline, and beside which rows it was tested where there are others of its name."""
+    if sum(other.name == one.name for other in section.baselines) == 1:
+        return one.name
+    return f"{one.name}, folds of {', '.join(row.group.label for row in one.beside)}"
 
 
 def _losses(section: ReportSection, ddof: int) -> Grid | None:

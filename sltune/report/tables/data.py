@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sltune.report.analysis.baselines import Baseline
 from sltune.report.analysis.choices import Choice
 from sltune.report.analysis.comparison import Comparison, Optimism
 from sltune.report.analysis.costs import Cost, OwnMetric
@@ -45,11 +46,28 @@ def table_as_json(table: Table) -> str:
         "published": [_known(figure.model_dump()) for figure in table.published],
         "notes": table_notes(table),
     }
+    if baselines := [_baseline_values(one) for section in table.sections for one in section.baselines]:
+        values["baselines"] = baselines
     if choices := [_choice_values(one) for section in table.sections for one in section.choices]:
         values["choices"] = choices
     if own := [_own_values(cost, one) for cost, one in _own(table)]:
         values["own"] = own
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _baseline_values(one: Baseline) -> dict[str, Any]:
+    row = one.row
+    return {
+        "name": one.name,
+        "beside": [beside.group.label for beside in one.beside],
+        "mean": row.mean,
+        "std": row.std(row.ddof),
+        "ddof": row.ddof,
+        "n": row.n,
+        "interval95": _bounds(row.interval),
+        "values": [{"fold": value.fold, "seed": value.seed, "value": value.percent} for value in row.values],
+        "unbeaten_by": [beside.group.label for beside in one.unbeaten],
+    }
 
 
 def _own(table: Table) -> list[tuple[Cost, OwnMetric]]:
@@ -165,6 +183,7 @@ def table_as_csv(table: Table) -> str:
     """Return a line for each row, each choice of an outer fold, each published figure and each metric of the user's."""
     synthetic = {figure for section in table.sections if section.dataset.synthetic for figure in section.published}
     lines = [_row_line(row) for row in table.rows]
+    lines += [_baseline_line(one) for section in table.sections for one in section.baselines]
     lines += [_choice_line(one) for section in table.sections for one in section.choices]
     lines += [_published_line(figure, figure in synthetic) for figure in table.published]
     own = [_own_line(cost, one) for cost, one in _own(table)]
@@ -216,6 +235,13 @@ def _row_line(row: Row) -> dict[str, Any]:
         "chance_percent": row.group.dataset.chance_percent,
         "values_percent": ";".join(f"f{value.fold}-s{value.seed}:{value.percent}" for value in row.values),
     }
+
+
+def _baseline_line(one: Baseline) -> dict[str, Any]:
+    note = f"without a network; on the test parts of {', '.join(row.group.label for row in one.beside)}"
+    gone = ("complete", "trials", "loss", "loss_std", "loss_n", "seed")
+    line = {key: value for key, value in _row_line(one.row).items() if key not in gone}
+    return {**line, "kind": "baseline", "run": one.name, "config_id": "", "note": note}
 
 
 def _choice_line(one: Choice) -> dict[str, Any]:

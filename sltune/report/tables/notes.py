@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from sltune.report.analysis.baselines import Baseline
 from sltune.report.analysis.published import session_set
 from sltune.report.analysis.rows import Group
 from sltune.report.analysis.summary import ReportSection, Table
@@ -15,6 +16,10 @@ from sltune.runs.record import EARLIER_SESSIONS
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
 NESTED = "nested: unbiased by the selection of the configuration"
 SYNTHETIC = "synthetic data"
+BASELINES = (
+    "Majority, nearest neighbour and ridge regression need no network: they are trained on counts of events of the "
+    "same training parts, and tested on the same test parts"
+)
 NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
 
 
@@ -70,7 +75,8 @@ def remarks(section: ReportSection) -> list[str]:
 
 def measured_remarks(section: ReportSection) -> list[str]:
     """Return what is to be said of the measured numbers."""
-    return [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons)]
+    notes = [*section_notes(section), *_interval_note(section), *comparison_notes(section.comparisons)]
+    return [*notes, BASELINES] if section.baselines else notes
 
 
 def published_remarks(section: ReportSection) -> list[str]:
@@ -97,6 +103,7 @@ def section_notes(section: ReportSection) -> Iterator[str]:
         note = f"Protocol train-test is {OPTIMISTIC}, one for the highest accuracy and one for the lowest loss"
         yield f"{note}; the last epoch stands beside them"
     yield from _one_fold(section)
+    yield from unbeaten(section)
     if published and section.dataset.synthetic:
         yield f"Published figures: {NO_COMPARISON}"
     if any(figure.std is not None and figure.ddof is None for figure in published):
@@ -113,6 +120,19 @@ def _one_fold(section: ReportSection) -> Iterator[str]:
         if row.group.is_one_fold and row.std_over == "seeds":
             text = "one fold, so ± is over seeds: it says how trainings differ, and nothing of other test subjects"
             yield f"{row.group.label}: {text}"
+
+
+def unbeaten(section: ReportSection) -> Iterator[str]:
+    """Say which networks reach no more than a classifier without one, and than which is the best of these."""
+    best: dict[str, Baseline] = {}
+    for one in section.baselines:
+        for row in one.unbeaten:
+            known = best.get(row.group.label)
+            if known is None or (one.row.mean or 0) > (known.row.mean or 0):
+                best[row.group.label] = one
+    for label, one in best.items():
+        reached = f"which reaches {percent(one.row.mean)} % without a network"
+        yield f"{label} does not beat {one.name} on event counts, {reached}"
 
 
 def incomplete(section: ReportSection) -> Iterator[str]:

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from sltune.snn.cpu.arrays import fired_of
 from sltune.snn.cpu.kernels_dense import TAPS
-from sltune.snn.cpu.layer import Connections, Neurons, PooledNeurons
-from sltune.snn.cpu.normed import NormedNeurons
+from sltune.snn.cpu.layer import Connections, Neurons, NormedNeurons, PooledNeurons
 from sltune.snn.cpu.stage import Stage
 from sltune.snn.cpu.switches import is_on
 from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS

@@ -36,7 +36,7 @@ class Request:
     gpus_per_trial: a whole number or 1/k; None until share_for has decided. checkpoints: where workers keep them, None
     for the run folder. checkpoint_minutes: the least time between two of a trial, which is the most that a dead worker
     costs. hang_minutes: the time without a finished epoch after which a trial is restarted; 0 for no limit. details:
-    whether trained networks are looked at.
+    whether trained networks are looked at. baselines: whether classifiers without a network are tested on its folds.
 
     Raises:
         UsageError: a value is not allowed, Ray cannot place such a share of a GPU, or the place of checkpoints holds a
@@ -52,6 +52,7 @@ class Request:
     checkpoint_minutes: float = 5.0
     hang_minutes: float = 60.0
     details: bool = False
+    baselines: bool = True
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

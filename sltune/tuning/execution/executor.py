@@ -112,6 +112,11 @@ class Executor:
             tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints, space.code
         )
 
+    @property
+    def samples(self) -> Samples:
+        """The samples in Ray's object store, as trials see them."""
+        return Samples(ray.get(self.shared.tables))
+
     def run(self, campaign: Campaign, progress: Progress) -> None:
         """Run every trial that a campaign hands out; returns when all are over or the user interrupts.
 

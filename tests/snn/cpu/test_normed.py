@@ -54,7 +54,8 @@ def assert_as_reference(
 @settings(max_examples=60)
 @given(
     lif=neurons,
-    shape=st.tuples(st.integers(1, 12), st.integers(1, 3), st.integers(1, 6), st.integers(1, 9), st.integers(2, 9)),
+    # Of two values of a channel, normalised to the same distance from 0, gradients are nothing but rounding.
+    shape=st.tuples(st.integers(2, 12), st.integers(1, 3), st.integers(1, 6), st.integers(2, 9), st.integers(2, 9)),
     kind=st.tuples(st.booleans(), st.booleans(), st.sampled_from(["no", "layer", "channel"])),
     layout=st.sampled_from(["contiguous", "channels last", "time last"]),
     seed=seeds,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sltune.events.dataset import open_dataset
 from sltune.events.samples import Samples
-from sltune.training.baselines import BINS, count_features, predictions
+from sltune.tuning.baselines import BINS, count_features, predictions
 from tests.small import CLASSES, SENSOR
 
 
