@@ -163,6 +163,10 @@ def test_a_run_keeps_its_lists_wherever_they_are_by_then(parts: Path, here: Path
     shutil.rmtree(here / "mine")
     sltune("evaluate", "--from", "results/lists", "--data", parts, "--run", "again", "--set", "evaluation.seeds=[0]")
     assert measured("again").items() <= measured("whole").items()
+    write_lists(here / "others", trainlist1="user00 user01 user02", testlist1="user03")
+    others = ("--set", "evaluation.split_lists=others", "--run", "others")
+    sltune("evaluate", "--from", "results/lists", "--data", parts, "--set", "evaluation.seeds=[0]", *others)
+    assert records("others")[0].splits["test"] == ["user03_indoor"]
     assert "split list mine" in render(table(load_runs([Path("results/again")])), "md")
 
 

@@ -17,7 +17,7 @@ from sltune.runs.record import EARLIER_SESSIONS
 from sltune.settings.configuration import Configuration
 from sltune.settings.search import too_few_trainings
 from sltune.settings.sections import Evaluation
-from sltune.settings.space import Space
+from sltune.settings.space import Space, load_space
 from sltune.settings.types import MAX_FOLDS
 from sltune.wording import as_toml, first_of
 
@@ -78,7 +78,7 @@ def _fold(
 
 
 def lists_of(space: Space) -> Lists | None:
-    """Return the lists that a space names: in a run's folder its own copy of them; None where it names none.
+    """Return the lists that a space names, of those of a run the copy in its folder; None where it names none.
 
     Raises:
         DataError: they cannot be found or read.
@@ -86,9 +86,15 @@ def lists_of(space: Space) -> Lists | None:
     name = space.evaluation.split_lists
     if not name:
         return None
-    if space.folder is not None and (run := RunFolder(space.folder)).run_json.exists():
-        return read_lists(run.split_lists)
-    return read_lists(find_lists(name, [*([space.folder] if space.folder else []), Path()]))
+    if space.folder is None:
+        return read_lists(find_lists(name, [Path()]))
+    run = RunFolder(space.folder)
+    if run.run_json.exists():
+        own = load_space(run.space_toml).evaluation.split_lists
+        # best.toml has the last part of a path alone.
+        if name in (own, Path(own).name):
+            return read_lists(run.split_lists)
+    return read_lists(find_lists(name, [space.folder, Path()]))
 
 
 def bound(space: Space, recordings: Sequence[RecordingInfo]) -> Space:
