@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,17 +37,16 @@ MAX_SECONDS = 120
 LAYOUT = Path(__file__).parent / "decoders" / "hdf5_layout.py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layout:
-    """dtype: of an event. events: how many there are. filters: what the pieces went through, in this order.
+    """dtype: of an event. filters: what the pieces went through, in this order.
 
-    pieces: number of events, first byte, bytes, and mask of the filters that were left out, of each.
+    pieces: array of shape (pieces, 4): number of events, first byte, bytes, mask of the filters that were left out.
     """
 
     dtype: np.dtype[Any]
-    events: int
+    pieces: NDArray[np.int64]
     filters: tuple[int, ...]
-    pieces: tuple[tuple[int, int, int, int], ...]
     geometry: str
     triggers: int
 
@@ -83,14 +81,15 @@ def _find_layout(member: Member, identity: tuple[int, ...]) -> _Layout:
     command = [sys.executable, "-P", str(LAYOUT), os.path.abspath(member.path)]
     try:
         ended = subprocess.run(command, capture_output=True, check=False, timeout=MAX_SECONDS, stdin=subprocess.DEVNULL)
-        found = parse_json(ended.stdout) if ended.returncode == 0 else {"error": "is damaged: the HDF5 library fails"}
-    except subprocess.TimeoutExpired:
-        found = {"error": f"is damaged: the HDF5 library has no answer after {MAX_SECONDS} s"}
-    if "error" in found:
-        raise DataError(f"{member}: {excerpt(found['error'])}")
-    try:
+        if ended.returncode:
+            raise ValueError("the HDF5 library fails")
+        found = parse_json(ended.stdout)
+        if "error" in found:
+            raise DataError(f"{member}: {excerpt(found['error'])}")
         return _checked(found, identity[2])
-    except (ValueError, TypeError, OverflowError) as error:
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{member}: is damaged: the HDF5 library has no answer after {MAX_SECONDS} s") from None
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DataError(f"{member}: is damaged: {excerpt(str(error))}") from error
 
 
@@ -114,18 +113,16 @@ def _checked(found: dict[str, Any], size: int) -> _Layout:
     if unknown := [number for number in found["filters"] if number not in FILTERS]:
         known = ", ".join(FILTERS.values())
         raise ValueError(f"its events went through the HDF5 filter {unknown[0]}; {known} are read, so write it anew")
-    pieces = sorted(found["pieces"])
-    starts = [first for first, *_ in pieces]
+    events, pieces = int(shape[0]), np.array(sorted(found["pieces"]), np.int64).reshape(-1, 4)
+    starts = range(0, events, most or max(events, 1))
     # The library gives zeros for pieces that were never written.
-    if starts[: shape[0]] != [*range(0, shape[0], most or max(shape[0], 1))[: len(starts) + 1]] or (
-        not most and pieces[0][2] != shape[0] * dtype.itemsize
-    ):
-        raise ValueError(f"what it holds is no {shape[0]} events")
-    if any(at < 0 or count < 0 or at + count > size for _, at, count, _ in pieces):
+    is_whole = len(pieces) == len(starts) and bool((pieces[:, 0] == np.arange(len(pieces)) * starts.step).all())
+    if events and not (is_whole and (most or pieces[0, 2] == events * dtype.itemsize)):
+        raise ValueError(f"what it holds is no {events} events")
+    if (pieces[:, 1:3] < 0).any() or (pieces[:, 1:3] > size).any() or (pieces[:, 1:3].sum(axis=1) > size).any():
         raise ValueError("its pieces lie outside of the file; copy the file again")
-    numbers = [after - first for first, after in pairwise([*starts, shape[0]])]
-    rest = tuple((number, *piece[1:]) for number, piece in zip(numbers, pieces, strict=True))
-    return _Layout(dtype, shape[0], tuple(found["filters"]), rest, found["geometry"], found["triggers"])
+    pieces[:, 0] = np.diff(np.append(pieces[:, 0], events))
+    return _Layout(dtype, pieces[: len(starts)], tuple(found["filters"]), found["geometry"], found["triggers"])
 
 
 def _read(member: Member, layout: _Layout) -> Iterator[Block]:
@@ -135,7 +132,7 @@ def _read(member: Member, layout: _Layout) -> Iterator[Block]:
     at = 0
     try:
         with open_plain(member.path) as file:
-            for events, at, size, mask in layout.pieces:
+            for events, at, size, mask in layout.pieces.tolist():
                 file.seek(at)
                 if ECF in layout.filters and not mask & 1:
                     yield _decode_ecf(file.read(size), events)
