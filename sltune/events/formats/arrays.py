@@ -7,6 +7,7 @@ event with x, y, t, p in this order. An ``.npz`` holds one such array, or an arr
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from sltune.events.formats.columns import FIELDS, ColumnsToEvents, find_fields
 from sltune.events.formats.members import Member
 from sltune.wording import excerpt
 
+LITERALS = r"('[^'\\]*'|\"[^\"\\]*\"|True|False|\d+(?!\w)|[\s{}()\[\]:,])*"
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 14
 MAX_ITEM_BYTES = 1 << 10
@@ -112,7 +114,11 @@ def _read_header(member: Member) -> _Array:
         # After the magic stand two bytes of the version, and the length of the header.
         start = len(MAGIC) + (4 if content[len(MAGIC)] == 1 else 6)
         end = start + int.from_bytes(content[len(MAGIC) + 2 : start], "little")
-        header = ast.literal_eval(content[start:end].decode())
+        text = content[start:end].decode()
+        # Python's parser writes warnings of its own about other texts.
+        if not re.fullmatch(LITERALS, text):
+            raise ValueError("its header is not as numpy writes it")
+        header = ast.literal_eval(text)
         dtype, shape = npy.descr_to_dtype(header["descr"]), tuple(map(int, header["shape"]))
         is_fortran = bool(header["fortran_order"])
     # Python's literals and numpy's types fail in any way.
