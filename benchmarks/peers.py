@@ -105,6 +105,10 @@ class Rates(nn.Module):
         return rates
 
 
+Build = Callable[[Callable[..., nn.Module], Callable[[], nn.Module]], nn.Module]
+"""Makes a network of ``fold`` and ``neurons``, as ``Rates`` takes them."""
+
+
 class RectangularSpike(torch.autograd.Function):
     """1 above the threshold, with the rectangular window as derivative."""
 
@@ -154,7 +158,7 @@ class StepByStep(nn.Module):
         return spikes
 
 
-def spikingjelly(window: str, compiled: bool = False) -> nn.Module:
+def spikingjelly(window: str, compiled: bool = False, network: Build = Rates) -> nn.Module:
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
     def neurons() -> nn.Module:
@@ -168,9 +172,9 @@ def spikingjelly(window: str, compiled: bool = False) -> nn.Module:
         )
         return torch.compile(lif) if compiled else lif  # type: ignore[return-value]
 
-    network = Rates(layer.SeqToANNContainer, neurons)
-    network.register_forward_pre_hook(lambda module, _: functional.reset_net(module))
-    return network
+    made = network(layer.SeqToANNContainer, neurons)
+    made.register_forward_pre_hook(lambda module, _: functional.reset_net(module))
+    return made
 
 
 class Unrolled(nn.Module):
@@ -188,7 +192,7 @@ class Unrolled(nn.Module):
         return torch.stack(spikes)
 
 
-def snntorch() -> nn.Module:
+def snntorch(network: Build = Rates) -> nn.Module:
     from snntorch import Leaky, surrogate
 
     def window(potential: Tensor, grad: Tensor, _: Tensor) -> Tensor:
@@ -199,7 +203,7 @@ def snntorch() -> nn.Module:
     def neurons() -> nn.Module:
         return Unrolled(Leaky(DECAY, threshold=V_THRESHOLD, spike_grad=spike_grad, reset_mechanism="zero"))
 
-    return Rates(Folded, neurons)
+    return network(Folded, neurons)
 
 
 class WithoutState(nn.Module):
