@@ -127,6 +127,9 @@ def test_runs_of_other_splits_share_no_mean_and_are_not_compared(parts: Path) ->
     assert means == {("official + official-again", "official"): 2, ("folds", "folds"): 2}
     (comparison,) = made.sections[0].comparisons
     assert comparison.reason == "splits differ: official and folds"
+    seed_two = Path("results", "official-again"), Path("results", "folds")
+    (apart,) = table(load_runs(seed_two)).kept_apart
+    assert 'evaluation.split = "folds" instead of "official"' in apart
     frame = load_records("results/official", "results/folds")
     assert frame["split"].tolist() == ["official", "folds", "folds"]
 
@@ -148,7 +151,7 @@ def test_stratified_folds_test_every_recording_once(parts: Path) -> None:
 def test_a_run_keeps_its_lists_wherever_they_are_by_then(parts: Path, here: Path) -> None:
     write_lists(here / "mine", **LISTS)
     said = evaluate(parts, "lists", "split=list", "split_lists=mine").stderr
-    assert "1 recordings are in no part of the split, and are left out: user05_indoor" in said
+    assert "recordings in no part of the split are left out (1): user05_indoor" in said
     (record,) = records("lists")
     assert record.splits["test"] == ["user06_indoor", "user07_indoor"]
     write_lists(here / "mine", testlist1="user05")

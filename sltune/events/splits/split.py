@@ -155,5 +155,5 @@ def left_out(
         used = {one.name for one in (*fold.training, *fold.test)}
         if names := [one.name for one in chosen if one.name not in used]:
             shown = ", ".join(first_of(names, MAX_SHOWN_RECORDINGS))
-            texts.append(f"{len(names)} recordings are in no part of the split, and are left out: {shown}")
+            texts.append(f"recordings in no part of the split are left out ({len(names)}): {shown}")
     yield from dict.fromkeys(texts)

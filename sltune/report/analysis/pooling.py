@@ -8,6 +8,7 @@ from dataclasses import replace
 from sltune.report.analysis.runs import Run, names_of
 from sltune.runs.info import DatasetPlace
 from sltune.runs.record import apart_from_seeds
+from sltune.settings.configuration import DEFAULTS
 from sltune.settings.toml import flat
 from sltune.wording import as_toml, excerpt, first_of
 
@@ -83,7 +84,8 @@ def _differences(first: Run, second: Run) -> Iterator[str]:
             yield f"dataset.{name} is another"
     if first.info.code != second.info.code:
         yield "the user's code is another"
-    before, after = _settings(first) or {}, _settings(second) or {}
+    # Records do not mention settings that came later and have their defaults.
+    before, after = ({**DEFAULTS, **(_settings(run) or {})} for run in (first, second))
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
             yield excerpt(f"{key} = {as_toml(after.get(key))} instead of {as_toml(before.get(key))}")

@@ -79,7 +79,7 @@ def test_there_are_as_many_folds_as_lists(folder: Path) -> None:
 
 def test_recordings_in_no_list_are_named_and_those_of_other_sessions_are_not_looked_for(folder: Path) -> None:
     write(folder, trainlist1="subject-a c1", testlist1="b1 d1")
-    said = "3 recordings are in no part of the split, and are left out: b2, c2, d2"
+    said = "recordings in no part of the split are left out (3): b2, c2, d2"
     assert list(left_out(TRAIN_TEST, RECORDINGS, read_lists(folder))) == [said]
     settings = {**TRAIN_TEST.settings(), "evaluation.sessions": ("S1",)}
     first = Configuration.of(settings)

@@ -268,7 +268,7 @@ def test_official_parts_that_cannot_be_are_refused_with_the_subject(recordings: 
 def test_recordings_in_no_official_part_are_named() -> None:
     recordings = [*MANY, recording(11, 0, [0]), recording(12, 0, [1])]
     said = list(left_out(evaluation(split="official", folds=1), recordings))
-    assert said == ["2 recordings are in no part of the split, and are left out: rec11-0, rec12-0"]
+    assert said == ["recordings in no part of the split are left out (2): rec11-0, rec12-0"]
 
 
 @pytest.mark.parametrize(
