@@ -27,6 +27,7 @@ def make_record(fold: int = 0, test: float | None = None, **facts: Any) -> Spec:
             "evaluation": {
                 "protocol": facts.pop("protocol", "train-val-test"),
                 "sessions": facts.pop("sessions", ["S1", "S2", "S3", "S4"]),
+                **{name: facts.pop(name) for name in ("split", "split_lists") if name in facts},
             }
         },
         "fold": fold,

@@ -40,6 +40,16 @@ def test_a_configuration_is_complete_only_with_all_its_trials(record: Record, tm
     assert [len(one.waiting) for one in found.results] == [0, 0, 0, 1, 0]
 
 
+@pytest.mark.parametrize("other", [{"split": "official"}, {"protocol": "train-test"}])
+def test_trials_of_two_splits_or_protocols_are_no_result_together(
+    other: Spec, record: Record, run_folder: WriteRun
+) -> None:
+    (found,) = series(run_folder([record(0, 0.5), record(1, 0.5, **other)]))
+    assert found.results == ()
+    (found,) = series(run_folder([record(0, 0.5, **other), record(1, 0.5, **other)], name="alike"))
+    assert [one.val_percent for one in found.results] == [50]
+
+
 def test_a_missing_value_leaves_a_configuration_without_a_mean(tmp_path: Path) -> None:
     records = search_records(0, {}, [0.5, 0.6])
     records[1]["metrics"]["val_accuracy"] = None

@@ -96,6 +96,8 @@ def test_a_finished_trial_without_the_metric_is_named(record: Record, run_folder
     "other",
     [
         {"protocol": "train-test"},
+        {"split": "official"},
+        {"split": "list", "split_lists": "lists"},
         {"sessions": ["S1", "S2", "S4"]},
         {"dataset": {"fingerprint": "e" * 64}},
         {"dataset": {"synthetic": True}},
