@@ -1,4 +1,4 @@
-"""How fast does the residual network train, beside other libraries? Prints results/deep.md; about ten minutes on two cores.
+"""How fast does the residual network train, beside other libraries? Prints results/deep.md; ten minutes on two cores.
 
 pip install --no-deps --target PEERS -r benchmarks/requirements.txt
 PYTHONPATH=PEERS python benchmarks/deep.py > benchmarks/results/deep.md
@@ -47,7 +47,7 @@ class Size:
 
 @dataclass
 class Measured:
-    """step_ms: of every timed step. memory: bytes beyond those held before the first step, the most of all processes."""
+    """step_ms: of every timed step. memory: bytes beyond those held before the first step, at most."""
 
     step_ms: list[float] = field(default_factory=list)
     memory: int = 0
@@ -162,17 +162,16 @@ def main() -> None:
             if known is not run:
                 known.step_ms += run.step_ms
                 known.memory = max(known.memory, run.memory)
-    print(
-        f"# Training steps of the residual network\n\n`python benchmarks/deep.py {' '.join(sys.argv[1:])}`, {processor()},"
-    )
+    command = " ".join(["python benchmarks/deep.py", *sys.argv[1:]])
+    print(f"# Training steps of the residual network\n\n`{command}`, {processor()},")
     print(f"{given.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, {versions()}.\n")
+    print(f"{size}, {found['sltune'].parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW")
     print(
-        f"{size}, {found['sltune'].parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW on random"
+        "on random binary frames of which 5 % are filled. Every row was measured in processes of its own, turn and turn"
     )
     print(
-        f"binary frames of which 5 % are filled; medians of {given.rounds} × {given.steps} steps, every row in processes of"
+        f"about: medians of {given.rounds} × {given.steps} steps. Memory: the peak beyond what model and frames take.\n"
     )
-    print("its own, turn and turn about. Memory: the peak beyond what model, frames and optimizer take before.\n")
     for peer in peers(given.side):
         print(f"- {peer.name}: {peer.note}.")
     print("\n| | ms a step | time, ratio | peak memory, MB | memory, ratio |\n|---|--:|--:|--:|--:|")

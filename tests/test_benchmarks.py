@@ -14,7 +14,18 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if "def main(" in file.read_text(encoding="utf-8"))
 # In one process, as each imports torch. stbp is the last, since it gives up cores.
-TOGETHER = ("kernels", "nested", "packing", "simulator", "search_cost", "nmnist_table", "events", "formats", "stbp")
+TOGETHER = (
+    "kernels",
+    "nested",
+    "packing",
+    "simulator",
+    "search_cost",
+    "nmnist_table",
+    "events",
+    "formats",
+    "deep",
+    "stbp",
+)
 ONE_STEP = ("--shapes", "1x2", "--steps", "1", "--warm-up", "0", "--rounds", "1")
 RUN = """
 import importlib, sys, traceback
@@ -88,6 +99,7 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
+        ("deep", 4),
         ("events", 27),
         ("formats", 55),
         ("kernels", 100),
