@@ -22,7 +22,7 @@ from sltune.errors import DataError, UsageError
 from sltune.events.augmentations.events import POLARITIES
 from sltune.events.existing import prepare, stored_findings
 from sltune.events.frames import merged_pixels
-from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile
+from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile, is_addressable
 from sltune.events.plausible import check_events, check_rates
 from sltune.events.source import Finding, Source, SourceFile, merged_size, summarized
 from sltune.events.store import Sample, address_type, describe_file, encode_samples, fingerprint, read_table
@@ -95,12 +95,16 @@ def import_source(
         spread: where files are read and encoded; None for threads of this process. Only this process writes.
 
     Raises:
-        DataError: something cannot be read; names up to 20 places at once. No manifest is written then.
+        DataError: something cannot be read; names up to 20 places at once. No manifest is written then. Or the sensor
+            has more pixels than there are addresses.
         UsageError: ``out`` holds something else, is in use by another import, or cannot be written; or more pixels are
             to be merged than the sensor has.
     """
+    height, width = source.sensor
+    if not is_addressable(source.sensor):
+        text = f"a sensor of {width}×{height} pixels has more addresses than 32 bits can tell"
+        raise DataError(f"{source.name}: {text}; if events are damaged, --sensor WxH names the first one outside")
     if min(source.stored_sensor) < 1:
-        height, width = source.sensor
         raise UsageError(f"--downsample {source.downsample}: the sensor has {width}×{height} pixels only")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")

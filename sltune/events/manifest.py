@@ -140,7 +140,7 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
         DataError: there is such a value; names it.
     """
     height, width = manifest.sensor
-    if min(height, width) < 1 or 2 * height * width > MAX_ADDRESSES:
+    if min(height, width) < 1 or not is_addressable(manifest.sensor):
         raise _damaged(file, f"sensor of {width}x{height} pixels")
     if manifest.downsample < 1:
         raise _damaged(file, f"downsample is {manifest.downsample}")
@@ -165,6 +165,12 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
         # Ray's memory is sized by the number of events in the manifest, before any file is read.
         if BYTES_PER_EVENT * entry.events > max_unpacked_bytes(size := file_size(file.parent / entry.file)):
             raise _damaged(file, f"{entry.file} has {size:,} bytes, which cannot be {entry.events:,} events")
+
+
+def is_addressable(sensor: tuple[int, int]) -> bool:
+    """Say whether each pixel of (height, width) pixels, in each polarity, has an address of 32 bits."""
+    height, width = sensor
+    return 2 * height * width <= MAX_ADDRESSES
 
 
 def file_size(file: Path) -> int:

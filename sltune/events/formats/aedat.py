@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sltune.errors import DataError
+from sltune.events.formats.blocks import Clock
 from sltune.events.formats.members import Member
 from sltune.wording import printable
 
@@ -25,7 +26,8 @@ SENSOR_SIZE = 128
 # Set in the address of events that do not come from a pixel, such as synchronisation pulses.
 SPECIAL_BIT = 0x8000
 EVENT = np.dtype([("address", ">u4"), ("time_us", ">u4")])
-WRAP_US = 1 << 32
+CLOCK_BITS = 32
+WRAP_US = 1 << CLOCK_BITS
 FIRST_LINE = "!AER-DAT2.0"
 # Every file that we write begins with these comments.
 OPENING = (
@@ -252,14 +254,9 @@ def _is_little_endian(words: NDArray[np.uint16]) -> bool:
 
 
 def _unwrap(raw_us: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Continue times beyond 2³²: a step of more than half the range is a wrap; smaller steps back are kept."""
-    time_us = raw_us.astype(np.uint64)
-    # Times only rise in nearly all recordings, and the general way takes ten times as long.
-    if (raw_us[1:] >= raw_us[:-1]).all() and raw_us[-1] - raw_us[0] <= WRAP_US // 2:
-        return time_us
-    steps = np.diff(raw_us.astype(np.int64))
-    half = WRAP_US // 2
-    wraps = (steps < -half).astype(np.int64) - (steps > half)
-    turns = np.concatenate([[0], np.cumsum(wraps)])
-    time_us += ((turns - turns.min()) * WRAP_US).astype(np.uint64)
-    return time_us
+    """Continue times beyond 2³², as ``Clock`` does; none is negative."""
+    time_us = Clock(CLOCK_BITS).unwrap(raw_us)
+    # The first event may have come after a wrap, and one before it later in the file.
+    if (turns := int(time_us.min()) // WRAP_US) < 0:
+        time_us -= turns * WRAP_US
+    return time_us.view(np.uint64)

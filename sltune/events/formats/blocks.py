@@ -133,30 +133,28 @@ class Clock:
     def __init__(self, bits: int) -> None:
         self._range, self._half = 1 << bits, 1 << (bits - 1)
         self._last_raw: int | None = None
-        self._last = 0
+        self._turns = 0
 
     def unwrap(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Return the times of the next events; raw: shape (events,), below 2 to the power of ``bits``."""
         times = raw.astype(np.int64)
         if not len(times):
             return times
-        if self._last_raw is None:
-            self._last_raw = self._last = int(times[0])
-        first = self._last + self._nearest(int(times[0]) - self._last_raw)
+        before = int(times[0]) if self._last_raw is None else self._last_raw
         self._last_raw = int(times[-1])
         # Times only rise in nearly all blocks, and the general way takes three times as long.
         if (times[1:] >= times[:-1]).all() and times[-1] - times[0] <= self._half:
-            times += first - int(times[0])
+            self._turns += int(self._wraps(times[:1] - before)[0])
+            times += self._turns * self._range
         else:
-            steps = np.diff(times)
-            times[0] = first
-            np.cumsum((steps + self._half) % self._range - self._half, out=times[1:])
-            times[1:] += first
-        self._last = int(times[-1])
+            turns = self._turns + np.cumsum(self._wraps(np.diff(times, prepend=before)))
+            self._turns = int(turns[-1])
+            times += turns * self._range
         return times
 
-    def _nearest(self, step: int) -> int:
-        return (step + self._half) % self._range - self._half
+    def _wraps(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each step how often the counter has begun anew in it; −1 for a step back over its beginning."""
+        return (steps < -self._half).astype(np.int64) - (steps > self._half)
 
 
 def sensor_of(member: Member, width: str, height: str) -> tuple[int, int]:

@@ -13,11 +13,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from sltune.errors import DataError
-from sltune.events.formats.aedat import EVENT, SENSOR_SIZE, SPECIAL_BIT, chip_of, find_events, refuse_other_sensors
+from sltune.events.formats.aedat import (
+    CLOCK_BITS,
+    EVENT,
+    SENSOR_SIZE,
+    SPECIAL_BIT,
+    chip_of,
+    find_events,
+    refuse_other_sensors,
+)
 from sltune.events.formats.blocks import Block, Clock, EventFile, records
 from sltune.events.formats.members import Member
 
-CLOCK_BITS = 32
 LAST = SENSOR_SIZE - 1
 # (height, width) by the name of the chip in the header.
 DAVIS_SENSORS = {"davis240": (180, 240), "davis346": (260, 346)}

@@ -50,10 +50,9 @@ def group(
         UsageError: there is no such field, a path does not match, or each group is a class.
     """
     fields = [name for name in entries[0].fields if all(name in entry.fields for entry in entries)]
-    is_chosen = group_by not in (None, DEFAULT_FIELD)
-    group_by = group_by or default
-    if group_by not in fields and (group_by == SAMPLE or not is_chosen):
+    if (group_by or default) not in fields and group_by in (None, SAMPLE):
         return [entry.sample_id for entry in entries], []
+    group_by = group_by or default
     names = _named(entries, fields, group_by)
     of_class: dict[int, set[str]] = {}
     of_group: dict[str, set[int]] = {}
@@ -61,7 +60,7 @@ def group(
         of_class.setdefault(label, set()).add(name)
         of_group.setdefault(name, set()).add(label)
     alone = sorted(label for label, groups in of_class.items() if len(groups) == 1)
-    if is_chosen and len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group):
+    if group_by != default and len(alone) == len(of_class) == len(of_group) > 1 and len(names) > len(of_group):
         text = f"--group-by {group_by}: each group is one class, which would then be in one fold only"
         raise UsageError(f"{text}; {_offer(entries, fields)}")
     return names, alone
@@ -85,6 +84,9 @@ def _named(entries: Sequence[Listed], fields: Sequence[str], group_by: str) -> l
         text = "holds the classes, each of which would be in one fold only"
     elif group_by == FOLDER or group_by.startswith(PATH):
         text = "the samples lie in no files of their own"
+    elif any(group_by in entry.fields for entry in entries):
+        lacking = next(entry.sample_id for entry in entries if group_by not in entry.fields)
+        text = f"sample {lacking} has none; fill it in for every sample"
     else:
         text = f"there is no such field{suggestion(group_by, [*fields, FOLDER, SAMPLE])}"
     raise UsageError(f"--group-by {group_by}: {text}; {_offer(entries, fields)}")

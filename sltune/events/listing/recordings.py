@@ -19,7 +19,7 @@ from sltune.events.source import SourceFile
 PART_BYTES = 128 << 20
 """The samples of a larger file may not fit into memory at once. It is decoded once for each part of so many bytes."""
 RECORDING = "recording"
-MAX_NAME_CHARACTERS = 60
+MAX_FILE_NAME_CHARACTERS = 60
 """A name of a file may have 255 bytes; letters of some scripts have four."""
 WHOLE = Cut(-(1 << 63), 1 << 63, is_time=False)
 
@@ -157,4 +157,4 @@ def _recording_name(facts: Facts, groups: Mapping[Facts, Sequence[Row]]) -> str:
 
 def _safe(name: str) -> str:
     """Return a name that a file may have everywhere."""
-    return re.sub(r"[^\w.+=@-]+|^\.", "_", name)[:MAX_NAME_CHARACTERS]
+    return re.sub(r"[^\w.+=@-]+|^\.", "_", name)[:MAX_FILE_NAME_CHARACTERS]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +9,8 @@ from sltune.errors import DataError, UsageError
 from sltune.events.formats.columns import UNITS_US
 from sltune.events.formats.event_file import needs_time_unit, open_event_file
 from sltune.events.formats.members import Member
-from sltune.events.manifest import MAX_ADDRESSES
 from sltune.events.source import Finding
+from sltune.settings.types import parse_size
 from sltune.system.limits import usable_cpus
 
 Sensor = tuple[int, int]
@@ -22,12 +21,12 @@ def parse_sensor(text: str) -> Sensor:
     """Return the (height, width) of a text such as 640x480.
 
     Raises:
-        UsageError: it is none, or the sensor has more pixels than there are addresses.
+        UsageError: it is none.
     """
-    found = re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", text)
-    if found is None or 2 * int(found[1]) * int(found[2]) > MAX_ADDRESSES:
-        raise UsageError(f"--sensor {text}: must be width and height in pixels, such as 640x480")
-    return int(found[2]), int(found[1])
+    try:
+        return parse_size(text.replace("×", "x"))
+    except ValueError:
+        raise UsageError(f"--sensor {text}: must be width and height in pixels, such as 640x480") from None
 
 
 def refuse_wrong_unit(members: Sequence[Member], time_unit: str | None) -> None:

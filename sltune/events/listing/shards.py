@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.manifest import MAX_ADDRESSES, file_size
+from sltune.events.manifest import file_size, is_addressable
 from sltune.events.plausible import ANY, DurationLimits, check_times
 from sltune.events.source import Finding, SourceFile
 from sltune.events.store import Sample, address_type
@@ -151,7 +151,7 @@ def find_sensor(items: Sequence[Item]) -> tuple[int, int]:
         height, width = max(height, int(y.max()) + 1), max(width, int(x.max()) + 1)
     if len(problems) == len(items):
         raise problems[0]
-    if 2 * height * width > MAX_ADDRESSES:
+    if not is_addressable((height, width)):
         raise DataError(f"the events need a sensor of {width}x{height} pixels, more than addresses of 32 bits can tell")
     return max(height, 1), max(width, 1)
 

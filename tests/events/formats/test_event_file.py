@@ -15,6 +15,7 @@ from tonic.io import read_mnist_file
 
 from sltune.errors import DataError
 from sltune.events.formats.aedat import read_aedat
+from sltune.events.formats.blocks import Clock
 from sltune.events.formats.event_file import Block, EventFile, is_event_file, needs_time_unit, open_event_file
 from sltune.events.formats.members import Member, find_members
 from tests.events.conftest import refused
@@ -103,6 +104,14 @@ def test_times_go_on_where_the_clock_of_a_format_wraps(tmp_path: Path, suffix: s
     file = tmp_path / f"recording.{suffix}"
     file.write_bytes(WRITERS[suffix](events))
     assert read(file) == events
+
+
+@pytest.mark.parametrize("block", [1, 2, 9])
+def test_a_step_of_half_the_clocks_range_is_kept_wherever_blocks_end(block: int) -> None:
+    raw = np.array([5, 13, 5, 15, 1, 3, 12, 2], np.uint32)
+    clock = Clock(4)
+    times = [int(time) for first in range(0, len(raw), block) for time in clock.unwrap(raw[first : first + block])]
+    assert times == [5, 13, 5, -1, 1, 3, -4, 2]
 
 
 @pytest.mark.parametrize(

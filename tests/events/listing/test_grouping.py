@@ -63,6 +63,20 @@ def test_what_tells_no_group_is_refused_with_what_would(group_by: str, parts: li
         group(FILES, LABELS, group_by)
 
 
+def test_without_the_field_that_is_named_nobody_is_grouped_by_another() -> None:
+    with refused(UsageError, "--group-by users: there is no such field", "the dataset offers folder, "):
+        group([entry("a/1.npy"), entry("b/1.npy")], [0, 1], "users")
+    with refused(UsageError, "--group-by users: there is no such field"):
+        group([entry("a/1.npy", subject="x"), entry("b/1.npy", subject="y")], [0, 1], "users", "subject")
+
+
+def test_a_field_that_some_samples_lack_is_named_with_one_of_these() -> None:
+    with refused(
+        UsageError, "--group-by light: sample b-1 has none; fill it in for every sample", "the dataset offers"
+    ):
+        group([entry("a/1.npy", light="led"), entry("b/1.npy")], [0, 1], "light")
+
+
 def test_paths_are_not_offered_where_there_are_none() -> None:
     arrays = [Entry(None, None, 0, name, "", "", {}) for name in "ab"]
     for field, reason in (("folder", "no files of their own"), ("path:(.)", "no files of their own"), ("x", "no such")):

@@ -463,6 +463,18 @@ def test_the_sensor_is_the_users_or_what_holds_all_events(folder: Path) -> None:
         of_rows(folder, *ROWS, sensor="346")
 
 
+def test_more_pixels_than_there_are_addresses_are_refused(folder: Path) -> None:
+    made = events()
+    made["x"][50], made["y"][50] = 65535, 40_000
+    np.save(folder / "three.npy", made)
+    with refused(DataError, "65536×40001 pixels has more addresses than 32 bits", "--sensor WxH names the first one"):
+        of_rows(folder, *ROWS)
+    with refused(DataError, "99999×99999 pixels has more addresses"):
+        of_rows(folder, *ROWS, sensor="99999x99999")
+    with refused(DataError, "pixel x=65535, y=40000 of event 50 lies outside the 8x3 sensor"):
+        of_rows(folder, ROWS[2], sensor="8×3")
+
+
 @pytest.fixture
 def cameras(tmp_path: Path) -> Path:
     """A listing of a recording of a DAVIS240, one of 128x128 pixels and one that says nothing of its sensor."""
