@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from click.testing import CliRunner, Result
 from sltune.cli.main import main
 from sltune.events.dataset import open_dataset
 from sltune.events.manifest import read_manifest
-from tests.events.conftest import content
 from tests.events.formats.writers import WRITERS, Events
 from tests.tuning.clusters import ray_here
 
@@ -132,23 +130,40 @@ def test_a_labs_set_goes_from_its_listing_to_a_table_that_no_format_changes(lab:
     assert "# signs, sessions (after lunch, morning)" in sltune("report", tmp_path / "mixed").stdout
 
 
+WHOLE = """
+import sltune.events.listing.recordings as recordings
+from sltune.cli.main import main
+# Each recording has a file of its own.
+recordings.SHARD_BYTES = 1
+main()
+"""
+KILLED = (
+    """
+import os, signal
+import sltune.events.importing as importing
+store, stored = importing._store, []
+def store_or_die(*arguments):
+    if len(stored) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    stored.append(store(*arguments))
+    return stored[-1]
+importing._store = store_or_die
+"""
+    + WHOLE
+)
+
+
 @pytest.mark.processes
 def test_an_import_of_a_listing_that_is_killed_goes_on(tmp_path: Path) -> None:
     listing = write_lab(tmp_path / "lab", lambda _: "npy")
     out = tmp_path / "killed"
     command = ("import", listing, "--source", "table", "--out", out, "--time-unit", "us", "--sensor", "128x128", "-q")
-    # Each recording in a file of its own takes long enough to be hit.
-    code = "import sltune.events.listing.recordings as r; r.SHARD_BYTES = 1; from sltune.cli.main import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command)])
-    while process.poll() is None and not list(out.glob("recordings/*.parquet")):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, command)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    kept = {file: file.stat().st_ino for file in (out / "recordings").iterdir()}
+    assert len(kept) == 3
     assert not (out / "manifest.json").exists()
-    kept = content(out / "recordings")
-    assert subprocess.run([sys.executable, "-c", code, *map(str, command)], check=False).returncode == 0
-    assert {name: data for name, data in content(out / "recordings").items() if name in kept} == {
-        name: data for name, data in kept.items() if not name.startswith(".")
-    }
+    assert subprocess.run([sys.executable, "-c", WHOLE, *map(str, command)], check=False).returncode == 0
+    # A file that is written anew is another file of the same name.
+    assert {file: file.stat().st_ino for file in kept} == kept
     assert read_manifest(out).samples == 40

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
-from sltune.events.orientation import Orientation
+from sltune.events.orientation import SLANIMALS, Orientation
 from sltune.system.files import max_unpacked_bytes, parse_json, read_plain
 from sltune.wording import excerpt, printable
 
@@ -118,7 +118,7 @@ def read_manifest(root: Path) -> Manifest:
             text = f"format {excerpt(str(number))} is {which} than this sltune reads ({FORMATS[0]} to {FORMAT})"
             raise DataError(f"{file}: {text}; {HINT}")
         values.pop("address_layout")
-        if number < FORMAT and values["name"] == "SL-Animals-DVS":
+        if number < FORMAT and values["name"] == SLANIMALS:
             values["orientation"] = "upside-down"
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
     except OSError as error:

@@ -20,6 +20,9 @@ Orientation = Literal[
 clockwise by 90° or 270°, or mirrored at its main diagonal (rows are columns) or at the other one."""
 ORIENTATIONS: tuple[Orientation, ...] = get_args(Orientation)
 
+SLANIMALS = "SL-Animals-DVS"
+"""The dataset that is stored with the address bits of the DVS128: frames are upside down, and 0 is ON."""
+
 _STEPS: Mapping[Orientation, tuple[bool, int, int]] = {
     "upright": (False, 1, 1),
     "upside-down": (False, -1, -1),
@@ -44,3 +47,8 @@ def upright_size(sensor: tuple[int, int], orientation: Orientation) -> tuple[int
     """Return (height, width) of the upright pictures of a sensor of (height, width) pixels."""
     height, width = sensor
     return (width, height) if _STEPS[orientation][0] else (height, width)
+
+
+def on_polarity(dataset_name: str) -> int:
+    """Return which polarity means that brightness rose, in the frames of a dataset of that name."""
+    return 0 if dataset_name == SLANIMALS else 1

@@ -15,7 +15,7 @@ from PIL import Image
 from sltune.errors import UsageError
 from sltune.events.dataset import Dataset
 from sltune.events.frames import FrameFormat, Window, place_events
-from sltune.events.orientation import upright, upright_size
+from sltune.events.orientation import on_polarity, upright, upright_size
 from sltune.events.views.canvas import Canvas, Counts, Indices, Panel, full_count, ink
 from sltune.events.views.gif import write_gif
 from sltune.system.files import named_by_user, whole_file
@@ -179,8 +179,7 @@ class _Counter:
         # With bins of 1 ms, a frame may start at any millisecond; its bins are added up.
         self._format = FrameFormat(dataset.manifest.sensor, time_bin_ms=1)
         self._orientation = dataset.manifest.orientation
-        # SL-Animals-DVS is stored with the bits of the DVS128, whose 0 is ON; all other sources have 1 for ON.
-        self._on = 0 if dataset.manifest.name == "SL-Animals-DVS" else 1
+        self._on = on_polarity(dataset.manifest.name)
 
     def counts(self, index: int, start_ms: int, bin_ms: int) -> Counts:
         """Return the events of each pixel, shape (2, rows, columns), as stored."""

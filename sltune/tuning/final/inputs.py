@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
-from sltune.events.augmentations.events import Addresses
+from sltune.events.augmentations.events import POLARITIES, Addresses
 from sltune.events.dataset import open_dataset
 from sltune.events.formats.aedat import SENSOR_SIZE, read_aedat
 from sltune.events.formats.event_file import open_event_file
 from sltune.events.formats.members import Member
-from sltune.events.frames import FrameFormat
+from sltune.events.frames import FrameFormat, merged_pixels
 from sltune.events.importing import merge_pixels
+from sltune.events.orientation import SLANIMALS
 from sltune.events.samples import Samples
 from sltune.events.source import merged_size
 from sltune.events.sources.slanimals.source import cut_recording
@@ -29,7 +30,6 @@ from sltune.tuning.trial.job import frame_format
 
 Say = Callable[[str], object]
 
-SLANIMALS = "SL-Animals-DVS"
 WINDOWS_AT_ONCE = 32
 """Windows that overlap repeat events, so that only a few are in memory at the same time."""
 
@@ -168,20 +168,20 @@ def _sorted_events(
     if predictor.dataset == SLANIMALS:
         # Its samples are stored by the DVS128's own addresses: from the lower right, and 0 is ON.
         x, y, on = width - 1 - x, height - 1 - y, ~on
-    height, width = sensor = merged_size((height, width), factor)
-    if factor > 1:
-        # Edges that fill no whole pixel are left out.
-        inside = (x // factor < width) & (y // factor < height)
-        x, y, time_us, on = x[inside] // factor, y[inside] // factor, time_us[inside], on[inside]
-        if not len(x):
-            raise DataError(f"{file}: all events lie at the edges that fill no whole pixel of {factor}×{factor}")
-    address = (y.astype(np.int64) * width + x) * 2 + on
+    sensor = merged_size((height, width), factor)
+    merged = merged_pixels((height, width), sensor, (sensor[0] * factor, sensor[1] * factor))
+    pixel = merged[y.astype(np.int64) * width + x]
+    if not (inside := pixel >= 0).any():
+        raise DataError(f"{file}: all events lie at the edges that fill no whole pixel of {factor}×{factor}")
+    address, time_us = (pixel * POLARITIES + on)[inside], time_us[inside]
     order = np.argsort(time_us, kind="stable")
     return sensor, address[order].astype(address_type(sensor).to_pandas_dtype()), time_us[order]
 
 
 def _camera(predictor: Predictor, stated: tuple[int, int] | None) -> tuple[int, int]:
     """Return (height, width) of the camera of a recording, or the largest that fits if its format does not state it."""
+    if predictor.dataset == SLANIMALS:
+        return stated or (SENSOR_SIZE, SENSOR_SIZE)
     height, width = (side * predictor.downsample + predictor.downsample - 1 for side in predictor.sensor)
     return stated or (height, width)
 

@@ -188,7 +188,7 @@ def test_windows_of_every_format_are_those_of_the_cameras_own(tmp_path: Path) ->
         assert rates == [rates[0]] * len(files)
     with pytest.raises(DataError, match="is of a sensor of 240×180 pixels"):
         next(windows_of(one(), tmp_path / "x.davis240.aedat", 200, None))
-    wide = replace(one(), sensor=(128, 64))
+    wide = replace(one(), sensor=(128, 64), dataset="signs")
     with pytest.raises(DataError, match=r"x\.npy: pixel .* lies outside the 64×128 sensor of MODEL"):
         next(windows_of(wide, tmp_path / "x.npy", 200, None, time_unit="us"))
 
@@ -317,6 +317,18 @@ def test_what_networks_of_a_dataset_with_merged_pixels_see_is_merged_as_well(rec
     first, since_us = open_dataset(tmp_path / "data").samples.events(0)
     assert address.tolist() == first[: len(address)].tolist()
     assert time_us.tolist() == since_us[: len(address)].tolist()
+
+
+def test_a_recording_that_does_not_state_its_sensor_is_merged_as_that_of_the_camera(tmp_path: Path) -> None:
+    events, seen = random_events(np.random.default_rng(0), 9000, 100), []
+    settings = configuration(sampling__downsample=1)
+    predictor = Predictor([], settings, (32, 32), GESTURES, "SL-Animals-DVS", downsample=4)
+    for name in ("dvs128.aedat", "npy"):
+        file = tmp_path / f"x.{name}"
+        file.write_bytes(WRITERS[name](events))
+        window = next(windows_of(predictor, file, 200, None, time_unit=unit_of(file)))
+        seen.append(window.samples.events(0)[0].tolist())
+    assert seen[0] == seen[1]
 
 
 def _with_twice_the_pixels(file: SourceFile) -> SourceFile:

@@ -14,6 +14,7 @@ import numpy as np
 from sltune.errors import DataError
 from sltune.events.formats.aedat import SENSOR_SIZE, SPECIAL_BIT, WRAP_US, Recording, read_aedat, read_header
 from sltune.events.formats.members import Member
+from sltune.events.orientation import SLANIMALS
 from sltune.events.plausible import DurationLimits, check_duration, check_times
 from sltune.events.source import Finding, Source, SourceFile
 from sltune.events.sources.slanimals.full_set import check_durations, check_recordings
@@ -49,7 +50,7 @@ def open_slanimals(place: Path) -> Source:
     pairs, findings = find_pairs(place)
     synthetic = any(_is_synthetic(pair.recording) for pair in pairs)
     return Source(
-        name="SL-Animals-DVS",
+        name=SLANIMALS,
         synthetic=synthetic,
         sensor=(SENSOR_SIZE, SENSOR_SIZE),
         classes=GESTURES,
