@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from sltune.errors import DataError
-from sltune.events.formats.blocks import Block, Bytes, EventFile, sensor_of
+from sltune.events.formats.blocks import MAX_BLOCK_EVENTS, Block, Bytes, EventFile, sensor_of
 from sltune.events.formats.members import Member
 from sltune.wording import excerpt
 
@@ -67,7 +67,9 @@ def open_aedat4(member: Member) -> EventFile:
             kind = header.kinds.get(stream, "")
             if stream == header.stream:
                 events = np.frombuffer(content, EVENT)
-                yield Block(events["x"], events["y"], events["t_us"], events["on"] != 0)
+                for first in range(0, len(events), MAX_BLOCK_EVENTS):
+                    part = events[first : first + MAX_BLOCK_EVENTS]
+                    yield Block(part["x"], part["y"], part["t_us"], part["on"] != 0)
             elif kind in LEFT_OUT:
                 left_out[LEFT_OUT[kind]] += len(content)
             else:

@@ -18,8 +18,7 @@ from sltune.wording import excerpt
 
 BLOCK_BYTES = 1 << 18
 """How much of a file becomes a block, whose arrays should stay in the processor's cache until they are used."""
-
-
+MAX_BLOCK_EVENTS = 1 << 20
 MIN_BLOCK_EVENTS = 1 << 15
 """Whoever takes blocks does some work for each, which should not take longer than that for its events."""
 
@@ -72,7 +71,7 @@ class EventFile:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def blocks(self) -> Iterator[Block]:
-        """Give the events in blocks of a million at most.
+        """Give the events in blocks of ``MAX_BLOCK_EVENTS`` and a few at most.
 
         Raises:
             DataError: the file is damaged, or cut within an event (after all whole events were given), has no events,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
-from sltune.events.formats.blocks import BLOCK_BYTES, Block, EventFile, sensor_of
+from sltune.events.formats.blocks import BLOCK_BYTES, MAX_BLOCK_EVENTS, Block, EventFile, sensor_of
 from sltune.events.formats.columns import ColumnsToEvents, find_fields
 from sltune.events.formats.members import MAX_RECORDING_BYTES, Member
 from sltune.system.files import open_plain, parse_json
@@ -28,8 +28,6 @@ from sltune.wording import excerpt
 
 ECF, DEFLATE, SHUFFLE = 0x8ECF, 1, 2
 FILTERS = {ECF: "ECF", DEFLATE: "gzip", SHUFFLE: "shuffle"}
-MAX_PIECE_EVENTS = 1 << 22
-"""Prophesee's programs write pieces of 16,384 events."""
 MAX_ECF_EVENTS = (1 << 16) - 1
 MAX_ITEM_BYTES = 1 << 10
 MAX_SECONDS = 120
@@ -108,7 +106,7 @@ def _checked(found: dict[str, Any], size: int) -> _Layout:
             "itemsize": found["item_bytes"],
         }
     )
-    if dtype.hasobject or dtype.itemsize > MAX_ITEM_BYTES or len(shape) != 1 or most > MAX_PIECE_EVENTS:
+    if dtype.hasobject or dtype.itemsize > MAX_ITEM_BYTES or len(shape) != 1 or most > MAX_BLOCK_EVENTS:
         raise ValueError(f"its dataset has the shape {shape}, the type {dtype} and pieces of {most} events")
     if unknown := [number for number in found["filters"] if number not in FILTERS]:
         known = ", ".join(FILTERS.values())
@@ -153,7 +151,7 @@ def _parts(file: BinaryIO, layout: _Layout, events: int, size: int, mask: int) -
     """
     item = layout.dtype.itemsize
     if layout.filters:
-        most = MAX_PIECE_EVENTS * item
+        most = MAX_BLOCK_EVENTS * item
         content = _unpacked(file.read(size), layout, mask, most)
         yield np.frombuffer(content, layout.dtype, events)
         return
