@@ -24,15 +24,20 @@ from sltune.events.existing import prepare, stored_findings
 from sltune.events.frames import merged_pixels
 from sltune.events.manifest import MANIFEST, WARNINGS, LeftOut, Manifest, StoredFile, is_addressable
 from sltune.events.plausible import check_events, check_rates
-from sltune.events.source import Finding, Source, SourceFile, merged_size, summarized
+from sltune.events.source import (
+    MAX_SHOWN_ERRORS,
+    Finding,
+    Source,
+    SourceFile,
+    merged_size,
+    refuse_errors,
+    summarized,
+)
 from sltune.events.store import Sample, address_type, describe_file, encode_samples, fingerprint, read_table
 from sltune.system.files import whole_file, write_whole
 from sltune.system.limits import usable_cpus
 from sltune.system.locks import LOCK, locked
 from sltune.wording import first_of, spreadsheet_cell
-
-MAX_SHOWN_ERRORS = 20
-"""A folder that was copied badly may have an error in every file; the first fill no more than a screen."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def import_source(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; --out names a folder")
     with locked(out / LOCK):
-        refuse = partial(_refuse_errors, strict=strict, skip_bad=skip_bad)
+        refuse = partial(refuse_errors, strict=strict, skip_bad=skip_bad)
         return _import(source, out, refuse, done, spread or in_threads(usable_cpus()))
 
 
@@ -266,13 +271,6 @@ def _store(out: Path, encoded: Encoded) -> Imported:
         # From here on the manifest is wrong. It goes only now, so that a full disk leaves the earlier dataset whole.
         (out / MANIFEST).unlink(missing_ok=True)
     return Imported(encoded.name, describe_file(out, target), encoded.findings, reused=False)
-
-
-def _refuse_errors(findings: Sequence[Finding], strict: bool, skip_bad: bool) -> None:
-    """Raise a DataError if there are errors that are not to be skipped; with strict, warnings count as errors."""
-    errors = [str(finding) for finding in findings if finding.is_error or strict]
-    if errors and (strict or not skip_bad):
-        raise DataError("\n".join(first_of(errors, MAX_SHOWN_ERRORS)))
 
 
 def _warnings_csv(findings: Sequence[Finding]) -> str:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sltune.errors import DataError
 from sltune.events.orientation import Orientation
 from sltune.events.store import Sample
-from sltune.wording import and_more
+from sltune.wording import and_more, first_of
 
 MAX_FINDINGS = 200
 """How many findings of one file are kept: the manifest, which is read whole, holds those of all files."""
+MAX_SHOWN_ERRORS = 20
+"""A folder that was copied badly may have an error in every file; the first fill no more than a screen."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,13 @@ def summarized(place: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     lost = tuple(dict.fromkeys(name for finding in others for name in finding.lost))
     is_error = any(finding.is_error for finding in others)
     return (*first, Finding(place, and_more(len(others)), is_error, lost))
+
+
+def refuse_errors(findings: Sequence[Finding], strict: bool = False, skip_bad: bool = False) -> None:
+    """Raise a DataError if there are errors that are not to be skipped; with strict, warnings count as errors."""
+    errors = [str(finding) for finding in findings if finding.is_error or strict]
+    if errors and (strict or not skip_bad):
+        raise DataError("\n".join(first_of(errors, MAX_SHOWN_ERRORS)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sltune.events.listing.grouping import group, say_alone
 from sltune.events.listing.recordings import RECORDING, WHOLE, by_file, parts_of, source_files, with_names
 from sltune.events.listing.rows import Cut, Row, class_names, read_listing
 from sltune.events.listing.sensors import find_sensor, refuse_wrong_unit
-from sltune.events.source import Finding, Source
+from sltune.events.source import Finding, Source, refuse_errors
 from sltune.events.sources.registry import ImportOptions
 from sltune.events.store import PARTS
 from sltune.system.files import is_unicode
@@ -29,8 +29,8 @@ def open_table(listing: Path, options: ImportOptions) -> Source:
     """Return the source for the recordings that a table lists; options: root, group_by, sensor and time_unit.
 
     Raises:
-        DataError: the listing cannot be read, has no row without mistakes or too many classes, or files are of
-            different sensors.
+        DataError: the listing cannot be read, has a row with a mistake that is not to be skipped, none without one, or
+            too many classes, or files are of different sensors.
         UsageError: the options contradict the files.
     """
     if not listing.is_file():
@@ -39,6 +39,8 @@ def open_table(listing: Path, options: ImportOptions) -> Source:
     if not rows:
         shown = first_of([str(finding) for finding in findings], MAX_SHOWN)
         raise DataError("\n".join([*shown, f"{listing}: no row is without mistakes"]))
+    # Mistakes are said before files are read, all of which may be needed to find the sensor.
+    refuse_errors(findings, skip_bad=options.skip_bad)
     return _source(listing.stem, str(listing), rows, findings, options)
 
 

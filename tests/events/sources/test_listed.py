@@ -25,6 +25,7 @@ from sltune.events.importing import Imported, import_source
 from sltune.events.listing import cutting, recordings
 from sltune.events.listing.rows import read_listing
 from sltune.events.manifest import Manifest
+from sltune.events.sources import listed
 from sltune.events.sources.registry import ImportOptions, open_source
 from sltune.events.views.summary import summarize
 from tests.events.conftest import refused
@@ -71,7 +72,7 @@ def imported(
     done: Callable[[Imported], object] = lambda _: None,
     **flags: Any,
 ) -> Dataset:
-    options = ImportOptions(kind, time_unit=flags.pop("time_unit", "us"), **flags)
+    options = ImportOptions(kind, time_unit=flags.pop("time_unit", "us"), skip_bad=skip_bad, **flags)
     out = listing.parent / "data"
     import_source(open_source(options, listing), out, skip_bad=skip_bad, done=done)
     return open_dataset(out)
@@ -219,6 +220,12 @@ def test_a_mistake_is_said_with_its_row_and_column_and_costs_that_row_only(
     assert dataset.samples.label.tolist() == [0, 0]
     (left,) = dataset.manifest.left_out
     assert said in left.reason
+
+
+def test_mistakes_are_said_before_files_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listed, "find_sensor", lambda *_: pytest.fail("files are read to find their sensor"))
+    with refused(DataError, "row 1: label=''"):
+        of_rows(folder, {**ROWS[0], "label": ""}, *ROWS)
 
 
 def test_all_mistakes_are_said_at_once(folder: Path) -> None:
