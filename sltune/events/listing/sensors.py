@@ -71,7 +71,7 @@ def find_sensor(
     if len(stated) > 1:
         (first, member), (second, other) = list(stated.items())[:2]
         largest = max(height for height, _ in stated), max(width for _, width in stated)
-        text = f"{member} is of a sensor of {_shown(first)} pixels, {other} of {_shown(second)}"
+        text = f"{member} has a sensor of {_shown(first)} pixels, {other} of {_shown(second)}"
         hint = f"import them apart, or give --sensor {_shown(largest)}, into which all fit"
         raise DataError(f"{place}: {text}; a dataset has one sensor: {hint}")
     if stated:
@@ -84,10 +84,10 @@ def find_sensor(
 def _checked(sensor: Sensor, stated: Mapping[Sensor, Member], place: str) -> tuple[Sensor, list[Finding]]:
     for other, member in stated.items():
         if other[0] > sensor[0] or other[1] > sensor[1]:
-            raise DataError(f"{member}: is of a sensor of {_shown(other)} pixels, more than --sensor {_shown(sensor)}")
+            raise DataError(f"{member}: has a sensor of {_shown(other)} pixels, more than --sensor {_shown(sensor)}")
     smaller = [other for other in stated if other != sensor]
     return sensor, [
-        Finding(str(stated[other]), f"is of a sensor of {_shown(other)} pixels; taken as one of {_shown(sensor)}")
+        Finding(str(stated[other]), f"has a sensor of {_shown(other)} pixels; taken as one of {_shown(sensor)}")
         for other in smaller
     ]
 

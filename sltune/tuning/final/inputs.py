@@ -208,7 +208,7 @@ def _frames(predictor: Predictor, sensor: tuple[int, int], place: str, say: Say)
     sampling = predictor.configuration.sampling
     (height, width), (own_height, own_width) = sensor, predictor.sensor
     if sensor != predictor.sensor:
-        text = f"{place}: is of a sensor of {width}×{height} pixels"
+        text = f"{place}: has a sensor of {width}×{height} pixels"
         if not sampling.size:
             hint = "networks trained with a sampling.size take any"
             raise DataError(f"{text}; MODEL takes {own_width}×{own_height} ({hint})")

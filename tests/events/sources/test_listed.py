@@ -505,13 +505,13 @@ def test_the_sensor_is_what_the_files_say(cameras: Path) -> None:
 def test_files_of_different_sensors_are_refused_unless_one_is_named_into_which_all_fit(cameras: Path) -> None:
     with refused(
         DataError,
-        f"{cameras / 'x.davis240.aedat'} is of a sensor of 240x180 pixels, {cameras / 'x.dat'} of 128x128",
+        f"{cameras / 'x.davis240.aedat'} has a sensor of 240x180 pixels, {cameras / 'x.dat'} of 128x128",
         "give --sensor 240x180",
     ):
         of_cameras(cameras, "davis240.aedat", "dat")
     manifest = of_cameras(cameras, "davis240.aedat", "dat", sensor="240x180")
     assert manifest.sensor == (180, 240)
-    assert f"{cameras / 'x.dat'}: is of a sensor of 128x128 pixels; taken as one of 240x180" in warnings(manifest)
+    assert f"{cameras / 'x.dat'}: has a sensor of 128x128 pixels; taken as one of 240x180" in warnings(manifest)
     with refused(DataError, cameras / "x.davis240.aedat", "240x180 pixels, more than --sensor 239x180"):
         of_cameras(cameras, "davis240.aedat", sensor="239x180")
 

@@ -186,7 +186,7 @@ def test_windows_of_every_format_are_those_of_the_cameras_own(tmp_path: Path) ->
         rates = [[row[name] for row in rows for name in row if name.startswith("rate_")] for rows in said_of]
         assert any(rates[0])
         assert rates == [rates[0]] * len(files)
-    with pytest.raises(DataError, match="is of a sensor of 240×180 pixels"):
+    with pytest.raises(DataError, match="has a sensor of 240×180 pixels"):
         next(windows_of(one(), tmp_path / "x.davis240.aedat", 200, None))
     wide = replace(one(), sensor=(128, 64), dataset="signs")
     with pytest.raises(DataError, match=r"x\.npy: pixel .* lies outside the 64×128 sensor of MODEL"):
@@ -263,7 +263,7 @@ def test_the_command_writes_csv(model: ModelFolder, recordings: Path, tmp_path: 
         (["{model}", "{file}", "--tags", "x"], 3, "x"),
         (["{model}", "x.aedat"], 3, "x.aedat"),
         ([".", "{file}"], 3, "is neither a model that sltune fit made, nor a trial of a run, such as"),
-        (["{model}", "--data", "{data}", "--part", "test"], 3, "is of a sensor of 16×16 pixels; MODEL takes 128×128"),
+        (["{model}", "--data", "{data}", "--part", "test"], 3, "has a sensor of 16×16 pixels; MODEL takes 128×128"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_told(
@@ -295,7 +295,7 @@ def test_a_model_of_frames_of_one_size_takes_recordings_of_another_camera(record
     assert said_of[0] == said_of[1]
     assert any(row["rate"] for row in said_of[0])
     (note,) = notes
-    assert "is of a sensor of 256×256 pixels; MODEL was trained on 128×128, and takes frames of 32x32" in note
+    assert "has a sensor of 256×256 pixels; MODEL was trained on 128×128, and takes frames of 32x32" in note
 
 
 def test_what_networks_of_a_dataset_with_merged_pixels_see_is_merged_as_well(recordings: Path, tmp_path: Path) -> None:
