@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -175,6 +176,9 @@ def _text_problem(text: str, is_needed: bool) -> str:
         return "is a formula; save the table with values instead"
     if text.lower() in NOT_VALUES:
         return "is no value; leave the cell empty, or correct it"
+    # Lists of a split have a name on each line. Others that are not printable belong to some scripts.
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text):
+        return "has a line end or another control character; write it on one line"
     return "" if len(text) <= MAX_NAME_CHARACTERS else f"is longer than {MAX_NAME_CHARACTERS} characters"
 
 

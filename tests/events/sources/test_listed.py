@@ -187,6 +187,8 @@ def test_a_table_may_be_parquet_or_have_semicolons_a_mark_or_other_bytes(folder:
         ({"label": "NaN"}, "label='NaN': is no value"),
         ({"label": "=A1"}, "label='=A1': is a formula"),
         ({"label": "#REF!"}, "label='#REF!': is no value"),
+        ({"subject": "an\nna"}, r"subject='an\nna': has a line end or another control character"),
+        ({"session": "\x1b[31mred"}, "has a line end or another control character"),
         ({"label": "x" * 201}, "is longer than 200 characters"),
         ({"subject": ""}, "subject='': is empty"),
         ({"file": ""}, "file='': names no file"),
