@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.events.samples import RecordingInfo
-from sltune.events.splits.folds import outside_test_part, split_recordings
+from sltune.events.splits.folds import plain_folds
 from sltune.events.splits.parts import Split
 from sltune.runs.results import Criteria, Observed, Result
 
@@ -73,7 +73,7 @@ class Surrogate:
 
 def search(surrogate: Surrogate, signers: Sequence[RecordingInfo], folds: int, seed: int) -> tuple[int, float]:
     """Return the configuration with the best mean validation accuracy over the folds, and its mean test accuracy."""
-    splits = [split_recordings(signers, fold, folds, seed, VAL_FRACTION) for fold in range(folds)]
+    splits = [fold.parted(VAL_FRACTION, seed) for fold in plain_folds(signers, folds, seed)]
     vals, tests = (np.array(part) for part in zip(*map(surrogate.train, splits), strict=True))
     results = [
         Result(
@@ -89,9 +89,9 @@ def search(surrogate: Surrogate, signers: Sequence[RecordingInfo], folds: int, s
 def nested(surrogate: Surrogate, signers: Sequence[RecordingInfo], folds: int, seed: int) -> float:
     """Return the mean test accuracy over outer folds, each of a winner that was chosen without its test signers."""
     accuracies = []
-    for fold in range(folds):
-        winner, _ = search(surrogate, outside_test_part(signers, fold, folds, seed), folds, seed)
-        _, test = surrogate.train(split_recordings(signers, fold, folds, seed, VAL_FRACTION))
+    for fold in plain_folds(signers, folds, seed):
+        winner, _ = search(surrogate, fold.training, folds, seed)
+        _, test = surrogate.train(fold.parted(VAL_FRACTION, seed))
         accuracies.append(test[winner])
     return float(np.mean(accuracies))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sltune.errors import DataError
 from sltune.events.samples import RecordingInfo
-from sltune.events.splits.folds import min_nested_signers, split_recordings
+from sltune.events.splits.folds import min_nested_signers
 from sltune.events.splits.parts import Split, select_sessions
 from sltune.events.splits.split import split_of
 from sltune.runs.plan import steps_of
@@ -39,6 +39,16 @@ def recordings_of(sessions: Sequence[str], most: int = 59) -> list[RecordingInfo
     return sorted(recordings, key=lambda recording: recording.name)
 
 
+def split_with(
+    recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int, val_fraction: float | None
+) -> Split:
+    """Return the parts of a trial; val_fraction: None for train-test."""
+    settings = {"evaluation.folds": folds, "evaluation.protocol": "train-test"}
+    if val_fraction is not None:
+        settings |= {"evaluation.val_fraction": val_fraction, "evaluation.protocol": "train-val-test"}
+    return split_of(Configuration.of(settings), recordings, fold, seed)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 7])
 @pytest.mark.parametrize("val_fraction", [0.15, None], ids=["train-val-test", "train-test"])
 @pytest.mark.parametrize("sessions", [ALL, REDUCED], ids=["full", "reduced"])
@@ -49,7 +59,7 @@ def test_folds_are_scikit_learns_in_the_same_order(
     recordings = select_sessions(recordings_of(ALL, most), sessions)
     names = [recording.name for recording in recordings]
     expected = reference.predecessor_folds(names, seed, validation=val_fraction is not None)
-    mine = [split_recordings(recordings, fold, 4, seed, val_fraction) for fold in range(4)]
+    mine = [split_with(recordings, fold, 4, seed, val_fraction) for fold in range(4)]
     assert mine == [Split(fold.train, fold.val, fold.test) for fold in expected]
 
 
@@ -66,7 +76,7 @@ def test_parts_have_the_sizes_that_follow_from_59_and_42_recordings(
     sessions: tuple[str, ...], val_fraction: float | None, sizes: list[tuple[int, int, int]]
 ) -> None:
     recordings = select_sessions(recordings_of(ALL), sessions)
-    splits = [split_recordings(recordings, fold, 4, 0, val_fraction) for fold in range(4)]
+    splits = [split_with(recordings, fold, 4, 0, val_fraction) for fold in range(4)]
     assert [(len(split.train), len(split.val), len(split.test)) for split in splits] == sizes
 
 
@@ -99,7 +109,7 @@ def test_no_signer_is_in_two_parts(
     assume(len(set(subject.values())) >= max(folds, 4))
     tested: list[str] = []
     for fold in range(folds):
-        split = split_recordings(select_sessions(recordings, sessions), fold, folds, seed, val_fraction)
+        split = split_with(select_sessions(recordings, sessions), fold, folds, seed, val_fraction)
         parts = [{subject[name] for name in part} for part in (split.train, split.val, split.test)]
         assert sum(map(len, parts)) == len(set.union(*parts)), "a signer is in two parts"
         assert sorted([*split.train, *split.val, *split.test]) == sorted(subject), "each recording is in one part"
@@ -113,7 +123,7 @@ def test_no_signer_is_in_two_parts(
 def test_a_validation_part_that_leaves_nobody_to_train_on_is_refused_with_the_numbers() -> None:
     signers = [RecordingInfo(f"user{i:02d}_dc", f"user{i:02d}", "S2") for i in range(8)]
     with pytest.raises(DataError, match=r"6 signers cannot be split into training and 0\.9 of them for validation"):
-        split_recordings(signers, fold=0, folds=4, seed=0, val_fraction=0.9)
+        split_with(signers, fold=0, folds=4, seed=0, val_fraction=0.9)
 
 
 @given(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from sltune.errors import DataError
 from sltune.events.samples import RecordingInfo
-from sltune.events.splits.parts import Fold, Split, by_subject
+from sltune.events.splits.parts import Fold, by_subject
 
 
 def plain_folds(recordings: Sequence[RecordingInfo], folds: int, seed: int) -> list[Fold]:
@@ -81,31 +81,6 @@ def _folds(recordings: Sequence[RecordingInfo], tested: Iterator[Sequence[int]] 
         is_tested = set(map(int, places))
         training = [one for place, own in enumerate(people) if place not in is_tested for one in own]
         yield Fold(training, [one for place in places for one in people[place]])
-
-
-def outside_test_part(recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int) -> list[RecordingInfo]:
-    """Return the recordings of all signers who are not in the test part of a fold: what may be looked at before it.
-
-    Raises:
-        DataError: there are too few signers for so many folds.
-    """
-    tested = {recording.name for recording in plain_folds(recordings, folds, seed)[fold].test}
-    return [recording for recording in recordings if recording.name not in tested]
-
-
-def split_recordings(
-    recordings: Sequence[RecordingInfo], fold: int, folds: int, seed: int, val_fraction: float | None
-) -> Split:
-    """Return the parts of one plain fold.
-
-    Args:
-        fold: counted from 0.
-        val_fraction: fraction of the training part; None for a train/test split.
-
-    Raises:
-        DataError: there are too few signers for so many folds, or for a validation part.
-    """
-    return plain_folds(recordings, folds, seed)[fold].parted(val_fraction, seed)
 
 
 def min_nested_signers(folds: int, val_fraction: float) -> int:
