@@ -126,8 +126,8 @@ class Nested:
         signers = len({one.subject for one in select_sessions(self._recordings, self._evaluation.sessions)})
         needed = min_nested_signers(folds, self._evaluation.val_fraction)
         if signers < needed:
-            text = f"{folds} outer folds, each with a search over {folds} folds of the other signers"
-            raise DataError(f"{text}, need at least {needed} signers, but the dataset has {signers}")
+            text = f"{folds} outer folds, each with a search over {folds} folds of the other subjects"
+            raise DataError(f"{text}, need at least {needed} subjects, but the dataset has {signers}")
 
     def _problems(self) -> Iterator[str]:
         evaluation, settings = self._evaluation, self.space.settings

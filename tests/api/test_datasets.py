@@ -136,7 +136,7 @@ def test_workers_of_a_data_loader_read_the_same(opened: sltune.Dataset) -> None:
         ("all", None, 0, UsageError, "part must be one of train, val, test, but got 'all'"),
         ("train", None, 4, UsageError, "fold must be from 0 to 3, but got 4"),
         ("val", {"evaluation": {"protocol": "train-test"}}, 0, UsageError, "has no part 'val'"),
-        ("train", {"evaluation": {"folds": 9}}, 0, DataError, "9 folds need at least 9 signers"),
+        ("train", {"evaluation": {"folds": 9}}, 0, DataError, "9 folds need at least 9 subjects"),
         ("train", {"neuron": {"decay": {"low": 0.1, "high": 0.2}}}, 0, ConfigError, "is searched"),
         ("train", {"sampling": {"time_bin_ms": "long"}}, 0, ConfigError, "sampling.time_bin_ms"),
     ],

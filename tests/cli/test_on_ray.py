@@ -46,7 +46,7 @@ def test_what_no_node_has_is_exit_code_2(dataset: Path, tmp_path: Path, flags: l
     [
         ("network.weights=absent.pt", 3, "absent.pt: weights cannot be read: No such file"),
         ("sampling.downsample=4", 2, "frames are too small for conv2: 1x1 pixels reach it, 4x4 are needed"),
-        ("evaluation.folds=9", 3, "9 folds need at least 9 signers, but the dataset has 8"),
+        ("evaluation.folds=9", 3, "9 folds need at least 9 subjects, but the dataset has 8"),
         ('evaluation.sessions=["S1", "S2"]', 3, "no recording of the sessions S1, S2; the dataset has: S3"),
     ],
 )

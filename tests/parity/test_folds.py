@@ -122,7 +122,7 @@ def test_no_signer_is_in_two_parts(
 
 def test_a_validation_part_that_leaves_nobody_to_train_on_is_refused_with_the_numbers() -> None:
     signers = [RecordingInfo(f"user{i:02d}_dc", f"user{i:02d}", "S2") for i in range(8)]
-    with pytest.raises(DataError, match=r"6 signers cannot be split into training and 0\.9 of them for validation"):
+    with pytest.raises(DataError, match=r"6 subjects cannot be split into training and 0\.9 of them for validation"):
         split_with(signers, fold=0, folds=4, seed=0, val_fraction=0.9)
 
 

@@ -236,7 +236,7 @@ def test_failed_trials_of_a_search_are_named_at_the_end(
 @pytest.mark.parametrize(
     ("space", "error", "said"),
     [
-        ({"evaluation__folds": 7}, DataError, "7 outer folds, .* need at least 9 signers, but the dataset has 8"),
+        ({"evaluation__folds": 7}, DataError, "7 outer folds, .* need at least 9 subjects, but the dataset has 8"),
         ({"evaluation__seeds": [3, 4]}, UsageError, r"\[3, 4\] draws folds of its own; .*evaluation.split_seed=3"),
         ({"network__weights": "w/{fold1}.pt"}, UsageError, "network.weights names a file for each fold"),
     ],

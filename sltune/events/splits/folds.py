@@ -20,7 +20,7 @@ def plain_folds(recordings: Sequence[RecordingInfo], folds: int, seed: int) -> l
     each signer has one recording, as in SL-Animals-DVS.
 
     Raises:
-        DataError: there are too few signers for so many folds.
+        DataError: there are too few subjects for so many folds.
     """
     from sklearn.model_selection import KFold
 
@@ -70,7 +70,7 @@ def one_subject_folds(recordings: Sequence[RecordingInfo]) -> list[Fold]:
 def _enough_subjects(recordings: Sequence[RecordingInfo], folds: int) -> list[str]:
     subjects = list(by_subject(recordings))
     if len(subjects) < folds:
-        raise DataError(f"{folds} folds need at least {folds} signers, but the dataset has {len(subjects)}")
+        raise DataError(f"{folds} folds need at least {folds} subjects, but the dataset has {len(subjects)}")
     return subjects
 
 

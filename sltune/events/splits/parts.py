@@ -136,6 +136,6 @@ def _drawn(subjects: list[str], val_fraction: float, seed: int) -> tuple[list[st
     try:
         train, val = train_test_split(subjects, test_size=val_fraction, random_state=seed + 1)
     except ValueError as error:
-        text = f"{len(subjects)} signers cannot be split into training and {val_fraction:g} of them for validation"
+        text = f"{len(subjects)} subjects cannot be split into training and {val_fraction:g} of them for validation"
         raise DataError(f"{text}; lower evaluation.val_fraction, or use more data") from error
     return train, val

@@ -316,7 +316,7 @@ def test_settings_of_a_split_that_do_not_go_together_are_refused(text: str, said
 @pytest.mark.parametrize(
     ("recordings", "folds", "said"),
     [
-        (MANY[:3], 4, "4 folds need at least 4 signers, but the dataset has 3"),
+        (MANY[:3], 4, "4 folds need at least 4 subjects, but the dataset has 3"),
         ([recording(n, 0, [n]) for n in range(6)], 4, "need a class of 4 samples; the largest has 1"),
     ],
 )

@@ -212,7 +212,7 @@ def test_a_validation_part_is_drawn_as_within_a_fold(dataset: Path) -> None:
     train, val = train_test_split([one.name for one in recordings], test_size=0.15, random_state=8)
     split = everybody(recordings, 7, 0.15)
     assert (list(split.train), list(split.val), split.test) == (train, val, ())
-    with pytest.raises(DataError, match=r"1 signers cannot be split into training and 0\.15 of them for validation"):
+    with pytest.raises(DataError, match=r"1 subjects cannot be split into training and 0\.15 of them for validation"):
         everybody(recordings[:1], 7, 0.15)
 
 
