@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError
+from sltune.events.formats.columns import FIELDS
 from sltune.events.manifest import file_size, is_addressable
 from sltune.events.plausible import ANY, DurationLimits, check_times
 from sltune.events.source import Finding, SourceFile
@@ -21,7 +22,6 @@ from sltune.events.store import Sample, address_type
 from sltune.system.files import is_unicode
 
 SHARD_BYTES = 64 << 20
-FIELDS = ("x", "y", "t", "p")
 BYTES_PER_BIN_EVENT = 5
 
 Whole = NDArray[np.int64] | NDArray[np.uint64]

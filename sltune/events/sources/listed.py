@@ -80,7 +80,10 @@ def _rows_of(place: Path, members: Sequence[Member]) -> tuple[list[Row], list[Me
     for member, path in zip(members, paths, strict=True):
         if not is_unicode(path):
             raise DataError(f"{member}: its name is not UTF-8; rename it")
-    tops = {path.partition("/")[0].lower() for path in paths if "/" in path}
+    if place.is_file() and all(path.count("/") > 1 for path in paths) and len(set(map(_top, paths))) == 1:
+        # Many archives hold one folder, that of which they were made.
+        paths = [path.partition("/")[2] for path in paths]
+    tops = {_top(path).lower() for path in paths if "/" in path}
     has_parts = bool(tops) and tops <= set(PARTS)
     rows, loose = list[Row](), list[Member]()
     for member, path in zip(members, paths, strict=True):
@@ -92,6 +95,10 @@ def _rows_of(place: Path, members: Sequence[Member]) -> tuple[list[Row], list[Me
         else:
             loose.append(member)
     return rows, loose
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0]
 
 
 def _source(name: str, place: str, rows: Sequence[Row], findings: Sequence[Finding], options: ImportOptions) -> Source:
@@ -125,7 +132,9 @@ def _odd_classes(classes: Sequence[str], alone: Sequence[str]) -> Iterator[str]:
     for alike in by_letters.values():
         if len(alike) > 1:
             yield f"classes differ only in the case of letters: {', '.join(alike)}"
-    if alone:
+    if len(classes) == 1:
+        yield f"all samples are of one class, {classes[0]}, so that there is nothing to tell apart"
+    elif alone:
         yield say_alone(alone)
 
 

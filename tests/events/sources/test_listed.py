@@ -619,6 +619,25 @@ def test_a_zip_archive_of_folders_is_read_as_it_is(classes_folder: Path, tmp_pat
     )
 
 
+@pytest.mark.parametrize("above", ["", "signs/", "signs-main/Test/"])
+def test_the_folder_of_which_an_archive_was_made_is_no_class(classes_folder: Path, tmp_path: Path, above: str) -> None:
+    with zipfile.ZipFile(tmp_path / "signs.zip", "w") as archive:
+        for file in sorted(classes_folder.rglob("*.npy")):
+            archive.write(file, above + file.relative_to(classes_folder).as_posix())
+    dataset = imported(tmp_path / "signs.zip", "folders", group_by="folder")
+    assert dataset.manifest.classes == ("left hand", "right")
+    assert {one.subject for one in dataset.samples.recordings()} == {"anna", "ben"}
+    assert {one.split for one in dataset.samples.recordings()} == {"test" if "Test" in above else ""}
+
+
+def test_a_single_class_is_warned_of(classes_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    classes_folder.rename(tmp_path / "all" / "signs")
+    dataset = imported(tmp_path / "all", "folders")
+    assert dataset.manifest.classes == ("signs",)
+    assert "all samples are of one class, signs, so that there is nothing" in warnings(dataset.manifest)
+
+
 def test_what_is_no_recording_or_in_no_class_is_left_out_and_said(classes_folder: Path) -> None:
     (classes_folder / "right" / "notes.txt").touch()
     (classes_folder / "right" / ".hidden.npy").touch()

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.errors import DataError, UsageError
+from sltune.events.formats.columns import FIELDS
 from sltune.events.listing.grouping import group, say_alone
-from sltune.events.listing.shards import FIELDS, Item, check_bin, find_sensor, pack, read_sample
+from sltune.events.listing.shards import Item, check_bin, find_sensor, pack, read_sample
 from sltune.events.manifest import file_size
 from sltune.events.plausible import DurationLimits
 from sltune.events.source import Finding, Source
