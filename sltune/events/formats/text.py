@@ -48,7 +48,10 @@ def open_csv(member: Member, time_unit: str) -> EventFile:
                 yield convert.block([column.to_numpy(zero_copy_only=False) for column in columns])
                 events += len(batch)
         except pa.ArrowException as error:
-            raise DataError(f"{member}: is no table of events: {excerpt(str(error))}") from error
+            # Arrow takes the type of a column from the first rows.
+            is_mixed = "conversion error" in str(error)
+            hint = "; write all numbers of a column with a point, or none" if is_mixed else ""
+            raise DataError(f"{member}: is no table of events: {excerpt(str(error))}{hint}") from error
 
     return EventFile(member, None, read)
 

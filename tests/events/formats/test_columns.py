@@ -81,6 +81,13 @@ def test_every_dialect_of_a_table_gives_the_same_events(tmp_path: Path, text: st
     assert read(tmp_path / "one.csv") == EVENTS
 
 
+def test_a_column_whose_first_points_come_late_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    whole = "1,1,1000000,1\n" * 80_000
+    (tmp_path / "one.csv").write_text(f"x,y,t,p\n{whole}1,1,1000000.5,1\n")
+    with refused(DataError, "one.csv", "Row #80002", "'1000000.5'", "write all numbers of a column with a point"):
+        list(open_event_file(tmp_path / "one.csv", "ms").blocks())
+
+
 @pytest.mark.parametrize(
     ("unit", "times", "micros"),
     [
