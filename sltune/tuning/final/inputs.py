@@ -19,7 +19,7 @@ from sltune.events.formats.event_file import open_event_file
 from sltune.events.formats.members import Member
 from sltune.events.frames import FrameFormat, merged_pixels
 from sltune.events.importing import merge_pixels
-from sltune.events.orientation import SLANIMALS
+from sltune.events.orientation import SLANIMALS, on_polarity
 from sltune.events.samples import Samples
 from sltune.events.source import merged_size
 from sltune.events.sources.slanimals.source import cut_recording
@@ -56,7 +56,7 @@ def samples_of_dataset(predictor: Predictor, data: Path, part: str = "", say: Sa
 
     Args:
         part: only those that the trial has trained, validated or tested on: "train", "val" or "test".
-        say: is told if it has another sensor than the networks were trained on.
+        say: is told if its sensor, or how it is stored, is not as in the dataset that the networks were trained on.
 
     Raises:
         DataError: the dataset cannot be read, has a sensor that does not fit, or lacks recordings of the part.
@@ -65,6 +65,9 @@ def samples_of_dataset(predictor: Predictor, data: Path, part: str = "", say: Sa
     dataset = open_dataset(data)
     samples, manifest = dataset.samples, dataset.manifest
     frames = _frames(predictor, manifest.sensor, str(data), say)
+    if on_polarity(manifest.name) != on_polarity(predictor.dataset):
+        text = f"{SLANIMALS} alone is stored upside down and with 0 for ON"
+        say(f"{data}: holds {manifest.name}, and MODEL was trained on {predictor.dataset}; {text}")
     indices = np.arange(len(samples))
     if part:
         if not predictor.splits.get(part):

@@ -319,6 +319,17 @@ def test_what_networks_of_a_dataset_with_merged_pixels_see_is_merged_as_well(rec
     assert time_us.tolist() == since_us[: len(address)].tolist()
 
 
+def test_a_dataset_that_is_stored_otherwise_than_that_of_the_networks_is_warned_of(
+    recordings: Path, tmp_path: Path
+) -> None:
+    import_source(open_slanimals(recordings), tmp_path / "data")
+    notes = list[str]()
+    for dataset in ("SL-Animals-DVS", "signs"):
+        samples_of_dataset(replace(one(), dataset=dataset), tmp_path / "data", say=notes.append)
+    (note,) = notes
+    assert "holds SL-Animals-DVS, and MODEL was trained on signs; SL-Animals-DVS alone is stored upside down" in note
+
+
 def test_a_recording_that_does_not_state_its_sensor_is_merged_as_that_of_the_camera(tmp_path: Path) -> None:
     events, seen = random_events(np.random.default_rng(0), 9000, 100), []
     settings = configuration(sampling__downsample=1)
