@@ -123,8 +123,10 @@ def _names(recordings: Iterable[RecordingInfo]) -> tuple[str, ...]:
 
 def _drawn_by(recordings: Sequence[RecordingInfo]) -> str:
     """Say what keeps together that is drawn by subject: without subjects, each recording or sample is its own."""
-    if any(one.subject not in (one.name, *one.sample_ids) for one in recordings):
-        return "subject"
+    # A large file is several recordings, the first of which has the name of all.
+    for subject, own in by_subject(recordings).items():
+        if all(subject not in (one.name, *one.sample_ids) for one in own):
+            return "subject"
     return "recording" if any(len(one.sample_ids) > 1 for one in recordings) else "sample"
 
 

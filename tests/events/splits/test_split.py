@@ -245,6 +245,10 @@ def test_without_subjects_validation_is_drawn_by_sample_or_recording_and_says_so
     assert split_of(evaluation(split="official", folds=1), digits, 0, 0).validation == "sample"
     files = [RecordingInfo(one.name, one.name, "", one.split, (0, 1), ("a", "b")) for one in digits]
     assert split_of(evaluation(split="official", folds=1), files, 0, 0).validation == "recording"
+    large = [
+        RecordingInfo(f"{one.name}-{n}", one.name, "", one.split, (0, 1), ("c", "d")) for one in files for n in "23"
+    ]
+    assert split_of(evaluation(split="official", folds=1), [*files, *large], 0, 0).validation == "recording"
 
 
 @pytest.mark.parametrize(
