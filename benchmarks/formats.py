@@ -36,6 +36,7 @@ from sltune.events.sources.listed import open_table
 from sltune.events.sources.registry import ImportOptions
 from sltune.events.synthetic.recordings import write_dataset
 
+UNITS = {"": time.perf_counter, " a CPU second": time.process_time}
 TONIC = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])
 SAMPLES = 19
 
@@ -100,19 +101,23 @@ def benchmark(folder: Path, repeats: int, recordings: int, most: int) -> Iterato
     yield f"The same events of {recordings} recordings of {SAMPLES} samples in every format, in the page cache."
     yield "*Import* is all that `sltune import --source table` does: hashes, decoding, encoding, compression, writing."
     yield "*Decoding* is sltune's reader alone, *bare* the fastest reader of others, which leaves arrays in memory."
-    yield "M events/s, medians of turns of a process that has done each once; ranges in brackets.\n"
-    yield "| format | bytes an event | import, 2 cores | decoding, 1 core | bare, 1 core | by | import / bare |"
-    yield "|---|--:|--:|--:|--:|---|--:|"
+    yield "M events/s, medians of turns of a process that has done each once; ranges in brackets."
+    yield "The last column compares CPU time of two cores, which other programs on the machine change less.\n"
+    columns = ("format", "bytes an event", "import, 2 cores", "decoding, 1 core", "bare, 1 core", "by", "import / bare")
+    yield f"| {' | '.join(columns)} | by CPU time |"
+    yield "|---|--:|--:|--:|--:|---|--:|--:|"
     write_dataset(folder / "source", recordings)
     sizes = set()
     for suffix, (name, _) in READERS.items():
         events, size, found = measured(time_format, folder, suffix, repeats, most)
         sizes.add(round(size, 2))
-        bare = found["bare"]
-        ratio = f"{statistics.median(found['import']) / statistics.median(bare):.2f}" if bare else "0.00"
+        ratios = [statistics.median(found[f"import{unit}"]) / statistics.median(found[f"bare{unit}"]) for unit in UNITS]
         read = (folder / suffix / "bytes").read_text()
-        figures = [spread_of(found[what]) for what in ("import", "decoding")]
-        yield f"| {suffix} | {int(read) / events:.1f} | {' | '.join(figures)} | {spread_of(bare)} | {name} | {ratio} |"
+        shown = [spread_of(found[what]) for what in ("import", "decoding", "bare")]
+        shown += [name, f"{ratios[0]:.2f}", f"{2 * ratios[1]:.2f}"]
+        if not READERS[suffix][1]:
+            shown[2:] = ["0.0", name, "0.00", "0.00"]
+        yield f"| {suffix} | {int(read) / events:.1f} | {' | '.join(shown)} |"
     yield f"\nOn disk, as imported: {min(sizes):.2f} to {max(sizes):.2f} bytes an event, whatever the format was."
 
 
@@ -140,15 +145,16 @@ def time_format(folder: Path, suffix: str, repeats: int, most: int) -> tuple[int
         "decoding": lambda _: [decode(file) for file in files],
         "bare": lambda _: [bare(file) for file in files] if bare else None,
     }
-    found: dict[str, list[float]] = {name: [] for name in routes}
+    found: dict[str, list[float]] = {f"{name}{unit}": [] for name in routes for unit in UNITS}
     # Turn and turn about, so that a slow spell of the machine meets all of them.
     for turn in range(repeats + 1):
         for name, route in routes.items():
             os.sched_setaffinity(0, range(2) if name == "import" else {0})
-            started = time.perf_counter()
+            started = [clock() for clock in UNITS.values()]
             route(turn)
-            if turn and (name != "bare" or bare):
-                found[name].append(events / (time.perf_counter() - started) / 1e6)
+            if turn:
+                for (unit, clock), start in zip(UNITS.items(), started, strict=True):
+                    found[f"{name}{unit}"].append(events / (clock() - start) / 1e6)
     stored = folder / f"{suffix}-0"
     assert read_manifest(stored).events == events
     size = sum(file.stat().st_size for file in stored.rglob("*.parquet")) / events
@@ -177,8 +183,6 @@ def write_recordings(source: Path, place: Path, suffix: str, most: int) -> int:
 
 
 def spread_of(values: list[float]) -> str:
-    if not values:
-        return "0.0"
     digits = 2 if max(values) < 10 else 1
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
 

@@ -101,7 +101,7 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
     [
         ("deep", 4),
         ("events", 27),
-        ("formats", 55),
+        ("formats", 66),
         ("kernels", 100),
         ("nested", 10),
         ("nmnist_table", 13),
