@@ -23,7 +23,7 @@ from pydantic import (
 
 from sltune.errors import DataError
 from sltune.runs.metrics import LARGEST, Metrics
-from sltune.settings.configuration import OPTIONS, Configuration
+from sltune.settings.configuration import DEFAULTS, OPTIONS, Configuration, tables_of
 from sltune.settings.sections import split_name
 from sltune.settings.toml import flat
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
@@ -93,7 +93,8 @@ def _known(config_id: str) -> str:
 ConfigId = Annotated[str, AfterValidator(_known)]
 
 
-_DEFAULTS = Configuration().model_dump(mode="json")
+_DEFAULTS: dict[str, dict[str, Any]] = json.loads(json.dumps(tables_of(DEFAULTS)))
+"""Every setting, also those that records leave out where they have their defaults."""
 
 
 EARLIER_SESSIONS = ("S1", "S2", "S3", "S4")

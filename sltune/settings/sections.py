@@ -101,7 +101,7 @@ class Neuron(TomlTable):
 class Network(TomlTable):
     """The architecture and its initial weights."""
 
-    ADDED: ClassVar = ("options",)
+    ADDED: ClassVar = ("weights_skip", "options")
     # One that is built in, or a class of the user's, such as "nets.py:Tiny".
     name: NetworkName = "slanimals"
     norm: Literal["none", "tdbn"] = "none"
@@ -125,7 +125,9 @@ class Network(TomlTable):
 class Training(TomlTable):
     """How the network learns."""
 
-    ADDED: ClassVar = ("mix", "mix_probability", "label_smoothing", "warmup_epochs", "clip_norm", "average_epochs")
+    ADDED: ClassVar = (
+        *("mix", "mix_probability", "label_smoothing", "warmup_epochs", "clip_norm", "average_epochs", "freeze"),
+    )
     # With 0 epochs the weights in network.weights are tested as they are.
     epochs: NotNegative = 400
     batch_size: AtLeastOne = 8

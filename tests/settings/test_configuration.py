@@ -27,7 +27,6 @@ BY_DESIGN: dict[str, dict[str, Any]] = {
         "dropout": 0.0,
         "init": "torch",
         "weights": "",
-        "weights_skip": [],
     },
     "training": {
         "epochs": 400,
@@ -44,7 +43,6 @@ BY_DESIGN: dict[str, dict[str, Any]] = {
         "shuffle": False,
         "patience": 0,
         "precision": "float32",
-        "freeze": [],
     },
     "evaluation": {
         "protocol": "train-val-test",
@@ -91,7 +89,7 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("network", "dropout", [0, 0.99], [1, -0.1]),
     ("network", "init", ["torch", "stbp"], ["xavier"]),
     ("network", "weights", ["", "w/{fold}.pt"], [0, False]),
-    ("network", "weights_skip", [[], ["fc2", "net.0"]], ["fc2", [1], ["fc2", "fc2"]]),
+    ("network", "weights_skip", [["fc2", "net.0"]], ["fc2", [1], ["fc2", "fc2"]]),
     ("training", "epochs", [1, 10**9], [-1, 10**9 + 1, 1.0, True]),
     ("training", "batch_size", [1], [0, 10**12]),
     ("training", "eval_batch_size", [1], [0]),
@@ -117,7 +115,7 @@ ALLOWED: list[tuple[str, str, list[Any], list[Any]]] = [
     ("training", "shuffle", [True, False], [0, 1, "true"]),
     ("training", "patience", [0, 5], [-1]),
     ("training", "precision", ["float32", "bfloat16"], ["float16"]),
-    ("training", "freeze", [[], ["conv1"]], ["conv1", [True], ["a", "a"]]),
+    ("training", "freeze", [["conv1"]], ["conv1", [True], ["a", "a"]]),
     ("evaluation", "protocol", ["train-val-test", "train-test"], ["test"]),
     ("evaluation", "split", ["stratified", "official", "leave-one-subject-out"], ["kfold", "", 4]),
     ("evaluation", "split_lists", [], [0, ["lists"]]),
