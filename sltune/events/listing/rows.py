@@ -89,7 +89,8 @@ def read_listing(file: Path, root: Path) -> tuple[list[Row], list[Finding]]:
         else:
             rows.append(reader.row(place, row))
     unique, repeated = _without_repeated_ids(rows)
-    return unique, [*findings, *repeated]
+    consistent, contradictions = _without_second_labels(unique)
+    return consistent, [*findings, *repeated, *contradictions]
 
 
 def _column_names(file: Path, cells: Cells) -> list[str]:
@@ -101,13 +102,17 @@ def _column_names(file: Path, cells: Cells) -> list[str]:
     for name in NEEDED:
         if name not in names:
             problems.append(f"has no column {name!r}{suggestion(name, names)}")
+    further = [name for name in names if name not in COLUMNS]
+    for start, end in (BOUNDS[:2], BOUNDS[2:]):
+        lacking = {start, end}.difference(names)
+        if len(lacking) == 1 and (hint := suggestion(min(lacking), further)):
+            problems.append(f"has no column {lacking.pop()!r}{hint}")
     for name, kind in cells.unreadable.items():
         if name.lower() in COLUMNS:
             problems.append(f"column {name!r} holds values of type {excerpt(kind)}, neither texts nor numbers")
     if problems:
-        known = (
-            f"its columns are {excerpt(', '.join(cells.columns))}; a listing may have {', '.join(COLUMNS)} and others"
-        )
+        shown = excerpt(", ".join(cells.columns)) or "none"
+        known = f"its columns are {shown}; a listing may have {', '.join(COLUMNS)} and others"
         raise DataError("\n".join([*(f"{file}: {problem}" for problem in problems), f"{file}: {known}"]))
     return names
 
@@ -196,11 +201,12 @@ def _cut(values: Mapping[str, str]) -> Cut | None:
         raise ValueError(f"{shown}: times and numbers of events exclude each other; give either")
     if len(given) == 1:
         raise ValueError(f"{shown}: start and end go together; leave both empty for the whole file")
+    is_time = "start_us" in given
     try:
         start, end = map(whole_number, given.values())
     except ValueError:
-        raise ValueError(f"{shown}: whole numbers are expected") from None
-    is_time = "start_us" in given
+        unit = " of µs" if is_time else ""
+        raise ValueError(f"{shown}: whole numbers{unit} are expected") from None
     if start >= end:
         raise ValueError(f"{shown}: start must lie before end, which is the first that does not belong to the sample")
     if max(abs(start), abs(end)) >= 1 << 62 or (start < 0 and not is_time):
@@ -217,6 +223,19 @@ def _without_repeated_ids(rows: Iterable[Row]) -> tuple[list[Row], list[Finding]
         else:
             unique.append(row)
     return unique, findings
+
+
+def _without_second_labels(rows: Iterable[Row]) -> tuple[list[Row], list[Finding]]:
+    """Leave out whole files that an earlier row labels differently: mostly, columns of times have other names."""
+    first, findings, consistent = dict[str, Row](), list[Finding](), list[Row]()
+    for row in rows:
+        if row.cut is None and (other := first.setdefault(row.path, row)).label != row.label:
+            labels = f"label={excerpt(repr(row.label))}: the whole file has the label {excerpt(repr(other.label))}"
+            text = f"{labels} in {other.place}; columns {', '.join(BOUNDS[:2])} say which part a row means"
+            findings.append(Finding(row.place, text, is_error=True, lost=(row.sample_id or row.place,)))
+        else:
+            consistent.append(row)
+    return consistent, findings
 
 
 def class_names(labels: Sequence[str], place: str) -> tuple[str, ...]:

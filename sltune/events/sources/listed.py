@@ -33,6 +33,8 @@ def open_table(listing: Path, options: ImportOptions) -> Source:
             too many classes, or files are of different sensors.
         UsageError: the options contradict the files.
     """
+    if not listing.exists():
+        raise DataError(f"{listing}: no such file")
     if not listing.is_file():
         raise DataError(f"{listing}: is no table; name a CSV or Parquet file, or use --source folders for a folder")
     rows, findings = read_listing(listing, options.root or listing.parent)
@@ -53,6 +55,8 @@ def open_folders(place: Path, options: ImportOptions) -> Source:
         DataError: there are no recordings in such folders, or as ``open_table``.
         UsageError: the options contradict the files.
     """
+    if place.is_file() and place.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        raise DataError(f"{place}: is no folder; for a table that lists recordings, use --source table")
     found = find_members(place)
     # A zip archive in the folder is mostly what the folders beside it were unpacked from.
     members = [member for member in found if not member.inside or place.is_file()]

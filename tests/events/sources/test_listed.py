@@ -198,9 +198,9 @@ def test_a_table_may_be_parquet_or_have_semicolons_a_mark_or_other_bytes(folder:
         ({"file": "a\\one.npy"}, "write / between folders"),
         ({"file": "signs.txt"}, "is not a recording in a known format"),
         ({"split": "exam"}, "split='exam': must be train, val, test or empty"),
-        ({"start_us": "later"}, "start_us='later', end_us='1010000': whole numbers are expected"),
-        ({"start_us": "1000.5"}, "whole numbers are expected"),
-        ({"start_us": "=B2"}, "whole numbers are expected"),
+        ({"start_us": "later"}, "start_us='later', end_us='1010000': whole numbers of µs are expected"),
+        ({"start_us": "1000.5"}, "whole numbers of µs are expected"),
+        ({"start_us": "=B2"}, "whole numbers of µs are expected"),
         ({"end_us": ""}, "start_us='1000000': start and end go together"),
         ({"end_us": "1000000"}, "start must lie before end"),
         ({"end_us": "9" * 30}, "no recording goes so far"),
@@ -280,8 +280,8 @@ def test_a_damaged_parquet_file_and_an_absent_listing_are_refused(folder: Path) 
     (folder / "signs.parquet").write_bytes(b"PAR1" * 9)
     with refused(DataError, folder / "signs.parquet", "cannot be read as a table"):
         imported(folder / "signs.parquet")
-    for place in (folder, folder / "absent.csv"):
-        with refused(DataError, place, "is no table; name a CSV or Parquet file"):
+    for place, text in ((folder, "is no table; name a CSV or Parquet file"), (folder / "absent.csv", "no such file")):
+        with refused(DataError, place, text):
             imported(place)
 
 
@@ -325,7 +325,9 @@ def test_a_row_outside_of_its_file_is_an_error(folder: Path, row: Row, parts: li
 
 
 def test_classes_that_differ_only_in_case_are_warned_of(folder: Path) -> None:
-    manifest = of_rows(folder, *({"file": "three.npy", "label": label} for label in ("Größe", "größe"))).manifest
+    manifest = of_rows(
+        folder, *({"file": file, "label": label} for file, label in (("three.npy", "Größe"), ("a/one.npy", "größe")))
+    ).manifest
     assert "classes differ only in the case of letters: Größe, größe" in warnings(manifest)
 
 
@@ -663,3 +665,34 @@ def test_files_can_be_read_by_workers_of_a_cluster(folder: Path) -> None:
     (file,) = pickle.loads(pickle.dumps(source.files))
     assert file.sha256() == source.files[0].sha256()
     assert [sample.digest for sample in file.load()[0]] == [sample.digest for sample in source.files[0].load()[0]]
+
+
+def test_a_whole_file_with_two_labels_is_an_error_that_names_both_rows(folder: Path) -> None:
+    """As where columns of times are called start and end: all rows would be the same events."""
+    listing = folder / "list.csv"
+    listing.write_text(
+        "file,label,start,end\na/one.npy,wave,0,1\na/one.npy,clap,1,2\nthree.npy,clap,,\nthree.npy,clap,,\n"
+    )
+    rows, findings = read_listing(listing, folder)
+    assert [row.label for row in rows] == ["wave", "clap", "clap"]
+    assert [str(finding) for finding in findings] == [
+        f"{listing} row 2: label='clap': the whole file has the label 'wave' in {listing} row 1; "
+        "columns start_us, end_us say which part a row means"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [("start,end_us", "'start_us'; did you mean \"start\""), ("start_ev,end", "'end_ev'; did you mean \"end\"")],
+)
+def test_a_misspelt_half_of_a_pair_of_columns_is_said_once(folder: Path, header: str, text: str) -> None:
+    listing = folder / "list.csv"
+    listing.write_text(f"file,label,{header}\na/one.npy,wave,0,1\n")
+    with pytest.raises(DataError, match=f"has no column {text}"):
+        read_listing(listing, folder)
+
+
+def test_a_listing_given_as_folders_is_told_its_source(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file,label\n")
+    with pytest.raises(DataError, match="use --source table"):
+        open_source(ImportOptions("folders"), tmp_path / "list.csv")
