@@ -14,11 +14,10 @@ import pyarrow as pa
 
 from sltune.events.augmentations.events import POLARITIES, Addresses
 from sltune.events.formats.aedat import SENSOR_SIZE
+from sltune.events.formats.columns import UNITS_US
 from sltune.events.source import Finding
 from sltune.events.store import Sample
 
-# The units that times are mistakenly in, in µs.
-UNITS = {"s": 1e6, "ms": 1e3, "ns": 1e-3}
 # Fewer events may lie anywhere in a sample, so their times do not tell its duration.
 MIN_EVENTS = 10
 # Fewer events may all lie in a corner, or on a pixel that flickers.
@@ -61,7 +60,7 @@ def check_duration(place: str, duration_us: int, events: int, limits: DurationLi
         return []
     if not duration_us:
         return [Finding(place, f"lasts 0 s, as all of its {events:,} events have the same time; {limits.usual}")]
-    units = [unit for unit, us in UNITS.items() if limits.min_us <= duration_us * us <= limits.max_us]
+    units = [unit for unit, us in UNITS_US.items() if limits.min_us <= duration_us * us <= limits.max_us]
     hint = f"; are its times in {units[0]} instead of µs?" if units else ""
     return [Finding(place, f"lasts {_shown(duration_us)}; {limits.usual}{hint}")]
 
