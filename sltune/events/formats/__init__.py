@@ -1,1 +1,1 @@
-"""Files of recordings, as they are, gzipped or in zip archives."""
+"""Files of recordings, every format behind one interface, as they are, gzipped or in zip archives."""

@@ -1,1 +1,1 @@
-"""Where labelled samples come from: SL-Animals-DVS, Tonic's datasets, N-MNIST, a lab's own."""
+"""Where labelled samples come from: a lab's own recordings, SL-Animals-DVS, Tonic's datasets, N-MNIST."""
