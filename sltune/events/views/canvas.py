@@ -9,6 +9,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +83,14 @@ def ink(on: Counts, off: Counts, full: int) -> Indices:
     return (on_shade * (SHADES + 1) + off_shade).astype(np.uint8)
 
 
+@cache
+def _font_file() -> str:
+    """Return a font with the letters of most languages; Pillow's own has no umlauts."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+
+
 class Canvas:
     """The layout of panels of one size, with labels, a title above and a legend below; lengths in pixels.
 
@@ -93,7 +103,7 @@ class Canvas:
         self._height, self._width = frame[0] * scale, frame[1] * scale
         self._letter = max(12, round(self._width / 15))
         self._line = self._gap = round(1.5 * self._letter)
-        self._font = ImageFont.load_default(size=self._letter)
+        self._font = ImageFont.truetype(_font_file(), self._letter)
 
     @property
     def size(self) -> tuple[int, int]:

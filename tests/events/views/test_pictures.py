@@ -428,3 +428,10 @@ def test_an_unknown_name_is_refused_with_similar_ones_and_the_way_to_all(tmp_pat
         contact_sheet(dataset, Span(), 1, "user01_a")
     with pytest.raises(UsageError, match=r"has no sample 'xyz'\. `sltune"):
         find_sample(dataset, "xyz")
+
+
+@pytest.mark.parametrize("letters", ["Ää", "ßø", "Łł", "Жж", "Ωω"])
+def test_letters_of_other_languages_are_drawn_as_themselves(letters: str) -> None:
+    """A font without them draws the same box for each."""
+    first, second = (np.asarray(Canvas((8, 8), 1, 1, letter, 1).image([])) for letter in letters)
+    assert first.shape != second.shape or (first != second).any()
