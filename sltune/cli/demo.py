@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from sltune.errors import UsageError
@@ -12,6 +11,7 @@ from sltune.events.synthetic.recordings import write_dataset
 from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import load_space
+from sltune.settings.toml import shipped_spaces
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.starting import NewSearch, start_evaluation, start_search
 
@@ -45,6 +45,5 @@ def run_demo(out: Path, request: Request, display: Display) -> None:
 
 
 def shipped_space(name: str) -> Path:
-    """Return a space file that comes with sltune, from the installed package or from the source tree."""
-    installed = Path(str(resources.files("sltune"))) / "search_spaces" / f"{name}.toml"
-    return installed if installed.exists() else Path(__file__).parents[2] / "search_spaces" / f"{name}.toml"
+    """Return a space file that comes with sltune."""
+    return shipped_spaces() / f"{name}.toml"

@@ -39,7 +39,7 @@ from sltune.settings.domains import (
 )
 from sltune.settings.search import Search, completed_search, read_search
 from sltune.settings.sections import DRAWN, Evaluation
-from sltune.settings.toml import MAX_DEPTH, parse_toml, toml_file
+from sltune.settings.toml import MAX_DEPTH, parse_toml, shipped_spaces, toml_file
 from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
@@ -192,7 +192,8 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
     try:
         text = read_plain(path, MAX_SPACE_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise ConfigError(str(path), ["no such file; those that come with sltune lie in search_spaces/"]) from error
+        text = f"no such file; those that come with sltune lie in {shipped_spaces()}"
+        raise ConfigError(str(path), [text]) from error
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sltune.wording import as_toml
@@ -64,3 +65,10 @@ def _depth(tables: object) -> int:
         inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
         level, depth = [item for items in inner for item in items], depth + 1
     return depth
+
+
+def shipped_spaces() -> Path:
+    """Return where the space files lie that come with sltune: in an installed package, or in a source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "search_spaces"
+    return installed if installed.is_dir() else package.parent / "search_spaces"

@@ -144,7 +144,7 @@ def test_a_syntax_error_is_reported_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "no such file; those that come with sltune lie in search_spaces/"),
+        (None, f"no such file; those that come with sltune lie in {SPACES[0].parent}"),
         ("folder", "cannot be read: is a folder, not a plain file"),
         (b"# fine\n# caf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
     ],

@@ -24,6 +24,8 @@ MAX_KEPT_EVENTS = 1 << 29
 """The events of one sample file lie in memory until it is written: these take 6 GB."""
 MAX_BEYOND_US = 1_000_000
 """A row may end this much later than the recording, as nothing need happen at its end."""
+DAMAGE_STEP_US = 100_000
+"""Samples that end this much before damage are whole, unless the clock went back by more right there."""
 CLOCK_STEP_US = 10_000_000
 """Clocks of cameras go back by milliseconds. When a block is this much later than a row, the row is complete."""
 
@@ -121,10 +123,13 @@ class _Taken:
             return slice(*np.searchsorted(block.t_us, [cut.start, cut.end]).tolist())
         return (block.t_us >= cut.start) & (block.t_us < cut.end)
 
-    def is_over(self, events: int, time_us: int) -> bool:
-        """Say whether no event belongs to the sample after so many, or at this time and later."""
+    def is_over(self, events: int, time_us: int, step_us: int = CLOCK_STEP_US) -> bool:
+        """Say whether no event belongs to the sample after so many, or at this time and later.
+
+        step_us: how far the clock may still go back.
+        """
         cut = self.wanted.cut
-        return cut is not None and (time_us >= cut.end + CLOCK_STEP_US if cut.is_time else events >= cut.end)
+        return cut is not None and (time_us >= cut.end + step_us if cut.is_time else events >= cut.end)
 
 
 class _Reader:
@@ -147,7 +152,8 @@ class _Reader:
                 if all(taken.is_over(self._events, earliest) for taken in self._taken):
                     break
         except DataError as error:
-            over = [taken for taken in self._taken if taken.is_over(self._events, self._last_us)]
+            # Whole recordings may be shorter than the long step.
+            over = [taken for taken in self._taken if taken.is_over(self._events, self._last_us, DAMAGE_STEP_US)]
             lost = tuple(taken.wanted.sample_id for taken in self._taken if taken not in over)
             self._taken = over
             text = str(error).removeprefix(f"{member}: ")

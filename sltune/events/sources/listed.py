@@ -13,6 +13,7 @@ from sltune.events.listing.grouping import group, say_alone
 from sltune.events.listing.recordings import RECORDING, WHOLE, by_file, parts_of, source_files, with_names
 from sltune.events.listing.rows import Cut, Row, class_names, read_listing
 from sltune.events.listing.sensors import find_sensor, refuse_wrong_unit
+from sltune.events.orientation import SLANIMALS
 from sltune.events.source import Finding, Source, refuse_errors
 from sltune.events.sources.registry import ImportOptions
 from sltune.events.store import PARTS
@@ -117,9 +118,11 @@ def _source(name: str, place: str, rows: Sequence[Row], findings: Sequence[Findi
     if options.group_by is None and not has_subjects:
         text = f"subjects are unknown: each of the {len(members)} recordings counts as a subject of its own"
         odd.append(f"{text}, so that folds may train and test on the same person; name subjects, or use --group-by")
+    odd += _in_two_parts(named, subjects)
     sensor, of_sensor = find_sensor(members, options.sensor, options.time_unit, place)
     return Source(
-        name=name,
+        # What bears that name has other polarities and pictures.
+        name=f"{name}, listed" if name == SLANIMALS else name,
         synthetic=False,
         sensor=sensor,
         classes=classes,
@@ -140,6 +143,19 @@ def _odd_classes(classes: Sequence[str], alone: Sequence[str]) -> Iterator[str]:
         yield f"all samples are of one class, {classes[0]}, so that there is nothing to tell apart"
     elif alone:
         yield say_alone(alone)
+
+
+def _in_two_parts(rows: Sequence[Row], subjects: Sequence[str]) -> Iterator[str]:
+    """Give, if subjects are in several official parts, how many and one of them."""
+    parts: dict[str, set[str]] = {}
+    for row, subject in zip(rows, subjects, strict=True):
+        parts.setdefault(subject, set()).add(row.split)
+    shared = [subject for subject, found in parts.items() if len(found - {""}) > 1]
+    if shared:
+        text = f"{shared[0]} is in {' and '.join(sorted(parts[shared[0]]))}"
+        more = f", as are {len(shared) - 1} other subjects" if len(shared) > 1 else ""
+        hint = 'evaluation.split = "official" refuses that; if it is meant, import with --group-by sample'
+        yield f"{text}{more}: {hint}"
 
 
 def _overlaps(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ import gzip
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 from sltune.errors import DataError, SltuneError, UsageError
 from sltune.events.dataset import Dataset, open_dataset
+from sltune.events.formats.event_file import Block
+from sltune.events.formats.members import Member
 from sltune.events.importing import Imported, import_source
 from sltune.events.listing import cutting, recordings
-from sltune.events.listing.rows import read_listing
+from sltune.events.listing.rows import Cut, read_listing
 from sltune.events.manifest import Manifest
 from sltune.events.sources import listed
 from sltune.events.sources.registry import ImportOptions, open_source
@@ -696,3 +699,40 @@ def test_a_listing_given_as_folders_is_told_its_source(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("file,label\n")
     with pytest.raises(DataError, match="use --source table"):
         open_source(ImportOptions("folders"), tmp_path / "list.csv")
+
+
+def test_a_subject_in_two_official_parts_is_said(folder: Path) -> None:
+    rows = [{**row, "split": part} for row, part in zip(ROWS, ("train", "test", "test"), strict=True)]
+    said = warnings(of_rows(folder, *rows).manifest)
+    assert 'anna is in test and train: evaluation.split = "official" refuses that' in said
+    assert "ben is in" not in said
+    assert "is in test" not in warnings(of_rows(folder, *ROWS).manifest)
+
+
+def test_a_set_of_ones_own_is_not_taken_for_slanimals_by_its_name(folder: Path) -> None:
+    (folder / "SL-Animals-DVS.csv").write_text(as_csv(ROWS))
+    manifest = imported(folder / "SL-Animals-DVS.csv").manifest
+    assert (manifest.name, manifest.orientation) == ("SL-Animals-DVS, listed", "upright")
+
+
+def test_damage_costs_only_the_samples_near_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event a millisecond, in blocks of 100; after 600 the file cannot be read."""
+
+    class Damaged:
+        sensor, left_out = (8, 8), Counter[str]()
+
+        def blocks(self) -> Iterator[Block]:
+            for first in range(0, 600, 100):
+                times = np.arange(first, first + 100) * STEP_US
+                yield Block(*(np.zeros(100, np.uint16) for _ in range(2)), times, np.ones(100, bool))
+            raise DataError("damaged")
+
+    monkeypatch.setattr(cutting, "open_event_file", lambda *_: Damaged())
+    bounds = [(0, 200_000), (300_000, 450_000), (450_000, 590_000), (700_000, 900_000)]
+    wanted = [
+        cutting.Wanted("row", f"sample {number}", "r", "anna", "", "", 0, "wave", Cut(*bound, is_time=True))
+        for number, bound in enumerate(bounds)
+    ]
+    samples, (finding,) = cutting.load_pieces([cutting.Piece(Member(tmp_path), None, tuple(wanted))], (8, 8))
+    assert [(one.sample_id, one.events) for one in samples] == [("sample 0", 200), ("sample 1", 150)]
+    assert finding.lost == ("sample 2", "sample 3")

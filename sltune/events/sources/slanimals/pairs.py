@@ -21,7 +21,7 @@ NAME = re.compile(r"(user[0-9]+)_(" + "|".join(SESSIONS) + ")")
 RECORDING, TAGS = ".aedat", ".csv"
 WHAT_IS_NEEDED = (
     "name the folder or zip archive that holds the recordings, userNN_SESSION.aedat, and their tag files, "
-    "userNN_SESSION.csv; the folders in it may have any names"
+    "userNN_SESSION.csv; the folders in it may have any names. Your own recordings need --source table or folders"
 )
 # An error shows this many problems, and this many folders of what there is instead.
 MAX_SHOWN = 20
