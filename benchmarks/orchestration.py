@@ -3,6 +3,7 @@
     python benchmarks/orchestration.py gaps          # between trials of a trivial network, and to the first of all
     python benchmarks/orchestration.py concurrency DATA     # demo network: two trials at a time against one
     python benchmarks/orchestration.py many          # 1,000 configurations × 4 folds of a trivial network
+    python benchmarks/orchestration.py paused        # between trials of a search that promotes, with 2,000 paused
 
 Every part runs the command ``sltune`` as a user does, with a local Ray, and reads times from the trials' records:
 a trial begins when its worker takes it and ends when its worker has its result. DATA is a dataset such as
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +38,9 @@ from sltune.settings.configuration import Configuration
 
 COMMAND = [sys.executable, "-m", "sltune"]
 ON_CPU = ("--device", "cpu", "--quiet")
-CONFIGURATIONS = {"gaps": 25, "many": 1000}
+CONFIGURATIONS = {"gaps": 25, "many": 1000, "paused": 2000}
+PROMOTED = 0.15
+"""The share of trainings that promote a configuration instead of beginning one; measured."""
 
 
 def main() -> None:
@@ -55,6 +58,8 @@ def main() -> None:
             gaps(folder, arguments.configurations or CONFIGURATIONS["gaps"])
         elif arguments.part == "many":
             many(folder, arguments.configurations or CONFIGURATIONS["many"], arguments.concurrent)
+        elif arguments.part == "paused":
+            paused(folder, arguments.configurations or CONFIGURATIONS["paused"])
         elif arguments.data is None and not arguments.smoke:
             parser.error("concurrency needs DATA")
         else:
@@ -63,7 +68,7 @@ def main() -> None:
 
 def gaps(folder: Path, configurations: int) -> None:
     """One trial after the other: what lies between them."""
-    data, space = trivial_data(folder), trivial_space(folder, configurations)
+    data, space = trivial_data(folder), trivial_space(folder, at_random(configurations))
     began = time.time()
     run = search(folder, space, data, "gaps", concurrent=1)
     records = trained(run)
@@ -73,6 +78,21 @@ def gaps(folder: Path, configurations: int) -> None:
     print(
         f"between trials, {len(records)} of them: median {1000 * median:.0f} ms (limit 60), 90 % {1000 * high:.0f} ms"
     )
+
+
+def paused(folder: Path, configurations: int) -> None:
+    """What lies between the trials of a search that promotes, the more configurations are paused."""
+    trainings = round(configurations / (1 - PROMOTED))
+    settings = {"strategy": "promote", "trainings": trainings, "sampler": "tpe"}
+    data, space = trivial_data(folder), trivial_space(folder, settings)
+    records = trained(search(folder, space, data, "paused", concurrent=1))
+    between = [1000 * (later.timings.started - earlier.timings.ended) for earlier, later in pairwise(records)]
+    print("| trainings | configurations begun | between trials, median, ms | 90 % |\n|---|--:|--:|--:|")
+    for part in np.array_split(np.arange(len(between)), min(8, len(between))):
+        begun = len({record.config_id for record in records[: part[-1] + 2]})
+        times = [between[number] for number in part]
+        high = float(np.percentile(times, 90))
+        print(f"| {part[0] + 1} to {part[-1] + 1} | {begun} | {statistics.median(times):.0f} | {high:.0f} |")
 
 
 def concurrency(folder: Path, data: Path, seeds: Sequence[int]) -> None:
@@ -92,7 +112,7 @@ def concurrency(folder: Path, data: Path, seeds: Sequence[int]) -> None:
 
 def many(folder: Path, configurations: int, concurrent: int) -> None:
     """Time per trial and the driver's memory, quarter by quarter."""
-    data, space = trivial_data(folder), trivial_space(folder, configurations)
+    data, space = trivial_data(folder), trivial_space(folder, at_random(configurations))
     run = RunFolder(folder / "many")
     arguments = ["tune", str(space), "--data", str(data), "--run", "many", "--results", str(folder), *ON_CPU]
     process = subprocess.Popen([*COMMAND, *arguments, "--max-concurrent", str(concurrent)], stdout=subprocess.DEVNULL)
@@ -150,7 +170,7 @@ def resident_mb(process: int) -> float:
     return int(fields.get("VmRSS", "0 kB").split()[0]) / 1024
 
 
-def trivial_space(folder: Path, configurations: int) -> Path:
+def trivial_space(folder: Path, search: Mapping[str, object]) -> Path:
     tables = Configuration.of(
         {
             "sampling.time_bin_ms": 20,
@@ -162,10 +182,14 @@ def trivial_space(folder: Path, configurations: int) -> Path:
         }
     ).model_dump(mode="json")
     tables["neuron"]["decay"] = {"low": 0.1, "high": 0.9}
-    tables["search"] = {"trials": configurations, "sampler": "random", "fold_pruner": "none"}
+    tables["search"] = dict(search)
     file = folder / "trivial.toml"
     file.write_text(tomlkit.dumps(tables))
     return file
+
+
+def at_random(configurations: int) -> dict[str, object]:
+    return {"trials": configurations, "sampler": "random", "fold_pruner": "none"}
 
 
 def _versions() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sltune.snn.deep import sew, vgg
 from sltune.snn.network import nmnist_cnn, nmnist_mlp, nmnist_mlp2, slanimals
 
 NETWORKS = {
@@ -10,3 +11,4 @@ NETWORKS = {
     "nmnist-mlp": nmnist_mlp,
     "nmnist-mlp2": nmnist_mlp2,
 }
+DEEP = {"sew": sew, "vgg": vgg}

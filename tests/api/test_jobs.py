@@ -30,7 +30,8 @@ def test_a_space_may_be_a_dict_and_a_dataset_an_object() -> None:
     run = sltune.evaluate(space, sltune.open_dataset("data"), progress=False)
     assert run.path.parent == Path("results")
     assert run.name.startswith("space-20")
-    assert run.space == sltune.load_space(space)
+    # What the run was given, and the sessions of the dataset.
+    assert run.space == sltune.load_space(space, {"evaluation.sessions": ["S3"]})
 
 
 def test_a_space_is_shown_as_a_file_would_have_it() -> None:
@@ -128,7 +129,7 @@ def test_a_trial_that_fails_is_an_error_and_the_others_are_in_the_run(monkeypatc
 
     def failing(self: in_process.Worker) -> dict[str, object]:
         if self._key.fold == 1:
-            self._reports = iter([])
+            self._reports = (report for report in ())
         return step(self)
 
     monkeypatch.setattr(in_process.Worker, "step", failing)

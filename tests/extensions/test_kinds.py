@@ -8,7 +8,7 @@ from sltune.extensions.kinds import KINDS, built_in, checked_name
 from sltune.settings.configuration import DEFAULTS
 from sltune.settings.search import Search
 from sltune.snn.neurons.surrogate import WINDOWS
-from tests.networks import NETWORKS
+from tests.networks import DEEP, NETWORKS
 
 
 def test_every_kind_is_a_setting_and_every_name_leads_to_something() -> None:
@@ -18,9 +18,10 @@ def test_every_kind_is_a_setting_and_every_name_leads_to_something() -> None:
 
 
 def test_networks_and_surrogates_are_the_same_wherever_they_are_listed() -> None:
-    assert {name: built_in(KINDS["network.name"], name) for name in NETWORKS} == NETWORKS
+    networks = NETWORKS | DEEP
+    assert {name: built_in(KINDS["network.name"], name) for name in networks} == networks
     assert {name: built_in(KINDS["neuron.surrogate"], name) for name in WINDOWS} == WINDOWS
-    assert (NETWORKS.keys(), WINDOWS.keys()) == tuple(
+    assert (networks.keys(), WINDOWS.keys()) == tuple(
         KINDS[key].built_in.keys() for key in ("network.name", "neuron.surrogate")
     )
 

@@ -57,6 +57,18 @@ class TuneTrial:
         self.run_metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
 
 
+def run(callbacks: Callbacks, trial: Any, worker: Worker) -> None:
+    callbacks.watch(None, trial)
+    callbacks.on_trial_start(0, [], trial)
+    stops = False
+    while not stops:
+        result = worker.step()
+        # As Tune does, which asks the scheduler first, but not of a last result.
+        stops = result.get("done", False) or callbacks.epoch(trial, *result[REPORT])
+        callbacks.on_trial_result(0, [], trial, result)
+    callbacks.on_trial_complete(0, [], trial)
+
+
 def train_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run trials one after the other in this process."""
 
@@ -67,16 +79,10 @@ def train_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(self: executor.Executor, callbacks: Callbacks) -> None:
         while isinstance(config := callbacks.next_trial(), dict):
             worker = Worker(config, self.shared)
-            trial: Any = TuneTrial(config, worker)
-            callbacks.watch(None, trial)
-            callbacks.on_trial_start(0, [], trial)
-            stops = False
-            while not stops:
-                result = worker.step()
-                # As Tune does, which asks the scheduler first, but not of a last result.
-                stops = result.get("done", False) or callbacks.epoch(trial, *result[REPORT])
-                callbacks.on_trial_result(0, [], trial, result)
-            callbacks.on_trial_complete(0, [], trial)
+            try:
+                run(callbacks, TuneTrial(config, worker), worker)
+            finally:
+                worker.cleanup()
 
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "put", lambda value: value)

@@ -221,7 +221,7 @@ def test_failed_trials_of_a_search_are_named_at_the_end(
     def failing(self: TrialWorker, job: str) -> None:
         setup(self, job)
         if TrialWorker.key_of(job) == TrialKey("c0001", 0, 0):
-            self._reports = iter([Report("failed", "no luck")])
+            self._reports = (report for report in [Report("failed", "no luck")])
 
     monkeypatch.setattr(TrialWorker, "_begin", failing)
     with pytest.raises(SomeTrialsFailed, match="outer-0/c0001-f0-s0: failed: no luck\nouter-1/c0001-f0-s0"):

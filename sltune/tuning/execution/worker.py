@@ -11,7 +11,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -88,12 +88,19 @@ class TrialWorker(tune.Trainable):
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
         self._unsaved: Report | None = None
-        self._reports: Iterator[Report] = iter(())
+        self._reports = _nothing()
         self._begin(config[JOB])
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         self._begin(new_config[JOB])
         return True
+
+    def cleanup(self) -> None:
+        """Leave the job; Tune calls it before a worker ends."""
+        # What a trial has changed in torch is put back now. A generator that is left to the garbage collector would do
+        # so at any moment, and switch gradients on in the middle of an evaluation, say.
+        self._reports.close()
+        self._reports = _nothing()
 
     def go_on_from(self, checkpoint: bytes) -> None:
         """Take a checkpoint of the job; called before its first step."""
@@ -125,7 +132,7 @@ class TrialWorker(tune.Trainable):
         if report.status == "running":
             return {REPORT: (sent, self._save(report))}
         # A worker waits for its next trial with nothing of this one.
-        self._reports = iter(())
+        self.cleanup()
         if torch.cuda.is_available():
             # Torch keeps what the trial has freed, but others on this GPU may need it.
             torch.cuda.empty_cache()
@@ -149,6 +156,7 @@ class TrialWorker(tune.Trainable):
                 self._shared.checkpoints.write(self._key, epoch.checkpoint())
 
     def _begin(self, job: str) -> None:
+        self.cleanup()
         self._started, self._saved = time.time(), time.monotonic()
         self._key: TrialKey = self.key_of(job)
         self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
@@ -156,7 +164,7 @@ class TrialWorker(tune.Trainable):
         self._unsaved = None
         self._reports = self._run()
 
-    def _run(self) -> Iterator[Report]:
+    def _run(self) -> Generator[Report, None, None]:
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
         device = _torch_device(self._shared.request.device)
@@ -230,3 +238,7 @@ def _torch_device(choice: str) -> torch.device:
             "sees none there; install torch for CUDA on that node or run with --device cpu"
         )
     return torch.device("cuda")
+
+
+def _nothing() -> Generator[Report, None, None]:
+    yield from ()
