@@ -10,10 +10,9 @@ import argparse
 import multiprocessing
 import os
 import platform
-import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,8 +20,8 @@ import numpy as np
 import torch
 from peers import CLASSES, DECAY, V_THRESHOLD, WIDTH, Peer, channels_last, snntorch, spikingjelly
 from smoke import OPTIMIZER, forks_after, parse_arguments, processor
-from stbp import versions
-from steps import Clock, bytes_held, peak_bytes
+from stbp import THREADS, versions
+from steps import Clock, Run, bytes_held, peak_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,7 +29,6 @@ from sltune.snn.running import rates_of
 from sltune.system.memory import keep_freed_memory
 
 MAPS = 32
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,6 @@ class Size:
 
     def __str__(self) -> str:
         return f"{self.side}×{self.side} pixels, B={self.batch}, T={self.steps}"
-
-
-@dataclass
-class Measured:
-    """step_ms: of every timed step. memory: bytes beyond those held before the first step, at most."""
-
-    step_ms: list[float] = field(default_factory=list)
-    memory: int = 0
-    parameters: int = 0
 
 
 class Residual(nn.Module):
@@ -111,7 +100,7 @@ def peers(side: int) -> list[Peer]:
     return [peer for peer in found if peer.is_importable]
 
 
-def train(peer: Peer, size: Size, warm_up: int, steps: int) -> Measured:
+def train(peer: Peer, size: Size, warm_up: int, steps: int) -> Run:
     """Take training steps and time them; runs in a process of its own."""
     if peer.module == "sltune":
         keep_freed_memory()
@@ -130,7 +119,7 @@ def train(peer: Peer, size: Size, warm_up: int, steps: int) -> Measured:
         torch.autograd.backward(loss)
         optimizer.step()
     clock.mark()
-    return Measured(clock.laps_ms(), peak_bytes("cpu") - held, sum(one.numel() for one in network.parameters()))
+    return Run(clock.laps_ms(), peak_bytes("cpu") - held)
 
 
 def in_a_process(threads: int, smoke: bool, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -152,20 +141,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     smallest = {"side": 8, "batch": 1, "time_steps": 2, "warm_up": 0, "steps": 1, "rounds": 1, "threads": 1}
     given = parse_arguments(parser, **smallest)
-    size, found = Size(given.side, given.batch, given.time_steps), dict[str, Measured]()
+    size, found = Size(given.side, given.batch, given.time_steps), dict[str, Run]()
     for _ in range(given.rounds):
         for peer in peers(given.side):
             arguments = (train, peer, size, given.warm_up, given.steps)
             run = in_a_process(given.threads, given.smoke, *arguments)
-            print(peer.name, f"{statistics.median(run.step_ms):.0f} ms", sep=": ", file=sys.stderr, flush=True)
-            known = found.setdefault(peer.name, run)
-            if known is not run:
-                known.step_ms += run.step_ms
-                known.memory = max(known.memory, run.memory)
+            print(peer.name, f"{run.median:.0f} ms", sep=": ", file=sys.stderr, flush=True)
+            found.setdefault(peer.name, Run()).add(run)
     command = " ".join(["python benchmarks/deep.py", *sys.argv[1:]])
     print(f"# Training steps of the residual network\n\n`{command}`, {processor()},")
     print(f"{given.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, {versions()}.\n")
-    print(f"{size}, {found['sltune'].parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW")
+    parameters = sum(one.numel() for one in ours(given.side).parameters())
+    print(f"{size}, {parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW")
     print(
         "on random binary frames of which 5 % are filled. Every row was measured in processes of its own, turn and turn"
     )
@@ -177,8 +164,8 @@ def main() -> None:
     print("\n| | ms a step | time, ratio | peak memory, MB | memory, ratio |\n|---|--:|--:|--:|--:|")
     base = found["sltune"]
     for name, run in found.items():
-        ms = statistics.median(run.step_ms)
-        ratio, of_memory = ms / statistics.median(base.step_ms), run.memory / base.memory if base.memory else 1.0
+        ms = run.median
+        ratio, of_memory = ms / base.median, run.memory / base.memory if base.memory else 1.0
         span = f"{ms:.0f} [{min(run.step_ms):.0f}, {max(run.step_ms):.0f}]"
         print(f"| {name} | {span} | {ratio:.2f} | {run.memory / 1e6:.0f} | {of_memory:.2f} |")
 

@@ -14,7 +14,6 @@ from sltune.system.files import parse_json, read_plain
 from sltune.wording import excerpt
 
 Count = Annotated[int, Field(strict=True, ge=0)]
-Index = Annotated[int, Field(strict=True, ge=0)]
 
 
 class TestedRecording(BaseModel):
@@ -29,8 +28,8 @@ class TestedFold(BaseModel):
     """What the baselines reach on the test part of one fold of one seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    seed: Index
-    fold: Index
+    seed: Count
+    fold: Count
     recordings: dict[str, TestedRecording]
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sltune.errors import UsageError
+from sltune.extensions.calls import takes
 from sltune.snn.activity import Meter
 from sltune.snn.running import outputs_of, rates_from, rates_of_clip
 from sltune.training.averaging import WeightAverage
@@ -158,6 +159,8 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     network.train()
     for module in learner.frozen:
         module.eval()
+    # Asked once an epoch, as looking at a function's arguments takes a while.
+    taken = [name for name in ("outputs", "label_smoothing") if takes(learner.loss, name)]
     losses: list[Tensor] = []
     samples = 0
     for batch in batches:
@@ -166,7 +169,7 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
                 outputs = outputs_of(network, frames)
             rates = rates_from(outputs)
             _require_classes(rates, learner.classes)
-            loss = _training_loss(learner, rates, outputs, batch.labels)
+            loss = _training_loss(learner, rates, outputs, batch.labels, taken)
             if not loss.requires_grad:
                 raise UsageError("the network's rates depend on no parameter that is trained: no_grad() or detach()?")
             optimizer.zero_grad()
@@ -188,13 +191,14 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
     return values, samples
 
 
-def _training_loss(learner: Learner, rates: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+def _training_loss(learner: Learner, rates: Tensor, outputs: Tensor, labels: Tensor, taken: Sequence[str]) -> Tensor:
+    """Return the loss of a batch; taken: what the loss takes beside rates and labels."""
     more: dict[str, object] = {"label_smoothing": learner.label_smoothing} if learner.label_smoothing else {}
     if outputs.dim() == 3:
         more["outputs"] = outputs
     elif learner.loss is tet:
         raise UsageError('loss "tet" needs outputs of shape (T, B, classes), and the network returns rates')
-    return mean_loss(learner.loss, rates, labels, **more)
+    return mean_loss(learner.loss, rates, labels, **{name: more[name] for name in taken if name in more})
 
 
 def _require_classes(rates: Tensor, classes: int | None) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sltune.errors import CodeError
-from sltune.extensions.calls import given_to, takes
+from sltune.extensions.calls import takes
 
 Loss = Callable[..., Tensor]
 """Called as ``loss(rates, labels)`` for the mean over a batch; where it takes ``reduction="sum"``, for the sum, too."""
@@ -66,12 +66,12 @@ def mean_loss(loss: Loss, rates: Tensor, labels: Tensor, **more: object) -> Tens
     """Return the loss of a batch that training minimises.
 
     Args:
-        more: what it is given where it takes that.
+        more: what it is given by name, all of which it must take.
 
     Raises:
         CodeError: a user's loss returns something else than one number.
     """
-    return _one_number(loss, loss(rates, labels, **given_to(loss, **more)))
+    return _one_number(loss, loss(rates, labels, **more))
 
 
 def summed_loss(loss: Loss, rates: Tensor, labels: Tensor) -> Tensor:

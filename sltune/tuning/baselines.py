@@ -5,6 +5,7 @@ They say what a network has to beat to be worth its training.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,10 +122,15 @@ def _tested(samples: Samples, features: Features, split: Split) -> dict[str, Tes
     train, test = samples.indices_of(split.train), samples.indices_of(split.test)
     labels: NDArray[np.int64] = samples.label
     found = predictions(features[train], labels[train], features[test])
-    recording = np.array([samples.recording[index] for index in test])
-    tested = {}
-    for name in split.test:
-        own = recording == name
-        correct = {one.name: int((one.classes[own] == labels[test][own]).sum()) for one in found}
-        tested[name] = TestedRecording(samples=int(own.sum()), correct=correct)
-    return tested
+    recordings = [samples.recording[index] for index in test]
+    count = Counter(recordings)
+    correct = {
+        one.name: Counter(
+            name for name, is_right in zip(recordings, one.classes == labels[test], strict=True) if is_right
+        )
+        for one in found
+    }
+    return {
+        name: TestedRecording(samples=count[name], correct={own: right[name] for own, right in correct.items()})
+        for name in split.test
+    }
