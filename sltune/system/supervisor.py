@@ -113,10 +113,12 @@ def _end_as(child: int, reader: int) -> NoReturn:
     status, stopped = _wait(child)
     notes = _read_notes(reader)
     # A second signal while Python ends makes its exit code 1, with no word said.
-    if "exit_code" in notes and not (stopped and notes["exit_code"] == 1):
+    answered = "exit_code" in notes and not (stopped and notes["exit_code"] == 1)
+    if status < 0 or not answered:
+        for folder in notes["scratch"]:
+            _delete(folder)
+    if answered:
         sys.exit(notes["exit_code"])
-    for folder in notes["scratch"]:
-        _delete(folder)
     exit_code, reason = _explain(status, stopped or signal.sigtimedwait(STOPPING, LATE_S) is not None)
     text = last_word(reason, notes.get("resume_command", ""))
     _say(error_line(text, exit_code, notes.get("as_json", False)))
@@ -185,6 +187,8 @@ def _run(command: Callable[[], Any], pipe: int) -> None:
         exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
     finally:
+        # An exception out of a handler would from here on only be printed, as one that Python ignores while it ends.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         _note({"exit_code": exit_code})
         _end_despite_threads(exit_code)
 

@@ -166,6 +166,19 @@ def test_a_second_signal_that_breaks_off_the_end_of_a_first_still_counts_as_an_i
     assert outcome(process) == (130, "sltune: interrupted; go on with: sltune resume results/run\n")
 
 
+def test_ctrl_c_while_python_ends_takes_back_no_word_and_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
+    """Where Python waits for an exit handler, Ctrl-C ends it without a trace of where it was."""
+    folder, ending = tmp_path / "scratch", tmp_path / "ending"
+    wait = f"Path({str(ending)!r}).touch(); time.sleep(60)"
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    note = f"import atexit\nPath({str(folder)!r}).mkdir()\nsupervisor.note_scratch({str(folder)!r})"
+    process = start(f"{note}\natexit.register(exec, {wait!r}, globals())\nsys.exit(4)", handlers=handler)
+    wait_for(ending.exists)
+    process.send_signal(signal.SIGINT)
+    assert outcome(process) == (4, "")
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("closed", [(0,), (2,), (1, 2), (0, 1, 2)])
 def test_closed_streams_are_none_of_its_pipes(start: Start, closed: tuple[int, ...]) -> None:
     """A process that it starts finds something behind each stream, and what is written there goes nowhere."""
