@@ -49,7 +49,7 @@ def results(run: Path) -> dict[str, tuple[Any, ...]]:
 def test_a_report_has_the_same_bytes(expected: Path, earlier: Path) -> None:
     name, _, form = expected.name.partition(".")
     run = earlier / {"stopped-search": "stopped/search", "best": "search"}.get(name, name)
-    everything = [] if name == "best" else ["--all"]
+    everything = ["--style", "full"] if name == "best" else ["--all"]
     assert report(run, "--format", form, *everything) == expected.read_text()
 
 

@@ -22,6 +22,7 @@ FOLDERS = [
     "progress",
     "report",
     "report.plots",
+    "report.writing",
     "report.tables",
     "report.analysis",
     "training.checks",

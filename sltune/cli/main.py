@@ -124,13 +124,22 @@ for verb in (check_network, evaluate, tune, resume, fit, predict):
 )
 @click.option("--ddof", type=click.Choice(["0", "1"]), default="1", show_default=True, help="1 = sample deviation.")
 @click.option("--published/--no-published", default=True, help="Published figures beside ours.")
-@click.option("--all", "every", is_flag=True, help="Every configuration of a search, not only its best.")
+@click.option(
+    "--style",
+    type=click.Choice(["answers", "full", "paper"]),
+    help="Answers to what readers ask first, all tables, or what a paper needs.",
+)
+@click.option(
+    "--all", "every", is_flag=True, help="All tables, with every configuration of a search, not only its best."
+)
 @click.option("--baseline", metavar="RUN[/CONFIG]", default="", help="Compare the others with this one alone.")
 @click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
 @click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
-@click.option("--watch", is_flag=True, help="Show how runs go on until they are over; writes nothing.")
+@click.option(
+    "--watch", is_flag=True, help="Show how runs go on until they are over, or wait until they begin; writes nothing."
+)
 def report(**values: Any) -> None:
-    """Print the mean ± std table of runs, or make a page of tables and plots.
+    """Print what runs have shown, or make a page of tables and plots. Of a folder of runs, all are read.
 
     Tables, plots and page of a single run are also written into its folder report/; those of several runs go where
     --out says. With --watch, follow runs that other processes train, here or on another machine that sees their
@@ -138,17 +147,15 @@ def report(**values: Any) -> None:
 
     \b
     sltune report results/RUN
-    sltune report results/RUN --format html
-    sltune report results/FIRST results/SECOND --format html --out comparison.html
+    sltune report results/RUN --all
+    sltune report results --format html --out comparison.html
+    sltune report results/RUN --style paper --format latex
     sltune report results/RUN --watch
     """
-    from sltune.cli.report import ReportOptions, make_report, say_selection, watch_runs
+    from sltune.cli.report import ReportOptions, make_report, runs_in, say_selection, watch_runs
 
-    runs, watch, values["ddof"] = values.pop("runs"), values.pop("watch"), int(values["ddof"])
+    runs, watch, values["ddof"] = runs_in(values.pop("runs")), values.pop("watch"), int(values["ddof"])
     options = ReportOptions(**values)
-    if len(runs) > 1:
-        # As with results/*, among which published.toml lies.
-        runs = tuple(run for run in runs if run.is_dir()) or runs
     if watch:
         watch_runs(runs, options)
     else:

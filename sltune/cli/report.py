@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from sltune.report.analysis.runs import Run
     from sltune.report.analysis.summary import Table
     from sltune.report.tables.text import Format
+    from sltune.report.writing.styles import Style
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """What a report shows, and where it goes.
 
-    form: md, csv, latex, json or html. every: show all configurations of a search, not only the best. out: a file
-    instead of the terminal.
+    form: md, csv, latex, json or html. every: show all configurations of a search, not only the best. style: None for
+    the one that fits the format. out: a file instead of the terminal.
     """
 
     form: Format | Literal["html"]
@@ -31,15 +32,23 @@ class ReportOptions:
     published: bool = True
     every: bool = False
     baseline: str = ""
+    style: Style | None = None
     plots: bool = False
     out: Path | None = None
+
+    @property
+    def chosen_style(self) -> Style:
+        """The style that was asked for; else answers to what readers ask first, or all that --all asks for."""
+        if self.style is not None:
+            return self.style
+        return "answers" if self.form == "md" and not self.every else "full"
 
 
 def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     """Print or write the report, and return its table. For a single run, tables are also written into its folder.
 
     Raises:
-        UsageError: a file cannot be written, or --out is needed.
+        UsageError: a file cannot be written, --out is needed, or the format has no such style.
         DataError: a folder is not a run folder, or a file in it is foreign, broken or of a newer schema.
     """
     from sltune.report.analysis.runs import load_runs
@@ -54,7 +63,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     if options.form == "html":
         click.echo(printable_lines(str(_write_page(runs, result, options.out))))
     else:
-        _print_table(runs, result, options.form, options.out)
+        _print_table(runs, result, options.form, options)
     if options.plots:
         from sltune.report.all_plots import plots
         from sltune.report.plots.plot import write_plots
@@ -65,6 +74,20 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
+
+
+def runs_in(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders of runs among some paths: those that are runs, and the runs directly below other folders.
+
+    What stands beside runs, as ``results/*`` names it, is left aside where there is a run.
+    """
+    from sltune.runs.folder import RunFolder
+
+    found: list[Path] = []
+    for path in paths:
+        below = [] if RunFolder(path).run_json.exists() else sorted(path.glob("*/run.json"))
+        found += [file.parent for file in below] or [path]
+    return [path for path in found if path.is_dir()] or found
 
 
 def say_headlines(result: Table) -> None:
@@ -135,15 +158,15 @@ def _refuse_inside_run(folder: Path, out: Path | None) -> None:
         raise UsageError(f"--out {out}: lies among the files of a run; those of a report go to {report}")
 
 
-def _print_table(runs: Sequence[Run], result: Table, form: Format, out: Path | None) -> None:
-    from sltune.report.tables.text import render
+def _print_table(runs: Sequence[Run], result: Table, form: Format, options: ReportOptions) -> None:
+    from sltune.report.writing.styles import styled
 
-    text = render(result, form)
-    if out is None:
+    text = styled(runs, result, form, options.chosen_style, options.baseline)
+    if options.out is None:
         click.echo(text, nl=False)
     else:
-        _write(runs, out, text)
-        _say(f"written: {out}")
+        _write(runs, options.out, text)
+        _say(f"written: {options.out}")
 
 
 def _write_page(runs: Sequence[Run], result: Table, out: Path | None) -> Path:

@@ -12,6 +12,7 @@ from sltune.progress.follow import Follower
 from sltune.progress.messages import Message
 from sltune.report.analysis.runs import each_once
 from sltune.runs.folder import RunFolder
+from sltune.system.locks import seems_held
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """An epoch seldom takes less, so that a look finds something new."""
@@ -20,12 +21,15 @@ MAX_LOOKING = 0.2
 
 
 def watch(paths: Sequence[Path], display: Display) -> None:
-    """Follow runs until all are over; a folder given twice counts once.
+    """Follow runs until all are over, also those that have yet to begin; a folder given twice counts once.
 
     Raises:
         DataError: a folder is no run folder, or a file in it is foreign, broken or of a newer schema.
     """
-    followers = [Follower(RunFolder(path)) for path in each_once(paths)]
+    folders = [RunFolder(path) for path in each_once(paths)]
+    for folder in folders:
+        _await(folder, display)
+    followers = [Follower(folder) for folder in folders]
     # Drawn between two looks, while nothing changes.
     with display.boards([follower.board for follower in followers], auto_refresh=False) as boards:
         for happened in _looks(followers):
@@ -39,6 +43,25 @@ def watch(paths: Sequence[Path], display: Display) -> None:
         ended = {state: counts[state] for state in STATES if counts.get(state)}
         text = ", ".join(f"{count} {state}" for state, count in ended.items()) or "no trial"
         display.log({"event": "end", "run": follower.name, "trials": ended}, f"{follower.name} is over: {text}")
+
+
+def _await(folder: RunFolder, display: Display) -> None:
+    """Wait until a run is described, where one may be about to begin there."""
+    text = f"waiting for {folder.root} to begin"
+    with display.line() as say:
+        while not folder.run_json.exists() and _may_begin(folder):
+            if text:
+                say(text)
+                display.log({"event": "waiting", "run": str(folder.root)}, text)
+            text = ""
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _may_begin(folder: RunFolder) -> bool:
+    """Say whether a run may begin in a folder: it is not there yet, it is empty, or a process has it."""
+    return (
+        not folder.root.exists() or seems_held(folder.lock) or (folder.root.is_dir() and not any(folder.root.iterdir()))
+    )
 
 
 def _looks(followers: Sequence[Follower]) -> Iterator[list[tuple[Follower, Message]]]:

@@ -33,7 +33,7 @@ def files_below(folder: Path) -> set[str]:
 
 
 def test_the_table_is_printed_and_written_with_the_frame_of_records(run: Path) -> None:
-    result = report(run)
+    result = report(run, "--style", "full")
     assert result.exit_code == 0
     assert "65.00" in result.stdout
     written = {path.name for path in (run / "report").iterdir()}
@@ -143,7 +143,7 @@ def test_the_name_of_a_run_is_data_in_every_format(record: Record, run_folder: W
     run = run_folder([record(fold, 0.5 + 0.1 * fold) for fold in range(4)], name="evil")
     info = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**info, "name": EVIL}))
-    texts = {form: report(run, "--format", form).stdout for form in ("md", "csv", "latex", "json")}
+    texts = {form: report(run, "--format", form, "--style", "full").stdout for form in ("md", "csv", "latex", "json")}
     assert report(run, "--format", "html").exit_code == 0
     page = (run / "report" / "report.html").read_text()
     assert not any("\x1b" in text for text in texts.values())
@@ -152,6 +152,11 @@ def test_the_name_of_a_run_is_data_in_every_format(record: Record, run_folder: W
     assert "'=cmd|" in texts["csv"]
     assert r"\`id\` \<img src=x> [a]\(http://x)" in texts["md"]
     assert r"=cmd\|" in texts["md"]
+    answers = report(run).stdout
+    assert r"\u001b" not in answers
+    assert "\x1b" not in answers
+    assert "`id`" not in answers.replace(r"\`id\`", "")
+    assert "<img" not in answers.replace(r"\<img", "")
     assert r"\$\textbackslash{}input\{/etc/passwd\}\$" in texts["latex"]
     assert r"\input" not in texts["latex"]
     assert json.loads(texts["json"])["rows"][0]["run"] == EVIL
@@ -164,6 +169,16 @@ def test_files_beside_runs_are_left_aside_as_with_a_star(run: Path) -> None:
     beside.write_text("")
     assert report(run, beside).stdout == report(run).stdout
     assert report(beside).exit_code == 3
+
+
+def test_all_runs_in_a_folder_are_reported(run: Path, record: Record, run_folder: WriteRun) -> None:
+    other = run_folder([record(fold, 0.25) for fold in range(4)], name="other")
+    (run.parent / "notes").mkdir()
+    text = report(run.parent, "--format", "json").stdout
+    assert text == report(other, run, "--format", "json").stdout
+    assert {row["run"] for row in json.loads(text)["rows"]} == {"other", "paper"}
+    empty = report(run.parent / "notes")
+    assert (empty.exit_code, "is this a run folder?" in empty.stderr) == (3, True)
 
 
 def test_comparisons_of_an_earlier_report_do_not_stay(record: Record, run_folder: WriteRun) -> None:
@@ -266,7 +281,7 @@ def test_what_cannot_be_read_is_named_and_nothing_is_overwritten(
 def test_two_datasets_stand_apart_and_it_is_said_why(record: Record, run_folder: WriteRun) -> None:
     other = {"fingerprint": "e" * 64}
     folder = run_folder([record(0, 0.2), record(1, 0.8), record(2, 0.9, dataset=other)])
-    result = report(folder)
+    result = report(folder, "--style", "full")
     said = " ".join(result.stdout.split())
     assert result.exit_code == 0
     assert "Never averaged or compared across: SL-Animals-DVS, full set (S1, S2, S3, S4), data ffffffffffff" in said

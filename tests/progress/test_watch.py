@@ -399,6 +399,26 @@ def test_foreign_and_broken_files_are_named(run: RunFolder, break_it: Callable[[
     assert CliRunner().invoke(main, ["report", "--watch", str(run.root)]).exit_code == 3
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_a_run_that_is_about_to_begin_is_waited_for(
+    made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins, and all of its trials end, while nobody looks."""
+    root = tmp_path / "later"
+    if made:
+        root.mkdir()
+
+    def meanwhile(seconds: float) -> None:
+        folder = RunFolder(write_run(root, [], NAMES))
+        folder.space_toml.write_text(Space.of(quick(training__epochs=20)).to_toml())
+        for fold in range(4):
+            end(folder, fold, test=0.5)
+
+    monkeypatch.setattr(watching.time, "sleep", meanwhile)
+    result = CliRunner().invoke(main, ["report", "--watch", str(root)])
+    assert (result.exit_code, result.output) == (0, f"waiting for {root} to begin\nlater is over: 4 done\n")
+
+
 def test_names_that_are_no_trials_are_passed_over(run: RunFolder) -> None:
     (run.trials / "notes").mkdir(parents=True)
     (run.trials / "c0000-f9-s9").mkdir()

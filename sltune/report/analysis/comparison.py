@@ -62,7 +62,7 @@ def comparisons(rows: Iterable[Row], baseline: str = "") -> tuple[Comparison, ..
     """
     found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
     pairs = _with_baseline(found, baseline) if baseline else _pairs(found)
-    compared = [_compare(first, second) for first, second in pairs]
+    compared = [compare(first, second) for first, second in pairs]
     p_values = [one.test.p for one in compared if one.test and one.test.p is not None]
     corrected = iter(holm(p_values))
     return tuple(
@@ -89,7 +89,8 @@ def _with_baseline(rows: Sequence[Row], baseline: str) -> Iterator[tuple[Row, Ro
         yield from ((chosen, row) for row in rows if row is not chosen)
 
 
-def _compare(first: Row, second: Row) -> Comparison:
+def compare(first: Row, second: Row) -> Comparison:
+    """Compare two rows on the trials that tested both on the same recordings, without a correction for others."""
     one = Comparison(first.group, second.group, second.metric, None)
     if first.group.protocol != second.group.protocol:
         return replace(one, reason=f"protocols differ: {first.group.protocol} and {second.group.protocol}")

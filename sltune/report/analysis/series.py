@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import sqrt
+from typing import Literal
 
 from sltune.errors import ConfigError
 from sltune.report.analysis.runs import Run, names_of
@@ -18,6 +20,8 @@ from sltune.wording import shortened
 
 MAX_LABEL_CHARACTERS = 41
 """Longer names would leave no room for other entries of a legend."""
+NORMAL_95 = 1.959963984540054
+"""Two-sided 5 % point of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,26 @@ class Basis:
     def optimistic(self) -> bool:
         """Whether the epoch was selected on the test set, which then has no validation beside it."""
         return self.protocol == "train-test"
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """How many of some samples were right; a sample tested with several seeds counts with the share of right ones."""
+
+    correct: float
+    samples: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.correct / self.samples
+
+    @property
+    def interval_percent(self) -> tuple[float, float]:
+        """The 95 % interval of Wilson (1927)."""
+        n, p, z = self.samples, self.correct / self.samples, NORMAL_95
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,22 @@ class RecordedResult(Result):
     def percents(self, metric: str) -> list[float]:
         """Return an accuracy, in per cent, of every done trial that has it."""
         return [100 * value for record in self.done if (value := record.metrics.number(metric)) is not None]
+
+    def by(self, group: Literal["session", "subject"]) -> dict[str, Proportion]:
+        """Return the share of right test samples by session or subject, over all done trials that have counted them.
+
+        A sample counts once, however many seeds have tested it, since seeds tell nothing about further samples.
+        """
+        tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
+        for record in self.done:
+            for recording, counts in record.metrics.recordings.items():
+                tests[getattr(counts, group), recording].append((counts.correct, counts.samples))
+        correct, samples = defaultdict[str, float](float), defaultdict[str, int](int)
+        for (name, _), found in tests.items():
+            size = max(of for _, of in found)
+            correct[name] += size * sum(right for right, _ in found) / sum(of for _, of in found)
+            samples[name] += size
+        return {name: Proportion(correct[name], samples[name]) for name in samples}
 
     @property
     def val_percent(self) -> float | None:

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sltune.report.analysis.series import Basis, RecordedResult, Series
+from sltune.report.analysis.series import Basis, Proportion, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import chance_line, legend_above, look, new_figure
 
 MAX_GROUPS = 100
 """With more, as when every sample is a subject of its own, a row for each tells nothing."""
-NORMAL_95 = 1.959963984540054
-"""Two-sided 5 % point of the normal distribution."""
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """How many of some samples were right; a sample tested with several seeds counts with the share of right ones."""
-
-    correct: float
-    samples: int
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.correct / self.samples
-
-    @property
-    def interval_percent(self) -> tuple[float, float]:
-        """The 95 % interval of Wilson (1927)."""
-        n, p, z = self.samples, self.correct / self.samples, NORMAL_95
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
-
 
 Found = Sequence[tuple[Series, Mapping[str, Proportion]]]
 """Runs with their shares by group."""
@@ -71,26 +45,9 @@ def accuracy_by_signer(series: Sequence[Series]) -> Iterator[Plot]:
         yield Plot("accuracy-by-signer", "Test accuracy by signer", _alt(found), _by_signer(found, names))
 
 
-def pooled(result: RecordedResult, group: Literal["session", "subject"]) -> dict[str, Proportion]:
-    """Return the proportion of right test samples by session or subject, over all done trials that have counted them.
-
-    A sample counts once, however many seeds have tested it, since seeds tell nothing about further samples.
-    """
-    tests = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
-    for record in result.done:
-        for recording, counts in record.metrics.recordings.items():
-            tests[getattr(counts, group), recording].append((counts.correct, counts.samples))
-    correct, samples = defaultdict[str, float](float), defaultdict[str, int](int)
-    for (name, _), found in tests.items():
-        size = max(of for _, of in found)
-        correct[name] += size * sum(right for right, _ in found) / sum(of for _, of in found)
-        samples[name] += size
-    return {name: Proportion(correct[name], samples[name]) for name in samples}
-
-
 def _found(series: Sequence[Series], group: Literal["session", "subject"]) -> Found:
     """Return the proportions of every run whose test samples are of more than one group."""
-    shares = [(one, pooled(one.shown, group)) for one in series if one.shown]
+    shares = [(one, one.shown.by(group)) for one in series if one.shown]
     return [(one, found) for one, found in shares if 1 < len(found) <= MAX_GROUPS]
 
 

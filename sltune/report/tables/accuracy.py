@@ -35,8 +35,13 @@ def shown_ddofs(section: ReportSection, ddof: int) -> list[int]:
 
 
 def headlines(table: Table) -> list[Row]:
-    """Return the rows that people look for first: test accuracies over all folds and seeds; of a search, its best's."""
-    found = [row for section in table.sections for row in section.tests if row.n]
+    """Return the rows that people look for first; see ``leading``."""
+    return [row for section in table.sections for row in leading(section)]
+
+
+def leading(section: ReportSection) -> list[Row]:
+    """Return the test accuracies of a section over all folds and seeds; of a search, its best's."""
+    found = [row for row in section.tests if row.n]
     decided = {row.group.run for row in found if row.group.chosen_from}
     return [row for row in found if row.group.chosen_from or row.group.run not in decided]
 

@@ -20,6 +20,7 @@ BASELINES = (
     "Majority, nearest neighbour and ridge regression need no network: they are trained on counts of events of the "
     "same training parts, and tested on the same test parts"
 )
+NO_RESULT = "No trial has a result."
 NO_COMPARISON = "measured on the real recordings, no comparison with synthetic data"
 
 
@@ -45,7 +46,7 @@ def facts(section: ReportSection) -> str:
 
 def no_result(table: Table) -> str | None:
     """Return the sentence that stands for a table without any result."""
-    return None if any(row.n for row in table.rows) else "No trial has a result."
+    return None if any(row.n for row in table.rows) else NO_RESULT
 
 
 def mixture(table: Table) -> str | None:

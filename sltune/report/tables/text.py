@@ -72,7 +72,7 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
 def _markdown(table: Table) -> str:
     blocks = ["# Accuracy", *map(_filled, notes.whole_notes(table))]
     for section in table.sections:
-        blocks += [f"## {_md(notes.heading(section))}", _filled(notes.facts(section))]
+        blocks += [f"## {as_markdown(notes.heading(section))}", _filled(notes.facts(section))]
         for grid in grids(section, table.ddof):
             blocks += [f"{grid.title}:", _md_grid(grid)]
         blocks.append("\n".join(_bullet(remark) for remark in notes.remarks(section)))
@@ -80,7 +80,7 @@ def _markdown(table: Table) -> str:
 
 
 def _md_grid(grid: Grid) -> str:
-    lines = [[_md(cell) for cell in line] for line in (grid.header, *grid.rows)]
+    lines = [[as_markdown(cell) for cell in line] for line in (grid.header, *grid.rows)]
     widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if i < grid.words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     pads = [str.ljust] * grid.words + [str.rjust] * (len(widths) - grid.words)
@@ -88,7 +88,8 @@ def _md_grid(grid: Grid) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
 
 
-def _md(text: str) -> str:
+def as_markdown(text: str) -> str:
+    """Return a line as Markdown shows it as it is."""
     # A bar would end a cell. The rest keeps names from starting code, links or HTML.
     return re.sub(r"[|`]|<(?=[A-Za-z/!?])|(?<=\])(?=\()", r"\\\g<0>", printable(" ".join(text.split())))
 
@@ -98,7 +99,9 @@ def _bullet(text: str) -> str:
 
 
 def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(_md(text), _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        as_markdown(text), _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _latex(table: Table) -> str:

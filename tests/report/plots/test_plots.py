@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from sltune.errors import DataError
-from sltune.report.plots.by_group import Proportion
+from sltune.report.analysis.series import Proportion
 from tests.report.plotting import config, dots, drawn, labels, line, plot_named, write_epochs
 from tests.written_runs import DATASET
 

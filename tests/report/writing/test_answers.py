@@ -1,0 +1,130 @@
+"""The eight questions of a reader, each answered in 24 lines, with numbers that are computed here anew."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, median, stdev
+
+import pytest
+from click.testing import CliRunner
+
+from sltune.cli.main import main
+from tests.report.writing.lab import read_records, write_lab
+from tests.written_runs import Spec
+
+
+def answers_of(*arguments: object) -> dict[str, str]:
+    """Return each answer by its word, on one line."""
+    result = CliRunner().invoke(main, ["report", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 24, result.stdout
+    assert max(len(line) for line in lines if not line.startswith("  sltune")) <= 80
+    text = result.stdout.replace("\n  ", " ")
+    return dict(re.findall(r"^- (\w+): (.*)$", text, re.MULTILINE))
+
+
+def percents(run: Path) -> dict[tuple[int, int], float]:
+    return {(one["seed"], one["fold"]): 100 * one["metrics"]["test_accuracy"] for one in read_records(run)}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("lab")
+    return write_lab(folder, "crops", 0.75, seed=1), write_lab(folder, "paper", 0.6, seed=2)
+
+
+def test_which_is_best_and_by_how_much(lab: tuple[Path, Path]) -> None:
+    found = answers_of(*lab)
+    ours, others = (percents(run) for run in lab)
+    assert f"crops/c0000: {mean(ours.values()):.2f} ± {stdev(ours.values()):.2f} % test accuracy" in found["Best"]
+    assert "n 12 of 12: 4 folds, 3 seeds" in found["Best"]
+    assert found["Better"].startswith("yes: crops/c0000 against paper/c0000")
+    difference = mean(ours.values()) - mean(others.values())
+    assert found["By"].startswith(f"{difference:+.2f} points")
+    assert f"({mean(ours.values()):.2f} % against {mean(others.values()):.2f} %)" in found["By"]
+
+
+def test_against_baselines_and_published_results(lab: tuple[Path, Path]) -> None:
+    found = answers_of(*lab)
+    ours = mean(percents(lab[0]).values())
+    nearest = 100 * 5 / 19
+    assert f"chance {100 / 19:.2f} %, nearest neighbour {nearest:.2f} %, majority 5.26 %" in found["Baseline"]
+    assert f"{ours - nearest:+.2f} points to nearest neighbour" in found["Baseline"]
+    # The highest with four folds that, like ours, does not select the epoch on the test set.
+    assert found["Published"] == f"{ours - 87.6:+.2f} points to SEW-type net, 87.60 ± 1.50 % (same split and protocol)"
+
+
+def test_what_it_costs(lab: tuple[Path, Path]) -> None:
+    cost = answers_of(*lab)["Cost"]
+    assert "4 M synaptic ops a sample" in cost
+    assert "2 k spikes a sample" in cost
+    assert "1.5 min a training" in cost
+
+
+def test_which_signers_fail(lab: tuple[Path, Path]) -> None:
+    right = defaultdict[str, list[float]](list)
+    for one in read_records(lab[0]):
+        for tested in one["metrics"]["recordings"].values():
+            right[tested["subject"]].append(100 * tested["correct"] / tested["samples"])
+    shares = {signer: mean(found) for signer, found in right.items()}
+    worst = sorted(shares, key=lambda signer: (round(shares[signer], 9), signer))[:3]
+    middle = median(shares.values())
+    said = answers_of(*lab)["Signers"]
+    assert said.startswith(f"lowest {', '.join(f'{signer} {shares[signer]:.1f} %' for signer in worst)}; ")
+    below = sum(share < middle - 20 for share in shares.values())
+    assert said.endswith(f"median {middle:.1f} % of 24, {below} more than 20 points below it")
+
+
+def test_one_method_is_compared_with_the_best_classifier_without_a_network(lab: tuple[Path, Path]) -> None:
+    found = answers_of(lab[0])
+    assert found["Better"].startswith("yes: crops/c0000 against nearest neighbour")
+    assert found["By"].startswith(f"{mean(percents(lab[0]).values()) - 100 * 5 / 19:+.2f} points")
+
+
+def test_a_named_baseline_is_what_the_best_is_compared_with(lab: tuple[Path, Path]) -> None:
+    third = write_lab(lab[0].parent, "third", 0.7, seed=3)
+    assert "against third/c0000" in answers_of(*lab, third)["Better"]
+    assert "against paper/c0000" in answers_of(*lab, third, "--baseline", "paper")["Better"]
+
+
+def test_real_recordings_stand_beside_no_synthetic_data(tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "simulated", 0.7, dataset={"synthetic": True})
+    found = answers_of(run)
+    assert found["Published"] == "none: real recordings do not compare with synthetic data"
+    assert "SEW" not in "".join(found.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seeds": 1}, r"more seeds, as so few cannot .*: sltune resume one --seeds 0,1,2"),
+        ({}, r"write it up: sltune report one --style paper"),
+        ({"dataset": {"synthetic": True}}, r"the same on real recordings: sltune import RECORDINGS --out DATA"),
+    ],
+)
+def test_what_to_run_next(change: Spec, said: str, tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "one", 0.7, **change)
+    assert re.fullmatch(said, answers_of(run)["Next"])
+
+
+def test_what_has_no_result_is_said_in_place_of_answers(tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "one", 0.7, status="failed")
+    said = " ".join(CliRunner().invoke(main, ["report", str(run)]).stdout.split())
+    assert "No trial has a result. - Incomplete: one/c0000: 0 of 12 trials" in said
+
+
+def test_trials_that_are_left_come_first(tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "one", 0.7)
+    (run / "trials" / "c0000-f1-s2" / "record.json").unlink()
+    found = answers_of(run)
+    assert found["Next"] == "trials left: 1: sltune resume one"
+    assert "n 11 of 12" in found["Best"]
+
+
+def test_long_names_leave_the_answers_on_the_screen(tmp_path: Path) -> None:
+    names = ["a-very-long-name-of-a-run-that-somebody-has-given-" + end * 60 for end in "xy"]
+    runs = [write_lab(tmp_path, name, 0.6 + place / 5, seed=place) for place, name in enumerate(names)]
+    assert len(answers_of(*runs)) == 9
