@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from sltune.snn.cuda.layer import Layout, TritonNeurons
-from sltune.snn.neurons.backend import REFERENCE, Backend, decay_of_step
+from sltune.snn.cuda.layer import Given, Layout, TritonNeurons, TritonNormedNeurons
+from sltune.snn.neurons.backend import REFERENCE, Backend, Norm, decay_of_step
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 
 MAX_IMAGE_NEURONS = 2**31 - 1
-"""Pooling kernels count a sample's neurons in 32 bits; offsets of samples and time steps have 64."""
+"""Some kernels count a sample's neurons in 32 bits; offsets of samples and time steps have 64."""
 
 
 class TritonBackend(Backend):
@@ -47,16 +49,42 @@ class TritonBackend(Backend):
             return REFERENCE.pooled_layer(current, lif, state, decay)
         return _run(current, lif, state, decay, pool=True)
 
+    def normed_layer(
+        self, images: Tensor, norm: Norm, lif: LIFParameters, state: LIFState | None = None, decay: Tensor | None = None
+    ) -> tuple[Fired, Tensor, Tensor]:
+        """Normalise images of float32 and run neurons in one kernel; torch normalises those of other types.
+
+        Raises:
+            ValueError: as ``layer``.
+        """
+        is_too_large = images.shape[2:].numel() > MAX_IMAGE_NEURONS
+        if images.dtype != torch.float32 or images.numel() == 0 or is_too_large:
+            return super().normed_layer(images, norm, lif, state, decay)
+        given = _given(images, lif, state, norm=norm)
+        decay = decay_of_step(decay, images.shape, images.device, torch.float32)
+        *fired, mean, var = TritonNormedNeurons.apply(  # type: ignore[no-untyped-call]
+            given.layout.arrange(images), norm.weight, norm.bias, decay, given
+        )
+        return _fired_of(fired), mean, var
+
 
 def _run(current: Tensor, lif: LIFParameters, state: LIFState | None, decay: Tensor | None, pool: bool) -> Fired:
+    given = _given(current, lif, state, pool)
+    decay = decay_of_step(decay, current.shape, current.device, torch.float32)
+    return _fired_of(TritonNeurons.apply(given.layout.arrange(current), decay, given))  # type: ignore[no-untyped-call]
+
+
+def _given(
+    current: Tensor, lif: LIFParameters, state: LIFState | None, pool: bool = False, norm: Norm | None = None
+) -> Given:
     start = None if state is None else (state.potential, state.spikes)
     for values in start or ():
         if values.shape != current.shape[1:] or values.device != current.device:
             given, wanted = ((tuple(one.shape), str(one.device)) for one in (values, current[0]))
             raise ValueError(f"the state must have the shape and device {wanted} of a time step, but got {given}")
-    layout = Layout.of(current, pool)
-    decay = decay_of_step(decay, current.shape, current.device, torch.float32)
-    spikes, potential, fired, counts = TritonNeurons.apply(  # type: ignore[no-untyped-call]
-        layout.arrange(current), lif, start, decay, layout
-    )
+    return Given(lif, start, Layout.of(current, pool), norm)
+
+
+def _fired_of(results: Sequence[Tensor]) -> Fired:
+    spikes, potential, fired, counts = results
     return Fired(spikes, LIFState(potential, fired), counts.sum())

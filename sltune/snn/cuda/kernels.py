@@ -10,6 +10,9 @@ current and writes the spikes, and nothing else (Wu et al. 2018, eq. 10-12). The
   a cell when columns are innermost, the cells when channels are. An odd last row or column makes incomplete cells:
   their neurons fire, but have no pooled output.
 
+Where neurons stand behind batch normalisation, norms is (3, C): mean, scale and bias of each channel. A value is then
+normalised as it is read, (value − mean) · scale + bias, and never written.
+
 Every operation on potentials is rounded on its own, as in lif_step, if the kernels are compiled with
 enable_fp_fusion=False.
 """
@@ -71,6 +74,17 @@ def _start(
 
 
 @triton.jit
+def _norm(norms: tl.tensor, channel: tl.tensor, channels: tl.tensor) -> tuple[tl.tensor, ...]:
+    """Return mean, scale and bias of each neuron's channel; numbers that nothing reads if there is no normalisation."""
+    if norms is None:
+        norm = 0.0, 1.0, 0.0
+    else:
+        own = norms + channel % channels
+        norm = tl.load(own), tl.load(own + channels), tl.load(own + 2 * channels)
+    return norm
+
+
+@triton.jit
 def _advance(
     potential: tl.tensor,
     spikes: tl.tensor,
@@ -78,9 +92,16 @@ def _advance(
     exists: tl.tensor,
     decay: tl.tensor,
     v_threshold: tl.tensor,
+    norms: tl.tensor,
+    mean: tl.tensor,
+    scale: tl.tensor,
+    bias: tl.tensor,
 ) -> tuple[tl.tensor, tl.tensor]:
     """Return potentials and spikes one step on; the products and the sum are those of lif_step, in its order."""
-    potential = decay * potential * (1 - spikes) + tl.load(current, mask=exists, other=0.0).to(tl.float32)
+    value = tl.load(current, mask=exists, other=0.0).to(tl.float32)
+    if norms is not None:
+        value = (value - mean) * scale + bias
+    potential = decay * potential * (1 - spikes) + value
     return potential, ((potential > v_threshold) & exists).to(tl.float32)
 
 
@@ -111,6 +132,7 @@ def lif_forward(
     end_spikes: tl.tensor,
     counts: tl.tensor,
     decays: tl.tensor,
+    norms: tl.tensor,
     steps: tl.tensor,
     step_size: tl.tensor,
     output_size: tl.tensor,
@@ -128,8 +150,8 @@ def lif_forward(
     """Write spikes or their 2×2 averages, the state after the last step, and the number of spikes per program.
 
     step_size and output_size are the values of current and of spikes in a time step. decays: used in place of decay
-    unless None; decay_count values, one of each channel or of all. channel_size: a channel's neurons that lie side by
-    side.
+    unless None; decay_count values, one of each channel or of all. norms: None without a normalisation. channel_size:
+    a channel's neurons that lie side by side.
     """
     if POOL:
         neuron, exists, output, pooled, channel = _cells(channels, height, width, CHANNELS_LAST, BLOCK)
@@ -138,14 +160,17 @@ def lif_forward(
         channel = neuron // channel_size
     if decays is not None:
         decay = tl.load(decays + channel % decay_count)
+    mean, scale, bias = _norm(norms, channel, channels)
     potential, fired = _start(start_potential, start_spikes, neuron, exists)
     count = tl.zeros(neuron.shape, tl.float32)
     for _ in range(steps):
-        potential, fired = _advance(potential, fired, current + neuron, exists, decay, v_threshold)
+        potential, fired = _advance(
+            potential, fired, current + neuron, exists, decay, v_threshold, norms, mean, scale, bias
+        )
         count += fired
         if POOL:
-            mean = tl.sum(fired, axis=1, keep_dims=True) * 0.25
-            tl.store(spikes + output, mean, mask=pooled)
+            pooled_spikes = tl.sum(fired, axis=1, keep_dims=True) * 0.25
+            tl.store(spikes + output, pooled_spikes, mask=pooled)
         else:
             tl.store(spikes + neuron, fired, mask=exists)
         current += step_size
@@ -166,6 +191,8 @@ def lif_backward(
     start_spikes: tl.tensor,
     decays: tl.tensor,
     decay_gradient: tl.tensor,
+    norms: tl.tensor,
+    norm_gradient: tl.tensor,
     steps: tl.tensor,
     step_size: tl.tensor,
     output_size: tl.tensor,
@@ -185,6 +212,9 @@ def lif_backward(
 ) -> None:
     """Write dL/dI from dL/d(output), both over all steps, and where there are decays, each neuron's dL/d(decay).
 
+    I is the normalised current where there is a normalisation. Two more values of each neuron, (2, step_size), then say
+    what its channel's gradients come from: dL/dI, and its product with the distance of the input from the mean.
+
     A first sweep runs the neurons forward again and leaves u(t) in scratch, float32 of the current's shape. That may be
     current_gradient itself: the reverse sweep reads u(t − 1) before it writes dL/dI(t − 1) in the same place.
     """
@@ -196,9 +226,12 @@ def lif_backward(
         output, pooled = neuron, exists
     if decays is not None:
         decay = tl.load(decays + channel % decay_count)
+    mean, scale, bias = _norm(norms, channel, channels)
     potential, spikes = _start(start_potential, start_spikes, neuron, exists)
     for _ in range(steps):
-        potential, spikes = _advance(potential, spikes, current + neuron, exists, decay, v_threshold)
+        potential, spikes = _advance(
+            potential, spikes, current + neuron, exists, decay, v_threshold, norms, mean, scale, bias
+        )
         tl.store(scratch + neuron, potential, mask=exists)
         current += step_size
         scratch += step_size
@@ -208,6 +241,8 @@ def lif_backward(
     tl.debug_barrier()
     gradient = tl.zeros(neuron.shape, tl.float32)
     to_decay = tl.zeros(neuron.shape, tl.float32)
+    to_bias = tl.zeros(neuron.shape, tl.float32)
+    to_scale = tl.zeros(neuron.shape, tl.float32)
     for _ in range(steps):
         scratch -= step_size
         current_gradient -= step_size
@@ -223,7 +258,39 @@ def lif_backward(
         to_potential = decay * ((1 - (potential > v_threshold).to(tl.float32)) * gradient)
         gradient = to_spikes * _window(potential - v_threshold, a, b, WINDOW) + to_potential
         tl.store(current_gradient + neuron, gradient, mask=exists)
+        if norms is not None:
+            current -= step_size
+            to_bias += gradient
+            to_scale += gradient * (tl.load(current + neuron, mask=exists, other=0.0).to(tl.float32) - mean)
+    if norms is not None:
+        tl.store(norm_gradient + neuron, to_bias, mask=exists)
+        tl.store(norm_gradient + step_size + neuron, to_scale, mask=exists)
     if decays is not None:
         potential, spikes = _start(start_potential, start_spikes, neuron, exists)
         to_decay += potential * (1 - spikes) * gradient
         tl.store(decay_gradient + neuron, to_decay, mask=exists)
+
+
+@triton.jit
+def through_statistics(
+    images: tl.tensor,
+    gradient: tl.tensor,
+    norms: tl.tensor,
+    factors: tl.tensor,
+    values: tl.tensor,
+    channels: tl.tensor,
+    channel_size: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Turn the gradient by normalised images into that by images: scale · gradient + slope · (images − mean) + shift.
+
+    values: their number, over all steps. factors: slope and shift of each channel, (2, channels).
+    """
+    offset, exists = _flat(values, BLOCK)
+    # Within an image 32 bits are enough; to divide every offset of 64 would take longer than to read the images.
+    start = (tl.program_id(0).to(tl.int64) * BLOCK % (channels * channel_size)).to(tl.int32)
+    channel = (start + tl.arange(0, BLOCK)) // channel_size % channels
+    mean, scale, _ = _norm(norms, channel, channels)
+    distance = tl.load(images + offset, mask=exists, other=0.0) - mean
+    through = tl.load(factors + channel) * distance + tl.load(factors + channels + channel)
+    tl.store(gradient + offset, scale * tl.load(gradient + offset, mask=exists, other=0.0) + through, mask=exists)

@@ -16,8 +16,8 @@ from sltune.snn.neurons.surrogate import WINDOWS
 
 HOPPER = GPUTarget("cuda", 90, 32)
 NUMBERS = {"decay": "fp32", "v_threshold": "fp32", "a": "fp32", "b": "fp32", "counts": "*i32"}
-SIZES = ("steps", "step_size", "output_size", "channels", "height", "width", "decay_count", "channel_size")
-FIXED: dict[str, Any] = {"decays": None, "decay_count": 1, "channel_size": 1}
+SIZES = ("steps", "step_size", "output_size", "values", "channels", "height", "width", "decay_count", "channel_size")
+FIXED: dict[str, Any] = {"decays": None, "decay_count": 1, "channel_size": 1, "norms": None}
 
 
 def count(kernel: Any, options: dict[str, Any], **constants: Any) -> dict[str, int]:
@@ -35,7 +35,7 @@ def main() -> None:
         "pooled": {"POOL": True, "CHANNELS_LAST": False, "BLOCK": CELLS},
         "pooled, channels last": {"POOL": True, "CHANNELS_LAST": True, "BLOCK": CELLS},
     }
-    backward = {**FIXED, "decay_gradient": None}
+    backward = {**FIXED, "decay_gradient": None, "norm_gradient": None}
     plain = layouts["plain"]
     counts = {}
     for name, layout in layouts.items():
@@ -43,9 +43,10 @@ def main() -> None:
         counts[f"backward, {name}"] = count(
             kernels.lif_backward, COMPILATION, WINDOW="rectangular", **backward, **layout
         )
-    # Without FIXED, decays are a pointer.
-    counts["forward, plain, learned decay"] = count(kernels.lif_forward, COMPILATION, **plain)
-    counts["backward, plain, learned decay"] = count(kernels.lif_backward, COMPILATION, WINDOW="gaussian", **plain)
+    # Without FIXED, decays and norms are pointers.
+    counts["forward, normed, learned decay"] = count(kernels.lif_forward, COMPILATION, **plain)
+    counts["backward, normed, learned decay"] = count(kernels.lif_backward, COMPILATION, WINDOW="gaussian", **plain)
+    counts["through statistics"] = count(kernels.through_statistics, COMPILATION, BLOCK=BLOCK)
     for window in WINDOWS:
         counts[f"backward, plain, {window}"] = count(
             kernels.lif_backward, COMPILATION, WINDOW=window, **backward, **plain

@@ -12,6 +12,8 @@ from sltune.snn.backends import backend_of
 from sltune.snn.neurons.backend import REFERENCE
 from sltune.snn.neurons.lif import LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
+from tests.snn.cuda import normed
+from tests.snn.cuda.normed import norm_for
 from tests.snn.decays import assert_as_torch, draw_decay, draw_state, fire, per_layer_or_channel, pooled_or_not
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -108,6 +110,32 @@ def test_gradients_by_a_decay_are_identical_in_repeated_runs(pool: bool, per_cha
     runs = [fire(TritonBackend(), pool, current, LIFParameters(), None, decay).spikes for _ in range(3)]
     gradients = [torch.autograd.grad(spikes.sum(), decay)[0] for spikes in runs]
     assert all(torch.equal(gradients[0], other) for other in gradients[1:])
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels last"])
+@pytest.mark.parametrize("fixed", [False, True], ids=["own statistics", "fixed statistics"])
+@pytest.mark.parametrize("learned", ["no", "layer", "channel"])
+def test_normed_layers_equal_those_of_torch(channels_last: bool, fixed: bool, learned: str) -> None:
+    from sltune.snn.cuda.backend import TritonBackend
+
+    images = draw_current((16, 8, 32, 64, 64), channels_last)
+    decay = None if learned == "no" else draw_decay(images, learned == "channel")
+    norm = norm_for(images, fixed)
+    normed.assert_as_torch(TritonBackend(), images, norm, LIFParameters(), draw_state(images, 1), decay)
+
+
+def test_normed_layers_are_identical_in_repeated_runs_and_keep_the_images_alone() -> None:
+    from sltune.snn.cuda.backend import TritonBackend
+
+    images = draw_current((16, 8, 32, 128, 128), channels_last=True).requires_grad_()
+    norm = norm_for(images, False)
+    weight, runs = norm.weight.clone().requires_grad_(), []
+    for _ in range(3):
+        before = torch.cuda.memory_allocated()
+        fired, *_ = TritonBackend().normed_layer(images, norm._replace(weight=weight), LIFParameters())
+        assert torch.cuda.memory_allocated() - before < fired.spikes.numel() * 4 + 2 * images[0].numel() * 4 + 2**20
+        runs.append((fired.spikes, *torch.autograd.grad(fired.spikes.sum(), [images, weight])))
+    assert all(torch.equal(*pair) for other in runs[1:] for pair in zip(runs[0], other, strict=True))
 
 
 def test_long_samples_in_stretches_equal_one_run() -> None:
