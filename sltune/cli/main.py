@@ -13,7 +13,7 @@ from sltune import __version__
 from sltune.cli.data import import_, inspect, show
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
-from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument
+from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument, named
 from sltune.cli.space_options import SpaceOptions, space_options
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
@@ -133,6 +133,14 @@ for verb in (check_network, evaluate, tune, resume, fit, predict):
     "--all", "every", is_flag=True, help="All tables, with every configuration of a search, not only its best."
 )
 @click.option("--baseline", metavar="RUN[/CONFIG]", default="", help="Compare the others with this one alone.")
+@click.option(
+    "--label",
+    "labels",
+    metavar="RUN=NAME",
+    multiple=True,
+    callback=named,
+    help="What a paper calls a run: --label paper=Ours; also of RUN/CONFIG.",
+)
 @click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
 @click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
 @click.option(

@@ -73,6 +73,14 @@ def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return tuple(map(int, parts))
 
 
+def named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return names by what they are for, of values such as RUN=NAME."""
+    pairs = [value.rpartition("=") for value in values]
+    if wrong := [value for value, (what, _, name) in zip(values, pairs, strict=True) if not (what and name)]:
+        raise UsageError(f"{param.opts[0]} must be {param.metavar}, but got {excerpt(repr(wrong[0]))}")
+    return {what: name for what, _, name in pairs}
+
+
 FileArgument = _UnicodePath(path_type=Path)
 FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +24,8 @@ class ReportOptions:
     """What a report shows, and where it goes.
 
     form: md, csv, latex, json or html. every: show all configurations of a search, not only the best. style: None for
-    the one that fits the format. out: a file instead of the terminal.
+    the one that fits the format. labels: what a paper calls runs or configurations, by their names. out: a file instead
+    of the terminal.
     """
 
     form: Format | Literal["html"]
@@ -33,15 +34,15 @@ class ReportOptions:
     every: bool = False
     baseline: str = ""
     style: Style | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     plots: bool = False
     out: Path | None = None
 
     @property
     def chosen_style(self) -> Style:
-        """The style that was asked for; else answers to what readers ask first, or all that --all asks for."""
-        if self.style is not None:
-            return self.style
-        return "answers" if self.form == "md" and not self.every else "full"
+        """The style that was asked for, or else what readers of the format want; --all asks for all tables."""
+        usual: dict[str, Style] = {"md": "answers", "latex": "paper"}
+        return self.style or ("full" if self.every else usual.get(self.form, "full"))
 
 
 def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
@@ -161,12 +162,26 @@ def _refuse_inside_run(folder: Path, out: Path | None) -> None:
 def _print_table(runs: Sequence[Run], result: Table, form: Format, options: ReportOptions) -> None:
     from sltune.report.writing.styles import styled
 
-    text = styled(runs, result, form, options.chosen_style, options.baseline)
+    text = styled(runs, result, form, options.chosen_style, options.baseline, options.labels)
     if options.out is None:
         click.echo(text, nl=False)
     else:
         _write(runs, options.out, text)
         _say(f"written: {options.out}")
+    if options.chosen_style == "paper" and form == "latex":
+        _write_bibliography(runs, result, options)
+
+
+def _write_bibliography(runs: Sequence[Run], result: Table, options: ReportOptions) -> None:
+    """Write the references of a paper beside it: beside --out, or into the folder of a single run's report."""
+    from sltune.report.writing.paper import BIBLIOGRAPHY, Paper
+
+    if options.out is None and len(runs) > 1:
+        _say(f"{BIBLIOGRAPHY} needs a place; name that of the table with --out FILE")
+        return
+    file = _target(runs, options.out)[0].with_name(BIBLIOGRAPHY)
+    _write(runs, file, Paper(runs, result, options.labels, options.baseline).bibliography())
+    _say(f"references: {file}")
 
 
 def _write_page(runs: Sequence[Run], result: Table, out: Path | None) -> Path:

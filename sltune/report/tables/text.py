@@ -70,16 +70,17 @@ def write_report(run_folder: Path, table: Table) -> list[Path]:
 
 
 def _markdown(table: Table) -> str:
-    blocks = ["# Accuracy", *map(_filled, notes.whole_notes(table))]
+    blocks = ["# Accuracy", *map(filled, notes.whole_notes(table))]
     for section in table.sections:
-        blocks += [f"## {as_markdown(notes.heading(section))}", _filled(notes.facts(section))]
+        blocks += [f"## {as_markdown(notes.heading(section))}", filled(notes.facts(section))]
         for grid in grids(section, table.ddof):
-            blocks += [f"{grid.title}:", _md_grid(grid)]
+            blocks += [f"{grid.title}:", markdown_grid(grid)]
         blocks.append("\n".join(_bullet(remark) for remark in notes.remarks(section)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _md_grid(grid: Grid) -> str:
+def markdown_grid(grid: Grid) -> str:
+    """Return a table with columns of even width."""
     lines = [[as_markdown(cell) for cell in line] for line in (grid.header, *grid.rows)]
     widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if i < grid.words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
@@ -95,10 +96,11 @@ def as_markdown(text: str) -> str:
 
 
 def _bullet(text: str) -> str:
-    return _filled(f"- {text}", "  ")
+    return filled(f"- {text}", "  ")
 
 
-def _filled(text: str, indent: str = "") -> str:
+def filled(text: str, indent: str = "") -> str:
+    """Return a text as Markdown, in lines that fit a terminal."""
     return textwrap.fill(
         as_markdown(text), _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
@@ -121,19 +123,20 @@ def _latex(table: Table) -> str:
 
 
 def _latex_float(caption: str, label: str, grids: Sequence[Grid], remarks: Sequence[str]) -> str:
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(caption)}}}", rf"\label{{tab:{label}}}"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{as_latex(caption)}}}", rf"\label{{tab:{label}}}"]
     for grid in grids:
-        lines += [rf"\par\medskip {_tex(grid.title)}\par\smallskip", *_tabular(grid)]
-    lines_below = [rf"{_tex(remark)}\par" for remark in remarks]
+        lines += [rf"\par\medskip {as_latex(grid.title)}\par\smallskip", *_tabular(grid)]
+    lines_below = [rf"{as_latex(remark)}\par" for remark in remarks]
     return "\n".join([*lines, r"\begin{flushleft}\footnotesize", *lines_below, r"\end{flushleft}", r"\end{table}"])
 
 
 def _tabular(grid: Grid) -> list[str]:
     columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
-    header, *rows = (" & ".join(map(_tex, line)) + r" \\" for line in (grid.header, *grid.rows))
+    header, *rows = (" & ".join(map(as_latex, line)) + r" \\" for line in (grid.header, *grid.rows))
     top = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule"]
     return [*top, *rows, r"\bottomrule", r"\end{tabular}"]
 
 
-def _tex(text: str) -> str:
+def as_latex(text: str) -> str:
+    """Return a line as LaTeX shows it as it is."""
     return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], printable(" ".join(text.split())))

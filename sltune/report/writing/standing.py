@@ -37,7 +37,7 @@ def standing(section: ReportSection, series: Sequence[Series], reference: str = 
     Args:
         reference: run or configuration with which the best is compared, as ``--baseline`` names it.
     """
-    rows = [_unselected(row, section) for row in leading(section)]
+    rows = [unselected(row, section) for row in leading(section)]
     if not rows:
         return None
     best, *others = sorted(rows, key=_mean, reverse=True)
@@ -82,7 +82,7 @@ def nearest_published(row: Row, section: ReportSection) -> Published | None:
     return max(section.published, key=likeness, default=None)
 
 
-def _unselected(row: Row, section: ReportSection) -> Row:
+def unselected(row: Row, section: ReportSection) -> Row:
     """Return the row of the same configuration whose accuracy no look at the test set has chosen, if there is one."""
     metric = headline_metric(row.group.protocol)
     others = (one for one in section.rows if one.seed is None and one.n and one.group == row.group)
