@@ -41,11 +41,11 @@ FOLDERS = [
     "runs",
     "settings",
     "extensions",
-    "system",
     "snn",
     "snn.cpu",
     "snn.cuda",
     "snn.neurons",
+    "system",
     "errors",
     "wording",
 ]

@@ -12,14 +12,13 @@ Windows are numbered in the order of ``WINDOWS`` in surrogate.py.
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numba
 import numpy as np
 
 from sltune.snn.cpu.switches import is_on
+from sltune.system import compiled
 
 BLOCK = 4096
 """Neurons without pooling that are advanced together: few enough that their state stays in the cache."""
@@ -29,19 +28,8 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 
-def jit(function: Callable[..., Any]) -> Any:
-    """Compile for calls outside Python's lock, and keep the machine code on disk where there is a place for it."""
-    compiled = numba.njit(nogil=True)(function)
-    if not is_on("vectors"):
-        # numba would find kernels on disk by their source alone, and take those with vector instructions for these.
-        return compiled
-    try:
-        compiled.enable_caching()
-    except RuntimeError:
-        # Neither the package's folder nor the user's cache can be written, as in some containers.
-        text = "numba can keep no compiled kernels, so every process compiles them anew; set NUMBA_CACHE_DIR"
-        warnings.warn(text, RuntimeWarning, stacklevel=1)
-    return compiled
+# numba finds kernels on disk by their source alone, and would take those without vector instructions for the others.
+jit = partial(compiled.jit, is_kept=is_on("vectors"))
 
 
 @jit

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.events.formats.decoders.compiled import jit
+from sltune.system.compiled import jit
 
 MAX_TIME_US = 1 << 62
 

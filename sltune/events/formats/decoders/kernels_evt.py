@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.events.formats.decoders.compiled import jit
+from sltune.system.compiled import jit
 
 # Places in the state, an int64 array that goes from block to block; EVT2 needs only the first three.
 HIGH, TRIGGERS, TOO_EARLY, LOW, ROW, COLUMN, POLARITY, IS_PIXEL = range(8)
