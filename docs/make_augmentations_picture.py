@@ -36,6 +36,7 @@ TEXTS = (
     "horizontal_flip(probability=1)",
     "zoom(fraction=0.4)",
     "shear(fraction=0.4)",
+    "elastic(fraction=0.1)",
     "area_drop(share=0.3)",
     "time_drop(fraction=0.4)",
     "hot_pixels(pixels=40, rate_hz=200)",

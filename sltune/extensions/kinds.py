@@ -55,9 +55,13 @@ KINDS: Mapping[str, Kind] = {
         "an augmentation",
         _in(
             "events.augmentations.built_in",
-            "event_drop=EventDrop time_jitter=TimeJitter spatial_shift=SpatialShift polarity_flip=PolarityFlip "
-            "time_scale=TimeScale rotation=Rotation horizontal_flip=HorizontalFlip zoom=Zoom shear=Shear "
+            "event_drop=EventDrop time_jitter=TimeJitter polarity_flip=PolarityFlip time_scale=TimeScale "
             "area_drop=AreaDrop time_drop=TimeDrop hot_pixels=HotPixels nda=NDA",
+        )
+        | _in(
+            "events.augmentations.geometric",
+            "spatial_shift=SpatialShift rotation=Rotation horizontal_flip=HorizontalFlip zoom=Zoom shear=Shear "
+            "elastic=Elastic",
         ),
         called_with=("events", "rng"),
         takes_parameters=True,

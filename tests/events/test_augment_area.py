@@ -30,6 +30,7 @@ TEXTS = (
     "horizontal_flip(probability=0.5)",
     "zoom(fraction=0.3)",
     "shear(fraction=0.3)",
+    "elastic(fraction=0.1)",
     "area_drop(share=0.2)",
     "time_drop(fraction=0.2)",
     "hot_pixels(pixels=3, rate_hz=500)",
@@ -118,6 +119,46 @@ def test_a_zoom_leaves_no_stripes() -> None:
 def test_shears_by_a_known_factor(factor: float, places: dict[tuple[int, int], tuple[int, int] | None]) -> None:
     sheared = moved(with_draws("shear", 1, (3, 5), uniform=factor), [(*place, 0) for place in places])
     assert sheared == {number: (*place, 0) for number, place in enumerate(places.values()) if place}
+
+
+class Nodes(Middles):
+    """Nodes of which the middle one moves by half the reach downwards, and those of the right side to the left."""
+
+    def normal(self, mean: float, std: float, size: tuple[int, ...]) -> Any:
+        moves = np.full(size, float(mean))
+        moves[0, 2, 2] = std / 2
+        moves[1, :, 4] = -std
+        return moves
+
+
+def test_an_elastic_distortion_bends_what_lies_between_nodes() -> None:
+    """A fifth of 21 pixels is 4.2; nodes are 5 pixels apart, and pixels between them move in proportion."""
+    sensor = (21, 21)
+    elastic = OnSensor([augmentation("elastic", 0.2)], sensor, Nodes())
+    places = {
+        (0, 0): (0, 0),
+        # 2.1 for the middle node, two fifths of it three pixels above, four fifths one pixel above.
+        (10, 10): (12, 10),
+        (7, 10): (8, 10),
+        (9, 10): (11, 10),
+        # The right side by 4.2, and the pixels next to it by four fifths of that.
+        (3, 20): (3, 16),
+        (3, 19): (3, 16),
+        (3, 15): (3, 15),
+    }
+    bent = moved(elastic, [(*place, 1) for place in places])
+    assert bent == {number: (*place, 1) for number, place in enumerate(places.values())}
+
+
+def test_elastic_distortions_are_as_large_as_asked_at_nodes() -> None:
+    """4,000 draws of a node in the middle of 41 pixels: a standard deviation of 4.1, and no direction."""
+    events = Events(np.zeros(1, np.int64), np.array([(20 * 41 + 20) * 2], np.uint16), (41, 41), 1)
+    ends = [changed("elastic(fraction=0.1)", events, seed) for seed in range(4000)]
+    down, right = (np.array([end.y[0] if axis == 0 else end.x[0] for end in ends]) - 20 for axis in (0, 1))
+    for moves in (down, right):
+        assert abs(moves.mean()) < 5 * 4.1 / math.sqrt(4000)
+        # Rounding to whole pixels adds a variance of about 1/6.
+        assert moves.std() == pytest.approx(math.sqrt(4.1**2 + 1 / 6), rel=5 / math.sqrt(8000))
 
 
 @pytest.mark.parametrize(("random", "corner"), [(0.0, (0, 0)), (0.999, (4, 6)), (0.5, (2, 3))])
