@@ -14,7 +14,7 @@ def synthetic_data(folder: Path, recordings: int) -> Path:
     from sltune.events.sources.slanimals.source import open_slanimals
     from sltune.events.synthetic.recordings import write_dataset
 
-    write_dataset(folder / "source", recordings)
+    write_dataset(folder / "source", recordings, signers="similar")
     import_source(open_slanimals(folder / "source"), folder / "data")
     return folder / "data"
 

@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("--real", type=Path, default=REAL_RECORDING, help="a recording whose size on disk is measured")
     arguments = parse_arguments(parser, repeats=1, imported=1, recordings=1)
     with TemporaryDirectory() as folder:
-        write_dataset(Path(folder) / "source", arguments.imported)
-        write_dataset(Path(folder) / "large-source", arguments.recordings)
+        write_dataset(Path(folder) / "source", arguments.imported, signers="similar")
+        write_dataset(Path(folder) / "large-source", arguments.recordings, signers="similar")
         for line in benchmark(Path(folder), arguments.repeats, arguments.real):
             print(line, flush=True)
 

@@ -106,7 +106,7 @@ def benchmark(folder: Path, repeats: int, recordings: int, most: int) -> Iterato
     columns = ("format", "bytes an event", "import, 2 cores", "decoding, 1 core", "bare, 1 core", "by", "import / bare")
     yield f"| {' | '.join(columns)} | by CPU time |"
     yield "|---|--:|--:|--:|--:|---|--:|--:|"
-    write_dataset(folder / "source", recordings)
+    write_dataset(folder / "source", recordings, signers="similar")
     sizes = set()
     for suffix, (name, _) in READERS.items():
         events, size, found = measured(time_format, folder, suffix, repeats, most)

@@ -61,7 +61,7 @@ def main() -> None:
 def _crop() -> Events:
     """Return a crop of a synthetic sign, upright as a picture is."""
     with TemporaryDirectory() as folder:
-        write_dataset(Path(folder) / "source", 1)
+        write_dataset(Path(folder) / "source", 1, signers="similar")
         import_source(open_slanimals(Path(folder) / "source"), Path(folder) / "data")
         dataset = open_dataset(Path(folder) / "data")
         address, time_us = dataset.samples.events(SAMPLE)

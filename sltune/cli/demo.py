@@ -35,7 +35,7 @@ def run_demo(out: Path, request: Request, display: Display) -> None:
     recordings, data = out / "recordings", out / "data"
     evaluation, search = map(RunFolder, demo_runs(out))
     display.say(f"1/4 writing {RECORDINGS} SYNTHETIC recordings of 19 gestures to {recordings}")
-    write_dataset(recordings, RECORDINGS, seed=0)
+    write_dataset(recordings, RECORDINGS, seed=0, signers="similar")
     display.say(f"2/4 importing them into {data}")
     manifest = import_source(open_slanimals(recordings), data)
     display.say(f"3/4 training on {manifest.samples} samples, 4 folds, each tested on signers that it has not seen")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -79,9 +79,16 @@ main.add_command(demo)
 @main.command()
 @click.argument("out", type=FolderArgument)
 @click.option("--recordings", default=12, show_default=True, help="How many signers; 59 is the size of the real set.")
+@click.option(
+    "--signers",
+    type=click.Choice(["varied", "similar"]),
+    default="varied",
+    show_default=True,
+    help="How much they differ; those of the demo are similar.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
+def synth(out: Path, recordings: int, signers: Literal["varied", "similar"], seed: int, quiet: bool) -> None:
     """Write synthetic recordings and tags."""
     from sltune.events.synthetic.recordings import write_dataset
 
@@ -89,7 +96,7 @@ def synth(out: Path, recordings: int, seed: int, quiet: bool) -> None:
         if not quiet:
             click.echo(f"{name}: {events:,} events", err=True)
 
-    write_dataset(out, recordings, seed, show)
+    write_dataset(out, recordings, seed, show, signers)
 
 
 for verb in (import_, inspect, show):

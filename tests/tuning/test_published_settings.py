@@ -27,7 +27,7 @@ FULL, REDUCED = ["S1", "S2", "S3", "S4"], ["S1", "S2", "S4"]
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    write_dataset(folder / "source", RECORDINGS, seed=3)
+    write_dataset(folder / "source", RECORDINGS, seed=3, signers="similar")
     import_source(open_slanimals(folder / "source"), folder / "data")
     return folder / "data"
 

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sltune.events.synthetic.gestures import Array, Hands, Signer
+from sltune.events.formats.aedat import SENSOR_SIZE
+from sltune.events.synthetic.gestures import Array
+from sltune.events.synthetic.hands import Hands
+from sltune.events.synthetic.signers import Signer
 
 # Time from one pose to the next; in between, edges move in straight lines.
 STEP_US = 8000
@@ -43,13 +46,32 @@ def edges_of(hands: Hands, signer: Signer, time_us: NDArray[np.int64]) -> Edges:
     bones = _bones(hands)
     bones[0] *= -1 if signer.mirrored else 1
     arms = _outlines(bones).reshape(2, len(time_us), -1)
-    body = np.concatenate([HEAD, TORSO]).T[:, None]
-    body = np.broadcast_to(body, (2, len(time_us), body.shape[2]))
-    points = _into_picture(np.concatenate([arms, body], axis=2), signer, time_us)
+    head = HEAD.T[:, None] + hands.head.T[..., None]
+    torso = np.broadcast_to(TORSO.T[:, None], (2, len(time_us), len(TORSO)))
+    points = _into_picture(np.concatenate([arms, head, torso], axis=2), signer, time_us)
+    return _moving(points, _contrasts(signer))
+
+
+def passer_edges(rng: np.random.Generator) -> Edges:
+    """Draw somebody who passes behind the signer, from one side of the picture to the other, and return the edges."""
+    seconds, scale, contrast = rng.uniform(1.5, 3.5), rng.uniform(0.8, 1.3), rng.uniform(0.08, 0.25)
+    time_us = np.arange(0, int(seconds * 1e6), STEP_US)
+    part = time_us / time_us[-1]
+    x = SENSOR_SIZE / 2 + rng.choice([-1, 1]) * (SENSOR_SIZE / 2 + 26 * scale) * (2 * part - 1)
+    y = rng.uniform(80, 100) + 2 * np.cos(2 * np.pi * 1.8 * seconds * part)
+    outline = scale * np.concatenate([HEAD, TORSO])
+    points = (outline.T[:, None] + np.stack([x, y])[..., None]).astype(np.float32)
+    contrasts = np.full(points.shape[2] - 1, contrast, dtype=np.float32)
+    contrasts[len(HEAD) - 1] = 0
+    return _moving(points, contrasts)
+
+
+def _moving(points: Array, contrasts: Array) -> Edges:
+    """Return the edges between points of shape (xy, steps, points), each with its contrast."""
     along = np.diff(points, axis=2)[:, :-1]
     moved = np.diff(points, axis=1)
     move = (moved[:, :, 1:] + moved[:, :, :-1]) / 2
-    swept = (along[1] * move[0] - along[0] * move[1]) * _contrasts(signer)
+    swept = (along[1] * move[0] - along[0] * move[1]) * contrasts
     start = points[:, :-1, :-1]
     return Edges(start[0], start[1], along[0], along[1], move[0], move[1], swept)
 

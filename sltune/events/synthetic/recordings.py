@@ -7,9 +7,9 @@ rates); the gestures are those of events/synthetic/gestures.py and mean nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,30 @@ from sltune.errors import UsageError
 from sltune.events.formats.aedat import SENSOR_SIZE, WRAP_US, encode_address, write_aedat
 from sltune.events.sources.slanimals.full_set import USERS
 from sltune.events.sources.slanimals.tags import TAG_COLUMNS
-from sltune.events.synthetic.body import STEP_US, Edges, edges_of
-from sltune.events.synthetic.gestures import GESTURES, Gesture, Signer, draw_signer, draw_take, hands_of
+from sltune.events.synthetic.body import STEP_US, Edges, edges_of, passer_edges
+from sltune.events.synthetic.gestures import GESTURES, SIGNS, Gesture
+from sltune.events.synthetic.hands import hands_of
+from sltune.events.synthetic.signers import (
+    SIMILAR,
+    VARIED,
+    Camera,
+    Signer,
+    Variety,
+    draw_camera,
+    draw_signer,
+    draw_take,
+    seen_by,
+)
 from sltune.system.files import whole_file, write_whole
 
+SignersName = Literal["similar", "varied"]
+SIGNERS: dict[SignersName, tuple[Sequence[Gesture], Variety]] = {
+    "similar": (GESTURES, SIMILAR),
+    "varied": (SIGNS, VARIED),
+}
+# Keeps the random numbers of cameras apart from those of signers.
+FIRST_CAMERA = 1000
+MAX_PASSING_US = 3_500_000
 # Events as time_us · 2¹⁶ + address: sorting the numbers sorts by time.
 Keys = NDArray[np.int64]
 # The recording whose times pass 2³² µs.
@@ -76,7 +96,11 @@ class Sign(NamedTuple):
 
 
 def write_dataset(
-    out: Path, recordings: int = 12, seed: int = 0, progress: Callable[[str, int], None] | None = None
+    out: Path,
+    recordings: int = 12,
+    seed: int = 0,
+    progress: Callable[[str, int], None] | None = None,
+    signers: SignersName = "varied",
 ) -> None:
     """Write out/recordings/*.aedat and out/tags/*.csv.
 
@@ -93,12 +117,13 @@ def write_dataset(
         raise UsageError(f"the seed must be 0 or more, but got {seed}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder; name another one, or remove what is there")
+    made_by = f"synthetic: sltune synth --signers {signers} --seed {seed}"
     for name in names:
-        recording = simulate_recording(name, seed)
+        recording = simulate_recording(name, seed, *SIGNERS[signers])
         rows = [",".join(TAG_COLUMNS), *(",".join(map(str, row)) for row in recording.tags.tolist())]
         write_whole(out / "tags" / f"{name}.csv", "\n".join(rows) + "\n")
         with whole_file(out / "recordings" / f"{name}.aedat") as handle:
-            write_aedat(handle, recording.address, recording.time_us, [f"synthetic: sltune synth --seed {seed}"])
+            write_aedat(handle, recording.address, recording.time_us, [made_by])
         if progress is not None:
             progress(name, len(recording.address))
 
@@ -123,7 +148,9 @@ def recording_names(recordings: int) -> list[str]:
     )
 
 
-def simulate_recording(name: str, seed: int, gestures: Sequence[Gesture] = GESTURES) -> SyntheticRecording:
+def simulate_recording(
+    name: str, seed: int, gestures: Sequence[Gesture] = GESTURES, variety: Variety = SIMILAR
+) -> SyntheticRecording:
     """Simulate gestures in sequence, with pauses before, between and after them.
 
     Args:
@@ -132,12 +159,14 @@ def simulate_recording(name: str, seed: int, gestures: Sequence[Gesture] = GESTU
     user = int(name.removeprefix("user").partition("_")[0])
     session = next(session for session in SESSIONS if user in session.users)
     rng = np.random.default_rng([seed, user])
-    signs = draw_signs(rng, draw_signer(rng), gestures)
+    signer = seen_by(camera_of(session, seed, variety), draw_signer(rng, variety))
+    signs = draw_signs(rng, signer, gestures, variety)
     length_us = signs[-1].start_us + len(signs[-1].edges.x) * STEP_US
     gain = rng.uniform(0.92, 1.08) * gain_of(session, signs)
     keys = np.concatenate(
         [
             *(signal_keys(rng, sign.edges, gain, sign.start_us) for sign in signs),
+            *(signal_keys(rng, edges, gain, start_us) for edges, start_us in draw_passers(rng, length_us, variety)),
             noise_keys(rng, session, length_us),
             flicker_keys(rng, session, length_us),
         ]
@@ -152,17 +181,32 @@ def simulate_recording(name: str, seed: int, gestures: Sequence[Gesture] = GESTU
     )
 
 
-def draw_signs(rng: np.random.Generator, signer: Signer, gestures: Sequence[Gesture]) -> list[Sign]:
+def draw_signs(rng: np.random.Generator, signer: Signer, gestures: Sequence[Gesture], variety: Variety) -> list[Sign]:
     """Draw one performance of each gesture, one after the other, after a first pause."""
     signs = []
     start_us = _draw_pause_us(rng)
     for gesture in gestures:
         sign_us = draw_duration_us(rng)
         pose_us = np.arange(0, sign_us + _draw_pause_us(rng) + STEP_US, STEP_US)
-        hands = hands_of(gesture, signer, draw_take(rng, sign_us), pose_us)
-        signs.append(Sign(edges_of(hands, signer, pose_us), start_us, start_us + sign_us))
+        take = draw_take(rng, sign_us, gesture, signer, variety)
+        leading = replace(signer, mirrored=signer.mirrored != take.other_hand)
+        edges = edges_of(hands_of(gesture, signer, take, pose_us), leading, pose_us)
+        signs.append(Sign(edges, start_us, start_us + sign_us))
         start_us += int(pose_us[-1])
     return signs
+
+
+def camera_of(session: Session, seed: int, variety: Variety) -> Camera:
+    """Draw the camera that all recordings of a session share."""
+    return draw_camera(np.random.default_rng([seed, SESSIONS.index(session), FIRST_CAMERA]), variety)
+
+
+def draw_passers(rng: np.random.Generator, length_us: int, variety: Variety) -> list[tuple[Edges, int]]:
+    """Draw people who pass behind the signer: their edges, and when these begin."""
+    if not variety.passers:
+        return []
+    starts_us = rng.integers(0, length_us - MAX_PASSING_US, rng.poisson(variety.passers * length_us / 60e6))
+    return [(passer_edges(rng), int(start_us)) for start_us in starts_us]
 
 
 def draw_duration_us(rng: np.random.Generator) -> int:

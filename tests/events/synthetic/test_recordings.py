@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sltune.errors import UsageError
 from sltune.events.formats.aedat import Recording, read_aedat
 from sltune.events.synthetic.body import Edges, edges_of
-from sltune.events.synthetic.gestures import GESTURES, REST, Gesture, Hands, Signer, draw_signer, draw_take, hands_of
+from sltune.events.synthetic.gestures import GESTURES, Gesture
+from sltune.events.synthetic.hands import REST, Hands, hands_of
 from sltune.events.synthetic.recordings import (
     SESSIONS,
     draw_duration_us,
@@ -23,6 +24,7 @@ from sltune.events.synthetic.recordings import (
     simulate_recording,
     write_dataset,
 )
+from sltune.events.synthetic.signers import Signer, draw_signer, draw_take
 
 Tags = NDArray[np.int64]
 
@@ -33,7 +35,7 @@ FIVE = ["user00_indoor", "user18_sunlight", "user25_imse", "user35_dc", "user36_
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five recordings: one of each session, and the second of S2, whose times wrap."""
     out = tmp_path_factory.mktemp("synthetic") / "dataset"
-    write_dataset(out, recordings=5, seed=0)
+    write_dataset(out, recordings=5, seed=0, signers="similar")
     return out
 
 
@@ -104,7 +106,7 @@ def test_the_files_are_those_of_the_dataset_and_no_others(dataset: Path) -> None
 
 def test_the_header_says_that_a_recording_is_synthetic_and_how_it_was_made(recordings: dict[str, Recording]) -> None:
     for recording in recordings.values():
-        assert "synthetic: sltune synth --seed 0" in recording.header
+        assert "synthetic: sltune synth --signers similar --seed 0" in recording.header
 
 
 def test_reading_back_gives_what_was_simulated(recordings: dict[str, Recording], tags: dict[str, Tags]) -> None:
@@ -117,7 +119,11 @@ def test_reading_back_gives_what_was_simulated(recordings: dict[str, Recording],
 
 def test_the_same_seed_gives_the_same_bytes_however_many_recordings_are_written(dataset: Path, tmp_path: Path) -> None:
     heard: list[tuple[str, int]] = []
-    write_dataset(tmp_path, recordings=1, seed=0, progress=lambda name, events: heard.append((name, events)))
+
+    def hear(name: str, events: int) -> None:
+        heard.append((name, events))
+
+    write_dataset(tmp_path, recordings=1, seed=0, progress=hear, signers="similar")
     for file in ("recordings/user35_dc.aedat", "tags/user35_dc.csv"):
         assert (tmp_path / file).read_bytes() == (dataset / file).read_bytes()
     assert heard == [("user35_dc", len(read_aedat(tmp_path / "recordings" / "user35_dc.aedat")))]
@@ -242,7 +248,8 @@ def test_hands_rest_before_and_after_a_sign_and_are_up_in_the_middle(
 ) -> None:
     rng = np.random.default_rng(seed)
     time_us = np.array([-500_000, 0, duration_us // 2, duration_us, duration_us + 500_000])
-    hands = hands_of(gesture, draw_signer(rng), draw_take(rng, duration_us), time_us)
+    signer = draw_signer(rng)
+    hands = hands_of(gesture, signer, draw_take(rng, duration_us, gesture, signer), time_us)
     for step in (0, 1, 3, 4):
         np.testing.assert_allclose(hands.wrist[step], REST, atol=1e-3)
     assert hands.wrist[2, 0, 1] > REST[0, 1] + 5
@@ -251,7 +258,8 @@ def test_hands_rest_before_and_after_a_sign_and_are_up_in_the_middle(
 def test_a_left_handed_signer_is_the_mirror_image_of_a_right_handed_one() -> None:
     time_us = np.array([0, 8000])
     wrist = np.array([[(-20, -20), (25, -64)], [(-15, -12), (25, -64)]], dtype=np.float32)
-    hands = Hands(wrist, np.full((2, 2), 1.0, dtype=np.float32), np.full((2, 2), 0.2, dtype=np.float32))
+    still = np.zeros((2, 2), dtype=np.float32)
+    hands = Hands(wrist, still + 1, still + np.float32(0.2), head=still)
     right, left = (edges_of(hands, signer(mirrored=mirrored), time_us) for mirrored in (False, True))
     for edges in (right, left):
         assert np.abs(edges.swept).max() > 1
