@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +33,12 @@ def hands_of(gesture: Gesture, signer: Signer, take: Take, time_us: NDArray[np.i
     parts = (gesture, gesture.then or gesture)
     late = _smooth(time_us, *take.change_us)[:, None] * (gesture.then is not None)
     motions = [_motion(*pair, signer, take, time_us) for pair in zip(parts, range(2), strict=True)]
-    path, pointing, spread = (_change(*pair, late) for pair in zip(*motions, strict=True))
+    path, pointing, spread = (_changed(pair, late) for pair in zip(*motions, strict=True))
     path = _turned(path * np.array(take.amplitude, dtype=np.float32), take.angle)
-    place = _change(*(np.array(part.place) for part in parts), late)
+    place = _changed([np.array(part.place) for part in parts], late)
     path += (place + np.array(signer.offset) + np.array(take.offset))[:, None]
-    path[:, 1] = _partner_path(path, place, _change(*(float(part.partner == "follow") for part in parts), late))
-    with_partner = _change(*(float(part.partner != "rest") for part in parts), late)[:, 0]
+    path[:, 1] = _partner_path(path, place, _changed([float(part.partner == "follow") for part in parts], late))
+    with_partner = _changed([float(part.partner != "rest") for part in parts], late)[:, 0]
     up = np.stack([raised, raised * with_partner], axis=-1).astype(np.float32)
     direction = np.radians(pointing)
     direction[:, 1] = np.pi - direction[:, 1]
@@ -57,8 +58,9 @@ def _motion(part: Gesture, number: int, signer: Signer, take: Take, time_us: NDA
     return path, part.pointing + part.tilt.at(phases), part.spread.at(phases)
 
 
-def _change(first: Any, second: Any, late: Array) -> Any:
-    """Return the first, and by and by the second, as late rises from 0 to 1; late has the shape (steps, 1)."""
+def _changed(pair: Sequence[Any], late: Array) -> Any:
+    """Return the first, and by and by the second, as late, of shape (steps, 1), rises from 0 to 1."""
+    first, second = pair
     return first + late.reshape(-1, *[1] * max(1, np.ndim(first) - 1)) * (second - first)
 
 

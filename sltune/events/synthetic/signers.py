@@ -226,13 +226,14 @@ def _counted(rng: np.random.Generator, take: Take, gesture: Gesture, signer: Sig
     change_us = (len(parts) - 1) * float(rng.uniform(200_000, 500_000)) / signer.speed
     while cycles_us @ counts + change_us > latest_us - start_us and counts.max() > 1:
         counts[counts.argmax()] -= 1
-    needed_us = cycles_us @ counts + change_us
+    needed_us = float(cycles_us @ counts) + change_us
     # A sign that is too short even for one repetition is made faster.
     faster = max(1.0, needed_us / (latest_us - start_us))
     spare_us = latest_us - start_us - needed_us / faster
     pause_us, hold_us = spare_us * rng.uniform(0, variety.longest_hold, 2) / 2
     lengths_us = cycles_us * counts / faster
-    change = (start_us + lengths_us[0] + pause_us, start_us + lengths_us[0] + pause_us + max(1.0, change_us / faster))
+    changing_us = float(start_us + lengths_us[0] + pause_us)
+    change = (changing_us, changing_us + max(1.0, change_us / faster))
     end_us = float(start_us + needed_us / faster + hold_us + (len(parts) - 1) * pause_us)
     return replace(
         take,
