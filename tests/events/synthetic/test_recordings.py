@@ -16,14 +16,12 @@ from sltune.events.synthetic.body import Edges, edges_of
 from sltune.events.synthetic.gestures import GESTURES, Gesture
 from sltune.events.synthetic.hands import REST, Hands, hands_of
 from sltune.events.synthetic.recordings import (
-    SESSIONS,
     draw_duration_us,
-    flicker_keys,
     recording_names,
-    signal_keys,
     simulate_recording,
     write_dataset,
 )
+from sltune.events.synthetic.sensor import SESSIONS, flicker_keys, signal_keys
 from sltune.events.synthetic.signers import Signer, draw_signer, draw_take
 
 Tags = NDArray[np.int64]
