@@ -25,6 +25,7 @@ FOLDERS = [
     "report.writing",
     "report.tables",
     "report.analysis",
+    "report.inference",
     "training.checks",
     "training",
     "events.views",

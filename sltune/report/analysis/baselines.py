@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sltune.report.analysis.rows import Row, TrialAccuracy
 from sltune.report.analysis.runs import Run
+from sltune.report.inference.two_way import Tested, tally
+from sltune.runs.baselines import TestedFold
 from sltune.runs.record import TrialKey
 
 
@@ -45,12 +47,20 @@ def _values(row: Row, run: Run) -> Iterator[tuple[str, tuple[TrialAccuracy, ...]
     """Give what each baseline reaches on the test parts of a row, where all of them are known."""
     folds = [run.tested_fold(TrialKey(row.group.config_id, one.seed, one.fold), one.tested_on) for one in row.values]
     known = [fold for fold in folds if fold is not None]
+    subjects = {name: one.subject for record in run.records for name, one in record.metrics.recordings.items()}
     if len(known) == len(folds):
         for name in known[0].names:
             yield (
                 name,
                 tuple(
-                    TrialAccuracy(one.fold, one.seed, 100 * fold.accuracy(name), one.tested_on, one.test_ratio)
+                    replace(one, percent=100 * fold.accuracy(name), loss=None, tested=_tested(fold, name, subjects))
                     for one, fold in zip(row.values, known, strict=True)
                 ),
             )
+
+
+def _tested(fold: TestedFold, baseline: str, subjects: Mapping[str, str]) -> dict[str, Tested]:
+    """Return how often a baseline classed each subject right; empty where records do not say who is who."""
+    if not fold.recordings.keys() <= subjects.keys():
+        return {}
+    return tally((subjects[name], one.correct.get(baseline, 0), one.samples) for name, one in fold.recordings.items())

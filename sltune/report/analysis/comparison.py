@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of
-from sltune.report.analysis.statistics import PairedTest, holm, paired_test
+from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of, scores_of
+from sltune.report.inference.statistics import PairedTest, holm, paired_test
+from sltune.report.inference.two_way import Difference, difference, of_splits, paired_cells, unit_of
 
 # Beyond this number of configurations, a table of all pairs is too long to read.
 MAX_ALL_PAIRS = 6
@@ -19,8 +20,11 @@ MAX_ALL_PAIRS = 6
 class Comparison:
     """The second group against the first.
 
-    test: of the second's accuracies minus the first's, in points; None where the two cannot be compared. reason: why
-    they cannot. p_holm: the p value of the test, corrected for the number of comparisons in the section.
+    test: of the second's accuracies minus the first's by trials, in points, corrected for overlapping training sets;
+    None where the two cannot be compared. reason: why they cannot. answer: by how much the second is better, and how
+    sure that is: over signers and trainings, or by ``test`` where no record says how often each signer was classed
+    right; None for a single value. p_holm: the p value of the answer, corrected for the number of comparisons in the
+    section.
     """
 
     first: Group
@@ -28,6 +32,7 @@ class Comparison:
     metric: str
     test: PairedTest | None
     reason: str = ""
+    answer: Difference | None = None
     p_holm: float | None = None
 
 
@@ -63,10 +68,10 @@ def comparisons(rows: Iterable[Row], baseline: str = "") -> tuple[Comparison, ..
     found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
     pairs = _with_baseline(found, baseline) if baseline else _pairs(found)
     compared = [compare(first, second) for first, second in pairs]
-    p_values = [one.test.p for one in compared if one.test and one.test.p is not None]
+    p_values = [one.answer.p for one in compared if one.answer and one.answer.p is not None]
     corrected = iter(holm(p_values))
     return tuple(
-        replace(one, p_holm=next(corrected)) if one.test and one.test.p is not None else one for one in compared
+        replace(one, p_holm=next(corrected)) if one.answer and one.answer.p is not None else one for one in compared
     )
 
 
@@ -106,7 +111,15 @@ def compare(first: Row, second: Row) -> Comparison:
     ratio = ratio_of([value for pair in pairs for value in pair])
     if ratio is None:
         return replace(one, reason="their records do not say what they were trained on")
-    return replace(one, test=paired_test(_differences(pairs, first.group, second.group), ratio))
+    test = paired_test(_differences(pairs, first.group, second.group), ratio)
+    return replace(one, test=test, answer=_over_units(pairs, first.group) or of_splits(test))
+
+
+def _over_units(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], group: Group) -> Difference | None:
+    """Return the difference over signers and trainings; None where records do not say who was classed right."""
+    first, second = (scores_of(side) for side in zip(*pairs, strict=True))
+    found = paired_cells(first, second)
+    return difference(found, unit_of(first, group.dataset.name))
 
 
 def _differences(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], first: Group, second: Group) -> list[float]:

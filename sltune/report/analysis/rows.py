@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from sltune.report.analysis.statistics import Interval, mean_interval
+from sltune.report.inference.statistics import Interval, mean_interval
+from sltune.report.inference.two_way import Estimate, Scores, Tested, cells, estimate, unit_of
 from sltune.runs.record import DatasetInfo
 
 
@@ -50,7 +51,8 @@ class TrialAccuracy:
     """The accuracy of one trial in per cent.
 
     tested_on: recordings of the test part. test_ratio: their number over that of the training part's. loss: the loss
-    of the same epoch and part; None where the record has none.
+    of the same epoch and part; None where the record has none. tested: how often each subject was classed right; empty
+    where the record does not say it of this accuracy.
     """
 
     fold: int
@@ -59,6 +61,7 @@ class TrialAccuracy:
     tested_on: tuple[str, ...] = field(default=(), compare=False)
     test_ratio: float | None = field(default=None, compare=False)
     loss: float | None = field(default=None, compare=False)
+    tested: Mapping[str, Tested] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -130,18 +133,29 @@ class Row:
         return float(np.std(self.losses, ddof=ddof)) if len(self.losses) > ddof else None
 
     @cached_property
+    def estimate(self) -> Estimate | None:
+        """The mean with its standard error, and to what it generalises; None where no record says who was tested."""
+        scores = scores_of(self.values)
+        return estimate(cells(scores), unit_of(scores, self.group.dataset.name)) if scores else None
+
+    @cached_property
     def interval(self) -> Interval | None:
         """The 95 % interval of the mean in per cent; None where the values do not allow one."""
-        ratio = ratio_of(self.values)
-        if ratio is None:
-            return None
-        found = mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
+        found = self.estimate.interval if self.estimate else self._interval_of_splits
         if found is None or self.mean is None:
             return None
         # The interval is centred on the mean in the table. Where some folds lack a seed, the mean of the folds' means
         # is another. Accuracies end at 0 and 100 %, which a t distribution does not know.
         reach = (found.high - found.low) / 2
         return Interval(max(0.0, self.mean - reach), min(100.0, self.mean + reach))
+
+    @property
+    def _interval_of_splits(self) -> Interval | None:
+        """The interval whose variance is corrected for overlapping training sets."""
+        ratio = ratio_of(self.values)
+        if ratio is None:
+            return None
+        return mean_interval(independent([(value.fold, value.percent) for value in self.values], self.group), ratio)
 
     @property
     def trials(self) -> str:
@@ -157,6 +171,13 @@ class Row:
             word = "fold" if len(numbers) == 1 else "folds"
             of_seed = f" of seed {seed}" if several else ""
             yield f"{word} {', '.join(map(str, numbers))}{of_seed} {reason}"
+
+
+def scores_of(values: Sequence[TrialAccuracy]) -> Scores:
+    """Return how often each subject was classed right in each trial; empty unless all trials say it."""
+    if not all(value.tested for value in values):
+        return {}
+    return {(value.fold, value.seed): value.tested for value in values}
 
 
 def ratio_of(values: Sequence[TrialAccuracy]) -> float | None:

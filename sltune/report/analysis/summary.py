@@ -19,12 +19,15 @@ from sltune.report.analysis.pooling import kept_apart, pooled
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
+from sltune.report.inference.two_way import Tested, tally
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey, chosen_sessions
 from sltune.settings.sections import DRAWN, Evaluation
 from sltune.settings.space import load_space
 
+MAX_ROUNDING = 1e-6
+"""Accuracies that differ by more are of different epochs; records of some versions have single precision."""
 Trials = Mapping[TrialKey, Record | str]
 """The record of each trial of a group, or how far a trial without one is."""
 Groups = dict[Group, dict[TrialKey, Record | str]]
@@ -208,6 +211,15 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Tri
         return Absence(key.fold, key.seed, "without value")
     tested, trained = (tuple(sorted(record.splits.get(part, ()))) for part in ("test", "train"))
     ratio = len(tested) / len(trained) if trained else None
-    return TrialAccuracy(
-        key.fold, key.seed, 100 * fraction, tested, ratio, record.metrics.number(loss) if loss else None
-    )
+    measured_loss = record.metrics.number(loss) if loss else None
+    of_subjects = _of_subjects(record, fraction) if METRICS[metric].part == "test" else {}
+    return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, measured_loss, of_subjects)
+
+
+def _of_subjects(record: Record, fraction: float) -> dict[str, Tested]:
+    """Return how often each subject was classed right; empty unless it is of this very accuracy."""
+    recordings = record.metrics.recordings.values()
+    samples = sum(one.samples for one in recordings)
+    if not samples or abs(sum(one.correct for one in recordings) / samples - fraction) > MAX_ROUNDING:
+        return {}
+    return tally((one.subject, one.correct, one.samples) for one in recordings)

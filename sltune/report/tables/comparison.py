@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sltune.report.analysis.comparison import Comparison, Optimism
-from sltune.report.analysis.statistics import PairedTest
+from sltune.report.inference.statistics import PairedTest
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 
 SIGNIFICANT = 0.05

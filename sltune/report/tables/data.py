@@ -14,8 +14,8 @@ from sltune.report.analysis.comparison import Comparison, Optimism
 from sltune.report.analysis.costs import Cost, OwnMetric
 from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Group, Row
-from sltune.report.analysis.statistics import Interval
 from sltune.report.analysis.summary import Table
+from sltune.report.inference.statistics import Interval
 from sltune.report.tables.notes import NESTED, NO_COMPARISON, OPTIMISTIC, SYNTHETIC, table_notes
 from sltune.wording import as_toml, spreadsheet_cell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sltune.report.analysis.statistics import Interval
+from sltune.report.inference.statistics import Interval
 
 NONE = "–"
 

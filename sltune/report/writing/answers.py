@@ -10,8 +10,8 @@ from sltune.report.analysis.costs import Cost
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.series import Series
-from sltune.report.analysis.statistics import PairedTest
 from sltune.report.analysis.summary import ReportSection
+from sltune.report.inference.statistics import PairedTest
 from sltune.report.tables.accuracy import mean_and_std
 from sltune.report.tables.grid import percent
 from sltune.report.writing.next_step import next_step

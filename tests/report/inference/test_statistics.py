@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sltune.report.analysis.statistics import corrected_error, holm, mean_interval, paired_test
+from sltune.report.inference.statistics import corrected_error, holm, mean_interval, paired_test
 
 differences = st.lists(st.integers(-20, 20).map(float), min_size=2, max_size=10)
 
