@@ -1,7 +1,7 @@
 """Runs that an earlier version has made are reported to the same bytes, followed, and gone on with.
 
 ``data/earlier_runs.zip`` holds a dataset, an evaluation and a search that have ended, and the same search as Ctrl-C has
-left it, without weights and event files. ``data/earlier_reports`` holds what that version printed of them.
+left it, without weights and event files. ``data/earlier_reports`` holds what is printed of them.
 """
 
 from __future__ import annotations

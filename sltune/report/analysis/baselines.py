@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sltune.report.analysis.rows import Row, TrialAccuracy
 from sltune.report.analysis.runs import Run
-from sltune.report.inference.two_way import Tested, tally
+from sltune.report.inference.two_way import Score, tally
 from sltune.runs.baselines import TestedFold
 from sltune.runs.record import TrialKey
 
@@ -59,7 +59,7 @@ def _values(row: Row, run: Run) -> Iterator[tuple[str, tuple[TrialAccuracy, ...]
             )
 
 
-def _tested(fold: TestedFold, baseline: str, subjects: Mapping[str, str]) -> dict[str, Tested]:
+def _tested(fold: TestedFold, baseline: str, subjects: Mapping[str, str]) -> dict[str, Score]:
     """Return how often a baseline classed each subject right; empty where records do not say who is who."""
     if not fold.recordings.keys() <= subjects.keys():
         return {}

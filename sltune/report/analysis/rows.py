@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from sltune.report.inference.statistics import Interval, mean_interval
-from sltune.report.inference.two_way import Estimate, Scores, Tested, cells, estimate, unit_of
+from sltune.report.inference.two_way import Estimate, Score, Scores, cells, estimate, unit_of
 from sltune.runs.record import DatasetInfo
 
 
@@ -61,7 +61,7 @@ class TrialAccuracy:
     tested_on: tuple[str, ...] = field(default=(), compare=False)
     test_ratio: float | None = field(default=None, compare=False)
     loss: float | None = field(default=None, compare=False)
-    tested: Mapping[str, Tested] = field(default_factory=dict, compare=False)
+    tested: Mapping[str, Score] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sltune.report.analysis.pooling import kept_apart, pooled
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
-from sltune.report.inference.two_way import Tested, tally
+from sltune.report.inference.two_way import Score, tally
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey, chosen_sessions
@@ -216,7 +216,7 @@ def _outcome(key: TrialKey, record: Record | str, metric: str, loss: str) -> Tri
     return TrialAccuracy(key.fold, key.seed, 100 * fraction, tested, ratio, measured_loss, of_subjects)
 
 
-def _of_subjects(record: Record, fraction: float) -> dict[str, Tested]:
+def _of_subjects(record: Record, fraction: float) -> dict[str, Score]:
     """Return how often each subject was classed right; empty unless it is of this very accuracy."""
     recordings = record.metrics.recordings.values()
     samples = sum(one.samples for one in recordings)

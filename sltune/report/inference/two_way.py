@@ -1,6 +1,6 @@
 """What an accuracy or a difference says about new signers and new trainings.
 
-Every trial trains once, (fold, seed), and tests some signers; the record says how often each of them was classed right.
+Every trial trains once, (fold, seed), and tests some signers; its record says how often each of them was classed right.
 A signer is harder or easier in all trainings, and a training is better or worse for all its signers. So both are random
 effects, and the variance of a mean is clustered both ways (Cameron, Gelbach and Miller 2011, "Robust inference with
 multiway clustering", Journal of Business & Economic Statistics 29, section 2), with one degree of freedom less than the
@@ -29,14 +29,14 @@ Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Tested:
+class Score:
     """How one unit went in one training: correct of all its samples."""
 
     correct: int
     samples: int
 
 
-Scores = Mapping[Training, Mapping[str, Tested]]
+Scores = Mapping[Training, Mapping[str, Score]]
 """How each unit went in each training, by its name."""
 
 
@@ -62,9 +62,10 @@ class Cells:
 class Estimate:
     """A mean accuracy in per cent, or a difference in points, and how sure it is.
 
-    interval: of 95 %, None where the values have no spread. error: the standard error. df: degrees of freedom of its t
-    distribution. over: to what it generalises, such as "new signers and new trainings". units, trainings: how many of
-    both it is from; 0 units where the records do not say how often each was classed right.
+    interval: of 95 %, None where the values have no spread. error: the standard error. df: the degrees of freedom of
+    the t distribution. over: to what it generalises, such as "new signers and new trainings". unit: what units are
+    called, such as "signers". units, trainings: how many of both it is from; 0 units where the records do not say how
+    often each was classed right.
     """
 
     value: float
@@ -72,6 +73,7 @@ class Estimate:
     error: float
     df: int
     over: str
+    unit: str
     units: int
     trainings: int
 
@@ -92,16 +94,16 @@ class Difference(Estimate):
     equivalence: float
 
 
-def tally(recordings: Iterable[tuple[str, int, int]]) -> dict[str, Tested]:
+def tally(recordings: Iterable[tuple[str, int, int]]) -> dict[str, Score]:
     """Return the sums of correct and of all samples by unit.
 
     Args:
         recordings: unit, correct samples and all samples of each.
     """
-    found: dict[str, Tested] = {}
+    found: dict[str, Score] = {}
     for unit, correct, samples in recordings:
-        known = found.get(unit, Tested(0, 0))
-        found[unit] = Tested(known.correct + correct, known.samples + samples)
+        known = found.get(unit, Score(0, 0))
+        found[unit] = Score(known.correct + correct, known.samples + samples)
     return found
 
 
@@ -133,7 +135,7 @@ def estimate(found: Cells, unit: str) -> Estimate | None:
     units, trainings = (len(np.unique(codes)) for codes in (found.units, found.trainings))
     error, df = two_way_error(found.values, found.weights, found.units, found.trainings)
     interval = _interval(found.mean, float(error), df)
-    return Estimate(found.mean, interval, float(error), df, _over(unit, units, trainings), units, trainings)
+    return Estimate(found.mean, interval, float(error), df, _over(unit, units, trainings), unit, units, trainings)
 
 
 def difference(found: Cells, unit: str, equivalence: float = EQUIVALENCE_POINTS) -> Difference | None:
@@ -153,7 +155,7 @@ def of_splits(test: PairedTest, equivalence: float = EQUIVALENCE_POINTS) -> Diff
         return None
     df, reach = test.n - 1, 0.0 if test.interval is None else (test.interval.high - test.interval.low) / 2
     error = reach / float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
-    one = Estimate(test.difference, test.interval, error, df, "new splits", 0, test.n)
+    one = Estimate(test.difference, test.interval, error, df, "new splits", "splits", 0, test.n)
     return _tested(one, equivalence)
 
 
@@ -204,7 +206,7 @@ def _cells(values: Mapping[Training, Mapping[str, tuple[float, int]]]) -> Cells:
     return Cells(table[:, 0], table[:, 1], table[:, 2].astype(np.intp), table[:, 3].astype(np.intp))
 
 
-def _percent(one: Tested) -> float:
+def _percent(one: Score) -> float:
     return 100 * one.correct / one.samples
 
 

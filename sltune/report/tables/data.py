@@ -16,6 +16,7 @@ from sltune.report.analysis.published import Published
 from sltune.report.analysis.rows import Group, Row
 from sltune.report.analysis.summary import Table
 from sltune.report.inference.statistics import Interval
+from sltune.report.inference.two_way import Estimate
 from sltune.report.tables.notes import NESTED, NO_COMPARISON, OPTIMISTIC, SYNTHETIC, table_notes
 from sltune.wording import as_toml, spreadsheet_cell
 
@@ -31,7 +32,8 @@ _OWN_COLUMNS = ("mean", "std", "values")
 """Of metrics of the user's, which are in no unit that is known."""
 _COMPARISON_COLUMNS = (
     *("first", "second", "metric", "n", "difference_points", "ci95_low_points", "ci95_high_points", "effect"),
-    *("p", "p_holm", "wilcoxon_p", "reason"),
+    *("p", "p_holm", "p_better", "p_worse", "equivalence_points", "p_resampled", "wilcoxon_p", "generalises_to"),
+    *("unit", "units", "trainings", "df", "reason"),
 )
 
 
@@ -113,6 +115,7 @@ def _row_values(row: Row) -> dict[str, Any]:
         ],
         "seed": row.seed,
         "interval95": _bounds(row.interval),
+        **(_basis(row.estimate) if row.estimate else {}),
         "loss": row.mean_loss,
         "loss_std": row.std_loss(row.ddof),
         "loss_n": len(row.losses),
@@ -131,20 +134,34 @@ def _row_values(row: Row) -> dict[str, Any]:
 
 
 def _comparison_values(one: Comparison) -> dict[str, Any]:
-    test = one.test
+    test, answer = one.test, one.answer
     return {
         "first": _name(one.first),
         "second": _name(one.second),
         "metric": one.metric,
         "n": test.n if test else 0,
         "difference": test.difference if test else None,
-        "interval95": _bounds(test.interval) if test else None,
+        "interval95": _bounds(answer.interval) if answer else None,
         "effect": test.effect if test else None,
-        "p": test.p if test else None,
+        "p": answer.p if answer else None,
         "p_holm": one.p_holm,
+        "p_better": answer.p_better if answer else None,
+        "p_worse": answer.p_worse if answer else None,
+        "equivalence_points": answer.equivalence if answer else None,
+        "p_resampled": test.p if test else None,
+        "interval95_resampled": _bounds(test.interval) if test else None,
         "wilcoxon_p": test.wilcoxon_p if test else None,
+        **_basis(answer),
         "reason": one.reason or None,
     }
+
+
+def _basis(estimate: Estimate | None) -> dict[str, Any]:
+    """Say what an estimate is from, and to what it generalises."""
+    if estimate is None:
+        return {"generalises_to": None}
+    numbers = {"unit": estimate.unit, "units": estimate.units} if estimate.units else {}
+    return {"generalises_to": estimate.over, **numbers, "trainings": estimate.trainings, "df": estimate.df}
 
 
 def _optimism_values(one: Optimism) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from sltune.report.analysis.baselines import Baseline
 from sltune.report.analysis.published import session_set
 from sltune.report.analysis.rows import Group
 from sltune.report.analysis.summary import ReportSection, Table
-from sltune.report.tables.comparison import comparison_notes
+from sltune.report.tables.comparison import CLUSTERED, comparison_notes
 from sltune.report.tables.grid import percent
+from sltune.runs.metrics import METRICS
 from sltune.runs.record import EARLIER_SESSIONS
 
 OPTIMISTIC = "optimistic: selects the epoch on the test set"
@@ -165,11 +166,18 @@ def _nested(group: Group) -> str:
     return f"{group.label}: {how}, {worth}"
 
 
-def _interval_note(section: ReportSection) -> list[str]:
-    note = (
-        "95 % interval: of the mean over splits, by a t distribution whose variance is corrected for overlapping "
-        "training sets (Nadeau & Bengio 2003)"
-    )
-    shared = any(row.group.same_splits and row.seed is None for row in section.rows)
-    aside = "; seeds that share their folds count as one value a fold" if shared else ""
-    return [note + aside] if any(row.interval for row in section.rows) else []
+def _interval_note(section: ReportSection) -> Iterator[str]:
+    """Say what the intervals of means are."""
+    rows = [row for row in section.rows if row.interval]
+    found = dict.fromkeys(row.estimate.over for row in rows if row.estimate)
+    if found:
+        yield f"95 % interval: of the mean, for {' or '.join(found)}, by a t distribution with an error {CLUSTERED}"
+    others = list(dict.fromkeys(METRICS[row.metric].row for row in rows if not row.estimate))
+    if others:
+        shared = any(row.group.same_splits and row.seed is None for row in rows if not row.estimate)
+        of = f" of {', '.join(others)}" if found else ""
+        aside = "; seeds that share their folds count as one value a fold" if shared else ""
+        yield (
+            f"95 % interval{of}: of the mean over splits, by a t distribution whose variance is corrected for "
+            f"overlapping training sets (Nadeau & Bengio 2003){aside}"
+        )

@@ -50,6 +50,9 @@ def test_two_runs_are_paired_by_fold(two_runs: list[Path]) -> None:
     assert one.test.difference == pytest.approx(2.5)
     # Mean 2.5, s² = 5/3, error √((1/4 + 1/3) · 5/3).
     assert one.test.p == pytest.approx(2 * stats.t.sf(2.5 / ((7 / 12) * (5 / 3)) ** 0.5, 3))
+    # No record says how often each signer was classed right.
+    assert one.answer is not None
+    assert (one.answer.p, one.answer.units, one.answer.over) == (one.test.p, 0, "new splits")
     assert one.p_holm == one.test.p
     assert one.test.wilcoxon_p == 0.125
 
@@ -58,9 +61,9 @@ def test_the_words_say_that_four_pairs_are_too_few(two_runs: list[Path]) -> None
     text = " ".join(render(table(load_runs(two_runs), published=False), "md").split())
     assert "second/c0000 against first/c0000: +2.50 points, which can be chance (p = 0.085)" in text
     # 3.182446 · 0.986013
-    assert "with n = 4, only more than ±3.14 could be told from it" in text
+    assert "; only more than ±3.14 could be told from it; n = 4" in text
     assert "With n = 4 the signed-rank test cannot give p < 0.125: too few pairs" in text
-    assert "| first/c0000 | second/c0000 | +2.50 | -0.64 to 5.64 | 0.085 | 0.125 | 1.94 | 4 |" in text
+    assert "| first/c0000 | second/c0000 | +2.50 | -0.64 to 5.64 | 0.085 | 0.89 | 0.085 | 0.125 | 1.94 | 4 |" in text
 
 
 def test_a_clear_difference_is_called_one(record: Record, run_folder: WriteRun) -> None:
