@@ -20,7 +20,7 @@ from sltune.events.source import Source, SourceFile
 from sltune.events.sources.slanimals.source import MAX_RECORDING_US, SIGN, load_recording, open_slanimals
 from sltune.events.sources.tonic.source import NMNIST_LIMITS, open_nmnist_folder, open_tonic
 from sltune.events.store import Sample
-from sltune.events.synthetic.recordings import write_dataset
+from sltune.events.synthetic.recordings import SignersName, write_dataset
 from tests.events.conftest import TinyFolder, refused
 from tests.events.sources.tonic.test_source import event, write
 
@@ -274,8 +274,9 @@ def test_strict_makes_an_error_of_it(tmp_path: Path) -> None:
         import_source(open_slanimals(tmp_path / "src"), tmp_path / "data", strict=True)
 
 
-def test_synthetic_recordings_are_not_warned_of(tmp_path: Path) -> None:
-    write_dataset(tmp_path, recordings=1, seed=0)
+@pytest.mark.parametrize("signers", ["similar", "varied"])
+def test_synthetic_recordings_are_not_warned_of(tmp_path: Path, signers: SignersName) -> None:
+    write_dataset(tmp_path, recordings=1, seed=0, signers=signers)
     assert warnings_of(open_slanimals(tmp_path)) == []
 
 

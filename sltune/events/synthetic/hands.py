@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.events.synthetic.gestures import Array, Gesture
-from sltune.events.synthetic.signers import Fidget, Signer, Take
+from sltune.events.synthetic.signers import Signer
+from sltune.events.synthetic.takes import Fidget, Take
 
 # Both hands rest on the knees.
 REST = np.array([(-25, -64), (25, -64)], dtype=np.float32)

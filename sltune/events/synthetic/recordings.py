@@ -21,17 +21,8 @@ from sltune.events.synthetic.body import STEP_US, Edges, edges_of, passer_edges
 from sltune.events.synthetic.gestures import GESTURES, SIGNS, Gesture
 from sltune.events.synthetic.hands import hands_of
 from sltune.events.synthetic.sensor import SESSIONS, Session, flicker_keys, noise_keys, signal_keys
-from sltune.events.synthetic.signers import (
-    SIMILAR,
-    VARIED,
-    Camera,
-    Signer,
-    Variety,
-    draw_camera,
-    draw_signer,
-    draw_take,
-    seen_by,
-)
+from sltune.events.synthetic.signers import SIMILAR, VARIED, Signer, Variety, draw_camera, draw_signer, seen_by
+from sltune.events.synthetic.takes import draw_take
 from sltune.system.files import whole_file, write_whole
 
 SignersName = Literal["similar", "varied"]
@@ -40,7 +31,7 @@ SIGNERS: dict[SignersName, tuple[Sequence[Gesture], Variety]] = {
     "varied": (SIGNS, VARIED),
 }
 # Keeps the random numbers of cameras apart from those of signers.
-FIRST_CAMERA = 1000
+CAMERAS = 1000
 MAX_PASSING_US = 3_500_000
 # The recording whose times pass 2³² µs.
 WRAPPING = "user36_dc"
@@ -131,7 +122,9 @@ def simulate_recording(
     user = int(name.removeprefix("user").partition("_")[0])
     session = next(session for session in SESSIONS if user in session.users)
     rng = np.random.default_rng([seed, user])
-    signer = seen_by(camera_of(session, seed, variety), draw_signer(rng, variety))
+    # All signers of a session sit before the same camera.
+    camera = draw_camera(np.random.default_rng([seed, SESSIONS.index(session), CAMERAS]), variety)
+    signer = seen_by(camera, draw_signer(rng, variety))
     signs = draw_signs(rng, signer, gestures, variety)
     length_us = signs[-1].start_us + len(signs[-1].edges.x) * STEP_US
     gain = rng.uniform(0.92, 1.08) * gain_of(session, signs)
@@ -168,16 +161,11 @@ def draw_signs(rng: np.random.Generator, signer: Signer, gestures: Sequence[Gest
     return signs
 
 
-def camera_of(session: Session, seed: int, variety: Variety) -> Camera:
-    """Draw the camera that all recordings of a session share."""
-    return draw_camera(np.random.default_rng([seed, SESSIONS.index(session), FIRST_CAMERA]), variety)
-
-
 def draw_passers(rng: np.random.Generator, length_us: int, variety: Variety) -> list[tuple[Edges, int]]:
     """Draw people who pass behind the signer: their edges, and when these begin."""
     if not variety.passers:
         return []
-    starts_us = rng.integers(0, length_us - MAX_PASSING_US, rng.poisson(variety.passers * length_us / 60e6))
+    starts_us = rng.integers(0, max(1, length_us - MAX_PASSING_US), rng.poisson(variety.passers * length_us / 60e6))
     return [(passer_edges(rng), int(start_us)) for start_us in starts_us]
 
 

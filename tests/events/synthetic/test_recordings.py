@@ -22,7 +22,8 @@ from sltune.events.synthetic.recordings import (
     write_dataset,
 )
 from sltune.events.synthetic.sensor import SESSIONS, flicker_keys, signal_keys
-from sltune.events.synthetic.signers import Signer, draw_signer, draw_take
+from sltune.events.synthetic.signers import Signer, draw_signer
+from sltune.events.synthetic.takes import draw_take
 
 Tags = NDArray[np.int64]
 
