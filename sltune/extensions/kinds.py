@@ -56,12 +56,12 @@ KINDS: Mapping[str, Kind] = {
         _in(
             "events.augmentations.built_in",
             "event_drop=EventDrop time_jitter=TimeJitter polarity_flip=PolarityFlip time_scale=TimeScale "
-            "area_drop=AreaDrop time_drop=TimeDrop hot_pixels=HotPixels nda=NDA",
+            "time_drop=TimeDrop hot_pixels=HotPixels nda=NDA",
         )
         | _in(
             "events.augmentations.geometric",
             "spatial_shift=SpatialShift rotation=Rotation horizontal_flip=HorizontalFlip zoom=Zoom shear=Shear "
-            "elastic=Elastic",
+            "elastic=Elastic area_drop=AreaDrop",
         ),
         called_with=("events", "rng"),
         takes_parameters=True,

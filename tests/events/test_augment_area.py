@@ -210,6 +210,25 @@ def test_nda_carries_out_as_many_changes_as_asked_each_of_six_as_often(operation
 
 
 @given(
+    texts=st.lists(st.sampled_from(TEXTS), unique=True),
+    sensor=sensors,
+    seed=st.integers(0, 2**32),
+    dtype=st.sampled_from([np.uint16, np.uint32]),
+)
+def test_joined_moves_change_nothing_of_what_one_after_the_other_would_do(
+    texts: list[str], sensor: tuple[int, int], seed: int, dtype: type
+) -> None:
+    steps = [parsed(text) for text in texts]
+    events, rng = events_on(sensor, seed, dtype), np.random.default_rng(seed)
+    together = Augmenter(steps, np.random.default_rng(seed))(events)
+    for step in steps:
+        events = step(events, rng)
+    assert together.address.tolist() == events.address.tolist()
+    assert together.t_us.tolist() == events.t_us.tolist()
+    assert together.address.dtype == dtype
+
+
+@given(
     text=st.sampled_from(TEXTS),
     sensor=sensors,
     seed=st.integers(0, 2**32),

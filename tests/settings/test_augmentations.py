@@ -142,8 +142,8 @@ def test_all_problems_of_a_list_are_told_beside_those_of_other_settings() -> Non
         'sampling.augment = ["Rotaton(degrees=5)", "event_drop(probability=1)"]: '
         'must be a list of different augmentations such as ["rotation(degrees=5)"]; '
         "\"Rotaton(degrees=5)\": unknown augmentation 'Rotaton', known are event_drop, time_jitter, polarity_flip, "
-        "time_scale, area_drop, time_drop, hot_pixels, nda, spatial_shift, rotation, horizontal_flip, zoom, shear, "
-        "elastic; "
+        "time_scale, time_drop, hot_pixels, nda, spatial_shift, rotation, horizontal_flip, zoom, shear, elastic, "
+        "area_drop; "
         'did you mean "rotation"?; '
         '"event_drop(probability=1)": 1 is not allowed, must be event_drop(probability=N) with N a number ≥ 0 and < 1: '
         "the probability with which each event is dropped",

@@ -10,6 +10,9 @@ import numpy as np
 
 from sltune.errors import CodeError
 from sltune.events.augmentations.events import Events
+from sltune.events.augmentations.geometric import PixelMove, Targets, joined, moved
+
+Change = Callable[[Events, np.random.Generator], Events]
 
 MAX_MARGIN_US = 2**32
 """Times within a sample have 32 bits."""
@@ -19,7 +22,7 @@ MAX_MARGIN_US = 2**32
 class Augmenter:
     """Applies augmentations one after the other, with random numbers from rng."""
 
-    augmentations: Sequence[Callable[[Events, np.random.Generator], Events]]
+    augmentations: Sequence[Change]
     rng: np.random.Generator
 
     def margin_us(self, crop_us: int) -> int:
@@ -36,9 +39,24 @@ class Augmenter:
         Raises:
             CodeError: an augmentation returns something else than events.
         """
-        for step in self.augmentations:
-            events = step(events, self.rng)
-            if not isinstance(events, Events):
-                hint = "return events.replace(…), or some of the events: events[kept]"
-                raise CodeError(f"{step}: returned {type(events).__name__} instead of Events; {hint}")
-        return events
+        return in_turn(self.augmentations, events, self.rng)
+
+
+def in_turn(steps: Sequence[Change], events: Events, rng: np.random.Generator) -> Events:
+    """Return the events after all steps; moves of pixels that follow one another are joined, which changes nothing.
+
+    Raises:
+        CodeError: a step returns something else than events.
+    """
+    targets: Targets | None = None
+    for step in steps:
+        if isinstance(step, PixelMove):
+            drawn = step.targets(events.sensor, rng)
+            targets = drawn if targets is None else joined(targets, drawn)
+            continue
+        events, targets = events if targets is None else moved(events, targets), None
+        events = step(events, rng)
+        if not isinstance(events, Events):
+            hint = "return events.replace(…), or some of the events: events[kept]"
+            raise CodeError(f"{step}: returned {type(events).__name__} instead of Events; {hint}")
+    return events if targets is None else moved(events, targets)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sltune.events.augmentations.augmentation import Augmentation, parameter
+from sltune.events.augmentations.augmenter import in_turn
 from sltune.events.augmentations.events import POLARITIES, Events
-from sltune.events.augmentations.geometric import Rotation, Shear, SpatialShift, Zoom
+from sltune.events.augmentations.geometric import AreaDrop, Rotation, Shear, SpatialShift, Zoom
 
 JITTER_REACH = 5
 """Events farther from the crop than this, in standard deviations, are ignored; one in 3.5 million would jitter in."""
@@ -84,27 +84,6 @@ class TimeScale(Augmentation):
 
 
 @dataclass(frozen=True)
-class AreaDrop(Augmentation):
-    """Drop all events of a rectangle of the sensor's proportions, wherever it lies on the sensor (cutout)."""
-
-    share: float = parameter(
-        "a number > 0 and < 1",
-        # With 1 no event would be left.
-        lambda number: 0 < number < 1,
-        "the share of the sensor's area from which all events are dropped",
-    )
-
-    def __call__(self, events: Events, rng: np.random.Generator) -> Events:
-        height, width = events.sensor
-        rows, columns = (max(1, round(side * math.sqrt(self.share))) for side in (height, width))
-        room = np.array([height - rows, width - columns])
-        top, left = np.floor(rng.random(2) * (room + 1)).astype(int).tolist()
-        kept = np.ones((height, width, POLARITIES), bool)
-        kept[top : top + rows, left : left + columns] = False
-        return events[kept.ravel()[events.address]]
-
-
-@dataclass(frozen=True)
 class TimeDrop(Augmentation):
     """Drop all events of one interval of the crop."""
 
@@ -167,6 +146,4 @@ class NDA(Augmentation):
             AreaDrop(0.05),
             TimeDrop(0.1),
         )
-        for chosen in rng.permutation(len(changes))[: self.operations]:
-            events = changes[chosen](events, rng)
-        return events
+        return in_turn([changes[chosen] for chosen in rng.permutation(len(changes))[: self.operations]], events, rng)
