@@ -158,6 +158,10 @@ class RunFolder:
     def trial(self, key: TrialKey) -> TrialFolder:
         return TrialFolder(self.trials / key.name)
 
+    def mean_curves(self, config_id: str) -> Path:
+        """Where TensorBoard finds the means over a configuration's trials, and then lists it right above them."""
+        return self.trials / config_id
+
     def write(self, file: Path, content: str | bytes | memoryview) -> None:
         """Write a file of the run, but never through a link. Raises as ``files.write_whole`` does."""
         write_whole(file, content, inside=self.root)

@@ -16,6 +16,7 @@ from sltune.events.splits.lists import Lists
 from sltune.events.splits.parts import Split
 from sltune.events.splits.split import lists_of
 from sltune.progress.display import Display, Progress
+from sltune.progress.mean_curves import update_mean_curves
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
     DatasetPlace,
@@ -167,6 +168,9 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
         kind.take_up(folder, info)
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
         campaign = kind.campaign(folder, dataset)
+        # A process that was killed may not have come to write those of its last trials.
+        for candidate in campaign.candidates.values():
+            update_mean_curves(folder, candidate.config_id, candidate.records.values(), candidate.is_over)
         if not campaign.finished:
             _check_code(kind.space)
             _announce(folder, display)

@@ -77,6 +77,11 @@ class Candidate:
         """Whether none of its trials runs or will."""
         return not self.waiting and not self.running
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no further result of its trials is wanted."""
+        return self.ended or bool(self.over)
+
 
 class Strategy(Protocol):
     """Decides which configurations a campaign has, which of them gets the next trial, and which are given up.

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sltune.progress.display import Progress
+from sltune.progress.mean_curves import update_mean_curves
 from sltune.progress.tensorboard import ScalarLog
 from sltune.runs.record import TrialKey
 from sltune.system.files import read_plain
@@ -212,6 +213,7 @@ class Callbacks(tune.Callback):
         for other in candidate.records if candidate.over else [key]:
             self._checkpoints.delete(other)
         self._scalars.finish(record, report.details)
+        update_mean_curves(self.campaign.folder, candidate.config_id, candidate.records.values(), candidate.is_over)
         self._progress.finish(record, candidate.states())
 
     def __getstate__(self) -> dict[str, Any]:
