@@ -14,6 +14,7 @@ from sltune.cli.data import import_, inspect, show
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument, named
+from sltune.cli.publish import archive
 from sltune.cli.space_options import SpaceOptions, space_options
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
@@ -166,17 +167,26 @@ def report(**values: Any) -> None:
     sltune report results --format html --out comparison.html
     sltune report results/RUN --style paper --format latex
     sltune report results/RUN --watch
+    sltune report RUN.zip                              what sltune archive has written
     """
     from sltune.cli.report import ReportOptions, make_report, runs_in, say_selection, watch_runs
+    from sltune.report.publishing.unpacking import is_archive, unpacked
 
     runs, watch, values["ddof"] = runs_in(values.pop("runs")), values.pop("watch"), int(values["ddof"])
     options = ReportOptions(**values)
     if watch:
         watch_runs(runs, options)
-    else:
-        result = make_report(runs, options)
+        return
+    if options.out is None and (options.plots or options.form in ("html", "latex")) and any(map(is_archive, runs)):
+        raise UsageError("a page, plots or references of an archive need a place; name it with --out FILE")
+    with unpacked(runs) as folders:
+        result = make_report(folders, options)
         if options.form == "md":
             say_selection(result)
+
+
+for verb in (archive,):
+    main.add_command(verb)
 
 
 @main.command()

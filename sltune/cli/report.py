@@ -82,13 +82,14 @@ def runs_in(paths: Sequence[Path]) -> list[Path]:
 
     What stands beside runs, as ``results/*`` names it, is left aside where there is a run.
     """
+    from sltune.report.publishing.unpacking import is_archive
     from sltune.runs.folder import RunFolder
 
     found: list[Path] = []
     for path in paths:
         below = [] if RunFolder(path).run_json.exists() else sorted(path.glob("*/run.json"))
         found += [file.parent for file in below] or [path]
-    return [path for path in found if path.is_dir()] or found
+    return [path for path in found if path.is_dir() or is_archive(path)] or found
 
 
 def say_headlines(result: Table) -> None:

@@ -16,7 +16,6 @@ from sltune.events.splits.lists import Lists
 from sltune.events.splits.parts import Split
 from sltune.events.splits.split import lists_of
 from sltune.progress.display import Display, Progress
-from sltune.progress.mean_curves import update_mean_curves
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import (
     DatasetPlace,
@@ -168,15 +167,21 @@ def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Reques
         kind.take_up(folder, info)
         remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
         campaign = kind.campaign(folder, dataset)
-        # A process that was killed may not have come to write those of its last trials.
-        for candidate in campaign.candidates.values():
-            update_mean_curves(folder, candidate.config_id, candidate.records.values(), candidate.is_over)
+        _catch_up(campaign)
         if not campaign.finished:
             _check_code(kind.space)
             _announce(folder, display)
             with _executor(kind, data, manifest, campaign.name, request, display) as executor:
                 _run(campaign, executor, display, kind.outer_fold)
         kind.conclude(campaign, data, display.say)
+
+
+def _catch_up(campaign: Campaign) -> None:
+    """Write the curves of configurations that a process which was killed had no time to write."""
+    from sltune.progress.mean_curves import update_mean_curves
+
+    for candidate in campaign.candidates.values():
+        update_mean_curves(campaign.folder, candidate.config_id, candidate.records.values(), candidate.is_over)
 
 
 @contextmanager

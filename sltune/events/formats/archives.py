@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -61,6 +62,15 @@ class Archive:
         """
         return self._entry(name).compress_size
 
+    def unpacked_bytes(self) -> int:
+        """Return how many bytes all files say that they have; reading one gives no more."""
+        return sum(entry.file_size for entry in self._entries.values())
+
+    def links(self) -> list[str]:
+        """Return the names of what is no plain file: links and devices, which archives of Unix may hold."""
+        kinds = ((name, stat.S_IFMT(entry.external_attr >> 16)) for name, entry in self._entries.items())
+        return [name for name, kind in kinds if kind not in (0, stat.S_IFREG, stat.S_IFDIR)]
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file in the archive for reading.
 
@@ -88,7 +98,7 @@ class Archive:
             # Windows has other separators; zipfile makes them slashes there and keeps them here.
             path = PurePosixPath(entry.filename.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts or printable(entry.filename) != entry.filename:
-                text = f"names a file {printable(entry.filename)!r}, which no archive of recordings does"
+                text = f"names a file {printable(entry.filename)!r}, which no archive should"
                 raise DataError(f"{self.path}: {text}; unpack it yourself if you trust it")
         if len(self._entries) < len(entries):
             names = [entry.filename for entry in entries]
