@@ -42,6 +42,29 @@ def archive(run: Path, out: Path, weights: bool) -> None:
     _say(f"written: {out}, {done.files} files, {out.stat().st_size / 1e6:.1f} MB")
 
 
+@click.command()
+@click.argument("run", type=FolderArgument)
+@click.option("--to", "target", required=True, metavar="mlflow:URI|wandb:PROJECT", help="Where to.")
+def publish(run: Path, target: str) -> None:
+    """Send a run to MLflow or Weights & Biases, from its folder.
+
+    Configurations are runs there, with their trials below them: settings, epochs, results, versions, and the report.
+    The same command again, after more trials or after it was killed, ends in the same runs.
+
+    \b
+    sltune publish results/RUN --to mlflow:http://localhost:5000
+    sltune publish results/RUN --to wandb:PROJECT             also offline, with WANDB_MODE=offline
+    """
+    from sltune.report.analysis.runs import load_runs
+    from sltune.report.publishing.trackers import publish as send
+
+    (loaded,) = load_runs([run])
+    _say_unfinished(loaded)
+    done = send(loaded, target)
+    unchanged = f"; {done.unchanged} were there already" if done.unchanged else ""
+    _say(f"published: {loaded.name}, {done.sent} configurations and trials{unchanged}")
+
+
 def _say_unfinished(run: Run) -> None:
     missing = len(set(run.planned) - {record.key for record in run.records})
     if missing:
