@@ -133,9 +133,7 @@ def _cut(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) 
     address, time_us = samples.events(window.index)
     end_bin = max(window.start_bin, min(window.start_bin + crop_bins, window.bins))
     edges_us = frames.edges_us(samples, window.index, window.start_bin, end_bin)
-    # With edges of another type, searchsorted would first convert all times.
-    bounds = np.searchsorted(time_us, edges_us.clip(min=0).astype(time_us.dtype))
-    return address[bounds[0] : bounds[-1]], np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    return _in_order(address, time_us, edges_us.clip(min=0))
 
 
 def _cut_augmented(
@@ -152,6 +150,17 @@ def _cut_augmented(
     since_us = np.subtract(time_us[first:last], start_us, dtype=np.int64)
     events = augment(Events(since_us, address[first:last], frames.sensor, end_us - start_us))
     # The first bin of a sample has room before its first event.
-    inside = (events.t_us >= max(0, -start_us)) & (events.t_us < events.length_us)
-    bins = np.searchsorted(edges_us, events.t_us[inside] + start_us, side="right") - 1
-    return events.address[inside], bins
+    edges_us = (edges_us - start_us).clip(min=max(0, -start_us))
+    if (events.t_us[:-1] <= events.t_us[1:]).all():
+        return _in_order(events.address, events.t_us, edges_us)
+    inside = (events.t_us >= edges_us[0]) & (events.t_us < edges_us[-1])
+    return events.address[inside], np.searchsorted(edges_us, events.t_us[inside], side="right") - 1
+
+
+def _in_order(
+    address: Addresses, time_us: NDArray[np.integer], edges_us: NDArray[np.int64]
+) -> tuple[Addresses, NDArray[np.int64]]:
+    """Return address and bin of each event that lies between the edges; events are in order of time."""
+    # With edges of another type, searchsorted would first convert all times.
+    bounds = np.searchsorted(time_us, edges_us.astype(time_us.dtype))
+    return address[bounds[0] : bounds[-1]], np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
