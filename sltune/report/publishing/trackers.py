@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from sltune.errors import UsageError
+from sltune.errors import SltuneError, UsageError
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.summary import table
 from sltune.report.publishing.entries import Entry, entries_of
@@ -52,9 +52,10 @@ def publish(run: Run, target: str) -> Published:
         UsageError: there is no such target, its library is missing, or it does not answer.
     """
     sent = unchanged = 0
+    entries = list(entries_of(run))
+    best = next((one for one in entries if one.tags.get("sltune.best") == "true"), entries[0] if entries else None)
     with _talking_to(target):
-        tracker, entries = _tracker(run, target), list(entries_of(run))
-        best = next((one for one in entries if one.tags.get("sltune.best") == "true"), entries[0] if entries else None)
+        tracker = _tracker(run, target)
         for entry in entries:
             if tracker.send(entry, (lambda: _files(run)) if entry is best else None):
                 sent += 1
@@ -86,7 +87,7 @@ def _talking_to(target: str) -> Iterator[None]:
     """Turn what a tracker's library raises into a UsageError: any kind, since some are those of its own libraries."""
     try:
         yield
-    except UsageError:
+    except SltuneError:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -201,8 +201,12 @@ def test_a_trial_that_was_repeated_replaces_what_is_there(client: FakeClient, tm
     run = write(tmp_path / "paper")
     publish(run)
     (run / "trials/c0000-f1-s0/epochs.csv").write_text(EPOCHS.replace("0.25", "0.375"))
+    (run / "trials/c0000-f1-s0/record.json").write_text(json.dumps(make_record(1, 0.25, best_epoch=2)))
     publish(run)
     assert len(client.runs) == 4
+    parent = client.named("paper/c0000")
+    assert [value for name, _, value in parent.figures if name == "mean/test_accuracy"] == [0.5]
+    assert {run.tags["mlflow.parentRunId"] for run in client.runs.values() if run is not parent} == {parent.run_id}
     figures = client.named("paper/c0000-f1-s0").figures
     assert [point for point in figures if point[:2] == ("accuracy/val", 1)] == [("accuracy/val", 1, 0.375)]
 
