@@ -78,6 +78,10 @@ class FrameFormat:
         """Return how many time bins a sample has."""
         return self.bins or bins_of(samples.last_ms(index), self.time_bin_ms)
 
+    def step_ms(self, samples: Samples, index: int) -> float:
+        """Return how long a time bin of a sample is."""
+        return (samples.duration_us(index) + 1) / self.bins / 1000 if self.bins else self.time_bin_ms
+
     def edges_us(self, samples: Samples, index: int, first: int, last: int) -> NDArray[np.int64]:
         """Return when bins first … last − 1 of a sample begin, and when the last ends, in µs since the sample's start.
 

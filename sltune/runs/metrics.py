@@ -20,6 +20,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Signed = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 Part = Literal["train", "val", "test", "selection"]
+Multiple = Literal["", "%", "k", "M", "kB", "mJ", "µJ"]
+MULTIPLES: dict[Multiple, float] = {"": 1, "k": 1e3, "M": 1e6, "kB": 1e3, "mJ": 1e-3, "µJ": 1e-6}
+"""How much of the stored unit each is."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Metric:
     protocol: str = ""
     row: str = ""
     loss: str = ""
-    shown_as: Literal["", "%", "k", "M"] = ""
+    shown_as: Multiple = ""
     column: str = ""
     panel: str = ""
     tag: str = ""
@@ -58,7 +61,7 @@ class Metric:
 
     def shown(self, value: float) -> float:
         """Return a value in the unit in which it is shown."""
-        return 100 * value if self.shown_as == "%" else value / {"": 1, "k": 1e3, "M": 1e6}[self.shown_as]
+        return 100 * value if self.shown_as == "%" else value / MULTIPLES[self.shown_as]
 
     def is_measured_with(self, protocol: str) -> bool:
         """Say whether trials of a protocol measure it; train-test has no validation part."""
@@ -72,6 +75,11 @@ class Metric:
     def axis(self, part: str) -> str:
         """Return the label of the axis of its learning curve, with the unit."""
         return self.panel.format(part=part) + (f" ({self.shown_as})" if self.shown_as else "")
+
+
+def cost(unit: str, shown_as: Multiple, column: str, better: Literal["high", "low"] = "low") -> Metric:
+    """Return what there is to know of a cost, which is measured once, at the end of a training."""
+    return Metric(unit=unit, better=better, by_epoch=False, shown_as=shown_as, column=column, hparam=True)
 
 
 METRICS: dict[str, Metric] = {
@@ -122,6 +130,16 @@ METRICS: dict[str, Metric] = {
         tag="activity/synaptic_ops",
         hparam=True,
     ),
+    "effective_acs": cost("operations/sample", "M", "ACs"),
+    "effective_macs": cost("operations/sample", "M", "MACs"),
+    "membrane_updates": cost("updates/sample", "M", "updates"),
+    "activation_sparsity": cost("1", "%", "sparsity", better="high"),
+    "parameters": cost("1", "k", "parameters"),
+    "memory_bytes": cost("bytes", "kB", "memory"),
+    "latency_ms": cost("ms", "", "latency, ms"),
+    "energy_joules": cost("J/sample", "µJ", "energy"),
+    "energy_with_memory_joules": cost("J/sample", "µJ", "with memory"),
+    "gpu_joules": cost("J/sample", "mJ", "GPU"),
     "spikes": Metric(unit="spikes/sample", by_layer=True, shown_as="k", column="spikes", tag="activity/spikes_{layer}"),
     "firing_rate": Metric(unit="spikes/neuron/step", in_record=False, by_layer=True, tag="firing_rate/{layer}"),
     "own": Metric("test", by_epoch=False, by_layer=True),

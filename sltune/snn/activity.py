@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sltune.snn.layers import LIF, Conv, Dense
+from sltune.snn.operations import Operations, connections_of
 
 SYNAPSES = (nn.Linear, _ConvNd)
 """Layers of connections; transposed convolutions are among them."""
@@ -54,11 +54,13 @@ class Meter:
 
     Args:
         keeps_outputs: whether outputs are there to be taken by ``take_outputs``.
+        effective: counts the inputs of all connections, too, which takes a quarter to a half of the network's own time.
     """
 
-    def __init__(self, network: nn.Module, keeps_outputs: bool = False) -> None:
+    def __init__(self, network: nn.Module, keeps_outputs: bool = False, effective: Operations | None = None) -> None:
         self._network = network
         self._keeps_outputs = keeps_outputs
+        self._effective = effective
         self._layers: dict[str, _Layer] = {}
         self._operations: Tensor | int = 0
         self._sample_steps = 0
@@ -93,6 +95,10 @@ class Meter:
     def spikes(self) -> dict[str, int]:
         """Return how often each layer fired, over all samples and time steps."""
         return {name: int(layer.spikes) for name, layer in self._neurons()}
+
+    def updates(self) -> int:
+        """Return how often potentials were updated: every neuron's at each time step."""
+        return sum(layer.possible for name, layer in self._neurons() if name != INPUT)
 
     def firing_rates(self) -> dict[str, float]:
         """Return spikes per neuron and time step of each layer; of "input", the share of values that are not 0."""
@@ -173,7 +179,9 @@ class Meter:
             self._layer(name).add(torch.count_nonzero(values), values.numel(), is_binary)
             self._keep(name, values)
 
-    def _arrived(self, layer: nn.Module, values: Tensor) -> None:
+    def _arrived(self, layer: nn.Linear | _ConvNd, values: Tensor) -> None:
+        if self._effective is not None:
+            self._effective.add(layer, values)
         if isinstance(layer, Conv | Dense):
             spikes = self._counted(values)
             operations = (torch.count_nonzero(values) if spikes is None else spikes) * layer.fan_out
@@ -183,9 +191,8 @@ class Meter:
             operations = self._driven(layer, values)
         self._operations = self._operations + operations
 
-    def _driven(self, layer: nn.Module, values: Tensor) -> Tensor:
+    def _driven(self, layer: _ConvNd, values: Tensor) -> Tensor:
         """Return how many connections of a convolution the values that are not 0 drive."""
-        assert isinstance(layer, _ConvNd)
         dimensions = len(layer.kernel_size) + 1
         shape = values.shape[-dimensions:]
         arrived = (values != 0).reshape(-1, *shape).sum(0)
@@ -214,25 +221,3 @@ def _is_torchs(module: nn.Module, apart_from: Sequence[str] = ()) -> bool:
 def _with_all_inputs(hook: Hook) -> Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]:
     """Return a hook that takes inputs that are given by name as if they were given by place."""
     return lambda module, arguments, named, outputs: hook(module, (*arguments, *named.values()), outputs)
-
-
-def connections_of(layer: _ConvNd, shape: torch.Size) -> Tensor:
-    """Return how many connections each input of a convolution has.
-
-    Args:
-        shape: (C, ...) of the input.
-
-    Returns:
-        whole numbers of this shape.
-    """
-    # With weights of 1, the gradient of the sum of all outputs counts the outputs that an input reaches.
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        inputs = torch.zeros(1, *shape, requires_grad=True)
-        ones = torch.ones(layer.weight.shape)
-        if isinstance(layer, _ConvTransposeNd):
-            transposed = getattr(functional, f"conv_transpose{len(shape) - 1}d")
-            places = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-            outputs = transposed(inputs, ones, None, *places)
-        else:
-            outputs = layer._conv_forward(inputs, ones, None)
-        return torch.autograd.grad(outputs.sum(), inputs)[0][0].round().long()

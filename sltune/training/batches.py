@@ -65,10 +65,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Batch:
-    """labels of shape (B,); clips are crops of the same samples."""
+    """labels of shape (B,); clips are crops of the same samples. step_ms: how long their time steps are, shape (B,)."""
 
     labels: Tensor
     clips: Iterator[Clip]
+    step_ms: Tensor | None = None
 
     @property
     def views(self) -> Iterator[Tensor]:
@@ -142,7 +143,8 @@ class BatchSource:
     def evaluation(self, batch_size: int, crops: int = 1) -> Iterator[Batch]:
         """Give all samples once, in order: the crop at the start, or several spread evenly from start to end."""
         for part in _parts(self.indices, batch_size):
-            yield Batch(self._labels(part), self._clips(part, crops))
+            step_ms = torch.tensor([self.frames.step_ms(self.samples, int(i)) for i in part], dtype=torch.float64)
+            yield Batch(self._labels(part), self._clips(part, crops), step_ms)
 
     def _clips(self, part: NDArray[np.int64], crops: int) -> Iterator[Clip]:
         for crop in range(crops):

@@ -25,27 +25,28 @@ RESETS = {"snntorch": ["true"], "spikingjelly": ["true", "false"], "norse": ["fa
 
 
 class Environment:
-    """A virtual environment with the libraries of an example."""
+    """A virtual environment with the libraries of an example, or with those of a file of requirements."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, requirements: Path | None = None) -> None:
         self.name = name
         self.python = folder / "bin" / "python"
         venv.create(folder, with_pip=False)
         (packages,) = folder.glob("lib/python*/site-packages")
         present = [path for path in sys.path if path.endswith("-packages")]
         (packages / "present.pth").write_text("\n".join([str(ROOT), *present]))
-        requirements = EXAMPLES / name / "requirements.txt"
+        requirements = requirements or EXAMPLES / name / "requirements.txt"
         # Dependencies that are missing are pinned, too; others would bring a torch of their own, of gigabytes.
         self._run([sys.executable, "-m", "pip", "--python", self.python, "install", "--no-deps", "-r", requirements])
 
-    def run(self, *arguments: object) -> str:
+    def run(self, *arguments: object, **variables: str) -> str:
         """Run a module of Python's, and return what it prints, messages last."""
-        return self._run([self.python, "-m", *arguments])
+        return self._run([self.python, "-m", *arguments], **variables)
 
-    def _run(self, command: list[object]) -> str:
+    def _run(self, command: list[object], **variables: str) -> str:
         done = subprocess.run(
             [*map(str, command)],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+            cwd=ROOT, env={**environment(), **variables},
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from sltune import snn
-from sltune.snn.activity import Meter, connections_of
+from sltune.snn.activity import Meter
+from sltune.snn.operations import connections_of
 
 # Without potential left over: what is above 0.5 fires.
 FRAMES = (torch.rand(5, 2, 2, 6, 7, generator=torch.Generator().manual_seed(0)) < 0.4).float()

@@ -13,7 +13,9 @@ from torch import Tensor
 from sltune.errors import CodeError
 from sltune.extensions.calls import column_of
 from sltune.runs.metrics import LARGEST, METRICS
+from sltune.settings.energy import DEFAULT_TABLE
 from sltune.training.fit import EpochMetrics, EvaluationResult
+from sltune.tuning.trial.costs import Costs
 
 Values = float | dict[str, float]
 """One number, or one for each layer."""
@@ -60,6 +62,24 @@ OF_SELECTION: dict[str, Callable[[Selection], float | None]] = {
 }
 """What is known once all epochs are over."""
 
+OF_COSTS: dict[str, Callable[[Costs], float | None]] = {
+    "effective_acs": attrgetter("effective_acs"),
+    "effective_macs": attrgetter("effective_macs"),
+    "membrane_updates": attrgetter("membrane_updates"),
+    "activation_sparsity": attrgetter("activation_sparsity"),
+    "parameters": attrgetter("parameters"),
+    "memory_bytes": attrgetter("memory_bytes"),
+    "latency_ms": attrgetter("latency_ms"),
+    "energy_joules": lambda costs: DEFAULT_TABLE.joules(*_operations(costs)),
+    "energy_with_memory_joules": lambda costs: DEFAULT_TABLE.joules_with_memory(*_operations(costs)),
+    "gpu_joules": attrgetter("gpu_joules"),
+}
+"""What the network of the best epoch costs, on the part that has selected it."""
+
+
+def _operations(costs: Costs) -> tuple[float, float, float]:
+    return costs.effective_acs, costs.effective_macs, costs.membrane_updates
+
 
 def own_metrics(
     functions: Mapping[str, Callable[..., Any]], rates: Tensor | None, labels: Tensor
@@ -105,11 +125,14 @@ def row_of(epoch: EpochMetrics, selects_on_test: bool) -> dict[str, float]:
     return row
 
 
-def of_record(selection: Selection, test: EvaluationResult, selects_on_test: bool) -> dict[str, Values | None]:
+def of_record(
+    selection: Selection, test: EvaluationResult, costs: Costs | None, selects_on_test: bool
+) -> dict[str, Values | None]:
     """Return the metrics of a record.
 
     Args:
         test: of the test part, with the weights of the epoch that was selected.
+        costs: None where there is nothing to measure them on.
         selects_on_test: whether there is no validation part; then what is measured on it is None.
     """
     protocol = "train-test" if selects_on_test else "train-val-test"
@@ -121,6 +144,8 @@ def of_record(selection: Selection, test: EvaluationResult, selects_on_test: boo
         if metric.in_record:
             judged = test if selects_on_test or metric.part == "test" else selection.lowest
             found[name] = measure(judged) if metric.is_measured_with(protocol) else None
+    if costs is not None:
+        found |= {name: measure(costs) for name, measure in OF_COSTS.items()}
     if selects_on_test:
         # As the predecessor reports it: each of its own epoch.
         found["test_loss"] = selection.lowest.loss

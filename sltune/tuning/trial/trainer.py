@@ -30,6 +30,7 @@ from sltune.training.optim import make_optimizer, make_schedule, warmed_up
 from sltune.training.predictions import predictions_to_bytes
 from sltune.training.streams import numpy_stream, seed_torch
 from sltune.training.weights import fitted_weights, is_within, load_weights, refuse_unknown_layers, weights_to_bytes
+from sltune.tuning.trial.costs import Costs, costs_of
 from sltune.tuning.trial.job import Job, refuse_unsuited
 from sltune.tuning.trial.measures import Selection, of_record, own_metrics, row_of
 from sltune.tuning.trial.report import Report
@@ -144,17 +145,18 @@ class Trainer:
         trained, the weights that were given are tested, and there is no best epoch.
         """
         selection = self._selection()
-        if self.selects_on_test:
-            test = selection.highest
-        else:
-            load_weights(self.network, self.best_weights, "the best epoch")
-            test = self._evaluate(self.test, self.network)
-        metrics = of_record(selection, test, self.selects_on_test)
+        load_weights(self.network, self.best_weights, "the best epoch")
+        test = selection.highest if self.selects_on_test else self._evaluate(self.test, self.network)
+        metrics = of_record(selection, test, self._costs(), self.selects_on_test)
         # A best epoch that an earlier version has saved lacks ``correct``.
         recordings = by_recording(self.test, test.correct) if test.correct else {}
         self.predictions = None if test.rates is None else _predictions(self.test, test.rates)
         own = {"own": self._own_metrics(self.test, test)} if self._metrics else {}
         return {**metrics, **own, "confusion": test.confusion, "recordings": recordings}
+
+    def _costs(self) -> Costs | None:
+        """Return what the network costs: on the part that selects, as a search may know nothing of the test part."""
+        return costs_of(self.network, lambda: self._judging(self.val), self.learner.precision) if self.val else None
 
     def _own_metrics(self, part: BatchSource, result: EvaluationResult) -> dict[str, float | None]:
         return own_metrics(self._metrics, result.rates, torch.from_numpy(part.samples.label[part.indices]))
@@ -244,13 +246,15 @@ class Trainer:
     def _evaluate(self, part: BatchSource, network: nn.Module) -> EvaluationResult:
         if not len(part):
             return NOBODY
-        batches = part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
-        result = evaluate(network, batches, self.learner.loss, self.learner.precision, self.job.classes)
+        result = evaluate(network, self._judging(part), self.learner.loss, self.learner.precision, self.job.classes)
         if self.last is None:
             # A metric that cannot work fails after the first epoch, and not when all has been paid for.
             self._own_metrics(part, result)
         # Nobody asks for the rates of the validation part, and checkpoints would hold those of three epochs.
         return result if part is self.test else replace(result, rates=None)
+
+    def _judging(self, part: BatchSource) -> Iterator[Batch]:
+        return part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
 
 
 def _predictions(part: BatchSource, rates: torch.Tensor) -> bytes:

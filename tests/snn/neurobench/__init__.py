@@ -1,0 +1,1 @@
+"""NeuroBench's counts of small networks, and sltune's of the same ones."""
