@@ -149,7 +149,7 @@ for verb in (check_network, evaluate, tune, resume, fit, predict):
     callback=named,
     help="What a paper calls a run: --label paper=Ours; also of RUN/CONFIG.",
 )
-@click.option("--plots", is_flag=True, help="Also draw the plots, as PNG and SVG.")
+@click.option("--plots", is_flag=True, help="Also draw the plots, as PDF, SVG and PNG.")
 @click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
 @click.option(
     "--watch", is_flag=True, help="Show how runs go on until they are over, or wait until they begin; writes nothing."

@@ -66,12 +66,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     else:
         _print_table(runs, result, options.form, options)
     if options.plots:
-        from sltune.report.all_plots import plots
-        from sltune.report.plots.plot import write_plots
-
-        file, inside = _target(runs, options.out)
-        files = write_plots(file.parent, plots(runs), inside)
-        _say(f"plots in {file.parent}: {len({file.stem for file in files})}, each as PNG and SVG")
+        _draw_plots(runs, options.out)
     if len(runs) == 1:
         _write_tables(runs[0], result)
     return result
@@ -199,6 +194,18 @@ def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:
     file, inside = _target(runs, out)
     write_whole(named_by_user(file) if inside is None else file, text, inside)
     return file
+
+
+def _draw_plots(runs: Sequence[Run], out: Path | None) -> None:
+    from sltune.report.all_plots import plots
+    from sltune.report.plots.plot import write_plots
+    from sltune.report.plots.style import COLUMN_INCHES, PAGE_INCHES
+
+    file, inside = _target(runs, out)
+    files = write_plots(file.parent, plots(runs, COLUMN_INCHES), inside)
+    write_plots(file.parent, plots(runs, PAGE_INCHES), inside, "-wide")
+    widths = f"{COLUMN_INCHES} inches wide, and as NAME-wide {PAGE_INCHES} inches"
+    _say(f"plots in {file.parent}: {len({file.stem for file in files})}, each as PDF, SVG and PNG, {widths}")
 
 
 def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:

@@ -18,14 +18,19 @@ from sltune.report.plots.plot import Plot, settled, style
 from sltune.report.plots.sample_length import accuracy_over_sample_length
 from sltune.report.plots.search_history import search_histories
 from sltune.report.plots.slices import slice_plots
+from sltune.report.plots.style import COLUMN_INCHES, PAGE_INCHES
 
 
-def plots(runs: Sequence[Run]) -> Iterator[Plot]:
-    """Give all plots of some runs that have something to show."""
+def plots(runs: Sequence[Run], width_inches: float | None = None) -> Iterator[Plot]:
+    """Give all plots of some runs that have something to show.
+
+    Args:
+        width_inches: how wide they are; None for as many columns of a page as each of them needs.
+    """
     series = series_of(pooled(runs))
-    for draw in _DRAWN:
+    for draw, usual_inches in _DRAWN:
         # Matplotlib's settings belong to the whole process, so a suspended generator must not hold them.
-        with style():
+        with style(width_inches or usual_inches):
             drawn = [settled(plot) for plot in draw(series)]
         yield from drawn
 
@@ -36,14 +41,14 @@ def _parameter_plots(series: Sequence[Series]) -> Iterator[Plot]:
     yield from slice_plots(explained)
 
 
-_DRAWN: tuple[Callable[[Sequence[Series]], Iterable[Plot]], ...] = (
-    learning_curves,
-    confusion_matrices,
-    accuracy_by_session,
-    accuracy_by_signer,
-    accuracy_over_sample_length,
-    search_histories,
-    _parameter_plots,
-    pareto_fronts,
-    fold_by_fold,
+_DRAWN: tuple[tuple[Callable[[Sequence[Series]], Iterable[Plot]], float], ...] = (
+    (learning_curves, COLUMN_INCHES),
+    (accuracy_by_session, COLUMN_INCHES),
+    (accuracy_by_signer, COLUMN_INCHES),
+    (accuracy_over_sample_length, COLUMN_INCHES),
+    (search_histories, COLUMN_INCHES),
+    (pareto_fronts, COLUMN_INCHES),
+    (fold_by_fold, COLUMN_INCHES),
+    (_parameter_plots, PAGE_INCHES),
+    (confusion_matrices, PAGE_INCHES),
 )

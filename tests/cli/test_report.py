@@ -54,7 +54,8 @@ def test_plots_are_drawn_as_png_and_svg(run: Path) -> None:
     (trial / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,1.0,0.9,0.25\n2,0.8,0.7,0.5\n")
     result = report(run, "--plots")
     assert result.exit_code == 0
-    assert f"plots in {run / 'report'}: 1, each as PNG and SVG" in result.stderr
+    assert f"plots in {run / 'report'}: 1, each as PDF, SVG and PNG, 3.45 inches wide" in result.stderr
+    assert (run / "report" / "learning-curves-wide.pdf").read_bytes().startswith(b"%PDF")
     assert (run / "report" / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
     assert ET.parse(run / "report" / "learning-curves.svg").getroot().tag.endswith("svg")
 

@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 from sltune.report.analysis.series import Basis, Proportion, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import chance_line, legend_above, look, new_figure
+from sltune.wording import shortened
 
 MAX_GROUPS = 100
 """With more, as when every sample is a subject of its own, a row for each tells nothing."""
+MAX_NAME = 18
+"""Longer names would leave the intervals little of the figure's width."""
 
 Found = Sequence[tuple[Series, Mapping[str, Proportion]]]
 """Runs with their shares by group."""
@@ -26,7 +29,7 @@ def accuracy_by_session(series: Sequence[Series]) -> Iterator[Plot]:
     if not found:
         return
     names = sorted({name for _, shares in found for name in shares})
-    figure = new_figure(3.0)
+    figure = new_figure(2.4)
     axes = figure.subplots()
     _draw(axes, found, names, upright=True)
     axes.set_xticks(range(len(names)), [_with_samples(name, found) for name in names])
@@ -55,7 +58,7 @@ def _by_signer(found: Found, names: Sequence[str]) -> Figure:
     figure = new_figure(0.8 + len(names) * (0.145 + 0.07 * (len(found) - 1)))
     axes = figure.subplots()
     _draw(axes, found, names, upright=False)
-    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.set_yticks(range(len(names)), [shortened(name, MAX_NAME) for name in names])
     axes.grid(axis="y", linewidth=0.3, color="#DDDDDD")
     axes.set_axisbelow(True)
     axes.set(xlabel="test accuracy (%), 95 % interval", ylabel="signer", xlim=(0, 102), ylim=(len(names) - 0.4, -0.6))
@@ -91,7 +94,7 @@ def _rank(name: str, found: Found) -> tuple[float | str, ...]:
 def _with_samples(name: str, found: Found) -> str:
     """Return a group's name with its number of samples, where that is the same in all runs."""
     samples = {shares[name].samples for _, shares in found if name in shares}
-    return f"{name}\n{samples.pop()} samples" if len(samples) == 1 else name
+    return f"{shortened(name, MAX_NAME)}\n{samples.pop()} samples" if len(samples) == 1 else shortened(name, MAX_NAME)
 
 
 def _alt(found: Found) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,17 +12,16 @@ from numpy.typing import NDArray
 
 from sltune.report.analysis.series import RecordedResult, Series
 from sltune.report.plots.plot import Plot
-from sltune.report.plots.style import names, new_figure, titles
+from sltune.report.plots.style import names, new_figure, titles, width_inches
 from sltune.wording import shortened
 
 MAX_RUNS = 4
 """Each matrix is a figure of its own; more would make the report too long to read through."""
-MAX_CLASSES_WITH_COUNTS = 24
-"""With more classes, the cells are too small for numbers."""
-MAX_NAMES = 48
-"""With more classes, only some of their names fit beside the axes."""
-MATRIX_POINTS = 355
-"""Approximate width of all cells together, in points."""
+MIN_POINTS = 6.0
+"""Smaller numbers cannot be read in print; where cells have no room for them, there are none."""
+POINTS = 8.0
+MATRIX_SHARE = 0.72
+"""Approximate width of all cells together, as a share of the figure's."""
 MAX_NAME_LENGTH = 18
 """Longer names would leave the matrix little of the figure's width."""
 DARK = 0.55
@@ -31,14 +31,17 @@ Matrix = NDArray[np.int64]
 
 
 def confusion_matrices(series: Sequence[Series]) -> Iterator[Plot]:
-    """Draw the sum over folds and seeds, a row per true class, for the first MAX_RUNS runs that have one."""
+    """Draw the sum over folds and seeds, a row per true class, for the first MAX_RUNS runs that have one.
+
+    Each is drawn with counts, and with per cent of the true class.
+    """
     found = [(one, counts) for one in series if one.shown and (counts := summed(one.shown)) is not None][:MAX_RUNS]
     shown = [one for one, _ in found]
-    for (one, counts), name, title in zip(
-        found, names("confusion-matrix", shown), titles("Confusion matrix", shown), strict=True
-    ):
-        classes = one.dataset.classes
-        yield Plot(name, title, _alt(one, counts, classes), _figure(counts, classes))
+    for name, title, in_percent in (("confusion-matrix", "Confusion matrix", False),
+                                    ("confusion-matrix-percent", "Confusion matrix in per cent", True)):  # fmt: skip
+        for (one, counts), stem, head in zip(found, names(name, shown), titles(title, shown), strict=True):
+            classes = one.dataset.classes
+            yield Plot(stem, head, _alt(one, counts, classes), _figure(counts, classes, in_percent))
 
 
 def summed(result: RecordedResult) -> Matrix | None:
@@ -53,39 +56,42 @@ def summed(result: RecordedResult) -> Matrix | None:
     return total if total is not None and total.sum() else None
 
 
-def _figure(counts: Matrix, classes: Sequence[str]) -> Figure:
-    figure = new_figure(5.7)
+def _figure(counts: Matrix, classes: Sequence[str], in_percent: bool) -> Figure:
+    figure = new_figure(0.88 * width_inches())
     figure.set_layout_engine("compressed")
     axes = figure.subplots()
-    in_row = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(in_row, 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="equal", interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("share of the true class (%)")
     bar.outline.set_linewidth(0.4)
-    step = -(-len(classes) // MAX_NAMES)
+    cell_points = MATRIX_SHARE * width_inches() * 72 / len(classes)
+    # A name needs a line's height.
+    step = max(1, math.ceil(1.25 * POINTS / cell_points))
     places = range(0, len(classes), step)
     texts = [shortened(classes[place], MAX_NAME_LENGTH) for place in places]
-    size = 8.5 if len(classes) <= MAX_CLASSES_WITH_COUNTS else 6.5
-    fits = len(classes) * max(map(len, texts)) * 0.6 * size < MATRIX_POINTS
-    axes.set_xticks(places, texts, rotation=0 if fits else 90, fontsize=size)
-    axes.set_yticks(places, texts, fontsize=size)
+    fits = max(map(len, texts)) * 0.65 * POINTS < step * cell_points
+    axes.set_xticks(places, texts, rotation=0 if fits else 90)
+    axes.set_yticks(places, texts)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_linewidth(0.4)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if len(classes) <= MAX_CLASSES_WITH_COUNTS:
-        _write_counts(axes, counts, shares)
+    _write_numbers(axes, 100 * shares if in_percent else counts, shares, cell_points)
     return figure
 
 
-def _write_counts(axes: Axes, counts: Matrix, shares: NDArray[np.float64]) -> None:
-    cell_points = MATRIX_POINTS / len(counts)
-    size = min(8.5, 0.55 * cell_points, 1.25 * cell_points / len(str(counts.max())))
-    for row, column in np.argwhere(counts):
+def _write_numbers(
+    axes: Axes, numbers: Matrix | NDArray[np.float64], shares: NDArray[np.float64], cell_points: float
+) -> None:
+    """Write a whole number into each cell that is not empty, if all of them can be read."""
+    longest = len(f"{numbers.max():.0f}")
+    size = min(POINTS, 0.6 * cell_points, 1.4 * cell_points / longest)
+    for row, column in np.argwhere(shares) if size >= MIN_POINTS else ():
         colour = "white" if shares[row, column] > DARK else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", color=colour, fontsize=size)
+        text = f"{numbers[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center_baseline", color=colour, fontsize=size)
 
 
 def _alt(series: Series, counts: Matrix, classes: Sequence[str]) -> str:

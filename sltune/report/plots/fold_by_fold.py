@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 
 from sltune.report.analysis.series import Basis, Series
 from sltune.report.plots.plot import Plot
-from sltune.report.plots.style import GREY, legend_above, look, new_figure
+from sltune.report.plots.style import GREY, legend_above, look, new_figure, width_inches, wrapped
 from sltune.runs.record import Record
 
 Pairs = Mapping[tuple[int, int], tuple[float, float]]
 """Test accuracies in per cent by (seed, fold)."""
 
+MAX_INCHES = 4.9
+"""A square as wide as a page would take all of it."""
+AXES_SHARE = 0.75
+"""Of the axes in the figure's width."""
 PLACES = ((7, -3, "left"), (-7, -3, "right"), (0, 6, "center"), (0, -12, "center"), (7, 6, "left"), (-7, -12, "right"))
 """Where a label may stand, in points from what it labels; the first free place is taken."""
 
@@ -26,14 +30,16 @@ def fold_by_fold(series: Sequence[Series]) -> Iterator[Plot]:
     found = pairs(*shown) if len(shown) == 2 else {}
     if not found:
         return
-    figure = new_figure(4.4, 4.9)
+    width = min(width_inches(), MAX_INCHES)
+    figure = new_figure(0.9 * width, width)
     axes = figure.subplots()
     low, high = _limits(found)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0, label="equal")
     _draw(axes, found)
     part = "test accuracy, epoch selected on test (%)" if _is_optimistic(shown[0]) else "test accuracy (%)"
-    axes.set(xlabel=f"{shown[0].label}\n{part}", ylabel=f"{shown[1].label}\n{part}")
+    names = [wrapped(f"{one.label}: {part}", AXES_SHARE * width) for one in shown]
+    axes.set(xlabel=names[0], ylabel=names[1])
     legend_above(figure, axes)
     yield Plot("fold-by-fold", "Fold by fold", _alt(shown, found), figure)
 
@@ -86,7 +92,7 @@ def _draw(axes: Axes, found: Pairs) -> None:
 def _annotate(axes: Axes, point: tuple[float, float], text: str, taken: list[tuple[float, float]]) -> None:
     """Write the folds beside a point, away from the other points and labels, whose places are in ``taken``."""
     low, high = axes.get_xlim()
-    per_point = (high - low) / (3.8 * 72)
+    per_point = (high - low) / (AXES_SHARE * width_inches() * 72)
     centres = [
         (point[0] + per_point * (x + (len(text) * 3 if x > 0 else -len(text) * 3 if x < 0 else 0)),
          point[1] + per_point * (y + 3))

@@ -10,7 +10,10 @@ from sltune.report.analysis.importance import explained
 from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLUE, names, new_figure, titles
+from sltune.wording import shortened
 
+MAX_NAME = 18
+"""Longer names would leave the bars little of the figure's width."""
 MIN_RELIABLE = 20
 """With fewer configurations, another seed of the method may give another order."""
 
@@ -31,12 +34,12 @@ def _sampled(series: Series) -> str:
 
 
 def _figure(shares: Mapping[str, float]) -> Figure:
-    figure = new_figure(0.8 + 0.27 * len(shares))
+    figure = new_figure(0.7 + 0.22 * len(shares))
     axes = figure.subplots()
     percents = [100 * share for share in shares.values()]
     bars = axes.barh(range(len(shares)), percents, height=0.62, color=BLUE)
-    axes.bar_label(bars, [f"{percent:.1f}" for percent in percents], padding=3, fontsize=8.5)
-    axes.set_yticks(range(len(shares)), [key.split(".")[1] for key in shares])
+    axes.bar_label(bars, [f"{percent:.1f}" for percent in percents], padding=3, fontsize=8)
+    axes.set_yticks(range(len(shares)), [shortened(key.split(".")[1], MAX_NAME) for key in shares])
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="share of the explained variance (%)", xlim=(0, 1.12 * max(percents)))
     axes.set_ylim(len(shares) - 0.5, -0.5)

@@ -111,8 +111,8 @@ def learning_curves(series: Sequence[Series]) -> Iterator[Plot]:
 
 def _figure(found: Sequence[TrialCurves]) -> Figure:
     first, *others = [panel for panel in panels() if any(curves.has(panel) for curves in found)] or panels()
-    figure = new_figure(2.9 + 1.5 * len(others))
-    axes = figure.subplots(1 + len(others), 1, sharex=True, height_ratios=(1.9, *[1] * len(others)))
+    figure = new_figure(1.9 + 1.1 * len(others))
+    axes = figure.subplots(1 + len(others), 1, sharex=True, height_ratios=(1.6, *[1] * len(others)))
     words = " or ".join(dict.fromkeys(WORDS[curves.part] for curves in found))
     for place, panel in zip(axes, (first, *others), strict=True):
         _draw(place, found, panel)

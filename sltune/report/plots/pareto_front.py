@@ -35,7 +35,7 @@ def pareto_fronts(series: Sequence[Series]) -> Iterator[Plot]:
     """Draw the complete configurations of all runs that were judged on the same data, folds and seeds."""
     groups = [points for points in comparable(series) if len(points) > 1]
     for number, points in enumerate(groups, start=1):
-        figure = new_figure(3.5)
+        figure = new_figure(2.6)
         axes = figure.subplots()
         _draw(axes, points)
         legend_above(figure, axes)

@@ -1,4 +1,4 @@
-"""A plot and its files: PNG, and SVG with text as text. The same data always give the same bytes."""
+"""A plot and its files: PDF with embedded fonts, SVG with text as text, PNG. The same data give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from sltune.report.plots.style import PAGE_INCHES
 from sltune.system.files import write_whole
 
 DPI = 150
 # Newer stubs of matplotlib have a type of their own for the names of settings.
 SETTINGS: dict[Any, Any] = {
-    "font.size": 9.5,
+    "font.size": 8,
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
     "legend.frameon": False,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
@@ -32,8 +34,8 @@ SETTINGS: dict[Any, Any] = {
     "ytick.minor.width": 0.4,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
     "figure.constrained_layout.use": True,
     # Letters have the same width at any resolution, so that a layout for the PNG fits the SVG, too.
     "figure.dpi": DPI,
@@ -41,6 +43,8 @@ SETTINGS: dict[Any, Any] = {
     # A run may have a $ in its name.
     "text.parse_math": False,
     "svg.fonttype": "none",
+    # Fonts as TrueType: publishers refuse those of Type 3, which are matplotlib's own choice.
+    "pdf.fonttype": 42,
 }
 
 
@@ -55,11 +59,16 @@ class Plot:
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw in the style of the report, whatever the user's own settings of matplotlib are."""
+def style(width_inches: float = PAGE_INCHES) -> Iterator[None]:
+    """Draw in the style of the report, whatever the user's own settings of matplotlib are.
+
+    Args:
+        width_inches: of new figures; their texts have 8 points whatever it is.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
+        matplotlib.rcParams["figure.figsize"] = (width_inches, width_inches)
         yield
 
 
@@ -85,6 +94,14 @@ def svg(plot: Plot) -> str:
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "�", out.getvalue())
 
 
+def pdf(plot: Plot) -> bytes:
+    """Return the plot as a PDF file."""
+    with style():
+        out = io.BytesIO()
+        plot.figure.savefig(out, format="pdf", dpi=DPI, metadata={"Title": plot.title, "CreationDate": None})
+    return out.getvalue()
+
+
 def png(plot: Plot) -> bytes:
     """Return the plot as a PNG file."""
     with style():
@@ -93,18 +110,18 @@ def png(plot: Plot) -> bytes:
     return out.getvalue()
 
 
-def write_plots(folder: Path, plots: Iterable[Plot], inside: Path | None = None) -> list[Path]:
-    """Write ``<name>.png`` and ``<name>.svg`` of every plot, one after the other; return the files.
+def write_plots(folder: Path, plots: Iterable[Plot], inside: Path | None = None, after: str = "") -> list[Path]:
+    """Write ``<name>.pdf``, ``.svg`` and ``.png`` of every plot, one after the other; return the files.
 
     Args:
-        inside: the run's folder, if the folder is in one; see ``files.whole_file``.
+        inside: the run's folder, if the folder is in one; see ``files.whole_file``. after: what follows the names.
 
     Raises:
         UsageError: a file cannot be written.
     """
     files = []
     for plot in plots:
-        for suffix, content in (("png", png(plot)), ("svg", svg(plot))):
-            files.append(folder / f"{plot.name}.{suffix}")
+        for suffix, content in (("pdf", pdf(plot)), ("svg", svg(plot)), ("png", png(plot))):
+            files.append(folder / f"{plot.name}{after}.{suffix}")
             write_whole(files[-1], content, inside)
     return files

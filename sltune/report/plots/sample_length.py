@@ -58,7 +58,7 @@ def accuracy_over_sample_length(series: Sequence[Series]) -> Iterator[Plot]:
     groups = lengths(series)
     if len({point.length_ms for point in chain(*groups.values())}) < 2:
         return
-    figure = new_figure(3.3)
+    figure = new_figure(2.6)
     axes = figure.subplots()
     several = len({(kind.basis.dataset, kind.basis.sessions) for kind in groups}) > 1
     total = sum(map(len, groups.values()))

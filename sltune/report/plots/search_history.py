@@ -37,7 +37,7 @@ def search_histories(series: Sequence[Series]) -> Iterator[Plot]:
         one for one in series if one.is_search and _ended(one) > 1 and _with_mean(one, "complete", "paused", "pruned")
     ]
     for one, name, title in zip(found, names("search-history", found), titles("Search history", found), strict=True):
-        figure = new_figure(3.4)
+        figure = new_figure(2.6)
         axes = figure.subplots()
         _draw(axes, one)
         legend_above(figure, axes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sltune.report.analysis.importance import SearchedPoint, points
 from sltune.report.analysis.series import Series
@@ -14,6 +15,7 @@ from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import (
     BLUE,
     DENSE,
+    INCHES_PER_CHARACTER,
     ORANGE,
     VERMILLION,
     legend_above,
@@ -21,14 +23,15 @@ from sltune.report.plots.style import (
     names,
     new_figure,
     titles,
+    width_inches,
 )
 from sltune.settings.domains import ChoiceDomain, Domain
 from sltune.settings.space import Space
 from sltune.settings.types import Value
 from sltune.wording import as_toml, shortened
 
-MAX_SLICES, COLUMNS = 9, 3
-"""Three rows of three are the most whose axes are readable on one page."""
+MAX_SLICES, MIN_SLICE_INCHES = 9, 1.6
+"""Three rows of three are the most whose axes are readable on one page; narrower axes have no room for ticks."""
 MAX_CATEGORY_LENGTH = 16
 """Names of categories stand upright below the axes; longer ones would take more height than the points."""
 GOLDEN = (5**0.5 - 1) / 2
@@ -76,21 +79,22 @@ def _values(key: str, found: Sequence[SearchedPoint]) -> int:
 
 
 def _figure(cloud: Cloud) -> Figure:
-    columns = min(COLUMNS, len(cloud.domains))
+    columns = min(3, int(width_inches() / MIN_SLICE_INCHES), len(cloud.domains))
+    slice_inches = (width_inches() - 0.4) / columns
     rows = -(-len(cloud.domains) // columns)
-    longest = max(_label_length(domain) for domain in cloud.domains.values())
+    longest = max(_label_length(domain, slice_inches) for domain in cloud.domains.values())
     figure = new_figure(0.2 + rows * (1.65 + 0.06 * longest))
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, (key, domain) in zip(grid, cloud.domains.items(), strict=False):
-        _draw(axes, cloud, key, domain)
+        _draw(axes, cloud, key, domain, slice_inches)
     for axes in grid[len(cloud.domains) :]:
         axes.remove()
-    figure.supylabel("mean validation accuracy (%)", fontsize=9.5)
+    figure.supylabel("mean validation accuracy (%)", fontsize=8)
     legend_above(figure, max(grid[: len(cloud.domains)], key=lambda axes: len(axes.collections)))
     return figure
 
 
-def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain) -> None:
+def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain, slice_inches: float) -> None:
     size, dense = (4, True) if cloud.is_dense else (14, False)
     axes.scatter(*_places(key, domain, cloud.pruned), s=size, facecolors="none", edgecolors=ORANGE, alpha=0.6,
                  marker="v", linewidths=0.7, rasterized=dense, label="pruned, mean of the folds it has")  # fmt: skip
@@ -104,24 +108,26 @@ def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain) -> None:
         x, y = _places(key, domain, cloud.complete)
         axes.scatter(x[before], y[before], s=80, color=VERMILLION, marker="*", edgecolors="white", linewidths=0.6,
                      zorder=3, label="best")  # fmt: skip
-    axes.set_title(key.split(".")[1], fontsize=9, pad=4)
+    axes.set_title(shortened(key.split(".")[1], int(slice_inches / INCHES_PER_CHARACTER)), fontsize=8, pad=4)
     if isinstance(domain, ChoiceDomain):
-        _name_categories(axes, domain)
+        _name_categories(axes, domain, slice_inches)
     elif domain.log:
         log_scale(axes)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _label_length(domain: Domain) -> int:
+def _label_length(domain: Domain, slice_inches: float) -> int:
     """Return the length of the longest category if they must stand upright, as they do not fit side by side; else 0."""
     texts = [_category(choice) for choice in domain.choices] if isinstance(domain, ChoiceDomain) else []
     longest = max(map(len, texts), default=0)
-    return longest if longest * len(texts) > 18 else 0
+    return longest if longest * len(texts) * INCHES_PER_CHARACTER > 0.6 * slice_inches else 0
 
 
-def _name_categories(axes: Axes, domain: ChoiceDomain) -> None:
+def _name_categories(axes: Axes, domain: ChoiceDomain, slice_inches: float) -> None:
     texts = [_category(choice) for choice in domain.choices]
-    upright = _label_length(domain) > 0
-    axes.set_xticks(range(len(texts)), texts, rotation=90 if upright else 0, fontsize=7.5 if upright else 8.5)
+    upright = _label_length(domain, slice_inches) > 0
+    axes.set_xticks(range(len(texts)), texts, rotation=90 if upright else 0)
     axes.set_xlim(-0.5, len(texts) - 0.5)
 
 

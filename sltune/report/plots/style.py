@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sltune.report.analysis.series import Series
+from sltune.wording import shortened
 
-WIDTH_INCHES = 6.5
-INCHES_PER_CHARACTER = 0.066
-"""Approximate width of a character in a legend."""
+COLUMN_INCHES, PAGE_INCHES = 3.45, 7.16
+"""Widths of figures: one column of a page of two columns, and both."""
+INCHES_PER_CHARACTER = 0.062
+"""Approximate width of a character of 8 points."""
+INCHES_PER_LINE = 0.16
+"""Height of a line in a legend."""
 CHANCE = "chance"
+HANDLE_INCHES = 0.55
+"""Width of the line or marker before a label of a legend, with what is left free around it."""
 DENSE = 1000
 """More points are stored as pixels within an SVG, which would be slow to draw otherwise."""
 
@@ -52,18 +60,31 @@ def look(number: int) -> Look:
     return Look(colour.colour, other.marker, other.line)
 
 
-def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
-    return Figure(figsize=(width_inches, height_inches))
+def width_inches() -> float:
+    """Return how wide figures are to be; see ``plot.style``."""
+    return float(matplotlib.rcParams["figure.figsize"][0])
+
+
+def new_figure(height_inches: float, at_most_inches: float = PAGE_INCHES) -> Figure:
+    return Figure(figsize=(min(width_inches(), at_most_inches), height_inches))
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Return a text in lines that fit a width, as far as it has spaces; words that are too long lose their middle."""
+    most = max(8, int(inches / INCHES_PER_CHARACTER))
+    return "\n".join(textwrap.wrap(" ".join(shortened(word, most) for word in text.split()), most))
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
     """Put the legend of some axes above the figure, which grows by its height, so that it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
+    labels = [wrapped(label, figure.get_figwidth() - HANDLE_INCHES) for label in labels]
     order = sorted(range(len(labels)), key=lambda place: labels[place].startswith(CHANCE))
-    widths = [0.55 + INCHES_PER_CHARACTER * len(labels[place]) for place in order]
+    longest = [max(map(len, labels[place].split("\n"))) for place in order]
+    widths = [HANDLE_INCHES + INCHES_PER_CHARACTER * length for length in longest]
     columns = next((n for n in range(len(order), 1, -1) if _width(widths, n) <= figure.get_figwidth()), 1)
-    rows = -(-len(order) // columns)
-    figure.set_figheight(figure.get_figheight() + 0.18 * rows + 0.05)
+    lines = max(sum(labels[place].count("\n") + 1 for place in part) for part in np.array_split(order, columns))
+    figure.set_figheight(figure.get_figheight() + INCHES_PER_LINE * lines + 0.08)
     figure.legend(
         [handles[place] for place in order], [labels[place] for place in order], loc="outside upper left",
         ncols=columns, borderaxespad=0.2, handlelength=2.6, columnspacing=1.2, labelspacing=0.3,

@@ -102,6 +102,8 @@ def test_confusion_matrices_are_summed_over_folds_and_coloured_by_row(record: Re
     assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.array([[62.5, 37.5], [100, 0]]))
     assert [(*text.get_position(), text.get_text()) for text in axes.texts] == [(0, 0, "5"), (1, 0, "3"), (0, 1, "1")]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cat", "dog"]
+    in_percent = plot_named("confusion-matrix-percent", run_folder(trials, dataset=trials[0]["dataset"])).figure.axes[0]
+    assert [text.get_text() for text in in_percent.texts] == ["62", "38", "100"]
     assert plot.alt == (
         "paper: 5 of 9 test samples are right (55.6 %). Most frequent confusion: cat taken for dog, 3 of 8."
     )
@@ -125,8 +127,10 @@ def test_several_runs_have_a_matrix_each_of_at_most_four(record: Record, run_fol
         folder = run_folder([trial], name=str(number), dataset=trial["dataset"])
         (folder / "run.json").write_text(json.dumps(json.loads((folder / "run.json").read_text()) | {"name": name}))
         runs.append(folder)
-    found = [plot for name, plot in drawn(*runs).items() if name.startswith("confusion")]
+    matrices = [plot for name, plot in drawn(*runs).items() if name.startswith("confusion")]
+    found, in_percent = matrices[:4], matrices[4:]
     assert [plot.name for plot in found] == [f"confusion-matrix-{end}" for end in ("a-b-1", "a-b-2", "c", "d")]
+    assert [plot.name for plot in in_percent] == [f"confusion-matrix-percent-{e}" for e in ("a-b-1", "a-b-2", "c", "d")]
     assert found[2].title == "Confusion matrix: c"
 
 
@@ -202,7 +206,7 @@ def test_two_configurations_are_paired_by_fold_and_seed(record: Record, run_fold
     ]  # fmt: skip
     diagonal = line(axes, "equal")
     assert all(x == y for x, y in diagonal)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a\ntest accuracy (%)", "b\ntest accuracy (%)")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a: test accuracy (%)", "b: test accuracy (%)")
     # differences 25, 0 and −12.5
     assert "higher on 1, equal on 1, lower on 1; mean difference +4.2 points" in plot.alt
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,7 +18,8 @@ from PIL import Image
 
 from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
-from sltune.report.plots.plot import DPI, Plot, png, svg, write_plots
+from sltune.report.plots.plot import DPI, Plot, pdf, png, svg, write_plots
+from sltune.report.plots.style import COLUMN_INCHES, LOOKS, PAGE_INCHES, look
 from tests.report.plotting import config, drawn, plot_named, search_records, write_epochs, write_search
 from tests.written_runs import make_record, write_run
 
@@ -25,9 +27,9 @@ Spec = dict[str, Any]
 TEXT = "{http://www.w3.org/2000/svg}text"
 SPACE = "[neuron]\ndecay = { low = 0.1, high = 0.9 }\n"
 EVERY = [
-    "learning-curves", "confusion-matrix-search-c0005", "confusion-matrix-ev-al", "accuracy-by-session",
-    "accuracy-by-signer", "accuracy-over-sample-length", "search-history", "parameter-importance", "slices",
-    "pareto-front", "fold-by-fold",
+    "learning-curves", "accuracy-by-session", "accuracy-by-signer", "accuracy-over-sample-length", "search-history",
+    "pareto-front", "fold-by-fold", "parameter-importance", "slices", "confusion-matrix-search-c0005",
+    "confusion-matrix-ev-al", "confusion-matrix-percent-search-c0005", "confusion-matrix-percent-ev-al",
 ]  # fmt: skip
 
 
@@ -44,8 +46,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         }
         for user in range(1, 4)
     }
-    facts: Spec = {"confusion": (np.eye(19, dtype=int) + 1).tolist(), "recordings": recordings}
-    # One matrix with a number in each cell is enough; they take most of the time.
+    # Numbers take most of the time; three beside each other show whether there is room for them.
+    facts: Spec = {
+        "confusion": sum(np.eye(19, k=k, dtype=int) * 20 for k in (-1, 0, 1)).tolist(),
+        "recordings": recordings,
+    }
     right = facts | {"confusion": np.diag(np.arange(1, 20)).tolist()}
     searched = [
         one
@@ -64,6 +69,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def found(everything: list[Path]) -> dict[str, Plot]:
     return drawn(*everything)
+
+
+@pytest.fixture(scope="module")
+def sizes(everything: list[Path], found: dict[str, Plot]) -> list[Plot]:
+    """Every plot as wide as it usually is, then as wide as one column."""
+    return [*found.values(), *plots(load_runs(everything), COLUMN_INCHES)]
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +101,12 @@ def test_every_plot_is_an_svg_with_its_text_and_a_png_of_its_size(
         inches = plot.figure.get_size_inches()
         assert image.size == pytest.approx([DPI * side for side in inches], abs=1)
         assert len(image.convert("L").getcolors() or []) > 10
-        assert inches[0] <= 7
+        assert inches[0] <= PAGE_INCHES
 
 
 def test_a_name_of_special_characters_is_shown_as_it_is(found: dict[str, Plot]) -> None:
     root = ElementTree.fromstring(svg(found["learning-curves"]))
-    assert "ev<$&>al (1 of 2 trials)" in ["".join(element.itertext()) for element in root.iter(TEXT)]
+    assert "ev<$&>al (1 of 2 trials)" in [" ".join(element.itertext()) for element in root.iter(TEXT)]
 
 
 def test_every_plot_has_words_for_those_who_cannot_see_it(found: dict[str, Plot]) -> None:
@@ -106,8 +117,19 @@ def test_every_plot_has_words_for_those_who_cannot_see_it(found: dict[str, Plot]
         assert not plot.title.endswith(".")
 
 
-def test_nothing_is_cut_off_and_no_two_texts_overlap(found: dict[str, Plot]) -> None:
-    for plot in found.values():
+def test_nothing_is_cut_off_and_no_two_texts_overlap(sizes: list[Plot]) -> None:
+    expect_room(sizes)
+
+
+@pytest.mark.slow
+def test_nothing_is_cut_off_or_overlaps_at_the_width_of_a_page(everything: list[Path]) -> None:
+    wide = list(plots(load_runs(everything), PAGE_INCHES))
+    assert {round(plot.figure.get_figwidth(), 2) for plot in wide} == {4.9, 7.16}
+    expect_room(wide)
+
+
+def expect_room(found: Iterable[Plot]) -> None:
+    for plot in found:
         plot.figure.draw_without_rendering()
         boxes = [(name, box, box.padded(-1)) for name, box in _text_boxes(plot)]
         width, height = plot.figure.bbox.size
@@ -134,7 +156,35 @@ def _text_boxes(plot: Plot) -> list[tuple[str, Any]]:
         ]
         texts = [*ticks, axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts]
         found += [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
-    return found
+    legends = [text for legend in plot.figure.legends for text in legend.get_texts()]
+    return found + [(text.get_text(), text.get_window_extent()) for text in legends]
+
+
+def test_texts_have_8_points_whatever_the_width(sizes: list[Plot]) -> None:
+    """Only the numbers within a matrix may be smaller, as long as they can be read."""
+    for plot in sizes:
+        for axes in plot.figure.axes:
+            ticks = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+            assert {text.get_fontsize() for text in (*ticks, axes.xaxis.label, axes.yaxis.label, axes.title)} == {8}
+            assert all(text.get_fontsize() >= 6 for text in axes.texts)
+    assert {round(plot.figure.get_figwidth(), 2) for plot in sizes[len(EVERY) :]} == {3.45}
+
+
+def test_fonts_are_embedded_as_truetype(found: dict[str, Plot]) -> None:
+    content = pdf(found["accuracy-by-session"])
+    assert content.startswith(b"%PDF")
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+    assert pdf(found["accuracy-by-session"]) == content
+
+
+def test_series_differ_without_their_colours(found: dict[str, Plot]) -> None:
+    """Also where they are printed in shades of grey."""
+    looks = [(one.marker, one.line) for one in (look(number) for number in range(2 * len(LOOKS)))]
+    assert len({marker for marker, _ in looks[: len(LOOKS)]}) == len({line for _, line in looks[: len(LOOKS)]}) == 7
+    curves = found["learning-curves"].figure.axes[0].lines
+    named = [line for line in curves if not str(line.get_label()).startswith(("_", "chance"))]
+    assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in named}) == len(named) == 2  # type: ignore[attr-defined]
 
 
 def test_what_is_drawn_twice_is_the_same_to_the_byte_whichever_file_is_made_first(
@@ -191,7 +241,9 @@ def test_settings_of_matplotlib_change_neither_the_plots_nor_outlast_them(everyt
 def test_files_are_written_by_the_name_of_their_plot(found: dict[str, Plot], tmp_path: Path) -> None:
     slices = found["slices"]
     files = write_plots(tmp_path / "report" / "plots", [slices, found["fold-by-fold"]])
-    assert [file.name for file in files] == ["slices.png", "slices.svg", "fold-by-fold.png", "fold-by-fold.svg"]
-    assert files[0].read_bytes() == png(slices)
+    assert [file.name for file in files] == [
+        f"{name}.{suffix}" for name in ("slices", "fold-by-fold") for suffix in ("pdf", "svg", "png")
+    ]
+    assert files[2].read_bytes() == png(slices)
     assert files[1].read_text(encoding="utf-8") == svg(slices)
     assert sorted(files[0].parent.iterdir()) == sorted(files)
