@@ -101,7 +101,9 @@ def _verdict(one: Comparison) -> str:
         return "of a single pair, which tells nothing about chance"
     if p is None or answer.interval is None:
         return "the same in every pair, so that no test applies"
-    words = f"more than chance explains at 5 % ({_p(p)})" if p < SIGNIFICANT else f"which can be chance ({_p(p)})"
+    words = (
+        f"more than chance explains at 5 % ({p_words(p)})" if p < SIGNIFICANT else f"which can be chance ({p_words(p)})"
+    )
     # If p is corrected for other comparisons, the interval does not belong to it.
     if p >= SIGNIFICANT and p == answer.p:
         words += f"; only more than ±{answer.interval.high - answer.value:.2f} could be told from it"
@@ -121,5 +123,6 @@ def _p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _p(p: float) -> str:
+def p_words(p: float) -> str:
+    """Return a p value as a sentence has it."""
     return f"p {_p_value(p)}" if p < 0.001 else f"p = {_p_value(p)}"

@@ -11,15 +11,14 @@ from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.series import Series
 from sltune.report.analysis.summary import ReportSection
-from sltune.report.inference.statistics import PairedTest
 from sltune.report.tables.accuracy import mean_and_std
+from sltune.report.tables.comparison import SIGNIFICANT, basis, p_words
 from sltune.report.tables.grid import percent
 from sltune.report.writing.next_step import next_step
 from sltune.report.writing.standing import Standing, baselines_of, nearest_published, split_words, standing
 from sltune.runs.metrics import METRICS
 from sltune.wording import shortened
 
-SIGNIFICANT = 0.05
 MAX_NAME = 32
 """Characters of a method's name; more would break the answer's two lines."""
 WORST = 3
@@ -53,8 +52,8 @@ def answers(section: ReportSection, series: Sequence[Series], runs: Sequence[Run
         return []
     return [
         _which(found, table_ddof),
-        _better(found),
-        _by_how_much(found),
+        _better(found, section),
+        _by_how_much(found, section),
         _how_sure(found),
         _baselines(found, section),
         _published(found, section),
@@ -68,17 +67,12 @@ def name_of(label: str) -> str:
     return shortened(label, MAX_NAME)
 
 
-def p_words(p: float) -> str:
-    """Return a p value as a sentence has it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def p_of(found: Standing) -> float | None:
     """Return the p value of the comparison, corrected for others where there are several."""
     compared = found.comparison
-    if compared is None or compared.test is None:
+    if compared is None or compared.answer is None:
         return None
-    return compared.test.p if compared.p_holm is None else compared.p_holm
+    return compared.answer.p if compared.p_holm is None else compared.p_holm
 
 
 def trials_words(row: Row) -> str:
@@ -97,10 +91,14 @@ def _which(found: Standing, ddof: int) -> Answer:
     return Answer("Best", "Which is best?", number, text)
 
 
-def _better(found: Standing) -> Answer:
+def _better(found: Standing, section: ReportSection) -> Answer:
     question = "Is it better than the next?"
     if found.rival is None:
-        return Answer("Better", question, "", "there is nothing to compare it with: no other method, no baselines")
+        interval, chance = found.best.interval, section.dataset.chance_percent
+        verdict = "unknown" if interval is None else "yes" if interval.low > chance else "not shown"
+        why = "no interval" if interval is None else f"95 % interval {interval.low:.2f} to {interval.high:.2f} %"
+        text = f"{verdict}: nothing but chance, {percent(chance)} %, to compare it with, {why}"
+        return Answer("Better", question, verdict, text)
     names = f"{name_of(found.best.group.label)} against {name_of(found.rival_name)}"
     verdict, text = _verdict(found)
     return Answer("Better", question, verdict, f"{verdict}: {names}, {text}")
@@ -118,34 +116,28 @@ def _verdict(found: Standing) -> tuple[str, str]:
     return "not shown", f"the difference can be chance ({p_words(p)})"
 
 
-def _by_how_much(found: Standing) -> Answer:
+def _by_how_much(found: Standing, section: ReportSection) -> Answer:
     question = "By how much?"
-    rival, test = found.rival, _test(found)
-    if rival is None:
-        return Answer("By", question, "", "–")
-    if test is None:
-        return Answer("By", question, "", f"{percent(found.best.mean)} % against {percent(rival.mean)} %, not paired")
-    number = f"{test.difference:+.2f} points"
-    over = f"over {test.n} pairs of the same test parts"
-    return Answer("By", question, number, f"{number}, {over} ({_two_means(found)})")
-
-
-def _two_means(found: Standing) -> str:
-    return f"{percent(found.best.mean)} % against {percent(found.rival.mean if found.rival else None)} %"
+    rival, compared = found.rival, found.comparison
+    if rival is None or compared is None:
+        number = f"{(found.best.mean or 0.0) - section.dataset.chance_percent:+.2f} points"
+        return Answer("By", question, number, f"{number} to chance")
+    means = f"{percent(found.best.mean)} % against {percent(rival.mean)} %"
+    if compared.test is None:
+        return Answer("By", question, "", f"{means}, not paired")
+    number = f"{compared.test.difference:+.2f} points"
+    return Answer("By", question, number, f"{number}, over {compared.test.n} pairs of the same test parts ({means})")
 
 
 def _how_sure(found: Standing) -> Answer:
-    question, test = "How sure is that?", _test(found)
-    own = found.best.interval
-    alone = f"; the best's own mean {own.low:.2f} to {own.high:.2f} %" if own else ""
-    if test is None or test.interval is None:
-        return Answer("Sure", question, "", f"no interval of the difference{alone}")
-    number = f"{test.interval.low:+.2f} to {test.interval.high:+.2f} points"
-    return Answer("Sure", question, number, f"95 % interval {number}{alone}")
-
-
-def _test(found: Standing) -> PairedTest | None:
-    return found.comparison.test if found.comparison else None
+    question, sure = "How sure is that?", found.comparison.answer if found.comparison else None
+    if sure is None or sure.interval is None:
+        own = found.best.interval
+        alone = f"; of the mean alone {own.low:.2f} to {own.high:.2f} %" if own else ""
+        return Answer("Sure", question, "", f"no interval of a difference{alone}")
+    number = f"{sure.interval.low:+.2f} to {sure.interval.high:+.2f} points"
+    likely = "" if sure.p_better is None else f"; P(better by > {sure.equivalence:g}) {sure.p_better:.2f}"
+    return Answer("Sure", question, number, f"95 % interval {number}{likely}; {basis(sure)}")
 
 
 def _baselines(found: Standing, section: ReportSection) -> Answer:
@@ -192,7 +184,8 @@ def cost_parts(cost: Cost) -> Iterator[str]:
     for name, value in cost.metrics.items():
         if value is not None:
             metric = METRICS[name]
-            yield f"{metric.shown(value):.4g} {metric.shown_as} {metric.column} a sample".replace("  ", " ")
+            each = " a sample" if metric.unit.endswith("/sample") else ""
+            yield " ".join(f"{metric.shown(value):.4g} {metric.shown_as} {metric.column}{each}".split())
     if cost.minutes is not None:
         yield f"{cost.minutes:.3g} min a training"
 

@@ -11,8 +11,9 @@ from sltune.report.analysis.series import Series
 from sltune.report.analysis.summary import ReportSection
 from sltune.report.tables import notes
 from sltune.report.tables.accuracy import mean_and_std
+from sltune.report.tables.comparison import SIGNIFICANT, basis, p_words
 from sltune.report.tables.grid import percent
-from sltune.report.writing.answers import SIGNIFICANT, p_of, p_words
+from sltune.report.writing.answers import p_of
 from sltune.report.writing.paper_table import Labels, named
 from sltune.report.writing.references import key_of
 from sltune.report.writing.standing import Standing, baselines_of, nearest_published, split_words, standing
@@ -120,10 +121,22 @@ def _statistics(found: Standing, section: ReportSection, ddof: int) -> Iterator[
             if ddof
             else ("Deviations are population standard deviations.")
         )
-    if found.best.interval is not None:
+    answer = found.comparison.answer if found.comparison else None
+    sure = answer or found.best.estimate
+    if sure is not None and sure.units:
+        yield (
+            f"Intervals (95 %) and tests of paired differences are for {sure.over}, by a t distribution with standard "
+            f"errors clustered by {sure.unit} and trainings [@cameron-2011]."
+        )
+    elif sure is not None or found.best.interval is not None:
         yield (
             "Intervals (95 %) and tests of paired differences are those of a t distribution whose variance is "
             "corrected for overlapping training sets [@nadeau-2003]."
+        )
+    if answer is not None and answer.p_better is not None:
+        yield (
+            f"A method counts as practically better if it is so by more than {answer.equivalence:g} points; the "
+            "probability of that is for a flat prior on the difference, after [@corani-2015]."
         )
     tests = sum(one.p_holm is not None for one in section.comparisons)
     if tests > 1:
@@ -161,16 +174,21 @@ def _compared(found: Standing, labels: Labels) -> Iterator[str]:
         reason = found.comparison.reason if found.comparison else "there is nothing to pair"
         yield f"It was not tested against {name} ({percent(rival.mean)} %), as {reason}."
         return
-    p, interval = p_of(found), test.interval
-    bounds = f", 95 % interval {interval.low:+.2f} to {interval.high:+.2f}" if interval else ""
-    numbers = f"{test.difference:+.2f} points on {test.n} shared test parts{bounds}"
+    p, sure = p_of(found), found.comparison.answer if found.comparison else None
+    parts = [f"{test.difference:+.2f} points"]
+    if sure is not None and sure.interval is not None:
+        parts.append(f"95 % interval {sure.interval.low:+.2f} to {sure.interval.high:+.2f}")
+    if sure is not None and sure.p_better is not None:
+        parts.append(f"probability of practically better {sure.p_better:.2f}")
+    parts.append(basis(sure) if sure is not None else f"n = {test.n}")
+    numbers = "; ".join(parts)
     if p is None:
         yield f"Against {name} the difference was {numbers}; too few values allow no test."
     elif p < SIGNIFICANT:
         side = "higher" if test.difference > 0 else "lower"
-        yield f"Its accuracy was {side} than that of {name} ({numbers}, {p_words(p)})."
+        yield f"Its accuracy was {side} than that of {name} ({numbers}; {p_words(p)})."
     else:
-        yield f"No difference from {name} could be shown ({numbers}, {p_words(p)})."
+        yield f"No difference from {name} could be shown ({numbers}; {p_words(p)})."
 
 
 def _published(found: Standing, section: ReportSection) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from sltune.cli.main import main
 from tests.report.writing.lab import read_records, write_lab
@@ -95,6 +97,40 @@ def test_real_recordings_stand_beside_no_synthetic_data(tmp_path: Path) -> None:
     found = answers_of(run)
     assert found["Published"] == "none: real recordings do not compare with synthetic data"
     assert "SEW" not in "".join(found.values())
+
+
+def test_how_sure_it_is_over_signers_and_trainings(lab: tuple[Path, Path]) -> None:
+    """Clustered both ways, computed by another implementation; every signer has as many samples."""
+    signers, trainings, differences = [], [], []
+    for ours, other in zip(*map(read_records, lab), strict=True):
+        assert (ours["seed"], ours["fold"]) == (other["seed"], other["fold"])
+        for name, one in ours["metrics"]["recordings"].items():
+            signers.append(one["subject"])
+            trainings.append((ours["seed"], ours["fold"]))
+            differences.append(100 * (one["correct"] - other["metrics"]["recordings"][name]["correct"]) / 19)
+    centre = mean(differences)
+
+    def clustered(keys: Sequence[object]) -> float:
+        sums = defaultdict[object, float](float)
+        for key, value in zip(keys, differences, strict=True):
+            sums[key] += (value - centre) / len(differences)
+        return len(sums) / (len(sums) - 1) * sum(one**2 for one in sums.values())
+
+    parts = clustered(signers), clustered(trainings)
+    error = max(*parts, sum(parts) - clustered(range(len(differences)))) ** 0.5
+    reach = stats.t.ppf(0.975, 11) * error
+    found = answers_of(*lab)
+    assert found["Sure"].startswith(f"95 % interval {centre - reach:+.2f} to {centre + reach:+.2f} points; ")
+    assert f"P(better by > 1) {stats.t.sf((1 - centre) / error, 11):.2f}" in found["Sure"]
+    assert found["Sure"].endswith("24 signers and 12 trainings, for new signers and new trainings")
+
+
+def test_a_run_without_baselines_is_compared_with_chance(tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "alone", 0.7)
+    (run / "baselines.json").unlink()
+    found = answers_of(run)
+    assert found["Better"].startswith("yes: nothing but chance, 5.26 %, to compare it with, 95 % interval")
+    assert found["By"] == f"{mean(percents(run).values()) - 100 / 19:+.2f} points to chance"
 
 
 @pytest.mark.parametrize(
