@@ -62,7 +62,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
     runs = load_runs(folders)
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
-        click.echo(printable_lines(str(_write_page(runs, result, options.out))))
+        click.echo(printable_lines(str(_write_page(runs, result, options.out, options.baseline))))
     else:
         _print_table(runs, result, options.form, options)
     if options.plots:
@@ -180,11 +180,13 @@ def _write_bibliography(runs: Sequence[Run], result: Table, options: ReportOptio
     _say(f"references: {file}")
 
 
-def _write_page(runs: Sequence[Run], result: Table, out: Path | None) -> Path:
+def _write_page(runs: Sequence[Run], result: Table, out: Path | None, reference: str = "") -> Path:
+    from sltune.api.worst_samples import worst_of
     from sltune.report.all_plots import plots
     from sltune.report.page import page
+    from sltune.report.trial_pages import trial_pages
 
-    return _write(runs, out, page(runs, result, plots(runs)))
+    return _write(runs, out, page(runs, result, plots(runs), trial_pages(runs, worst_of), reference))
 
 
 def _write(runs: Sequence[Run], out: Path | None, text: str) -> Path:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sltune import __version__
+from sltune.report.analysis.pooling import pooled
 from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run, names_of
 from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import ReportSection, Table
 from sltune.report.plots.plot import Plot, svg
+from sltune.report.plots.style import COLUMN_INCHES
 from sltune.report.provenance import configuration_text, facts_of, failures_of, nested_offer, reproduction
 from sltune.report.tables import notes
 from sltune.report.tables.accuracy import grids, headlines, mean_and_std
 from sltune.report.tables.configurations import configurations_grid
 from sltune.report.tables.grid import Grid, percent
+from sltune.report.trial_pages import TrialPage
+from sltune.report.writing.answers import answers
+from sltune.report.writing.paragraphs import paragraphs
 from sltune.runs.commands import selected
 from sltune.wording import first_of
 
 TEMPLATE = "page.html"
-MAX_HEADLINES, MAX_WARNINGS = 8, 5
-"""More would push the tables, which have all of them, off the first screen."""
+MAX_HEADLINES, MAX_WARNINGS = 8, 2
+"""More would push the answers off the first screen."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,28 @@ class Headline:
     meaning: str
 
 
-def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
-    """Return the page as HTML. Plots are drawn one after the other, so that only one is in memory."""
-    figures = [{"title": plot.title, "alt": plot.alt, "source": _source(plot)} for plot in plots]
+def page(
+    runs: Sequence[Run], table: Table, plots: Iterable[Plot], trials: Iterable[TrialPage] = (), reference: str = ""
+) -> str:
+    """Return the page as HTML. Plots are drawn one after the other, so that only one is in memory.
+
+    Args:
+        trials: those that have a part of the page of their own. reference: what the best is compared with, as
+            ``--baseline`` names it.
+    """
+    figures = [_figure(plot) for plot in plots]
+    together = pooled(runs)
     series, names = series_of(runs), names_of(runs)
     configurations = [grid for one in series if one.is_search and (grid := configurations_grid(one))]
     failures = [_failures(run) for run in runs if failures_of(run)]
-    sections = {"Results": True, "Plots": figures, "Configurations": configurations, "Failures": failures}
+    trial_parts = [_trial(one) for one in trials]
+    sections = {
+        "Results": True,
+        "Plots": figures,
+        "Configurations": configurations,
+        "Trials": trial_parts,
+        "Failures": failures,
+    }
     contents = [(name, name.lower()) for name, content in sections.items() if content]
     offers = {name: offer for name, run in zip(names, runs, strict=True) if (offer := nested_offer(run))}
     values: dict[str, Any] = {
@@ -52,12 +72,15 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         "title": " · ".join(names),
         "alive": any(run.alive for run in runs),
         "warnings": first_of(list(_warnings(table)), MAX_WARNINGS, ", see the tables"),
+        "notes": [notes.mixture(table), *table.kept_apart],
+        "answers": [_answers(one, together, table.ddof, reference) for one in table.sections],
         "contents": [*contents, ("Where it comes from", "provenance")],
         "no_result": notes.no_result(table),
         "results": list(_headlines(table))[:MAX_HEADLINES],
         "sections": [_section(one, table.ddof, offers) for one in table.sections],
         "plots": figures,
         "configurations": configurations,
+        "trials": trial_parts,
         "failures": failures,
         "runs": [_provenance(name, run) for name, run in zip(names, runs, strict=True)],
     }
@@ -65,6 +88,24 @@ def page(runs: Sequence[Run], table: Table, plots: Iterable[Plot]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(TEMPLATE).render(values)
+
+
+def _answers(one: ReportSection, runs: Sequence[Run], ddof: int, reference: str) -> dict[str, Any]:
+    """Return the answers and paragraphs of a section; commands are typed beside the runs, wherever these lie."""
+    series = series_of(runs)
+    beside = [replace(run, folder=Path(run.folder.resolve().name)) for run in runs]
+    texts = paragraphs(one, series, beside, ddof, {}, reference)
+    return {"heading": notes.heading(one), "found": answers(one, series, beside, ddof, reference), "texts": texts}
+
+
+def _figure(plot: Plot) -> dict[str, Any]:
+    is_wide = plot.figure.get_figwidth() > COLUMN_INCHES
+    return {"title": plot.title, "alt": plot.alt, "source": _source(plot), "is_wide": is_wide}
+
+
+def _trial(one: TrialPage) -> dict[str, Any]:
+    worst = [(sample, _embedded("png", sample.picture) if sample.picture else "") for sample in one.worst]
+    return {"title": one.title, "facts": one.facts, "plots": [_figure(plot) for plot in one.plots], "worst": worst}
 
 
 def _section(one: ReportSection, ddof: int, offers: Mapping[str, str]) -> dict[str, Any]:
@@ -116,4 +157,8 @@ def _failures(run: Run) -> Grid:
 
 
 def _source(plot: Plot) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(plot).encode()).decode()
+    return _embedded("svg+xml", svg(plot).encode())
+
+
+def _embedded(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -11,12 +11,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sltune.api.worst_samples import _dataset_of, worst_of
+from sltune.events.dataset import open_dataset
+from sltune.events.manifest import read_manifest
 from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
+from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import table
 from sltune.report.page import page
+from sltune.report.trial_pages import trial_pages
+from sltune.report.writing.answers import answers
+from sltune.training.predictions import predictions_to_bytes
+from tests.report.writing.lab import write_lab
+from tests.written_runs import make_record, write_run
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]
@@ -212,8 +222,8 @@ def test_many_configurations_without_a_best_leave_the_top_of_the_page_readable(
     records = [record(0, 0.5, config_id=f"c{number:04d}") for number in range(50)]
     planned = [f"c{number:04d}-f{fold}-s0" for number in range(50) for fold in range(2)]
     found = Page(html_of(run_folder(records, planned=planned)))
-    assert "… and 45 more, see the tables" in found.words
-    assert sum(attributes.get("class") == "warning" for attributes in found.all("p")) == 6
+    assert "… and 48 more, see the tables" in found.words
+    assert sum(attributes.get("class") == "warning" for attributes in found.all("p")) == 3
     assert sum(attributes.get("class") == "result" for attributes in found.all("div")) == 8
 
 
@@ -233,3 +243,93 @@ def test_nothing_but_tables_and_code_is_wider_than_the_window(search: Path, tmp_
     found = re.search(r"<title>(\d+) of (\d+)</title>", html)
     assert found is not None
     assert int(found[1]) <= int(found[2]) <= width
+
+
+def test_the_answers_come_first_and_are_those_of_the_terminal(tmp_path: Path) -> None:
+    runs = [write_lab(tmp_path, name, skill, seed=int(10 * skill)) for name, skill in (("crops", 0.8), ("paper", 0.6))]
+    words = Page(html_of(*runs)).words
+    found = load_runs(runs)
+    made = table(found)
+    said = answers(made.sections[0], series_of(found), found, made.ddof)
+    assert len(said) == 9
+    places = [words.index(f"{one.question} {one.number} {one.text}".replace("  ", " ")) for one in said]
+    assert places == sorted(places)
+    assert places[-1] < words.index("Results Plots"), "before the contents, and so on the first screen"
+    assert words.index("crops/c0000 reached") < words.index("± ddof 1")
+
+
+def test_a_trial_shows_its_curves_its_confusions_and_its_worst_samples(dataset: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(dataset)
+    (first, second), name = (
+        manifest.classes,
+        manifest.files[0].file.removeprefix("recordings/").removesuffix(".parquet"),
+    )
+    facts = {"name": manifest.name, "synthetic": True, "fingerprint": manifest.fingerprint, "classes": [first, second]}
+    one = make_record(0, 0.5, dataset=facts, confusion=[[1, 1], [0, 2]])
+    run = write_run(tmp_path / "run", [one], dataset={**one["dataset"], "path": str(dataset)})
+    folder = run / "trials" / "c0000-f0-s0"
+    (folder / "epochs.csv").write_text("epoch,train_loss,val_loss,val_accuracy\n1,1.0,0.9,0.25\n2,0.8,0.7,0.5\n")
+    rates = np.array([[0.25, 0.5], [0.9, 0.1], [0.0, 1.0]], dtype=np.float32)
+    samples = open_dataset(dataset).samples.sample_id[:3]
+    content = predictions_to_bytes([name] * 3, samples, np.array([0, 0, 0]), rates)
+    (folder / "predictions.parquet").write_bytes(content)
+    runs = load_runs([run])
+    (trial,) = trial_pages(runs, worst_of)
+    assert [(sample.sample_id, sample.true, sample.taken_for, sample.rates) for sample in trial.worst] == [
+        (samples[2], first, second, (0.0, 1.0)),
+        (samples[0], first, second, (0.25, 0.5)),
+    ]
+    assert all(sample.picture is not None and sample.picture.startswith(b"\x89PNG") for sample in trial.worst)
+    found = Page(page(runs, table(runs), [], [trial]))
+    assert [plot.title for plot in trial.plots] == ["Learning curves", "Confusion matrix in per cent"]
+    assert "run/c0000-f0-s0: test 50.00 %, validation 50.00 %" in found.words
+    assert f"{samples[0]}: rate 0.250 of {first}, 0.500 of {second}" in found.words
+    assert len(found.all("img")) == 4
+    assert all(image["alt"] for image in found.all("img"))
+    # On another machine the dataset is elsewhere.
+    shutil.rmtree(dataset)
+    _dataset_of.cache_clear()
+    (trial,) = trial_pages(runs, worst_of)
+    assert [sample.picture for sample in trial.worst] == [None, None]
+
+
+@pytest.mark.processes
+@needs_chromium
+def test_rows_are_filtered_by_words(record: Record, run_folder: WriteRun, tmp_path: Path) -> None:
+    label = "Mean ± standard deviation over folds and seeds"
+    runs = [run_folder([record(0, 0.5)], name=f"run-{number}") for number in range(5)]
+    script = (
+        f"const field = document.querySelector('input[aria-label=\"Filter rows of: {label}\"]');"
+        "field.value = 'RUN-3 val'; field.dispatchEvent(new Event('input'));"
+        f"const body = document.querySelector('table[aria-label=\"{label}\"]').tBodies[0];"
+        "document.title = [...body.rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent).join();"
+    )
+    file = tmp_path / "page.html"
+    file.write_text(html_of(*runs, published=False).replace("</body>", f"<script>{script}</script></body>"))
+    assert "<title>run-3/c0000</title>" in browse("--dump-dom", file=file)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_that_keeps_people_from_reading(width: int, search: Path, tmp_path: Path) -> None:
+    """Contrast, alternative texts, labels, order of headings and more, by the rules of axe-core (WCAG 2.1 A and AA)."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm here, which installs axe-core")
+    install = ["npm", "install", "--silent", "--no-save", "--prefix", str(tmp_path), "axe-core@4.14.1"]
+    if subprocess.run(install, capture_output=True, check=False, timeout=300).returncode:
+        pytest.skip("axe-core cannot be installed here")
+    script = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    run = (
+        "document.querySelectorAll('details').forEach((part) => { part.open = true; });"
+        "axe.run(document).then((found) => { document.title = 'axe:' + JSON.stringify(found.violations.map((one) =>"
+        " [one.id, one.nodes.map((node) => node.target.join(' ')).slice(0, 3)])); });"
+    )
+    runs = [search, write_lab(tmp_path, "crops", 0.8), write_lab(tmp_path, "paper", 0.6, seed=1)]
+    file = tmp_path / "page.html"
+    file.write_text(html_of(*runs).replace("</body>", f"<script>{script}</script><script>{run}</script></body>"))
+    html = browse("--dump-dom", f"--window-size={max(width, 500)},900", file=file)
+    found = re.search(r"<title>axe:(.*?)</title>", html)
+    assert found is not None
+    assert found[1] == "[]"

@@ -21,6 +21,8 @@ from sltune.wording import shortened
 
 MAX_NAME = 32
 """Characters of a method's name; more would break the answer's two lines."""
+COSTS = ("parameters", "effective_macs", "effective_acs", "synaptic_ops", "spikes", "energy_joules")
+"""What is told of costs, in this order; the earlier count of operations only where there is no better one."""
 WORST = 3
 """Signers who are named: whoever has more failures finds them in the plot of all."""
 
@@ -181,8 +183,9 @@ def _cost(found: Standing, section: ReportSection) -> Answer:
 
 def cost_parts(cost: Cost) -> Iterator[str]:
     """Give what a configuration cost, each with its unit."""
-    for name, value in cost.metrics.items():
-        if value is not None:
+    for name in COSTS:
+        value = cost.metrics.get(name)
+        if value is not None and not (name == "synaptic_ops" and cost.metrics.get("effective_acs") is not None):
             metric = METRICS[name]
             each = " a sample" if metric.unit.endswith("/sample") else ""
             yield " ".join(f"{metric.shown(value):.4g} {metric.shown_as} {metric.column}{each}".split())
