@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
+from sltune.cli.main import main
 from sltune.progress.mean_curves import CATEGORY, update_mean_curves
-from sltune.runs.epochs import begin_epochs
+from sltune.runs.epochs import begin_epochs, read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import Record
+from sltune.settings.space import Space
 from sltune.tuning.campaign.strategy import Candidate
 from tests.progress.test_tensorboard import read
 from tests.small import quick
 from tests.trials import epoch, record
+from tests.tuning.in_process import train_in_process
 
 VAL = "accuracy/val"
 
@@ -107,3 +111,23 @@ def test_a_configuration_that_was_given_up_has_its_last_curves(tmp_path: Path) -
     assert not candidate.is_over
     candidate.over = "worse than others"
     assert candidate.is_over
+
+
+def test_a_run_writes_them_and_one_that_was_killed_before_its_last_ones_makes_up_for_it(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_in_process(monkeypatch)
+    (tmp_path / "space.toml").write_text(Space.of(quick(training__epochs=1)).to_toml())
+    trials = ["--results", str(tmp_path), "--run", "run", "--device", "cpu", "--gpus-per-trial", "0", "--no-baselines"]
+    begun = CliRunner().invoke(main, ["evaluate", str(tmp_path / "space.toml"), "--data", str(dataset), *trials])
+    assert begun.exit_code == 0, begun.output
+    folder = RunFolder(tmp_path / "run")
+    *_, last = files = sorted(folder.mean_curves("c0000").iterdir())
+    written = last.read_bytes()
+    assert [int(file.name.split(".")[3]) for file in files] == [2, 3, 4]
+    last.unlink()
+    # Every trial is done: nothing but the curves is left to do.
+    assert CliRunner().invoke(main, ["resume", str(folder.root), "--device", "cpu"]).exit_code == 0
+    assert last.read_bytes() == written
+    epochs = [read_epochs(folder.trial(one.key).epochs_csv) for one in folder.records()]
+    assert curve(folder) == [(1, sum(rows[0]["val_accuracy"] for rows in epochs) / 4)]
