@@ -29,7 +29,7 @@ from sltune.events.sources.slanimals.source import open_slanimals
 from sltune.events.sources.slanimals.tags import GESTURES
 from sltune.events.splits.split import split_of
 from sltune.events.store import Sample, encode_samples, read_table
-from sltune.events.synthetic.recordings import write_dataset
+from sltune.events.synthetic.recordings import SIGNERS, SignersName, write_dataset
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.system.files import write_whole
@@ -45,6 +45,7 @@ SENSOR = (SENSOR_SIZE, SENSOR_SIZE)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=12)
+    parser.add_argument("--signers", choices=SIGNERS, default="similar", help="how much signers differ")
     parser.add_argument("--seed", type=int, default=0, help="of the simulator; folds and networks always have seed 0")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--windows-ms", type=int, nargs="+", default=WINDOW_STARTS_MS, help="starts of short samples")
@@ -59,9 +60,10 @@ def main() -> None:
 def benchmark(folder: Path, arguments: argparse.Namespace) -> Iterable[str]:
     """Give the lines of the report while it is being measured."""
     recordings, seed, epochs = arguments.recordings, arguments.seed, arguments.epochs
-    command = f"python benchmarks/simulator.py --recordings {recordings} --seed {seed} --epochs {epochs}"
+    made = f"--recordings {recordings} --signers {arguments.signers} --seed {seed}"
+    command = f"python benchmarks/simulator.py {made} --epochs {epochs}"
     yield f"# Simulator\n\n`{command}`, {FOLDS}-fold, leave-signers-out, 19 classes, chance 5.3 %.\n"
-    events, seconds = simulate(folder / "source", recordings, seed)
+    events, seconds = simulate(folder / "source", recordings, seed, arguments.signers)
     speed = f"written in {seconds:.1f} s of one core ({events / seconds / 1e6:.1f} M/s)"
     yield f"{recordings} recordings, {events:,} events, {speed}.\n"
     parts = load(folder / "source")
@@ -85,11 +87,11 @@ that of SL-Animals with default neurons, Adam 1e-3, batch 8, shuffled, {epochs} 
 loss."""
 
 
-def simulate(out: Path, recordings: int, seed: int) -> tuple[int, float]:
+def simulate(out: Path, recordings: int, seed: int, signers: SignersName) -> tuple[int, float]:
     """Write a dataset; return its events and the seconds of one core that it took."""
     counts: list[int] = []
     started = time.process_time()
-    write_dataset(out, recordings, seed, progress=lambda _, events: counts.append(events))
+    write_dataset(out, recordings, seed, lambda _, events: counts.append(events), signers)
     return sum(counts), time.process_time() - started
 
 

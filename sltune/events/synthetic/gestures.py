@@ -76,7 +76,8 @@ GESTURES = (
     Gesture(CHEST, x=Wave(12), y=Wave(12, 1, -0.14), rate_hz=1.7),  # zebra
 )
 
-# What signs of varied signers are made of.
+# The parts of signs of varied signers. Most occur in several signs, and some signs differ only in their order, so that
+# one moment does not tell a sign.
 BRUSH = Gesture((-17, 6), x=Wave(8), pointing=60, rate_hz=1.6, partner="mirror")
 TAP = Gesture((-9, 34), y=Wave(7), pointing=40, rate_hz=2.4)
 FLAP = Gesture((-44, 4), y=Wave(14), pointing=110, rate_hz=1.5, partner="mirror")

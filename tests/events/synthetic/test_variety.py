@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, train_test_split
 
 from sltune.events.synthetic.body import STEP_US, edges_of, passer_edges
 from sltune.events.synthetic.gestures import SIGNS, Gesture
@@ -198,10 +198,11 @@ def shares(recording: SyntheticRecording) -> Features:
 
 
 def baselines(recordings: list[Features], folds: int) -> dict[str, float]:
-    """Return the accuracy in per cent of each baseline, over signers."""
+    """Return the accuracy in per cent of each baseline over signers, in the folds of sltune and seed 0."""
     classes = np.arange(19)
     correct: dict[str, list[float]] = {}
-    for train, test in KFold(folds, shuffle=True, random_state=0).split(recordings):
+    for rest, test in KFold(folds, shuffle=True, random_state=0).split(recordings):
+        train, _ = train_test_split(rest, test_size=0.15, random_state=1)
         seen, asked = (np.concatenate([recordings[index] for index in part]) for part in (train, test))
         for one in predictions(seen, np.tile(classes, len(train)), asked):
             correct.setdefault(one.name, []).append(100 * float((one.classes == np.tile(classes, len(test))).mean()))
@@ -211,20 +212,22 @@ def baselines(recordings: list[Features], folds: int) -> dict[str, float]:
 def test_signs_of_other_signers_are_recognised_by_their_counts_but_by_no_means_all(
     varied: list[SyntheticRecording],
 ) -> None:
-    """From three signers, one in a session of its own; the full size has a slow test."""
+    """Two signers of other sessions are all that it has seen; the full size has a slow test."""
     assert 20 <= baselines([shares(recording) for recording in varied], folds=4)["nearest neighbour"] <= 65
 
 
 @pytest.mark.slow
-def test_the_nearest_neighbour_is_right_in_55_to_80_per_cent_of_varied_signs() -> None:
-    """As on real recordings (76.8), so that a network that learns nothing of signers has something to gain."""
+def test_baselines_recognise_most_signs_of_varied_signers_and_leave_much_to_networks() -> None:
+    """The nearest neighbour is right as often as on real recordings, where it reaches 77 % of 15 signs.
+
+    Sets of 24 signers differ much, so that the mean over three of them counts.
+    """
     accuracies = []
     for seed in range(3):
         recordings = [shares(simulate_recording(name, seed, *SIGNERS["varied"])) for name in recording_names(24)]
         found = baselines(recordings, folds=4)
         accuracies.append((found["nearest neighbour"], found["ridge regression"]))
     nearest, ridge = np.array(accuracies).T
-    assert (nearest >= 53).all()
-    assert (nearest <= 80).all()
     assert 60 <= nearest.mean() <= 75
+    assert 53 <= nearest.min() <= nearest.max() <= 80
     assert ridge.mean() <= 80
