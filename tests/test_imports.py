@@ -20,6 +20,7 @@ FOLDERS = [
     "tuning.final",
     "tuning.trial",
     "progress",
+    "report.publishing",
     "report",
     "report.plots",
     "report.writing",
