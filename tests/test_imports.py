@@ -40,6 +40,7 @@ FOLDERS = [
     "events.augmentations",
     "events.formats",
     "events.formats.decoders",
+    "runs.health",
     "runs",
     "settings",
     "extensions",

@@ -135,21 +135,23 @@ class Progress:
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Show an epoch's metrics."""
         with self._lock:
-            self._state.advance(key, row)
+            news = self._state.advance(key, row)
             epochs = self._state.cell(key).epochs
-        self._display.tell(epoch_ended(key, row, epochs))
+        for message in (epoch_ended(key, row, epochs), *news):
+            self._display.tell(message)
 
     def finish(self, record: Record, states: Mapping[TrialKey, str]) -> None:
         """Show how a trial ended; states: of all trials of its configuration, of which that may prune others."""
         message = trial_ended(record, self._plan.shows_test)
         with self._lock:
-            self._state.end(record)
+            news = self._state.end(record)
             for key, state in states.items():
                 if state == "pruned" and key != record.key:
                     self._state.prune(key)
             if record.went_wrong:
                 self._note = message.words()
-        self._display.tell(message)
+        for one in (message, *news):
+            self._display.tell(one)
 
     def board(self, lines: int) -> Board:
         """Return the board as it is at the moment."""

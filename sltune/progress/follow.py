@@ -158,10 +158,11 @@ class Follower:
             if self._looked and stamp and stamp != trial.epochs_csv:
                 # The trial has ended since the last look; these are its last epochs.
                 yield from self._epochs(key, trial, folder.epochs_csv)
-            self.state.end(record)
+            news = self.state.end(record)
             trial.record, trial.epochs_csv, trial.epoch = file.name, stamp, 0
             self._open.pop(key, None)
             yield trial_ended(record, self.state.plan.shows_test)
+            yield from news
             return
         stamp = self._stamp_of(folder.epochs_csv)
         if stamp and stamp != trial.epochs_csv:
@@ -181,8 +182,9 @@ class Follower:
         self._open[key] = None
         for row in rows:
             if row["epoch"] > trial.epoch:
-                self.state.advance(key, row)
+                news = self.state.advance(key, row)
                 yield epoch_ended(key, row, self.state.cell(key).epochs)
+                yield from news
         trial.epoch = int(rows[-1]["epoch"])
 
     def _follow_process(self) -> Iterator[Message]:

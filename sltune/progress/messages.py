@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sltune.runs.health.findings import Finding
 from sltune.runs.metrics import METRICS
 from sltune.runs.record import Record, TrialKey
 from sltune.wording import printable
@@ -72,6 +73,12 @@ def trial_ended(record: Record, shows_test: bool) -> Message:
     elif record.error:
         text += f": {record.reason}"
     return Message(record.key, text, {"event": "finish", "status": record.status, "metrics": metrics})
+
+
+def warning(key: TrialKey, finding: Finding) -> Message:
+    """Something speaks against the figures of a trial."""
+    facts = {"event": "warning", "finding": finding.name, "text": finding.text, "advice": finding.advice}
+    return Message(key, f"warning: {finding.sentence}", facts)
 
 
 def _in_json(value: Any) -> Any:

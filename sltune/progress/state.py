@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import get_args
 
 from sltune.progress.board import Board, Line, TrialCell
+from sltune.progress.messages import Message, warning
+from sltune.runs.health.findings import Finding, findings, findings_of_epoch
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, Status, TrialKey
 from sltune.runs.results import Observed, Outlook, Result
@@ -35,6 +37,8 @@ class RunState:
         self._counts: Counter[str] = Counter()
         self._paces: dict[TrialKey, _Pace] = {}
         self._observed: dict[TrialKey, Observed] = {}
+        self._findings: dict[TrialKey, Sequence[Finding]] = {}
+        self._said: defaultdict[TrialKey, set[str]] = defaultdict(set)
         self._recent: dict[str, None] = {}
         self._best: Result | None = None
         self._outlook: Outlook | None = None
@@ -63,12 +67,13 @@ class RunState:
         self._set(key, TrialCell("running", epochs=epochs))
         self._paces[key] = _Pace(0.0, 0.0)
 
-    def advance(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        """A running trial has ended an epoch with these metrics."""
+    def advance(self, key: TrialKey, row: Mapping[str, float]) -> list[Message]:
+        """A running trial has ended an epoch with these metrics; return what speaks against it, each kind once."""
         accuracy = row[f"{self._part}_accuracy"]
         self._set(key, TrialCell("running", int(row["epoch"]), self.cell(key).epochs, accuracy))
         self._paces[key] = _Pace(row["samples_per_second"], row.get("device_memory_bytes", 0.0))
         self._seconds, self._epochs = self._seconds + row["seconds"], self._epochs + 1
+        return self._news(key, findings_of_epoch(row))
 
     def leave(self, key: TrialKey) -> None:
         """No process works any more on a trial that has begun."""
@@ -79,8 +84,8 @@ class RunState:
         self._set(key, replace(self.cell(key), state="running"))
         self._paces[key] = _Pace(0.0, 0.0)
 
-    def end(self, record: Record) -> None:
-        """A trial has ended."""
+    def end(self, record: Record) -> list[Message]:
+        """A trial has ended; return what speaks against its result, where it may be shown."""
         metrics, key = record.metrics, record.key
         test = metrics.test_accuracy if self.plan.shows_test else None
         self._set(key, TrialCell(record.status, accuracy=metrics.number(f"{self._part}_accuracy"), test=test))
@@ -88,6 +93,16 @@ class RunState:
         self._trained += record.was_trained
         self._observed[key] = Observed.of(record)
         self._compare(key.config_id)
+        return self._news(key, findings([], record) if self.plan.shows_test and record.status == "done" else [])
+
+    def _news(self, key: TrialKey, found: Sequence[Finding]) -> list[Message]:
+        """Note what speaks against a trial now; return what nobody has said of it before."""
+        self._findings.pop(key, None)
+        if found:
+            self._findings[key] = found
+        new = [warning(key, finding) for finding in found if finding.name not in self._said[key]]
+        self._said[key].update(finding.name for finding in found)
+        return new
 
     def prune(self, key: TrialKey) -> None:
         """A trial is not wanted any more."""
@@ -136,7 +151,7 @@ class RunState:
             begun=len(self._cells),
             counts=dict(self._counts),
             best=self._best.config_id if self._best and plan.configurations > 1 else "",
-            facts=(tuple(self._search()), tuple(self._pace()), *map(tuple, facts)),
+            facts=(tuple(self._search()), tuple(self._pace()), tuple(self._health()), *map(tuple, facts)),
         )
 
     def _predicted(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -218,6 +233,14 @@ class RunState:
                 weight = self.plan.criteria.std_weight
                 best = f"{100 * self._best.val_accuracy:.1f} %, {self._best.config_id}"
                 yield f"best so far by mean − {weight:g} std: mean {best}" if weight else f"best mean so far {best}"
+
+    def _health(self) -> Iterator[str]:
+        """Say what speaks against the trial with the latest such news, and how many others there are."""
+        for key, found in islice(reversed(self._findings.items()), 1):
+            yield f"{key.name}: {found[0].text}"
+            yield found[0].advice
+        if len(self._findings) > 1:
+            yield f"warnings on {len(self._findings) - 1} other trials"
 
     def _pace(self) -> Iterator[str]:
         paces = list(self._paces.values())

@@ -133,6 +133,7 @@ def _warnings(table: Table) -> Iterator[str]:
     for section in table.sections:
         yield from notes.incomplete(section)
         yield from notes.mixed_folds(section)
+        yield from notes.unhealthy(section, only_grave=True)
         yield from notes.unbeaten(section)
 
 

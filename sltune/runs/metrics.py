@@ -143,6 +143,8 @@ METRICS: dict[str, Metric] = {
     "spikes": Metric(unit="spikes/sample", by_layer=True, shown_as="k", column="spikes", tag="activity/spikes_{layer}"),
     "firing_rate": Metric(unit="spikes/neuron/step", in_record=False, by_layer=True, tag="firing_rate/{layer}"),
     "own": Metric("test", by_epoch=False, by_layer=True),
+    "top_class_share": Metric(in_record=False, tag="health/top_class_share"),
+    "epochs_without_gradient": Metric("train", "epochs", in_record=False, tag="health/epochs_without_gradient"),
     "device_memory_bytes": Metric("train", "bytes", in_record=False, tag="speed/device_memory_bytes"),
 }
 

@@ -98,6 +98,11 @@ RULES = (
         'there are no full connections between neurons; leave init = "torch"',
     ),
     Rule(
+        ("network.init", "network.weights"),
+        lambda init, weights: init != "data" or not weights,
+        'weights that are given are not scaled; leave init = "torch"',
+    ),
+    Rule(
         ("network.norm", "network.name"),
         lambda norm, name: norm == "none" or name not in ("nmnist-mlp", "nmnist-mlp2"),
         'tdBN normalises convolutions and this network has none; set norm = "none"',

@@ -107,7 +107,7 @@ class Network(TomlTable):
     norm: Literal["none", "tdbn"] = "none"
     # With 1 every activation would be dropped.
     dropout: BelowOne = 0.0
-    init: Literal["torch", "stbp"] = "torch"
+    init: Literal["torch", "stbp", "data"] = "torch"
     weights: Text = ""
     # Layers that keep their fresh weights, as the weights are of a network for something else.
     weights_skip: Layers = ()

@@ -16,7 +16,7 @@ from sltune.snn.neurons.lif import LIFParameters
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """norm: of convolutions, "none" or "tdbn". init: of full connections, "torch" or "stbp".
+    """norm: of convolutions, "none" or "tdbn". init: of full connections, "torch" or "stbp"; "data" begins as "torch".
 
     dropout acts on the input of the first full connections.
     """

@@ -19,6 +19,7 @@ from sltune.snn.running import outputs_of, rates_from, rates_of_clip
 from sltune.training.averaging import WeightAverage
 from sltune.training.batches import Batch
 from sltune.training.losses import Loss, mean_loss, mse, summed_loss, tet
+from sltune.training.optim import GradientWatch
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,20 @@ class EvaluationResult:
     correct: tuple[bool, ...] = ()
     rates: Tensor | None = field(default=None, compare=False)
 
+    @property
+    def top_class_share(self) -> float:
+        """The share of the samples that are taken for the class that is named most; 1 where all are taken for one."""
+        named = [sum(column) for column in zip(*self.confusion, strict=True)]
+        return max(named) / sum(named) if named else math.nan
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
     """One epoch, counted from 1. train_loss: sum of the batches' mean losses divided by the number of samples.
 
     best_epoch, best_loss: the epoch with the lowest validation loss so far, and that loss. device_memory_bytes: the
-    largest amount of GPU memory that was allocated in the epoch; None on a CPU.
+    largest amount of GPU memory that was allocated in the epoch; None on a CPU. epochs_without_gradient: how many
+    epochs, up to this one, have passed since any batch had a gradient that is not 0.
     """
 
     epoch: int
@@ -58,6 +66,7 @@ class EpochMetrics:
     samples_per_second: float = field(compare=False)
     seconds: float = field(compare=False)
     device_memory_bytes: int | None = field(default=None, compare=False)
+    epochs_without_gradient: int = 0
 
     @property
     def is_best(self) -> bool:
@@ -117,15 +126,15 @@ def fit(
         Diverged: a loss or a weight is not finite.
     """
     done, best_loss, best_epoch = (last.epoch, last.best_loss, last.best_epoch) if last else (0, math.inf, 0)
+    without_gradient = last.epochs_without_gradient if last else 0
     device = next(learner.network.parameters()).device
     for epoch in range(done + 1, epochs + 1):
         if patience and epoch - 1 - best_epoch >= patience:
             return
-        started = time.perf_counter()
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        losses, samples = train_epoch(learner, batches(epoch))
+        watch, started = GradientWatch(learner.network), _begin_epoch(device)
+        losses, samples = train_epoch(learner, batches(epoch), watch)
         trained_seconds = time.perf_counter() - started
+        without_gradient = 0 if watch.found else without_gradient + 1
         _end_epoch(learner, epoch, batches)
         evaluation = validate()
         if evaluation.loss < best_loss:
@@ -139,7 +148,15 @@ def fit(
             samples_per_second=samples / trained_seconds,
             seconds=time.perf_counter() - started,
             device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+            epochs_without_gradient=without_gradient,
         )
+
+
+def _begin_epoch(device: torch.device) -> float:
+    """Return the time, for later differences; peaks of memory are those since now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return time.perf_counter()
 
 
 def _end_epoch(learner: Learner, epoch: int, batches: Callable[[int], Iterable[Batch]]) -> None:
@@ -149,8 +166,13 @@ def _end_epoch(learner: Learner, epoch: int, batches: Callable[[int], Iterable[B
         learner.schedule.step()
 
 
-def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float], int]:
+def train_epoch(
+    learner: Learner, batches: Iterable[Batch], watch: GradientWatch | None = None
+) -> tuple[list[float], int]:
     """Train on each batch once; return the mean loss of each batch and the number of samples.
+
+    Args:
+        watch: looks at the gradients of each batch.
 
     Raises:
         Diverged: a loss or a weight is not finite.
@@ -174,6 +196,8 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
                 raise UsageError("the network's rates depend on no parameter that is trained: no_grad() or detach()?")
             optimizer.zero_grad()
             torch.autograd.backward(loss)
+            if watch:
+                watch.look()
             if learner.clip_norm:
                 nn.utils.clip_grad_norm_(network.parameters(), learner.clip_norm)
             optimizer.step()
@@ -181,14 +205,18 @@ def train_epoch(learner: Learner, batches: Iterable[Batch]) -> tuple[list[float]
             samples += len(batch.labels)
     # Losses are read once an epoch: reading each would make the device wait for the host.
     values: list[float] = torch.stack(losses).tolist()
-    for number, value in enumerate(values, start=1):
+    _require_finite(network, values)
+    return values, samples
+
+
+def _require_finite(network: nn.Module, losses: Sequence[float]) -> None:
+    for number, value in enumerate(losses, start=1):
         if not math.isfinite(value):
             raise Diverged(f"the loss of batch {number} is {value}")
     # A potential that is NaN fires no spike, so a network with such weights can still have a finite loss.
     for name, weight in network.named_parameters():
         if not weight.isfinite().all():
             raise Diverged(f"{name} has values that are not finite; try a lower learning rate")
-    return values, samples
 
 
 def _training_loss(learner: Learner, rates: Tensor, outputs: Tensor, labels: Tensor, taken: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules: those that are built in, and how any is made."""
+"""Optimizers and learning-rate schedules: those that are built in, and how any is made; whether they get gradients."""
 
 from __future__ import annotations
 
@@ -97,3 +97,18 @@ def warmed_up(schedule: LRScheduler | None, optimizer: Optimizer, epochs: int) -
         return schedule
     rise = LinearLR(optimizer, 1 / (epochs + 1), total_iters=epochs)
     return SequentialLR(optimizer, [rise, schedule], [epochs]) if schedule else rise
+
+
+class GradientWatch:
+    """Notes whether any batch has had a gradient that is not 0, and looks no further once one had."""
+
+    def __init__(self, network: nn.Module) -> None:
+        # The last layers are the first to have one, so that a network that learns costs one look an epoch.
+        self._parameters = list(network.parameters())[::-1]
+        self.found = False
+
+    def look(self) -> None:
+        """Look at the gradients after a backward pass."""
+        if not self.found:
+            gradients = (parameter.grad for parameter in self._parameters)
+            self.found = any(bool(gradient.any()) for gradient in gradients if gradient is not None)

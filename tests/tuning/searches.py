@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,22 @@ def campaign_of(folder: RunFolder, space: Space, study: SearchStudy, retry_faile
     return Campaign(folder, DATASET, plan, strategy_of(folder, space, space.search, study, retry_failed))
 
 
-def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 0, epochs: int = 0) -> list[str]:
+EPOCHS = 6
+Health = Callable[[Configuration], dict[str, float]]
+
+
+def run(
+    campaign: Campaign,
+    train: Trainer = hills,
+    slots: int = 1,
+    seed: int = 0,
+    epochs: int = 0,
+    health: Health = lambda configuration: {},
+) -> list[str]:
     """Run a search to its end, some trials at a time, which end in random order; return the trials as handed out.
 
-    epochs: how many each reports before it ends; accuracies rise evenly to the last one's.
+    epochs: how many each reports before it ends; accuracies rise evenly to the last one's. health: further metrics of
+    each of its epochs.
     """
     order, running, names = random.Random(seed), list[tuple[TrialKey, Configuration]](), list[str]()
     while not campaign.finished:
@@ -93,10 +106,9 @@ def run(campaign: Campaign, train: Trainer = hills, slots: int = 1, seed: int = 
         finished, reason = train(configuration, key), campaign.candidates[key.config_id].over
         for epoch in range(1, epochs + 1):
             accuracy = finished.metrics.get("val_accuracy", 0.0) * epoch / epochs
-            reason = reason or campaign.add_epoch(
-                key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy}
-            )
-        campaign.finish(key, Report("pruned", reason) if reason else finished)
+            row = {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy, **health(configuration)}
+            reason = reason or campaign.add_epoch(key, row)
+        campaign.finish(key, replace(finished, status="pruned", error=reason, metrics={}) if reason else finished)
     if campaign.finished:
         campaign.strategy.close(campaign.candidates.values())
     return names
@@ -106,7 +118,14 @@ class Killed(BaseException):
     """Ends the process, as it were: nothing in between may catch it."""
 
 
-def run_through_kills(root: Path, space: Space, train: Trainer = hills, slots: int = 1, seed: int = 0) -> Campaign:
+def run_through_kills(
+    root: Path,
+    space: Space,
+    train: Trainer = hills,
+    slots: int = 1,
+    seed: int = 0,
+    health: Health | None = None,
+) -> Campaign:
     """Run a search to its end in processes of which each dies, as it were, after a few trainings."""
     rng = random.Random(seed)
     for life in range(100):
@@ -118,7 +137,10 @@ def run_through_kills(root: Path, space: Space, train: Trainer = hills, slots: i
             return train(configuration, key)
 
         try:
-            run(campaign, train_or_die, slots, seed + life)
+            if health is None:
+                run(campaign, train_or_die, slots, seed + life)
+            else:
+                run(campaign, train_or_die, slots, seed + life, EPOCHS, health)
         except Killed:
             continue
         return campaign

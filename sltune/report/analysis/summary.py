@@ -7,7 +7,7 @@ result is counted and named in its row instead of being left out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sltune.errors import ConfigError, DataError, UsageError
@@ -20,7 +20,10 @@ from sltune.report.analysis.published import Published, load_published, publishe
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
 from sltune.report.inference.two_way import Score, tally
+from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
+from sltune.runs.health.findings import findings
+from sltune.runs.health.remarks import Remark, remarks
 from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import DatasetInfo, Judged, Record, TrialKey, chosen_sessions
 from sltune.settings.sections import DRAWN, Evaluation
@@ -35,7 +38,10 @@ Groups = dict[Group, dict[TrialKey, Record | str]]
 
 @dataclass(frozen=True)
 class ReportSection:
-    """The rows of one dataset and session choice, what compares them, and the published figures that fit them."""
+    """The rows of one dataset and session choice, what compares them, and the published figures that fit them.
+
+    health: what speaks against the figures of trials.
+    """
 
     dataset: DatasetInfo
     sessions: tuple[str, ...]
@@ -46,6 +52,7 @@ class ReportSection:
     costs: tuple[Cost, ...] = ()
     choices: tuple[Choice, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    health: tuple[Remark, ...] = ()
 
     @property
     def tests(self) -> list[Row]:
@@ -116,7 +123,10 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
         compared, choices = comparisons(rows, baseline), tuple(one for group in groups for one in chosen[group])
         of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices, tuple(baselines_of(rows, run_of)))
-        sections.append(ReportSection(dataset, sessions, *of_rows))
+        health = tuple(
+            remark for group, trials in groups.items() for remark in _health(run_of[group.label], group.label, trials)
+        )
+        sections.append(ReportSection(dataset, sessions, *of_rows, health))
     return Table(ddof, tuple(sections), tuple(kept_apart(together)))
 
 
@@ -128,6 +138,13 @@ def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:
 
 def _records(trials: Trials) -> list[Record]:
     return [record for record in trials.values() if isinstance(record, Record)]
+
+
+def _health(run: Run, label: str, trials: Trials) -> Iterator[Remark]:
+    """Give what speaks against the figures of a group's trials that have a result."""
+    done = [record for record in _records(trials) if record.status == "done"]
+    epochs = {record.key: read_epochs(run.trial(record.key).epochs_csv, skip_bad=True) for record in done}
+    return remarks(label, {record.key: findings(epochs[record.key], record) for record in done})
 
 
 def _groups(run: Run, label: str, every: bool) -> Groups:

@@ -97,6 +97,7 @@ def section_notes(section: ReportSection) -> Iterator[str]:
         yield f"{SYNTHETIC.capitalize()}: simulated events, not real recordings"
     yield from incomplete(section)
     yield from mixed_folds(section)
+    yield from unhealthy(section)
     yield from dict.fromkeys(_choice(row.group) for row in rows if row.group.chosen_from)
     yield from dict.fromkeys(_nested(row.group) for row in rows if row.group.is_nested)
     if any(row.metric == "val_accuracy" for row in rows):
@@ -142,6 +143,16 @@ def incomplete(section: ReportSection) -> Iterator[str]:
     for row in section.tests:
         if not row.complete:
             yield f"Incomplete: {row.group.label}: {row.trials}"
+
+
+def unhealthy(section: ReportSection, only_grave: bool = False) -> Iterator[str]:
+    """Say what speaks against the figures of trials, which no mean leaves out."""
+    grave = any(remark.is_grave for remark in section.health)
+    for remark in section.health:
+        if remark.is_grave or not only_grave:
+            yield f"Health: {remark.text}"
+    if grave and not only_grave:
+        yield "Health: trials that are named here count in every mean like all others"
 
 
 def mixed_folds(section: ReportSection) -> Iterator[str]:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sltune.errors import DataError
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
+from sltune.runs.health.findings import why_hopeless
 from sltune.runs.plan import most_epochs, steps_of
 from sltune.runs.record import Record, TrialKey, config_number
 from sltune.runs.results import Criteria, Observed, Outlook, Result, State, worst
@@ -221,7 +222,7 @@ class SearchStrategy:
             self._note_epoch(key, row)
             if not is_last and self._curves.gives_up((key.seed, key.fold), key.config_id):
                 return f"{self.search.epoch_pruner} of learning curves, epoch {row['epoch']} of {key.name}"
-        return "" if is_last else candidate.over
+        return "" if is_last else candidate.over or why_hopeless(row)
 
     def judge(self, candidate: Candidate) -> str:
         decisive, ended = worst(candidate.records.values()), len(candidate.records)

@@ -14,10 +14,13 @@ from sltune.events.dataset import Dataset, open_dataset
 from sltune.events.splits.split import bound, left_out, lists_of, split_of
 from sltune.extensions.code import is_reference
 from sltune.extensions.importing import describe_error
+from sltune.runs.health.findings import findings_of_rates
 from sltune.runs.plan import trials_of
 from sltune.settings.configuration import Configuration
 from sltune.settings.domains import show_domain
 from sltune.settings.space import Space
+from sltune.snn.activity import INPUT, Meter
+from sltune.snn.running import outputs_of
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
@@ -108,6 +111,7 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
     if not configuration.training.epochs:
         return
     try:
+        firing = list(_firing(trainer))
         seconds = _seconds_per_sample(trainer)
     except Diverged as error:
         yield f"training diverges within the first {BATCHES_TIMED} batches: {error}"
@@ -121,12 +125,28 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
             raise
         yield lack
         return
+    yield from firing
     hours = seconds * sizes[0] * configuration.training.epochs * trainings / 3600
     given_up = ", and as if none was given up" if trainings > len(planned) else ""
     yield (
         f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
         f"about {hours:.2g} hours for all trials one after the other, evaluation not counted{given_up}"
     )
+
+
+@torch.no_grad()
+def _firing(trainer: Trainer) -> Iterator[str]:
+    """Say how often each layer fires on the first training batch, and what that means; nothing of unknown layers."""
+    network, frames = trainer.network.train(), trainer.first_frames()
+    with Meter(network) as meter:
+        meter.add_frames(frames)
+        outputs_of(network, frames)
+    rates = meter.firing_rates()
+    if rates.keys() - {INPUT}:
+        shown = ", ".join(f"{layer} {rate:.2g}" for layer, rate in rates.items())
+        yield f"firing rates before training, in spikes per neuron and time step: {shown}"
+    for finding in findings_of_rates(rates):
+        yield f"on the first batch, {finding.sentence}"
 
 
 def _seconds_per_sample(trainer: Trainer) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sltune.errors import CodeError, UsageError
@@ -23,6 +23,8 @@ from sltune.extensions.kinds import KINDS, named, refuse_unknown_argument, requi
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.sections import Sampling
+from sltune.snn.initialisation import scale_to_rate
+from sltune.snn.layers import Sequential
 from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
 from sltune.training.streams import seed_torch
@@ -92,6 +94,18 @@ class Job:
             file = config.weights_for(self.key.fold)
             notes.append(load_weights(network, self.weights, file, config.weights_skip))
         return network, "; ".join(filter(None, notes))
+
+    def network_on(self, frames: Callable[[], Tensor]) -> nn.Module:
+        """Return the network as training starts with it, where that depends on data; raises as network_and_note does.
+
+        Args:
+            frames: gives the first training batch, of shape (T, B, P, H, W).
+        """
+        network = self.network()
+        if self.configuration.network.init == "data":
+            assert isinstance(network, Sequential)
+            scale_to_rate(network, frames())
+        return network
 
     def _built_in_network(self) -> nn.Module:
         config, neuron = self.configuration.network, self.configuration.neuron

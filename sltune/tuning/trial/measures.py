@@ -28,6 +28,7 @@ OF_EVALUATION: dict[str, Callable[[EvaluationResult], Values]] = {
     "synaptic_ops": attrgetter("synaptic_ops"),
     "spikes": attrgetter("spikes"),
     "firing_rate": attrgetter("firing_rates"),
+    "top_class_share": attrgetter("top_class_share"),
 }
 """What is measured where a network is evaluated: after each epoch, and at the end."""
 
@@ -35,6 +36,7 @@ OF_TRAINING: dict[str, Callable[[EpochMetrics], float | None]] = {
     "train_loss": attrgetter("train_loss"),
     "samples_per_second": attrgetter("samples_per_second"),
     "seconds": attrgetter("seconds"),
+    "epochs_without_gradient": attrgetter("epochs_without_gradient"),
     "device_memory_bytes": attrgetter("device_memory_bytes"),
 }
 """What is measured while an epoch trains; None where the device does not measure it."""

@@ -67,7 +67,7 @@ def _check(say: Say, space: Space, data: Path | None) -> None:
     say(Subject(f"network {configuration.network.name} on frames of {size}, {classes} classes; {source}"))
 
     def build(seed: int) -> nn.Module:
-        return replace(job, key=replace(key, seed=seed)).network()
+        return replace(job, key=replace(key, seed=seed)).network_on(lambda: realistic)
 
     # Small datasets and short crops are too little for two batches.
     is_enough = samples >= 2 * SAMPLES and steps >= STEPS

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sltune.errors import DataError, UsageError
 from sltune.events.augmentations.augmenter import Augmenter
@@ -86,7 +86,7 @@ class Trainer:
         self._metrics = {text: job.named("evaluation.metrics", text) for text in self.config.evaluation.metrics}
         self._augmentations = [job.named("sampling.augment", text) for text in self.config.sampling.augment]
         self._make_batches(samples, split)
-        network = job.network()
+        network = job.network_on(self.first_frames)
         refuse_unsuited(self.config.network.name, network)
         self.network = network.to(device)
         self.learner = self._make_learner(self.config.training)
@@ -237,6 +237,10 @@ class Trainer:
             return batches
         rng = numpy_stream(key.seed, key.fold, "mix", epoch)
         return Mixer(training.mix, training.mix_probability, self.job.classes, rng).mixed(batches)
+
+    def first_frames(self) -> Tensor:
+        """Return the first training batch, of shape (T, B, P, H, W), in memory that the next batch will use."""
+        return next(next(self.train_batches(1)).views)
 
     def _augmenter(self, epoch: int) -> Augmenter | None:
         if not self._augmentations:
