@@ -14,7 +14,7 @@ from sltune.snn.neurons.backend import REFERENCE
 
 TARGET_RATE = 0.1
 """Spikes per neuron and time step: layers of trained networks fire at 0.01 to 0.2, and the surrogate sees more."""
-MAX_SAMPLES = 8
+MAX_SAMPLES = 4
 """More samples of a batch change the gains by little, and take as much longer."""
 GAINS_PER_OCTAVE = 8
 """Gains are powers of 2 to this part, so that rounding on another machine seldom gives another one."""

@@ -256,3 +256,25 @@ def test_a_board_costs_the_same_however_many_trials_there_are() -> None:
         state.advance(key(f"c{configurations - 1:04d}-f0-s0"), epoch(1))
         costs.append(_lines_run(lambda state=state: (state.board(24), list(state.times(1)))))  # type: ignore[misc]
     assert costs[0] == costs[1]
+
+
+def test_warnings_of_a_trial_come_once_and_leave_the_board_when_it_recovers() -> None:
+    state, silent = evaluation(), {"firing_rate_fc1": 0.1, "firing_rate_fc2": 0.0}
+    trial = key("c0000-f0-s0")
+    state.begin(trial, 20)
+    assert state.advance(trial, epoch(1, **silent)) == []
+    (said,) = state.advance(trial, epoch(2, **silent))
+    assert said.words().startswith("c0000-f0-s0  warning: fc2 never fired in epoch 2; usually helps: network.init")
+    assert said.event()["finding"] == "silent-layers"
+    assert state.advance(trial, epoch(3, **silent)) == []
+    assert "c0000-f0-s0: fc2 never fired in epoch 3" in facts(state)
+    assert state.advance(trial, epoch(4, firing_rate_fc2=0.1)) == []
+    assert not any("never fired" in fact for fact in facts(state))
+
+
+def test_a_result_that_guessing_reaches_is_said_at_the_end_but_not_within_a_search() -> None:
+    metrics = {"test_accuracy": 0.5, "val_accuracy": 0.5, "synaptic_ops": 1.0, "confusion": [[5, 5], [5, 5]]}
+    guessed = record("c0000-f1-s0", metrics=metrics)
+    (said,) = evaluation().end(guessed)
+    assert "10 of 20 test samples are right, and guessing gets at least as many right in 59% of all tries" in said.text
+    assert search().end(guessed) == []

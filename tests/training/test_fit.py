@@ -121,3 +121,26 @@ def test_streams_differ_by_seed_fold_purpose_and_epoch_and_repeat_themselves() -
     drawn = [tuple(numpy_stream(*key).integers(0, 1 << 62, 4)) for key in keys]
     assert len(set(drawn)) == len(keys)
     assert drawn == [tuple(numpy_stream(*key).integers(0, 1 << 62, 4)) for key in keys]
+
+
+def test_epochs_without_any_gradient_are_counted_also_after_a_restart() -> None:
+    """Frames of 0 and no bias leave every layer without a gradient; the last batch of the third epoch has one."""
+    net = network()
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.zeros_(parameter).requires_grad_(False)
+    torch.nn.init.constant_(net.get_parameter("fc2.weight"), 0.0005)
+    torch.nn.init.constant_(net.get_parameter("fc1.weight"), 0.01)
+    learner = Learner(net, make_optimizer("sgd", net.parameters(), 1e-6))
+
+    def batches(epoch: int) -> list[Batch]:
+        return [batch(frames(3, 0)), batch(frames(3, epoch == 3))]
+
+    def validate() -> EvaluationResult:
+        return EvaluationResult(1.0, 0.0, [[2, 0], [1, 0]], {}, 0.0)
+
+    first = list(fit(learner, batches, validate, 2))
+    history = [*first, *fit(learner, batches, validate, 4, last=first[-1])]
+    assert [metrics.epochs_without_gradient for metrics in history] == [1, 2, 0, 1]
+    assert history[0].evaluation.top_class_share == 1.0
+    assert EvaluationResult(1.0, 0.0, [[2, 1], [1, 0]], {}, 0.0).top_class_share == 0.75

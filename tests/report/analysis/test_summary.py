@@ -360,3 +360,30 @@ def test_what_has_begun_without_a_record_is_of_the_same_data_as_what_has_one(
     (folder / "trials" / "c0001-f0-s0").mkdir()
     (section,) = table(load_runs([folder])).sections
     assert {row.group.config_id for row in section.rows} == {"c0000", "c0001"}
+
+
+def test_a_dead_fold_stays_in_the_mean_and_the_reason_stands_beside_it(record: Record, run_folder: WriteRun) -> None:
+    """Three folds at 90 % and one whose last layer never fired: 72.5 ± 35, as if nothing had happened."""
+    healthy, dead = [[18, 2], [2, 18]], [[20, 0], [20, 0]]
+    folder = run_folder(
+        [
+            record(0, 0.9, confusion=healthy, best_epoch=2),
+            record(1, 0.9, confusion=healthy, best_epoch=2),
+            record(2, 0.5, confusion=dead, best_epoch=1),
+        ]
+    )
+    for fold, rate in enumerate([0.1, 0.1, 0.0]):
+        lines = ["epoch,val_loss,firing_rate_fc2", f"1,1.0,{rate}", f"2,{1 - 5 * rate},{rate}", ""]
+        (folder / "trials" / f"c0000-f{fold}-s0" / "epochs.csv").write_text("\n".join(lines))
+    found = table(load_runs([folder]))
+    assert pick(found.rows).mean == pytest.approx(230 / 3)
+    assert pick(found.rows).n == 3
+    assert [note for note in table_notes(found) if note.startswith("Health: ")] == [
+        "Health: paper/c0000, fold 2: fc2 never fired in epoch 1 of 2, which is tested; usually helps: network.init = "
+        '"data", network.norm = "tdbn" or a lower neuron.v_threshold; in a network of yours, larger weights before the '
+        "first silent layer",
+        "Health: paper/c0000, fold 2: the loss was 1 after each of 2 epochs",
+        "Health: paper/c0000, fold 2: all 40 test samples were taken for c0; more training.epochs, another "
+        'training.learning_rate or network.init = "data" may help',
+        "Health: trials that are named here count in every mean like all others",
+    ]

@@ -11,8 +11,8 @@ from sltune.tuning.campaign.campaign import Campaign
 from tests.tuning import searches
 
 STRATEGIES = {
-    "promote": 'trainings = 18\nsampler = "random"',
-    "promote-lag": 'trainings = 18\nsampler = "random"\nlag = 3',
+    "promote": 'trainings = 24\nsampler = "random"',
+    "promote-lag": 'trainings = 24\nsampler = "random"\nlag = 3',
     "prune": 'strategy = "prune"\ntrials = 10\nsampler = "random"',
     "full": 'strategy = "full"\ntrials = 12\nsampler = "random"',
 }
@@ -78,7 +78,7 @@ def test_a_search_that_is_given_more_trainings_leaves_silent_ones_as_they_are(tm
     first = searches.search(tmp_path / "run", searches.space(STRATEGIES["promote"]))
     searches.run(first, epochs=searches.EPOCHS, health=health)
     silent = {name for name, one in first.candidates.items() if is_silent(one.configuration)}
-    grown = searches.search(tmp_path / "run", searches.space(STRATEGIES["promote"].replace("= 18", "= 26")))
+    grown = searches.search(tmp_path / "run", searches.space(STRATEGIES["promote"].replace("= 24", "= 32")))
     trained = searches.run(grown, epochs=searches.EPOCHS, health=health)
     assert trained
     assert not silent & {name.partition("-")[0] for name in trained}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +20,11 @@ from sltune.events.splits.split import split_of
 from sltune.events.store import read_table
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
+from sltune.settings.space import parse_space
 from sltune.training.batches import BatchSource
 from sltune.training.predictions import rates_of_classes, read_predictions
 from sltune.tuning.trial import trainer as trainer_module
+from sltune.tuning.trial.estimate import describe
 from sltune.tuning.trial.job import Job, starting_weights
 from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import by_recording, run_job
@@ -300,3 +303,47 @@ def test_norms_and_precisions_train_the_convolutional_network(dataset: Path, nor
     rows, outcome = run(dataset, configuration)
     assert outcome.status == "done"
     assert len(rows) == 2
+
+
+SILENT = {"network__name": "slanimals", "neuron__v_threshold": 0.6}
+
+
+def test_a_network_of_silent_layers_says_so_in_its_epochs_and_init_data_cures_it(dataset: Path) -> None:
+    """Two short epochs end at chance with the default start: the last two layers never fire, and nothing is learned."""
+    rows, outcome = run(dataset, quick(**SILENT))
+    assert [(row["firing_rate_fc1"], row["firing_rate_fc2"]) for row in rows] == [(0, 0), (0, 0)]
+    assert [(row["top_class_share"], row["epochs_without_gradient"]) for row in rows] == [(1, 1), (1, 2)]
+    assert outcome.metrics["test_accuracy"] == 0.5
+
+    rows, outcome = run(dataset, quick(**SILENT, network__init="data"))
+    assert all(row[f"firing_rate_{layer}"] > 0.01 for row in rows for layer in ("conv1", "conv2", "fc1", "fc2"))
+    assert rows[-1]["epochs_without_gradient"] == 0
+    assert outcome.metrics["test_accuracy"] == 1.0
+
+
+def test_a_start_by_data_is_a_function_of_the_seed_and_the_same_after_a_checkpoint(dataset: Path) -> None:
+    samples = Samples([read_table(dataset / file.file) for file in read_manifest(dataset).files])
+    settings = {"network__init": "data", "sampling__train_crop": "random", "sampling__train_crop_ms": 100}
+    job = Job(TrialKey("c0000", 1, 0), quick(**settings), SENSOR, len(CLASSES))
+    first, *_ = whole = list(run_job(job, samples, torch.device("cpu")))
+    assert first.checkpoint is not None
+    again = list(run_job(job, samples, torch.device("cpu"), first.checkpoint()))
+    repeated = list(run_job(job, samples, torch.device("cpu")))
+    assert whole[-1].metrics == repeated[-1].metrics
+    assert again[-1].weights == whole[-1].weights == repeated[-1].weights
+
+
+def test_what_a_space_would_run_says_how_often_each_layer_fires_at_first(dataset: Path) -> None:
+    settings = """
+        sampling.time_bin_ms = 20
+        sampling.train_crop_ms = 200
+        sampling.eval_crop_ms = "train"
+        network.name = "nmnist-mlp2"
+        neuron.v_threshold = 0.9
+    """
+    lines = list(describe(parse_space(settings, "space"), dataset))
+    (rates,) = (line for line in lines if line.startswith("firing rates before training"))
+    assert re.search(r"input 0\.06\d*, fc1 0, fc2 0$", rates)
+    assert any(
+        line.startswith("on the first batch, fc1, fc2 never fired; usually helps: network.init") for line in lines
+    )
