@@ -15,8 +15,8 @@ from sltune.wording import first_of
 
 ALWAYS = 0.99
 """A layer of which this share of the neurons fires in every time step says nothing about its input."""
-MAX_EPOCHS_WITHOUT_GRADIENT = 3
-"""Random crops and dropout may leave a network without a gradient for an epoch that finds one in the next."""
+MAX_EPOCHS_WITHOUT_GRADIENT = 10
+"""With random crops and few batches, small networks were without a gradient for 3 epochs and woke up after all."""
 FIRST_WARNING_EPOCH = 2
 """In the first epoch, networks that learn well are often silent, too."""
 SAME_LOSS = 1e-6
