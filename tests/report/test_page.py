@@ -252,7 +252,7 @@ def test_the_answers_come_first_and_are_those_of_the_terminal(tmp_path: Path) ->
     made = table(found)
     said = answers(made.sections[0], series_of(found), found, made.ddof)
     assert len(said) == 9
-    places = [words.index(f"{one.question} {one.number} {one.text}".replace("  ", " ")) for one in said]
+    places = [words.index(f"{one.question} {one.number} {one.rest}".replace("  ", " ")) for one in said]
     assert places == sorted(places)
     assert places[-1] < words.index("Results Plots"), "before the contents, and so on the first screen"
     assert words.index("crops/c0000 reached") < words.index("± ddof 1")

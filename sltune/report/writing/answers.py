@@ -41,6 +41,11 @@ class Answer:
     text: str
     command: str = ""
 
+    @property
+    def rest(self) -> str:
+        """The text without the number, where it begins with that."""
+        return self.text.removeprefix(self.number).lstrip(",;: ") if self.number else self.text
+
 
 def answers(section: ReportSection, series: Sequence[Series], runs: Sequence[Run], table_ddof: int = 1,
             reference: str = "") -> list[Answer]:  # fmt: skip

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.summary import ReportSection
+from sltune.report.tables.comparison import SIGNIFICANT
 from sltune.report.writing.standing import Standing
 from sltune.runs.commands import MIN_CONFIRMING_SEEDS, confirmation
 from sltune.runs.folder import RunFolder
 from sltune.wording import as_argument
 
+MAX_SEEDS = 10
+"""With so many, further seeds add little: the signers stay the same."""
 Step = tuple[str, str]
 """What to do, and its command; "" where there is none."""
 
@@ -45,6 +48,11 @@ def _steps(found: Standing, section: ReportSection, runs: Sequence[Run], best: R
     if len(seeds) < MIN_CONFIRMING_SEEDS and not best.info.is_search and not best.info.is_nested:
         wanted = ",".join(map(str, sorted({*seeds, *range(MIN_CONFIRMING_SEEDS)})[:MIN_CONFIRMING_SEEDS]))
         yield "more seeds, as so few cannot tell luck from skill", _command("resume", best, "--seeds", wanted)
+    sure = found.comparison.answer if found.comparison else None
+    can_grow = not best.info.is_search and not best.info.is_nested and group.has_plain_folds
+    if sure is not None and sure.p is not None and sure.p >= SIGNIFICANT and len(seeds) < MAX_SEEDS and can_grow:
+        wanted = ",".join(map(str, sorted({*seeds, max(seeds) + 1, max(seeds) + 2})))
+        yield "more seeds of both, as no difference is shown", _command("resume", best, "--seeds", wanted)
     if section.dataset.synthetic:
         yield "the same on real recordings", "sltune import RECORDINGS --out DATA"
     folders = [as_argument(_place(run)) for run in runs]

@@ -66,6 +66,14 @@ def test_what_it_costs(lab: tuple[Path, Path]) -> None:
     assert "1.5 min a training" in cost
 
 
+def test_costs_that_are_counted_by_connections_take_the_place_of_the_earlier_count(tmp_path: Path) -> None:
+    counted = {"parameters": 123456, "effective_macs": 1e5, "effective_acs": 2.5e6, "energy_joules": 3.2e-6}
+    cost = answers_of(write_lab(tmp_path, "counted", 0.7, **counted))["Cost"]
+    assert cost.startswith("123.5 k parameters; 0.1 M MACs a sample; 2.5 M ACs a sample; ")
+    assert "3.2 µJ energy a sample" in cost
+    assert "synaptic ops" not in cost
+
+
 def test_which_signers_fail(lab: tuple[Path, Path]) -> None:
     right = defaultdict[str, list[float]](list)
     for one in read_records(lab[0]):
@@ -150,6 +158,14 @@ def test_what_has_no_result_is_said_in_place_of_answers(tmp_path: Path) -> None:
     run = write_lab(tmp_path, "one", 0.7, status="failed")
     said = " ".join(CliRunner().invoke(main, ["report", str(run)]).stdout.split())
     assert "No trial has a result. - Incomplete: one/c0000: 0 of 12 trials" in said
+
+
+def test_where_no_difference_is_shown_more_seeds_are_to_be_run(tmp_path: Path) -> None:
+    found = answers_of(*(write_lab(tmp_path, name, 0.7, seed=seed) for name, seed in (("a", 1), ("b", 2))))
+    assert found["Better"].startswith("not shown: ")
+    assert re.fullmatch(
+        r"more seeds of both, as no difference is shown: sltune resume [ab] --seeds 0,1,2,3,4", found["Next"]
+    )
 
 
 def test_trials_that_are_left_come_first(tmp_path: Path) -> None:
