@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if "def main(" in file.read_text(encoding="utf-8"))
 # In one process, as each imports torch. stbp is the last, since it gives up cores.
 TOGETHER = (
+    "augmentations",
     "kernels",
     "nested",
     "packing",
@@ -99,6 +100,7 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
+        ("augmentations", 64),
         ("deep", 4),
         ("events", 27),
         ("formats", 66),
