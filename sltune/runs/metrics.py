@@ -140,7 +140,9 @@ METRICS: dict[str, Metric] = {
     "energy_joules": cost("J/sample", "µJ", "energy"),
     "energy_with_memory_joules": cost("J/sample", "µJ", "with memory"),
     "gpu_joules": cost("J/sample", "mJ", "GPU"),
-    "spikes": Metric(unit="spikes/sample", by_layer=True, shown_as="k", column="spikes", tag="activity/spikes_{layer}"),
+    "spikes": Metric(
+        unit="spikes/sample", better="low", by_layer=True, shown_as="k", column="spikes", tag="activity/spikes_{layer}"
+    ),
     "firing_rate": Metric(unit="spikes/neuron/step", in_record=False, by_layer=True, tag="firing_rate/{layer}"),
     "own": Metric("test", by_epoch=False, by_layer=True),
     "top_class_share": Metric(in_record=False, tag="health/top_class_share"),

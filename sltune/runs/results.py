@@ -6,17 +6,18 @@ The board, the summary of a search, its study, tables, plots and the page all as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import mean, stdev
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from sltune.runs.prediction import Prediction, predict
 from sltune.runs.record import Record, Status, config_number
 from sltune.settings.search import Search
+from sltune.settings.types import Cost
 
 State = Literal["complete", "pruned", "failed", "diverged", "paused"]
 """The state of a configuration. complete: every trial is done. paused: trials are left, and none has ended otherwise.
@@ -30,16 +31,17 @@ WORST_FIRST: tuple[Status, ...] = ("failed", "diverged", "pruned", "done")
 class Observed:
     """All that a search may know of a trial: what the validation part gave at the chosen epoch; None: not measured.
 
-    step: (seed, fold).
+    step: (seed, fold). costs: by the names of METRICS.
     """
 
     step: tuple[int, int]
     val_accuracy: float | None
-    synaptic_ops: float | None
+    costs: Mapping[str, float | None] = field(hash=False)
 
     @classmethod
     def of(cls, record: Record) -> Observed:
-        return cls((record.seed, record.fold), record.metrics.val_accuracy, record.metrics.synaptic_ops)
+        costs = {name: record.metrics.number(name) for name in get_args(Cost)}
+        return cls((record.seed, record.fold), record.metrics.val_accuracy, costs)
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,9 @@ class Result:
         """Mean validation accuracy, a fraction; None unless every done trial has one."""
         return _mean([one.val_accuracy for one in self.observed])
 
-    @cached_property
-    def synaptic_ops(self) -> float | None:
-        """Mean synaptic operations per sample; None unless every done trial has counted them."""
-        return _mean([one.synaptic_ops for one in self.observed])
+    def cost(self, name: str) -> float | None:
+        """Mean of a cost; None unless every done trial has measured it."""
+        return _mean([one.costs.get(name) for one in self.observed])
 
 
 AnyResult = TypeVar("AnyResult", bound=Result)
@@ -80,12 +81,13 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 class Criteria:
     """What a search judges configurations by.
 
-    std_weight: how many standard deviations are taken off the mean accuracy. max_synaptic_ops: the most that the mean
-    over trials may be.
+    std_weight: how many standard deviations are taken off the mean accuracy. limits: of the means of costs over trials,
+    such as max_effective_acs. cost: the one that is an objective beside the accuracy, or "".
     """
 
     std_weight: float = 0.0
-    max_synaptic_ops: float = math.inf
+    limits: Mapping[str, float] = field(default_factory=dict, hash=False)
+    cost: str = ""
 
     @classmethod
     def of(cls, search: Search | None) -> Criteria:
@@ -93,7 +95,13 @@ class Criteria:
         if search is None:
             return cls()
         weight = search.std_weight if search.aggregate == "mean-std" else 0.0
-        return cls(weight, search.constraints.get("max_synaptic_ops", math.inf))
+        cost = next((name for name in search.objectives if name != "val_accuracy"), "")
+        return cls(weight, dict[str, float](search.constraints.items()), cost)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that the search judges by."""
+        return tuple(dict.fromkeys([*map(limited, self.limits), *([self.cost] if self.cost else [])]))
 
     def score(self, result: Result) -> float:
         """Return the mean validation accuracy less some standard deviations (ddof 1); -inf where there is no mean."""
@@ -103,18 +111,20 @@ class Criteria:
         has_spread = self.std_weight and len(accuracies) > 1
         return result.val_accuracy - self.std_weight * stdev(accuracies) if has_spread else result.val_accuracy
 
-    def excess(self, result: Result) -> float:
-        """Return by how much a configuration exceeds the limit; at most 0 where it keeps it, inf if nobody knows."""
-        if self.max_synaptic_ops == math.inf:
-            return 0.0
-        return math.inf if result.synaptic_ops is None else result.synaptic_ops - self.max_synaptic_ops
+    def excess(self, result: Result) -> dict[str, float]:
+        """Return by how much a configuration exceeds each limit; at most 0 where it keeps it, inf if nobody knows."""
+        values = {name: result.cost(limited(name)) for name in self.limits}
+        return {
+            name: math.inf if value is None else sign(name) * (value - self.limits[name])
+            for name, value in values.items()
+        }
 
     def allows(self, result: Result) -> bool:
-        """Say whether a configuration keeps the limit; one that cannot be shown to keep it does not."""
-        return self.excess(result) <= 0
+        """Say whether a configuration keeps all limits; one that cannot be shown to keep them does not."""
+        return all(excess <= 0 for excess in self.excess(result).values())
 
     def eligible(self, results: Iterable[AnyResult]) -> list[AnyResult]:
-        """Return the complete configurations that have an accuracy and keep the limit."""
+        """Return the complete configurations that have an accuracy and keep the limits."""
         return [one for one in results if one.state == "complete" and one.val_accuracy is not None and self.allows(one)]
 
     def best(self, results: Iterable[AnyResult]) -> AnyResult | None:
@@ -122,10 +132,30 @@ class Criteria:
         return max(self.eligible(results), key=lambda one: (self.score(one), -one.number), default=None)
 
     def front(self, results: Iterable[AnyResult]) -> list[AnyResult]:
-        """Return the eligible configurations on the Pareto front of accuracy and operations, in the order given."""
-        eligible = [one for one in self.eligible(results) if one.synaptic_ops is not None]
-        points = [(one.val_accuracy or 0.0, one.synaptic_ops or 0.0) for one in eligible]
+        """Return the eligible configurations on the Pareto front of accuracy and cost, in the order given."""
+        name = self.cost_shown(eligible := self.eligible(results))
+        known = [(one, cost) for one in eligible if (cost := one.cost(name)) is not None]
+        eligible = [one for one, _ in known]
+        points = [(one.val_accuracy or 0.0, sign(name) * cost) for one, cost in known]
         return [eligible[place] for place in sorted(pareto_front(points))]
+
+    def cost_shown(self, results: Iterable[Result]) -> str:
+        """Return the cost to show beside accuracies: that of the search, else the energy, where all have measured it.
+
+        Earlier versions measured synaptic operations only.
+        """
+        is_measured = all(one.cost("energy_joules") is not None for one in results if one.observed)
+        return self.cost or ("energy_joules" if is_measured else "synaptic_ops")
+
+
+def limited(limit: str) -> str:
+    """Return the cost that a limit such as max_effective_acs is of."""
+    return limit.partition("_")[2]
+
+
+def sign(name: str) -> int:
+    """Return 1 where a cost, or that of a limit, should be low, and -1 where it should be high."""
+    return -1 if name.removeprefix("min_") == "activation_sparsity" else 1
 
 
 class Outlook:

@@ -135,11 +135,14 @@ def _problems_of(search: Search, settings: Settings, domains: Domains) -> Iterat
                 yield f"{key} = {show_domain(domain)}: a grid needs a step, or choices"
         if (points := points_of(domains)) > MAX_GRID_POINTS:
             yield f'search.sampler = "grid": has {points:,} points, {MAX_GRID_POINTS:,} are allowed; take larger steps'
-    if len(search.objectives) > 1:
+    if len(search.objectives) > 2 or (len(search.objectives) > 1 and "val_accuracy" not in search.objectives):
+        text = 'has one cost beside "val_accuracy"; make the others constraints'
+        yield f"search.objectives = {as_toml(search.objectives)}: {text}"
+    elif len(search.objectives) > 1:
         if search.sampler == "cmaes":
             yield 'search.sampler = "cmaes": has one objective only; use "tpe", "gp", "random" or "grid"'
-    elif search.objectives == ("synaptic_ops",):
-        yield 'search.objectives = ["synaptic_ops"]: a silent network is cheapest; add "val_accuracy"'
+    elif search.objectives != ("val_accuracy",):
+        yield f'search.objectives = {as_toml(search.objectives)}: a silent network is cheapest; add "val_accuracy"'
     if len(search.objectives) > 1 or search.aggregate != "mean":
         for name, pruner in (("fold_pruner", search.fold_pruner), ("epoch_pruner", search.epoch_pruner)):
             if pruner != "none":

@@ -165,14 +165,24 @@ Sessions = Annotated[
     ],
     Field(description='"all" or a list of different names of sessions'),
 ]
+Cost = Literal[
+    "effective_acs", "effective_macs", "membrane_updates", "activation_sparsity", "parameters", "memory_bytes",
+    "latency_ms", "energy_joules", "energy_with_memory_joules", "gpu_joules", "spikes", "synaptic_ops",
+]  # fmt: skip
+"""Metrics of what a network costs, which a search may judge by."""
+Limit = Literal[
+    "max_effective_acs", "max_effective_macs", "max_membrane_updates", "min_activation_sparsity", "max_parameters",
+    "max_memory_bytes", "max_latency_ms", "max_energy_joules", "max_energy_with_memory_joules", "max_gpu_joules",
+    "max_spikes", "max_synaptic_ops",
+]  # fmt: skip
 Objectives = Annotated[
-    tuple[Literal["val_accuracy", "synaptic_ops"], ...],
-    _list('different ones of "val_accuracy", "synaptic_ops"', min_length=1),
+    tuple[Literal["val_accuracy", Cost], ...],
+    _list(f'"val_accuracy" and one of {", ".join(get_args(Cost))}', min_length=1),
     AfterValidator(_different),
 ]
 Constraints = Annotated[
-    dict[Literal["max_synaptic_ops"], Annotated[float, Field(gt=0)]],
-    Field(description="a table in which max_synaptic_ops, a number > 0, may stand"),
+    dict[Limit, Annotated[float, Field(gt=0)]],
+    Field(description=f"a table in which numbers > 0 may stand for {', '.join(get_args(Limit))}"),
 ]
 Augmentations = Annotated[
     tuple[str, ...],

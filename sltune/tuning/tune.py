@@ -17,7 +17,7 @@ from sltune.runs.info import RunInfo, read_info, run_name, write_info
 from sltune.runs.places import StudyPlace, copied_code
 from sltune.runs.plan import Step, search_plan, steps_of
 from sltune.runs.record import DatasetInfo, Record, latest_of
-from sltune.runs.results import Result
+from sltune.runs.results import Criteria, Result
 from sltune.settings.domains import is_idle
 from sltune.settings.space import Space
 from sltune.system.places import Database
@@ -213,7 +213,8 @@ def _from_run(
             continue
         candidate.take(records, earlier.space_toml)
         result = candidate.result
-        if result.state != "complete" or result.val_accuracy is None or result.synaptic_ops is None:
+        costs = map(result.cost, Criteria.of(space.search).costs)
+        if result.state != "complete" or result.val_accuracy is None or None in costs:
             reasons["not every trial has a result"] += 1
             continue
         used += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sltune.runs.info import read_info, resume_command, write_info
 from sltune.runs.metrics import METRICS
-from sltune.runs.results import Outlook, Result
+from sltune.runs.results import Outlook, Result, sign
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.wording import first_of
@@ -67,7 +67,8 @@ def rivals(campaign: Campaign, best: Result | None) -> Iterator[str]:
     error, others = outlook.as_good_as(best, eligible)
     if others:
         names = ", ".join(first_of([one.config_id for one in others], MAX_RIVALS))
-        cheapest = min([best, *others], key=lambda one: (one.synaptic_ops or 0.0, one.number))
-        cost = f"{METRICS['synaptic_ops'].shown(cheapest.synaptic_ops or 0.0):.4g} M synaptic operations"
+        name = criteria.cost_shown(similar := [best, *others])
+        cheapest = min(similar, key=lambda one: (sign(name) * (one.cost(name) or 0.0), one.number))
+        cost = f"{METRICS[name].shown(cheapest.cost(name) or 0.0):.4g} ({METRICS[name].heading})"
         within = f"within one standard error ({100 * error:.1f} points) of {best.config_id}"
         yield f"{within}: {names}; the cheapest is {cheapest.config_id} with {cost}"

@@ -82,7 +82,7 @@ def test_means_are_of_what_is_done_and_the_best_has_all_of_its_trials() -> None:
 
 
 def test_what_cannot_be_shown_to_keep_the_limit_is_not_the_best() -> None:
-    state = search(criteria=Criteria(max_synaptic_ops=2.0))
+    state = search(criteria=Criteria(limits={"max_synaptic_ops": 2.0}))
     for config_id, val, ops in [("c0000", 0.6, [1, 1, 1, 5]), ("c0001", 0.9, [1, 1, 1, 6]), ("c0002", 0.8, [None] * 4)]:
         for fold in range(4):
             metrics = {"val_accuracy": val, "synaptic_ops": ops[fold]}
@@ -212,7 +212,7 @@ def test_plans_say_what_a_run_shall_do() -> None:
         at_most=True,
         shows_test=False,
         promotes=True,
-        criteria=Criteria(max_synaptic_ops=1e6),
+        criteria=Criteria(limits={"max_synaptic_ops": 1e6}),
         max_hours=1.5,
     )
 

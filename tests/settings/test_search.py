@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from sltune.errors import ConfigError
 from sltune.extensions.code import FORMS
+from sltune.runs.metrics import METRICS
 from sltune.settings.search import completed_search
 from sltune.settings.space import parse_space
+from sltune.settings.types import Cost, Limit
 
 DOMAINS = """
 [sampling]
@@ -51,12 +55,12 @@ def test_defaults_are_those_of_the_design() -> None:
         ('sampler = "annealing"', 'one of "tpe", "random", "grid", "cmaes", "gp", or a sampler of yours, ' + FORMS),
         (
             'objectives = ["test_accuracy"]',
-            'a list of different ones of "val_accuracy", "synaptic_ops"; did you mean "val_accuracy"?',
+            f'a list of "val_accuracy" and one of {", ".join(get_args(Cost))}',
         ),
-        ("objectives = []", 'a list of different ones of "val_accuracy", "synaptic_ops"'),
+        ("objectives = []", f'a list of "val_accuracy" and one of {", ".join(get_args(Cost))}'),
         (
             "constraints = { max_ops = 1 }",
-            "a table in which max_synaptic_ops, a number > 0, may stand",
+            f"a table in which numbers > 0 may stand for {', '.join(get_args(Limit))}",
         ),
         ('aggregate = "sum"', 'one of "mean", "mean-std"'),
         ("std_weight = -1", "a number from 0 to 1e+38"),
@@ -132,6 +136,16 @@ def test_with_several_objectives_nothing_is_pruned_unless_asked_for_which_is_an_
 
 def test_a_search_for_the_cheapest_network_alone_is_refused() -> None:
     assert "a silent network is cheapest" in problem_of('objectives = ["synaptic_ops"]')
+
+
+@pytest.mark.parametrize("names", ['"effective_acs", "effective_macs"', '"val_accuracy", "latency_ms", "parameters"'])
+def test_a_search_for_two_costs_at_once_is_refused(names: str) -> None:
+    assert 'has one cost beside "val_accuracy"' in problem_of(f"objectives = [{names}]")
+
+
+def test_every_cost_is_a_metric_and_has_a_limit_on_its_worse_side() -> None:
+    for cost, limit in zip(get_args(Cost), get_args(Limit), strict=True):
+        assert limit == f"{'max' if METRICS[cost].better == 'low' else 'min'}_{cost}"
 
 
 FIRST = """

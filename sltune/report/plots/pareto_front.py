@@ -1,4 +1,4 @@
-"""Accuracy against cost: mean validation accuracy over synaptic operations."""
+"""Accuracy against cost: mean validation accuracy over the cost of a search, or else over the energy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from matplotlib.ticker import EngFormatter
 from sltune.report.analysis.series import MAX_LABEL_CHARACTERS, Basis, RecordedResult, Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLACK, DENSE, VERMILLION, legend_above, log_scale, look, new_figure
-from sltune.runs.results import pareto_front
+from sltune.runs.metrics import METRICS
+from sltune.runs.results import pareto_front, sign
 from sltune.wording import shortened
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """One complete configuration. accuracy in per cent; ops: synaptic operations per sample."""
+    """One complete configuration. accuracy in per cent; name: of the cost."""
 
     series: Series
     result: RecordedResult
     accuracy: float
-    ops: float
+    name: str
+    cost: float
 
     @property
     def is_chosen(self) -> bool:
@@ -40,26 +42,32 @@ def pareto_fronts(series: Sequence[Series]) -> Iterator[Plot]:
         _draw(axes, points)
         legend_above(figure, axes)
         name = "pareto-front" if len(groups) == 1 else f"pareto-front-{number}"
-        title = "Accuracy over synaptic operations"
+        title = f"Accuracy over {described(points[0].name)}"
         runs = ", ".join(dict.fromkeys(point.series.name for point in points))
         yield Plot(name, title if len(groups) == 1 else f"{title}: {runs}", _alt(points), figure)
 
 
 def comparable(series: Iterable[Series]) -> list[list[TradeOff]]:
     """Return the configurations that have both numbers, those that may be compared together."""
-    groups: dict[tuple[Basis, frozenset[tuple[int, int]]], list[TradeOff]] = {}
+    groups: dict[tuple[Basis, frozenset[tuple[int, int]], str], list[TradeOff]] = {}
     for one in series:
+        name = one.criteria.cost_shown(one.complete)
         for result in one.complete:
-            if result.val_percent is not None and result.synaptic_ops is not None:
-                point = TradeOff(one, result, result.val_percent, result.synaptic_ops)
-                groups.setdefault((Basis.of(result.done[0]), result.steps), []).append(point)
+            if result.val_percent is not None and (cost := result.cost(name)) is not None:
+                point = TradeOff(one, result, result.val_percent, name, cost)
+                groups.setdefault((Basis.of(result.done[0]), result.steps, name), []).append(point)
     return list(groups.values())
 
 
 def front(points: Sequence[TradeOff]) -> list[TradeOff]:
-    """Return the points on the Pareto front, by operations, of those that keep the limit of their search."""
+    """Return the points on the Pareto front, by cost, of those that keep the limits of their search."""
     kept = [point for point in points if point.series.criteria.allows(point.result)]
-    return [kept[place] for place in pareto_front([(point.accuracy, point.ops) for point in kept])]
+    return [kept[place] for place in pareto_front([(point.accuracy, sign(point.name) * point.cost) for point in kept])]
+
+
+def described(name: str) -> str:
+    """Return what a cost is called in a title."""
+    return "synaptic operations" if name == "synaptic_ops" else name.replace("_", " ")
 
 
 def _draw(axes: Axes, points: Sequence[TradeOff]) -> None:
@@ -70,24 +78,30 @@ def _draw(axes: Axes, points: Sequence[TradeOff]) -> None:
     for number, (name, own) in enumerate(runs.items()):
         style = look(number)
         axes.scatter(
-            [point.ops for point in own], [point.accuracy for point in own], s=8 if dense else 26, alpha=0.7,
+            [point.cost for point in own], [point.accuracy for point in own], s=8 if dense else 26, alpha=0.7,
             color=style.colour, marker=style.marker, linewidths=0, rasterized=dense,
             label=shortened(name, MAX_LABEL_CHARACTERS),
         )  # fmt: skip
     best = front(points)
     if best:
-        right = max(point.ops for point in points)
-        axes.plot([*(point.ops for point in best), right], [*(point.accuracy for point in best), best[-1].accuracy],
+        # Where more is better, as with sparsity, the line leads to the left.
+        end = sign(points[0].name) * max(sign(point.name) * point.cost for point in points)
+        axes.plot([*(point.cost for point in best), end], [*(point.accuracy for point in best), best[-1].accuracy],
                   drawstyle="steps-post", color=BLACK, linewidth=1.1, label="Pareto front")  # fmt: skip
     chosen = [point for point in points if point.is_chosen]
     if chosen:
-        axes.scatter([point.ops for point in chosen], [point.accuracy for point in chosen], s=110, color=VERMILLION,
+        axes.scatter([point.cost for point in chosen], [point.accuracy for point in chosen], s=110, color=VERMILLION,
                      marker="*", edgecolors="white", linewidths=0.7, zorder=3, label="chosen")  # fmt: skip
-    ops = np.array([point.ops for point in points])
-    if ops.min() > 0 and ops.max() / ops.min() >= 10:
+    costs = np.array([point.cost for point in points])
+    if costs.min() > 0 and costs.max() / costs.min() >= 10:
         log_scale(axes)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set(xlabel="synaptic operations per sample", ylabel="mean validation accuracy (%)")
+    axes.set(xlabel=_axis(points[0].name), ylabel="mean validation accuracy (%)")
+
+
+def _axis(name: str) -> str:
+    unit = METRICS[name].unit
+    return f"{described(name)} per sample" if unit == "operations/sample" else f"{described(name)} ({unit})"
 
 
 def _alt(points: Sequence[TradeOff]) -> str:
@@ -99,4 +113,5 @@ def _alt(points: Sequence[TradeOff]) -> str:
 
 
 def _show(point: TradeOff) -> str:
-    return f"{point.accuracy:.1f} % at {point.ops:.3g} operations ({point.series.name}/{point.result.config_id})"
+    cost = f"{point.cost:.3g} {'operations' if point.name == 'synaptic_ops' else described(point.name)}"
+    return f"{point.accuracy:.1f} % at {cost} ({point.series.name}/{point.result.config_id})"

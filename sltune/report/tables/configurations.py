@@ -17,7 +17,8 @@ def configurations_grid(series: Series) -> Grid | None:
         return None
     keys = list(series.space.domains) if series.space else []
     best = series.shown.config_id if series.shown else ""
-    figures = ("± ddof 1", "n", "P(best)", "synaptic operations, M")
+    cost = series.criteria.cost_shown(series.results)
+    figures = ("± ddof 1", "n", "P(best)", METRICS[cost].heading)
     header = ("configuration", "state", "validation", *_names(keys), *figures)
     settings = {record.config_id: record.settings for record in series.run.records}
     eligible = series.criteria.eligible(series.results)
@@ -27,6 +28,7 @@ def configurations_grid(series: Series) -> Grid | None:
             one,
             one.config_id == best,
             likely.get(one.config_id),
+            cost,
             [_text(settings.get(one.config_id, {}).get(key)) for key in keys],
         )
         for one in series.results
@@ -59,8 +61,8 @@ def _names(keys: list[str]) -> list[str]:
     return short if len(set(short)) == len(keys) else keys
 
 
-def _line(one: RecordedResult, is_best: bool, likely: float | None, settings: list[str]) -> tuple[str, ...]:
-    values = one.percents("val_accuracy")
+def _line(one: RecordedResult, is_best: bool, likely: float | None, cost: str, settings: list[str]) -> tuple[str, ...]:
+    values, costs = one.percents("val_accuracy"), one.cost(cost)
     return (
         one.config_id,
         "best" if is_best else one.state,
@@ -69,7 +71,7 @@ def _line(one: RecordedResult, is_best: bool, likely: float | None, settings: li
         percent(stdev(values)) if len(values) > 1 else NONE,
         f"{len(values)} of {one.trials}",
         NONE if likely is None else f"{likely:.2f}",
-        NONE if one.synaptic_ops is None else f"{METRICS['synaptic_ops'].shown(one.synaptic_ops):.4g}",
+        NONE if costs is None else f"{METRICS[cost].shown(costs):.4g}",
     )
 
 

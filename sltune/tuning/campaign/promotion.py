@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sltune.errors import DataError
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import Record, TrialKey, config_number
+from sltune.runs.results import limited, sign
 from sltune.settings.points import point_of
 from sltune.settings.search import Search
 from sltune.settings.space import Space
@@ -36,8 +37,6 @@ ETA, ETA_OF_FRONTS = (8, 4), (4, 2)
 Chosen with benchmarks/search_cost.py.
 """
 
-NO_LIMITS: Mapping[str, float] = {}
-
 Decision = int | Literal["ask", "wait", "end"]
 """The row whose configuration gets another training; or ask for a new one; or wait for results; or end."""
 
@@ -52,7 +51,7 @@ class Promotion(SearchStrategy):
         self, folder: RunFolder, space: Space, search: Search, study: SearchStudy, retry_failed: bool = False
     ) -> None:
         super().__init__(folder, space, search, study, retry_failed)
-        self._table = Table(len(self._steps))
+        self._table = Table(len(self._steps), len(self._criteria.costs))
         self._candidates: dict[int, Candidate] = {}
         self._decisions: dict[TrialKey, int] = {}
         self._under_way: dict[TrialKey, Candidate] = {}
@@ -128,13 +127,15 @@ class Promotion(SearchStrategy):
         last = max((candidate.steps[key] for key in trained), default=0)
         yield from (key for key in islice(candidate.steps, last + 1) if not candidate.over or key in trained)
 
-    def _recall_earlier(self, source: str, trial: FrozenTrial, excess: float) -> None:
-        super()._recall_earlier(source, trial, excess)
-        limit = self._criteria.max_synaptic_ops
-        values = {**self._space.settings, **recall(trial.params, self._space)}
-        self._table.open(source, point_of(values, self._space.domains))
+    def _recall_earlier(self, source: str, trial: FrozenTrial) -> None:
+        super()._recall_earlier(source, trial)
+        costs = dict.fromkeys(self._criteria.costs, 0.0)
+        for name, limit in self._criteria.limits.items():
+            costs[limited(name)] = limit + sign(name) * trial.constraints.get(name, 0.0)
+        point = point_of({**self._space.settings, **recall(trial.params, self._space)}, self._space.domains)
+        self._table.open(source, point)
         for step, score in trial.intermediate_values.items():
-            self._table.add(source, step, score, limit + excess if np.isfinite(limit) else 0.0)
+            self._table.add(source, step, score, [*costs.values()])
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
         """Return a configuration that is finished in the study; one that was only paused may go on."""
@@ -205,9 +206,9 @@ class Promotion(SearchStrategy):
         if candidate is None:
             return
         if record.status == "done":
-            metrics = record.metrics
-            step = candidate.steps[record.key]
-            self._table.add(record.config_id, step, metrics.val_accuracy or 0.0, metrics.synaptic_ops or 0.0)
+            metrics, step = record.metrics, candidate.steps[record.key]
+            costs = [metrics.number(name) or 0.0 for name in self._criteria.costs]
+            self._table.add(record.config_id, step, metrics.val_accuracy or 0.0, costs)
         else:
             self._table.lose(record.config_id, self._decisions[record.key])
 
@@ -275,9 +276,10 @@ class Promotion(SearchStrategy):
     def _standings(self) -> dict[int, Standing]:
         """Return what the sampler is to see of each configuration, by the number of its trial in the study."""
         view = self._view
-        figures = {"val_accuracy": view.scores(self._criteria), "synaptic_ops": view.mean_operations}
+        scores = view.scores(self._criteria)
+        figures = [scores if x == "val_accuracy" else view.cost(self._criteria) for x in self.search.objectives]
         # As Python's own numbers, all at once: there may be thousands of configurations.
-        values = np.column_stack([figures[name] for name in self.search.objectives]).tolist()
+        values = np.column_stack(figures).tolist()
         results, alive, excess = view.results.tolist(), view.alive.tolist(), view.excess(self._criteria).tolist()
         found = dict[int, Standing]()
         for row, candidate in self._candidates.items():
@@ -285,8 +287,8 @@ class Promotion(SearchStrategy):
                 continue
             standing = Standing(TrialState.RUNNING)
             if results[row]:
-                limits = {"max_synaptic_ops": excess[row]} if self.search.constraints else NO_LIMITS
-                standing = Standing(TrialState.COMPLETE, values[row], limits)
+                over = dict(zip(self._criteria.limits, excess[row], strict=True))
+                standing = Standing(TrialState.COMPLETE, values[row], over)
             found[self._numbers[candidate.config_id]] = standing
         return found
 

@@ -1,7 +1,6 @@
 """The strategy of a search: asks for configurations, gives up those that fall behind, tells what came of the others.
 
-Of a record it reads validation accuracy and synaptic operations, both measured on the validation part, and never a
-test metric.
+Of a record it reads validation accuracy and costs, all measured on the validation part, and never a test metric.
 """
 
 from __future__ import annotations
@@ -105,13 +104,12 @@ class SearchStrategy:
         """Note what the study has learned from earlier runs, with which configurations of this one are compared."""
         for trial in self._study.trials.values():
             if FROM in trial.user_attrs:
-                excess = max(trial.constraints.values(), default=0.0)
-                self._recall_earlier(trial.user_attrs[FROM], trial, excess)
+                self._recall_earlier(trial.user_attrs[FROM], trial)
 
-    def _recall_earlier(self, source: str, trial: FrozenTrial, excess: float) -> None:
+    def _recall_earlier(self, source: str, trial: FrozenTrial) -> None:
         for step, score in trial.intermediate_values.items():
             self._scores.add(source, step, score)
-        if excess > 0:
+        if any(excess > 0 for excess in trial.constraints.values()):
             self._infeasible.add(source)
 
     def _finished_before(self, proposal: Proposal, state: TrialState, records: Sequence[Record]) -> Candidate:
@@ -201,9 +199,11 @@ class SearchStrategy:
             self._curves.end(record)
             return
         seen, config_id = Observed.of(record), record.config_id
-        if seen.val_accuracy is None or seen.synaptic_ops is None:
+        absent = [name for name in self._criteria.costs if seen.costs.get(name) is None]
+        if seen.val_accuracy is None or absent:
             file = self._folder.trial(record.key).record_file()
-            raise DataError(f"{file}: has no val_accuracy or no synaptic_ops; delete the trial's folder")
+            missing = absent[0] if absent else "val_accuracy"
+            raise DataError(f"{file}: has no {missing}, by which the search judges; delete the trial's folder")
         self._scores.add(config_id, step, seen.val_accuracy)
         self._observed[config_id].append(seen)
         result = Result(config_id, "paused", tuple(self._observed[config_id]))
@@ -281,12 +281,12 @@ def verdict_of(candidate: Candidate, search: Search) -> Verdict:
     done = [record for record in candidate.records.values() if record.status == "done"]
     accuracies = {candidate.steps[record.key]: Observed.of(record).val_accuracy for record in done}
     scores = {step: accuracy for step, accuracy in sorted(accuracies.items()) if accuracy is not None}
-    objectives = {"val_accuracy": criteria.score(result), "synaptic_ops": result.synaptic_ops or 0.0}
+    objectives = {"val_accuracy": criteria.score(result), criteria.cost: result.cost(criteria.cost) or 0.0}
     return Verdict(
         FINISHED_STATES[result.state],
         scores,
         [objectives[name] for name in search.objectives] if result.state == "complete" else [],
-        {"max_synaptic_ops": criteria.excess(result)} if search.constraints and scores else {},
+        criteria.excess(result) if scores else {},
     )
 
 

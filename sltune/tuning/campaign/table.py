@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltune.runs.prediction import Floats, Prediction, predict
-from sltune.runs.results import Criteria
+from sltune.runs.results import Criteria, limited, sign
 from sltune.settings.points import Point
 
 Ints = NDArray[np.int64]
@@ -20,15 +21,18 @@ NEVER = np.iinfo(np.int64).max
 class Table:
     """What came of the trainings, a row for each configuration and a column for each step.
 
-    Attributes: accuracy, operations: NaN where there is no result. decision: the number of the decision to train, -1
+    Args:
+        costs: how many of each training are kept.
+
+    Attributes: accuracy, costs: NaN where there is no result. decision: the number of the decision to train, -1
     where there was none. lost: by row, the number of the first training that ended without a result, else NEVER.
     points: by row, the settings.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, costs: int = 0) -> None:
         self.rows: dict[str, int] = {}
         self._points: list[Point] = []
-        self._accuracy, self._operations = np.full((2, 16, steps), np.nan)
+        self._accuracy, self._costs = np.full((16, steps), np.nan), np.full((16, steps, costs), np.nan)
         self._decision, self._lost = np.full((16, steps), -1), np.full(16, NEVER)
 
     def open(self, name: str, point: Point) -> int:
@@ -37,11 +41,11 @@ class Table:
         if row == len(self._points):
             self._points.append(point)
         if row == len(self._lost):
-            self._accuracy, self._operations, self._decision, self._lost = (
+            self._accuracy, self._costs, self._decision, self._lost = (
                 np.concatenate([array, np.full_like(array, empty)])
                 for array, empty in (
                     (self._accuracy, np.nan),
-                    (self._operations, np.nan),
+                    (self._costs, np.nan),
                     (self._decision, -1),
                     (self._lost, NEVER),
                 )
@@ -51,9 +55,9 @@ class Table:
     def decide(self, name: str, step: int, number: int) -> None:
         self._decision[self.rows[name], step] = number
 
-    def add(self, name: str, step: int, accuracy: float, operations: float) -> None:
+    def add(self, name: str, step: int, accuracy: float, costs: Sequence[float] = ()) -> None:
         row = self.rows[name]
-        self._accuracy[row, step], self._operations[row, step] = accuracy, operations
+        self._accuracy[row, step], self._costs[row, step] = accuracy, costs
 
     def lose(self, name: str, number: int) -> None:
         row = self.rows[name]
@@ -65,18 +69,20 @@ class Table:
         decision, lost = self._decision[:count], self._lost[:count]
         # Whether a training that ran beside the lost one still came to a result is left to chance.
         is_known = (decision < before) & (decision <= lost[:, None])
-        accuracy, operations = (
-            np.where(is_known, array[:count], np.nan) for array in (self._accuracy, self._operations)
-        )
-        return View(accuracy, operations, np.array(self._points), (decision >= 0).sum(axis=1), lost >= before)
+        accuracy = np.where(is_known, self._accuracy[:count], np.nan)
+        costs = np.where(is_known[..., None], self._costs[:count], np.nan)
+        return View(accuracy, costs, np.array(self._points), (decision >= 0).sum(axis=1), lost >= before)
 
 
 @dataclass(frozen=True)
 class View:
-    """What one decision may know. decided: by row, how many trainings. alive: by row, whether all have a result."""
+    """What one decision may know. decided: by row, how many trainings. alive: by row, whether all have a result.
+
+    costs: shape (rows, steps, costs), in the order of the criteria.
+    """
 
     accuracy: Floats
-    operations: Floats
+    costs: Floats
     points: Floats
     decided: Ints
     alive: NDArray[np.bool_]
@@ -92,28 +98,40 @@ class View:
         return predict(self.accuracy, self.points)
 
     @cached_property
-    def mean_operations(self) -> Floats:
-        """By row, the mean synaptic operations of the results."""
-        means: Floats = np.nansum(self.operations, axis=1) / np.maximum(self.results, 1)
+    def mean_costs(self) -> Floats:
+        """By row and cost, the mean of the results."""
+        means: Floats = np.nansum(self.costs, axis=1) / np.maximum(self.results, 1)[:, None]
         return means
 
     def scores(self, criteria: Criteria) -> Floats:
         """By row, what a configuration is judged by."""
         return self._prediction.judged(criteria.std_weight)
 
+    def cost(self, criteria: Criteria) -> Floats:
+        """By row, the mean of the cost that is an objective."""
+        means: Floats = self.mean_costs[:, criteria.costs.index(criteria.cost)]
+        return means
+
     def excess(self, criteria: Criteria) -> Floats:
-        """By row, by how much the operations exceed the limit; at most 0 where they do not."""
-        return self.mean_operations - criteria.max_synaptic_ops
+        """By row and limit, by how much a cost exceeds it; at most 0 where it does not."""
+        places = [criteria.costs.index(limited(name)) for name in criteria.limits]
+        signs = np.array([sign(name) for name in criteria.limits], dtype=float)
+        excess: Floats = signs * (self.mean_costs[:, places] - np.array([*criteria.limits.values()], dtype=float))
+        return excess
 
     def ranks(self, criteria: Criteria, by_front: bool) -> Ints:
-        """Return the place of each row among all, the best first: what keeps the limit comes before what does not.
+        """Return the place of each row among all, the best first: what keeps the limits comes before what does not.
 
         Args:
-            by_front: Pareto fronts of scores and operations come before scores.
+            by_front: Pareto fronts of scores and costs come before scores.
         """
         scores = self.scores(criteria)
-        front = fronts(scores, self.mean_operations) if by_front else np.zeros(len(scores), dtype=int)
-        order = np.lexsort((np.arange(len(scores)), -scores, front, np.maximum(self.excess(criteria), 0.0)))
+        front = np.zeros(len(scores), dtype=int)
+        if by_front:
+            front = fronts(scores, sign(criteria.cost) * self.cost(criteria))
+        # Costs have different units, so that what exceeds several limits is ordered by the largest share of a limit.
+        shares = self.excess(criteria) / np.array([*criteria.limits.values()], dtype=float)
+        order = np.lexsort((np.arange(len(scores)), -scores, front, shares.max(axis=1, initial=0.0)))
         ranks = np.empty(len(order), dtype=int)
         ranks[order] = np.arange(len(order))
         return ranks

@@ -280,7 +280,7 @@ def test_what_a_decision_knows_is_computed_once_for_all_configurations() -> None
     view = table.view(0)
     # With 10,000 configurations, all of which are asked about, twice would be 10,000 times.
     assert view.results is view.results
-    assert view.mean_operations is view.mean_operations
+    assert view.mean_costs is view.mean_costs
 
 
 def test_a_kill_between_ask_and_decision_leaves_no_gap_among_the_decisions(
