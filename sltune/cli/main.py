@@ -149,6 +149,7 @@ for verb in (check_network, evaluate, tune, resume, fit, predict):
     callback=named,
     help="What a paper calls a run: --label paper=Ours; also of RUN/CONFIG.",
 )
+@click.option("--energy", metavar="PICOJOULES", default="", help="Others than of 45 nm: accumulate=0.1,access=650.")
 @click.option("--plots", is_flag=True, help="Also draw the plots, as PDF, SVG and PNG.")
 @click.option("--out", type=FileArgument, help="Write to this file instead of to the terminal; plots go beside it.")
 @click.option(

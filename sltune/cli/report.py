@@ -24,8 +24,8 @@ class ReportOptions:
     """What a report shows, and where it goes.
 
     form: md, csv, latex, json or html. every: show all configurations of a search, not only the best. style: None for
-    the one that fits the format. labels: what a paper calls runs or configurations, by their names. out: a file instead
-    of the terminal.
+    the one that fits the format. labels: what a paper calls runs or configurations, by their names. energy: picojoules
+    of operations, as EnergyTable reads them. out: a file instead of the terminal.
     """
 
     form: Format | Literal["html"]
@@ -35,6 +35,7 @@ class ReportOptions:
     baseline: str = ""
     style: Style | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    energy: str = ""
     plots: bool = False
     out: Path | None = None
 
@@ -52,14 +53,17 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
         UsageError: a file cannot be written, --out is needed, or the format has no such style.
         DataError: a folder is not a run folder, or a file in it is foreign, broken or of a newer schema.
     """
+    from sltune.report.analysis.costs import with_energy
     from sltune.report.analysis.runs import load_runs
     from sltune.report.analysis.summary import table
+    from sltune.settings.energy import EnergyTable
 
     for folder in folders:
         _refuse_inside_run(folder, options.out)
     if options.out is None and len(folders) > 1 and (options.plots or options.form == "html"):
         raise UsageError("a page or plots of several runs need a place; name it with --out FILE")
-    runs = load_runs(folders)
+    energies = EnergyTable.parse(options.energy) if options.energy else None
+    runs = [with_energy(run, energies) if energies else run for run in load_runs(folders)]
     result = table(runs, options.ddof, options.published, options.every, options.baseline)
     if options.form == "html":
         click.echo(printable_lines(str(_write_page(runs, result, options.out, options.baseline))))

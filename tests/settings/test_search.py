@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_design() -> None:
         ('sampler = "annealing"', 'one of "tpe", "random", "grid", "cmaes", "gp", or a sampler of yours, ' + FORMS),
         (
             'objectives = ["test_accuracy"]',
-            f'a list of "val_accuracy" and one of {", ".join(get_args(Cost))}',
+            f'a list of "val_accuracy" and one of {", ".join(get_args(Cost))}; did you mean "val_accuracy"?',
         ),
         ("objectives = []", f'a list of "val_accuracy" and one of {", ".join(get_args(Cost))}'),
         (

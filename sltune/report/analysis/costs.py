@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 from sltune.report.analysis.rows import Group
+from sltune.report.analysis.runs import Run
 from sltune.runs.metrics import METRICS, is_reported
 from sltune.runs.record import Record
+from sltune.settings.energy import EnergyTable
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,23 @@ def cost_of(group: Group, records: Sequence[Record]) -> Cost:
         _mean(record.seconds / 60 for record in done),
         tuple(_own_of(done)),
     )
+
+
+def with_energy(run: Run, energies: EnergyTable) -> Run:
+    """Return a run with the energy that its operations take by other picojoules than those it was recorded with."""
+    return replace(run, records=tuple(_with_energy(record, energies) for record in run.records))
+
+
+def _with_energy(record: Record, energies: EnergyTable) -> Record:
+    counts = [record.metrics.number(name) for name in ("effective_acs", "effective_macs", "membrane_updates")]
+    operations = [count for count in counts if count is not None]
+    if len(operations) < len(counts):
+        return record
+    joules = {
+        "energy_joules": energies.joules(*operations),
+        "energy_with_memory_joules": energies.joules_with_memory(*operations),
+    }
+    return record.model_copy(update={"metrics": record.metrics.model_copy(update=joules)})
 
 
 def _own_of(records: Sequence[Record]) -> Iterator[OwnMetric]:

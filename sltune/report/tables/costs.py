@@ -11,9 +11,12 @@ from sltune.runs.metrics import METRICS
 
 def cost_grid(costs: Sequence[Cost]) -> Grid | None:
     """Return a line for each configuration; None where no trial has counted its operations."""
-    if all(cost.metrics["synaptic_ops"] is None for cost in costs):
+    measured = dict.fromkeys(name for cost in costs for name, value in cost.metrics.items() if value is not None)
+    if not measured.keys() & {"synaptic_ops", "effective_acs"}:
         return None
-    names = list(dict.fromkeys(name for cost in costs for name in cost.metrics))
+    # The estimate of earlier versions stands only where nothing better was counted.
+    hidden = {"synaptic_ops"} if "effective_acs" in measured else set()
+    names = [name for name in dict.fromkeys(name for cost in costs for name in cost.metrics) if name not in hidden]
     header = ("run", *(METRICS[name].heading for name in names), "best epoch", "epochs", "minutes", "n")
     lines = tuple((cost.group.label, *_cells(cost, names), str(cost.n)) for cost in costs)
     return Grid("Cost, means over trials: operations and spikes a sample, epochs and minutes a trial", header, lines, 1)

@@ -130,8 +130,7 @@ class Promotion(SearchStrategy):
     def _recall_earlier(self, source: str, trial: FrozenTrial) -> None:
         super()._recall_earlier(source, trial)
         costs = dict.fromkeys(self._criteria.costs, 0.0)
-        for name, limit in self._criteria.limits.items():
-            costs[limited(name)] = limit + sign(name) * trial.constraints.get(name, 0.0)
+        costs |= {limited(x): top + sign(x) * trial.constraints.get(x, 0.0) for x, top in self._criteria.limits.items()}
         point = point_of({**self._space.settings, **recall(trial.params, self._space)}, self._space.domains)
         self._table.open(source, point)
         for step, score in trial.intermediate_values.items():
