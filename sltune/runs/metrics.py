@@ -79,7 +79,7 @@ class Metric:
 
 def cost(unit: str, shown_as: Multiple, column: str, better: Literal["high", "low"] = "low") -> Metric:
     """Return what there is to know of a cost, which is measured once, at the end of a training."""
-    return Metric(unit=unit, better=better, by_epoch=False, shown_as=shown_as, column=column, hparam=True)
+    return Metric(unit=unit, better=better, by_epoch=False, shown_as=shown_as, column=column)
 
 
 METRICS: dict[str, Metric] = {

@@ -14,9 +14,11 @@ from scipy import stats
 
 from sltune.errors import UsageError
 from sltune.report.analysis.comparison import Comparison
+from sltune.report.analysis.costs import with_energy
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.summary import ReportSection, table
 from sltune.report.tables.text import render, write_report
+from sltune.settings.energy import EnergyTable
 
 Spec = dict[str, Any]
 Record = Callable[..., Spec]
@@ -230,6 +232,20 @@ def test_costs_are_means_over_the_trials_with_a_result(record: Record, run_folde
     assert re.search(r"\| paper/c0000 \| +1\.5 \| +2\.5 \| +4\.5 \| +15 \| +1\.5 \| +2 \|", text)
     values = json.loads(render(table(load_runs([folder])), "json"))["costs"][0]
     assert (values["run"], values["config_id"], values["synaptic_ops"]) == ("paper", "c0000", 1.5e6)
+
+
+def test_another_table_of_energies_changes_what_operations_take(record: Record, run_folder: WriteRun) -> None:
+    counts = {"effective_acs": 1e6, "effective_macs": 2e5, "membrane_updates": 1e4, "synaptic_ops": 3e6}
+    runs = load_runs([run_folder([record(0, 0.5, **counts, energy_joules=1.0), record(1, 0.5, synaptic_ops=3e6)])])
+    energies = EnergyTable.parse("accumulate=1,multiply_accumulate=2,update=3,access=4")
+    changed = with_energy(runs[0], energies)
+    first, second = (one.metrics for one in changed.records)
+    assert first.number("energy_joules") == pytest.approx((1e6 + 4e5 + 3e4) * 1e-12)
+    assert first.number("energy_with_memory_joules") == pytest.approx((1e6 + 4e5 + 3e4 + 4 * (1.2e6 + 2e4)) * 1e-12)
+    assert second.number("energy_joules") is None
+    text = render(table([changed], published=False), "md")
+    assert "energy, µJ" in text
+    assert "synaptic ops" not in text, "an estimate, where operations were counted"
 
 
 def test_costs_that_nobody_has_counted_have_no_table(record: Record, run_folder: WriteRun) -> None:
