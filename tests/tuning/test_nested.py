@@ -125,7 +125,9 @@ def test_each_outer_fold_tests_what_a_search_without_its_signers_has_chosen(fini
 
 
 def test_the_table_has_one_row_that_is_unbiased_and_says_so(finished: RunFolder) -> None:
-    text, csv, tex, values = (report(finished, "--format", form) for form in ("md", "csv", "latex", "json"))
+    forms = ("md", "csv", "latex", "json")
+    text, csv, tex, values = (report(finished, "--format", form, "--style", "full") for form in forms)
+    assert "nested, unbiased by the selection" in " ".join(report(finished).split())
     assert "| run/nested | test       | all  |" in text
     said = "that a search without its test signers has chosen, so this test mean is unbiased by the selection"
     assert said in " ".join(text.split())

@@ -93,6 +93,7 @@ def _which(found: Standing, ddof: int) -> Answer:
     row = found.best
     selected = ", epoch selected on the test set" if row.optimistic else ""
     winner = f", best of {row.group.chosen_from} by validation" if row.group.chosen_from > 1 else ""
+    winner += ", nested, unbiased by the selection" if row.group.is_nested else ""
     number = mean_and_std(row, ddof)
     text = f"{name_of(row.group.label)}: {number} test accuracy ({trials_words(row)}{winner}{selected})"
     return Answer("Best", "Which is best?", number, text)
