@@ -24,6 +24,7 @@ TOGETHER = (
     "nmnist_table",
     "events",
     "formats",
+    "inference",
     "deep",
     "stbp",
 )
@@ -104,6 +105,7 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
         ("deep", 4),
         ("events", 27),
         ("formats", 66),
+        ("inference", 24),
         ("kernels", 100),
         ("nested", 10),
         ("nmnist_table", 13),

@@ -14,6 +14,7 @@ from sltune.cli.data import import_, inspect, show
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options import FOR_MACHINES, FileArgument, FolderArgument, named
+from sltune.cli.plan import plan
 from sltune.cli.publish import archive, publish
 from sltune.cli.space_options import SpaceOptions, space_options
 from sltune.cli.train import demo, evaluate, resume, tune
@@ -186,7 +187,7 @@ def report(**values: Any) -> None:
             say_selection(result)
 
 
-for verb in (archive, publish):
+for verb in (plan, archive, publish):
     main.add_command(verb)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of, scores_of
 from sltune.report.inference.statistics import PairedTest, holm, paired_test
-from sltune.report.inference.two_way import Difference, difference, of_splits, paired_cells, unit_of
+from sltune.report.inference.two_way import Cells, Difference, difference, of_splits, paired_cells, unit_of
 
 # Beyond this number of configurations, a table of all pairs is too long to read.
 MAX_ALL_PAIRS = 6
@@ -101,25 +101,44 @@ def compare(first: Row, second: Row) -> Comparison:
         return replace(one, reason=f"protocols differ: {first.group.protocol} and {second.group.protocol}")
     if first.group.split != second.group.split:
         return replace(one, reason=f"splits differ: {first.group.split} and {second.group.split}")
-    values = {(value.fold, value.seed): value for value in first.values}
-    shared = [(values[value.fold, value.seed], value) for value in second.values if (value.fold, value.seed) in values]
+    shared = _shared(first, second)
     if not shared:
         return replace(one, reason="no fold and seed in common")
-    pairs = [(a, b) for a, b in shared if a.tested_on and a.tested_on == b.tested_on]
+    pairs = _same_tests(shared)
     if not pairs:
         return replace(one, reason="their folds hold other recordings")
     ratio = ratio_of([value for pair in pairs for value in pair])
     if ratio is None:
         return replace(one, reason="their records do not say what they were trained on")
     test = paired_test(_differences(pairs, first.group, second.group), ratio)
-    return replace(one, test=test, answer=_over_units(pairs, first.group) or of_splits(test))
+    over_units = _over_units(pairs, first.group)
+    return replace(one, test=test, answer=difference(*over_units) if over_units else of_splits(test))
 
 
-def _over_units(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], group: Group) -> Difference | None:
-    """Return the difference over signers and trainings; None where records do not say who was classed right."""
+def _shared(first: Row, second: Row) -> list[tuple[TrialAccuracy, TrialAccuracy]]:
+    """Return the trials of the same fold and seed."""
+    values = {(value.fold, value.seed): value for value in first.values}
+    return [(values[value.fold, value.seed], value) for value in second.values if (value.fold, value.seed) in values]
+
+
+def _same_tests(pairs: Iterable[tuple[TrialAccuracy, TrialAccuracy]]) -> list[tuple[TrialAccuracy, TrialAccuracy]]:
+    return [(first, second) for first, second in pairs if first.tested_on and first.tested_on == second.tested_on]
+
+
+def paired_rows(first: Row, second: Row) -> tuple[Cells, str] | None:
+    """Return the second's accuracies minus the first's by signer and training, and what the signers are called.
+
+    None where no record says how often each was classed right, or no trial tested both on the same recordings.
+    """
+    pairs = _same_tests(_shared(first, second))
+    return _over_units(pairs, first.group) if pairs else None
+
+
+def _over_units(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], group: Group) -> tuple[Cells, str] | None:
     first, second = (scores_of(side) for side in zip(*pairs, strict=True))
-    found = paired_cells(first, second)
-    return difference(found, unit_of(first, group.dataset.name))
+    if not first or not second:
+        return None
+    return paired_cells(first, second), unit_of(first, group.dataset.name)
 
 
 def _differences(pairs: Sequence[tuple[TrialAccuracy, TrialAccuracy]], first: Group, second: Group) -> list[float]:
