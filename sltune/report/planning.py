@@ -167,7 +167,7 @@ def _cautions(plan: Plan) -> Iterator[str]:
     """Say what a pilot could not tell."""
     pilot = plan.pilot
     if not pilot.pairs:
-        yield f"a single configuration cannot show how {pilot.unit} take to another: more may be needed; name a second run"
+        yield f"a single configuration cannot show how {pilot.unit} take to another; a second run would tell more"
     elif pilot.design.seeds == 1:
         yield (
             f"with one seed, what is between {pilot.unit} and what is chance cannot be told apart: the number of seeds "

@@ -19,6 +19,8 @@ MAX_SEEDS, MAX_UNITS = 100, 10_000
 """Whoever needs more seeds or signers needs another idea: no answer beyond these is given."""
 DRAWS = 2000
 """Of variances that the pilot allows. With as many, the ends of an interval move by less than a seed."""
+QUANTILES = 1000
+"""Of an estimated standard error; with as many, a power has three digits."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Need:
-    """How many of something would do; None: more than can be. low, high: of 95 %, as the pilot allows other variances."""
+    """How many of something would do; None: more than can be. low, high: of 95 %, for what the pilot allows."""
 
     number: int | None
     low: int | None
@@ -171,8 +173,18 @@ def _power(shift: float, df: int) -> float:
     """Return the power of a t-test whose statistic is shifted by so many standard errors."""
     if df < 1:
         return 0.0
-    limit = float(stats.t.ppf(1 - SIZE / 2, df))
-    return float(stats.nct.sf(limit, df, shift) + stats.nct.cdf(-limit, df, shift))
+    limits = _limits(df)
+    return float(np.mean(stats.norm.sf(limits - shift) + stats.norm.cdf(-limits - shift)))
+
+
+@lru_cache(maxsize=1024)
+def _limits(df: int) -> Floats:
+    """Return what a shifted normal value must exceed, for equally likely estimates of its standard error.
+
+    scipy's noncentral t distribution is not a number for large shifts.
+    """
+    shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    return np.asarray(stats.t.ppf(1 - SIZE / 2, df) * np.sqrt(stats.chi2.ppf(shares, df) / df))
 
 
 @lru_cache(maxsize=1024)

