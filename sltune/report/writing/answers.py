@@ -204,6 +204,11 @@ def _signers(found: Standing) -> Answer:
     shares = found.result.by("subject") if found.result else {}
     if not shares:
         return Answer("Signers", question, "", "the records do not say who was tested")
+    if all(share.samples == 1 for share in shares.values()):
+        wrong = sum(share.percent < 50 for share in shares.values())
+        return Answer(
+            "Samples", "Which samples fail?", f"{wrong}", f"{wrong} of {len(shares)}; the data name no signers"
+        )
     order = sorted(shares, key=lambda name: (shares[name].percent, name))
     worst = [f"{name_of(name)} {shares[name].percent:.1f} %" for name in order[:WORST]]
     middle = median(share.percent for share in shares.values())

@@ -14,7 +14,7 @@ from scipy import stats
 
 from sltune.cli.main import main
 from tests.report.writing.lab import read_records, write_lab
-from tests.written_runs import Spec
+from tests.written_runs import Spec, make_record, write_run
 
 
 def answers_of(*arguments: object) -> dict[str, str]:
@@ -180,3 +180,18 @@ def test_long_names_leave_the_answers_on_the_screen(tmp_path: Path) -> None:
     names = ["a-very-long-name-of-a-run-that-somebody-has-given-" + end * 60 for end in "xy"]
     runs = [write_lab(tmp_path, name, 0.6 + place / 5, seed=place) for place, name in enumerate(names)]
     assert len(answers_of(*runs)) == 9
+
+
+def test_data_without_signers_tell_how_many_samples_fail(tmp_path: Path) -> None:
+    """Eight samples, one a fold right and one wrong; each is a subject of its own."""
+    records = []
+    for fold in range(4):
+        names = [f"{fold}-{number}" for number in range(2)]
+        tested = {name: {"subject": name, "session": "S1", "samples": 1, "correct": n} for n, name in enumerate(names)}
+        splits = {"train": [f"other-{fold}"], "val": [], "test": names}
+        records.append(
+            make_record(fold, 0.5, run="digits", recordings=tested, splits=splits, confusion=[[1, 0], [1, 0]])
+        )
+    found = answers_of(write_run(tmp_path / "digits", records))
+    assert found["Samples"] == "4 of 8; the data name no signers"
+    assert "Signers" not in found
