@@ -328,7 +328,7 @@ def test_constraints_and_a_second_objective_reach_the_study(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("strategy", ["full", "promote"])
-@pytest.mark.parametrize(("cost", "limit"), zip(get_args(Cost), get_args(Limit), strict=True), ids=get_args(Cost))
+@pytest.mark.parametrize(("cost", "limit"), [*zip(get_args(Cost), get_args(Limit), strict=True)], ids=get_args(Cost))
 def test_every_cost_is_an_objective_and_a_constraint(tmp_path: Path, cost: str, limit: str, strategy: str) -> None:
     objectives = f'objectives = ["val_accuracy", "{cost}"]\nconstraints = {{ {limit} = 0.5 }}'
     settings = f'{objectives}\ntrials = 4\ntrainings = 8\nsampler = "random"\nstrategy = "{strategy}"'
