@@ -66,7 +66,7 @@ def publish(run: Path, target: str) -> None:
 
 
 def _say_unfinished(run: Run) -> None:
-    missing = len(set(run.planned) - {record.key for record in run.records})
+    missing = len(run.left)
     if missing:
         state = "is still running" if run.alive else "is not finished"
         _say(f"{run.name} {state}: {missing} of {len(run.planned)} trials have no result yet; what is there is taken")

@@ -25,7 +25,7 @@ def facts_of(run: Run) -> list[Fact]:
     """Return what is known of a run, as pairs of a name and a text."""
     info, dataset = run.info, run.dataset
     trials = Counter(str(record.status) for record in run.records)
-    trials.update(run.state_of(key) for key in set(run.planned) - {record.key for record in run.records})
+    trials.update(run.state_of(key) for key in run.left)
     facts = [
         ("Run", f"{run.name}, {_kinds(run)}"),
         ("Trials", ", ".join(f"{count} {state}" for state, count in sorted(trials.items())) or "none"),

@@ -50,6 +50,11 @@ class Run:
         """How many configurations the run has begun."""
         return len({key.config_id for key in self.planned})
 
+    @property
+    def left(self) -> frozenset[TrialKey]:
+        """The planned trials that have no record."""
+        return frozenset(self.planned) - {record.key for record in self.records}
+
     def only(self, config_id: str) -> Run:
         """Return the run with this configuration alone."""
         records = tuple(record for record in self.records if record.config_id == config_id)

@@ -30,7 +30,7 @@ def _steps(found: Standing, section: ReportSection, runs: Sequence[Run], best: R
     """Give what is left open, the most urgent first."""
     for run in runs:
         failed = sum(record.went_wrong for record in run.records)
-        left = len(set(run.planned) - {record.key for record in run.records})
+        left = len(run.left)
         if run.alive:
             yield f"wait: {run.name} is still running, trials left: {left}", ""
         if left and not run.info.ended:
