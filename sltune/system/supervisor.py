@@ -187,10 +187,24 @@ def _run(command: Callable[[], Any], pipe: int) -> None:
         exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
     finally:
-        # An exception out of a handler would from here on only be printed, as one that Python ignores while it ends.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _die_of_ctrl_c()
         _note({"exit_code": exit_code})
         _end_despite_threads(exit_code)
+
+
+def _die_of_ctrl_c() -> None:
+    """Have Ctrl-C end this process at once, and print nothing: Python only prints what a handler raises while it ends.
+
+    A signal may also arrive while its handler is exchanged. Python then calls the new one, or complains where that is
+    no function. So a function comes first, and then the system's own default, which C code in a wait cannot put off.
+    """
+    exchanged = False
+    while not exchanged:
+        # The old handler, called for a signal that came before, may raise anything.
+        with suppress(BaseException):
+            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            exchanged = True
+    ctypes.CDLL(None).signal(signal.SIGINT, None)
 
 
 def _end_despite_threads(exit_code: Any) -> None:
