@@ -230,7 +230,12 @@ def open_run(run: str | os.PathLike[str]) -> Run:
 
 
 def compare(
-    *runs: Run | str | os.PathLike[str], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = ""
+    *runs: Run | str | os.PathLike[str],
+    ddof: int = 1,
+    published: bool = True,
+    every: bool = False,
+    baseline: str = "",
+    equivalence: float = 1.0,
 ) -> Table:
     """Return one table of several runs, with each pair compared on the folds and seeds that they share.
 
@@ -242,10 +247,11 @@ def compare(
     Args:
         ddof, published, every: as `Run.table` has them.
         baseline: run or configuration ("RUN/c0012") with which alone the others are compared.
+        equivalence: up to so many points, a difference counts as none in practice.
 
     Raises:
         UsageError: ddof is neither 0 nor 1, or there is no such baseline.
         DataError: a folder is no run folder, or a record is broken.
     """
     folders = [run.path if isinstance(run, Run) else Path(run) for run in runs]
-    return Table(numbers_of(load_runs(folders), ddof, published, every, baseline))
+    return Table(numbers_of(load_runs(folders), ddof, published, every, baseline, equivalence))

@@ -143,6 +143,14 @@ for verb in (check_network, evaluate, tune, resume, fit, predict):
 )
 @click.option("--baseline", metavar="RUN[/CONFIG]", default="", help="Compare the others with this one alone.")
 @click.option(
+    "--equivalence",
+    metavar="POINTS",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="Up to so many points, a difference counts as none in practice.",
+)
+@click.option(
     "--label",
     "labels",
     metavar="RUN=NAME",

@@ -33,6 +33,7 @@ class ReportOptions:
     published: bool = True
     every: bool = False
     baseline: str = ""
+    equivalence: float = 1.0
     style: Style | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     energy: str = ""
@@ -64,7 +65,7 @@ def make_report(folders: Sequence[Path], options: ReportOptions) -> Table:
         raise UsageError("a page or plots of several runs need a place; name it with --out FILE")
     energies = EnergyTable.parse(options.energy) if options.energy else None
     runs = [with_energy(run, energies) if energies else run for run in load_runs(folders)]
-    result = table(runs, options.ddof, options.published, options.every, options.baseline)
+    result = table(runs, options.ddof, options.published, options.every, options.baseline, options.equivalence)
     if options.form == "html":
         click.echo(printable_lines(str(_write_page(runs, result, options.out, options.baseline))))
     else:

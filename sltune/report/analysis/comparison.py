@@ -10,7 +10,15 @@ import numpy as np
 
 from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of, scores_of
 from sltune.report.inference.statistics import PairedTest, holm, paired_test
-from sltune.report.inference.two_way import Cells, Difference, difference, of_splits, paired_cells, unit_of
+from sltune.report.inference.two_way import (
+    EQUIVALENCE_POINTS,
+    Cells,
+    Difference,
+    difference,
+    of_splits,
+    paired_cells,
+    unit_of,
+)
 
 # Beyond this number of configurations, a table of all pairs is too long to read.
 MAX_ALL_PAIRS = 6
@@ -57,17 +65,20 @@ def headline_metric(protocol: str) -> str:
     return "test_accuracy_last" if protocol == "train-test" else "test_accuracy"
 
 
-def comparisons(rows: Iterable[Row], baseline: str = "") -> tuple[Comparison, ...]:
+def comparisons(
+    rows: Iterable[Row], baseline: str = "", equivalence: float = EQUIVALENCE_POINTS
+) -> tuple[Comparison, ...]:
     """Compare the groups of some rows, each pair on the trials that tested both on the same recordings.
 
     Many groups are compared with one alone: the first that is the best of a search, or else the first.
 
     Args:
         baseline: name of a run, or label of a group, with which alone all others are compared.
+        equivalence: differences up to so many points count as none in practice.
     """
     found = [row for row in rows if row.seed is None and row.n and row.metric == headline_metric(row.group.protocol)]
     pairs = _with_baseline(found, baseline) if baseline else _pairs(found)
-    compared = [compare(first, second) for first, second in pairs]
+    compared = [compare(first, second, equivalence) for first, second in pairs]
     p_values = [one.answer.p for one in compared if one.answer and one.answer.p is not None]
     corrected = iter(holm(p_values))
     return tuple(
@@ -94,7 +105,7 @@ def _with_baseline(rows: Sequence[Row], baseline: str) -> Iterator[tuple[Row, Ro
         yield from ((chosen, row) for row in rows if row is not chosen)
 
 
-def compare(first: Row, second: Row) -> Comparison:
+def compare(first: Row, second: Row, equivalence: float = EQUIVALENCE_POINTS) -> Comparison:
     """Compare two rows on the trials that tested both on the same recordings, without a correction for others."""
     one = Comparison(first.group, second.group, second.metric, None)
     if first.group.protocol != second.group.protocol:
@@ -112,7 +123,8 @@ def compare(first: Row, second: Row) -> Comparison:
         return replace(one, reason="their records do not say what they were trained on")
     test = paired_test(_differences(pairs, first.group, second.group), ratio)
     over_units = _over_units(pairs, first.group)
-    return replace(one, test=test, answer=difference(*over_units) if over_units else of_splits(test))
+    answer = difference(*over_units, equivalence) if over_units else of_splits(test, equivalence)
+    return replace(one, test=test, answer=answer)
 
 
 def _shared(first: Row, second: Row) -> list[tuple[TrialAccuracy, TrialAccuracy]]:

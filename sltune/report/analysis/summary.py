@@ -19,7 +19,7 @@ from sltune.report.analysis.pooling import kept_apart, pooled
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
-from sltune.report.inference.two_way import Score, tally
+from sltune.report.inference.two_way import EQUIVALENCE_POINTS, Score, tally
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.health.findings import findings
@@ -40,7 +40,7 @@ Groups = dict[Group, dict[TrialKey, Record | str]]
 class ReportSection:
     """The rows of one dataset and session choice, what compares them, and the published figures that fit them.
 
-    health: what speaks against the figures of trials.
+    health: what speaks against the figures of trials. equivalence: up to so many points, a difference counts as none.
     """
 
     dataset: DatasetInfo
@@ -53,6 +53,7 @@ class ReportSection:
     choices: tuple[Choice, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     health: tuple[Remark, ...] = ()
+    equivalence: float = EQUIVALENCE_POINTS
 
     @property
     def tests(self) -> list[Row]:
@@ -91,7 +92,14 @@ class Table:
         return tuple(dict.fromkeys(figure for section in self.sections for figure in section.published))
 
 
-def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: bool = False, baseline: str = "") -> Table:
+def table(
+    runs: Sequence[Run],
+    ddof: int = 1,
+    published: bool = True,
+    every: bool = False,
+    baseline: str = "",
+    equivalence: float = EQUIVALENCE_POINTS,
+) -> Table:
     """Return mean and standard deviation of every group of trials, and the published figures that fit.
 
     Evaluations that agree in all but their seeds are pooled.
@@ -99,6 +107,7 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
     Args:
         every: all configurations of a search; else its best alone, once it has one.
         baseline: run or configuration (``RUN/c0012``) with which alone the others are compared.
+        equivalence: half width of the region of practical equivalence, in points.
 
     Raises:
         UsageError: ``ddof`` is neither 0 nor 1, or there is no such baseline.
@@ -121,12 +130,13 @@ def table(runs: Sequence[Run], ddof: int = 1, published: bool = True, every: boo
         rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
         costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
-        compared, choices = comparisons(rows, baseline), tuple(one for group in groups for one in chosen[group])
+        compared = comparisons(rows, baseline, equivalence)
+        choices = tuple(one for group in groups for one in chosen[group])
         of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices, tuple(baselines_of(rows, run_of)))
         health = tuple(
             remark for group, trials in groups.items() for remark in _health(run_of[group.label], group.label, trials)
         )
-        sections.append(ReportSection(dataset, sessions, *of_rows, health))
+        sections.append(ReportSection(dataset, sessions, *of_rows, health, equivalence))
     return Table(ddof, tuple(sections), tuple(kept_apart(together)))
 
 

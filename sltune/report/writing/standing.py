@@ -97,4 +97,4 @@ def _compared(rival: Row, best: Row, section: ReportSection) -> Comparison:
     """Return the best minus the rival, with the corrected p that the table of comparisons has of them."""
     pair = {rival.group, best.group}
     known = (one.p_holm for one in section.comparisons if {one.first, one.second} == pair)
-    return replace(compare(rival, best), p_holm=next(known, None))
+    return replace(compare(rival, best, section.equivalence), p_holm=next(known, None))
