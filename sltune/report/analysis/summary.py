@@ -129,15 +129,25 @@ def table(
     for (dataset, sessions), groups in apart.items():
         rows = [row for group, trials in groups.items() for row in _rows(group, trials, ddof)]
         fitting = tuple(figure for figure in figures if figure.fits(dataset.name, sessions))
-        costs = tuple(cost_of(group, _records(trials)) for group, trials in groups.items())
-        compared = comparisons(rows, baseline, equivalence)
-        choices = tuple(one for group in groups for one in chosen[group])
-        of_rows = (tuple(rows), fitting, compared, optimism(rows), costs, choices, tuple(baselines_of(rows, run_of)))
-        health = tuple(
-            remark for group, trials in groups.items() for remark in _health(run_of[group.label], group.label, trials)
-        )
-        sections.append(ReportSection(dataset, sessions, *of_rows, health, equivalence))
+        compared = comparisons(rows, baseline, equivalence), optimism(rows)
+        one = ReportSection(dataset, sessions, tuple(rows), fitting, *compared, equivalence=equivalence)
+        sections.append(_with_groups(one, groups, chosen, run_of))
     return Table(ddof, tuple(sections), tuple(kept_apart(together)))
+
+
+def _with_groups(
+    section: ReportSection, groups: Groups, chosen: Mapping[Group, tuple[Choice, ...]], run_of: dict[str, Run]
+) -> ReportSection:
+    """Return a section with what its groups cost, what was chosen among, their baselines and their health."""
+    return replace(
+        section,
+        costs=tuple(cost_of(group, _records(trials)) for group, trials in groups.items()),
+        choices=tuple(one for group in groups for one in chosen[group]),
+        baselines=tuple(baselines_of(section.rows, run_of)),
+        health=tuple(
+            remark for group, trials in groups.items() for remark in _health(run_of[group.label], group.label, trials)
+        ),
+    )
 
 
 def _check_baseline(baseline: str, groups: Sequence[Group]) -> None:

@@ -131,6 +131,8 @@ def test_how_sure_it_is_over_signers_and_trainings(lab: tuple[Path, Path]) -> No
     assert found["Sure"].startswith(f"95 % interval {centre - reach:+.2f} to {centre + reach:+.2f} points; ")
     assert f"P(better by > 1) {stats.t.sf((1 - centre) / error, 11):.2f}" in found["Sure"]
     assert found["Sure"].endswith("24 signers and 12 trainings, for new signers and new trainings")
+    margin = answers_of(*lab, "--equivalence", centre)["Sure"]
+    assert f"P(better by > {centre:g}) 0.50" in margin
 
 
 def test_a_run_without_baselines_is_compared_with_chance(tmp_path: Path) -> None:
