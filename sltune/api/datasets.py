@@ -37,7 +37,7 @@ TEXT_WIDTH = 100
 PICTURE_SCALE = 2
 """Three frames of 128×128 pixels then fit beside each other in a notebook."""
 
-Binning = Literal["binary", "count", "normalized"]
+Binning = Literal["binary", "count", "normalized", "relative"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,8 @@ class Dataset:
             start_ms: where the crop begins, in whole time bins.
             length_ms: how long it is, frames after the end being empty; None for the rest of the sample, of which an
                 incomplete last frame is dropped.
-            binning: "binary" (1 where any event falls), "count", or "normalized" (counts over the largest one).
+            binning: "binary" (1 where any event falls), "count", "normalized" (counts over the largest one), or
+                "relative" (counts over the mean one).
             downsample: how many pixels are merged in each direction.
             size: the frames' width x height instead, such as "64x64", as the setting sampling.size.
 

@@ -34,10 +34,11 @@ def merged_pixels(sensor: tuple[int, int], size: tuple[int, int], covered: tuple
 class FrameFormat:
     """How events become frames.
 
-    sensor: (height, width) of the addresses. binning: "binary" (1 where any event), "count", or "normalized" (count
-    over the crop's largest count). downsample: pixels merged in each direction. resized: (height, width) of the frames
-    instead, at most the sensor's; a pixel's row goes to row · height // height of the sensor, and its column alike.
-    bins: so many time bins of equal length for every sample, whatever its length; 0 for bins of time_bin_ms.
+    sensor: (height, width) of the addresses. binning: "binary" (1 where any event), "count", "normalized" (count over
+    the crop's largest count), or "relative" (count over the crop's mean count). downsample: pixels merged in
+    each direction. resized: (height, width) of the frames instead, at most the sensor's; a pixel's row goes to row ·
+    height // height of the sensor, and its column alike. bins: so many time bins of equal length for every sample,
+    whatever its length; 0 for bins of time_bin_ms.
     """
 
     sensor: tuple[int, int]
@@ -124,12 +125,14 @@ def place_events(
     return np.concatenate(parts)
 
 
-def largest_count(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> int:
-    """Return how many events fall on the busiest place in the frames of a crop; 0 without events."""
+def scale_of(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> float:
+    """Return what the counts of a crop are divided by: its largest count, at least 1, or its mean count."""
     places = place_events(samples, [window], frames, crop_bins)
+    if frames.binning == "relative":
+        return max(1, len(places)) / (crop_bins * frames.values)
     # Runs of equal places are counted after sorting: frames would take memory in proportion to the crop's length.
     changes = np.flatnonzero(np.diff(np.sort(places), prepend=-1, append=-1))
-    return int(np.diff(changes).max(initial=0))
+    return float(np.diff(changes).max(initial=1))
 
 
 def _cut(samples: Samples, window: Window, frames: FrameFormat, crop_bins: int) -> tuple[Addresses, NDArray[np.int64]]:

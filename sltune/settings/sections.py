@@ -61,7 +61,7 @@ class Sampling(TomlTable):
     train_crop_ms: Milliseconds = 510
     eval_crop_ms: CropLength = 4350
     eval_crops: Crops = 1
-    binning: Literal["binary", "count", "normalized"] = "binary"
+    binning: Literal["binary", "count", "normalized", "relative"] = "binary"
     downsample: Downsample = 1
     # Width x height of the frames, whatever the sensor is, so that cameras of different size can share a network.
     size: FrameSize = ""

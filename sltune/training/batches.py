@@ -22,13 +22,15 @@ from torch import Tensor
 from sltune.events.augmentations.augmenter import Augmenter
 from sltune.events.augmentations.events import POLARITIES
 from sltune.events.crop import TrainCrop, crop_start
-from sltune.events.frames import FrameFormat, Window, largest_count, place_events
+from sltune.events.frames import FrameFormat, Window, place_events, scale_of
 from sltune.events.samples import Samples
 
 ASYNCHRONOUS_DEVICES = ("cuda",)
 """Kinds of devices that have memory of their own and work while the host prepares the next batch."""
 BATCHES_AHEAD = 2
 """One that is ready when the device asks for it, and one in the making."""
+SCALED = ("normalized", "relative")
+"""Kinds of binning that divide the counts of each crop by a number of its own."""
 MAX_KEPT_BYTES = 512 << 20
 """The GPU memory that may hold the events of a part; a validation part of SL-Animals takes about 100 MB."""
 
@@ -104,7 +106,7 @@ class BatchSource:
         self.crop_bins = crop_bins or max(self._bins.values(), default=1)
         self._memory = torch.empty(0)
         self._kept: dict[tuple[tuple[Window, ...], int, int], Tensor] = {}
-        self._peaks: dict[tuple[Window, ...], Tensor] = {}
+        self._scales: dict[tuple[Window, ...], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -169,19 +171,20 @@ class BatchSource:
 
     def _whole(self, places: Tensor, samples: int, first: int, last: int) -> Tensor:
         frames = self._scatter(places, self.crop_bins, samples)
-        if self.frames.binning == "normalized":
-            frames.div_(_largest(frames))
+        if self.frames.binning in SCALED:
+            frames.div_(_scales(frames, self.frames.binning))
         return frames[first:last]
 
     def _clip(self, windows: tuple[Window, ...]) -> Clip:
         shape = (self.crop_bins, len(windows), POLARITIES, *self.frames.size)
-        if self.frames.binning != "normalized":
-            return Clip(shape, partial(self._make, windows))
-        # Counts are divided by the largest one of the whole crop, even where only a stretch of it is made.
-        return Clip(shape, lambda first, last: self._make(windows, first, last).div_(self._peaks_of(windows)))
+        return Clip(shape, partial(self._make, windows))
 
     def _make(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
-        return self._scatter(self._places(windows, first, last), last - first, len(windows))
+        frames = self._scatter(self._places(windows, first, last), last - first, len(windows))
+        if self.frames.binning in SCALED:
+            # By what the whole crop has, even where only a stretch of it is made.
+            frames.div_(self._scales_of(windows))
+        return frames
 
     def _places(self, windows: tuple[Window, ...], first: int, last: int) -> Tensor:
         """Return where the events of a stretch fall, which every evaluation asks for.
@@ -197,13 +200,12 @@ class BatchSource:
             self._kept[key] = places = places.to(self.device, non_blocking=True)
         return places
 
-    def _peaks_of(self, windows: tuple[Window, ...]) -> Tensor:
-        """Return the largest count of each crop, at least 1; shape (1, B, 1, 1, 1)."""
-        if windows not in self._peaks:
-            counts = [largest_count(self.samples, window, self.frames, self.crop_bins) for window in windows]
-            peaks = torch.tensor([max(1, count) for count in counts], dtype=torch.float32, device=self.device)
-            self._peaks[windows] = peaks.view(1, -1, 1, 1, 1)
-        return self._peaks[windows]
+    def _scales_of(self, windows: tuple[Window, ...]) -> Tensor:
+        """Return what the counts of each crop are divided by; shape (1, B, 1, 1, 1)."""
+        if windows not in self._scales:
+            scales = [scale_of(self.samples, window, self.frames, self.crop_bins) for window in windows]
+            self._scales[windows] = torch.tensor(scales, device=self.device).view(1, -1, 1, 1, 1)
+        return self._scales[windows]
 
     def _packed(self, places: NDArray[np.int64]) -> Tensor:
         """Return places as they travel to the device: in 32 bits where these suffice, and from pinned memory."""
@@ -237,7 +239,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
     """Overwrite contiguous frames of shape (T, B, P, H, W) with the events at these places; return the frames.
 
-    binning: "binary" for 1 where any event falls; "count" or "normalized" for their number.
+    binning: "binary" for 1 where any event falls, else their number.
 
     Raises:
         ValueError: the binning is unknown.
@@ -245,15 +247,18 @@ def scatter(places: Tensor, frames: Tensor, binning: str) -> Tensor:
     flat = frames.view(-1).zero_()
     if binning == "binary":
         flat.index_fill_(0, places, 1)
-    elif binning in ("count", "normalized"):
+    elif binning == "count" or binning in SCALED:
         flat.scatter_add_(0, places, torch.ones_like(places, dtype=frames.dtype))
     else:
-        raise ValueError(f"binning must be binary, count or normalized, but got {binning!r}")
+        raise ValueError(f"binning must be binary, count, normalized or relative, but got {binning!r}")
     return frames
 
 
-def _largest(counts: Tensor) -> Tensor:
-    """Return the largest count of each sample, shape (1, B, 1, 1, 1), to divide by; 1 where all are 0."""
+def _scales(counts: Tensor, binning: str) -> Tensor:
+    """Return what the counts of each sample are divided by, as scale_of does; shape (1, B, 1, 1, 1)."""
+    if binning == "relative":
+        steps, _, *frame = counts.shape
+        return counts.sum(dim=(0, 2, 3, 4), keepdim=True).clamp(min=1) / (steps * math.prod(frame))
     return counts.amax(dim=(0, 2, 3, 4), keepdim=True).clamp(min=1)
 
 

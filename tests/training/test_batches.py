@@ -216,7 +216,18 @@ def test_normalized_frames_are_divided_by_each_samples_largest_count_in_the_crop
     assert frames[:, 2].sum() == 1
 
 
-@pytest.mark.parametrize("binning", ["binary", "count", "normalized"])
+def test_relative_frames_are_divided_by_each_samples_mean_count_in_the_crop(make_samples: MakeSamples) -> None:
+    """Half of the light or twice the crop gives half of the events, and the same frames."""
+    end = (20_000, 4, 6, 1)
+    dim = [(0, 0, 0, 0), (10, 0, 1, 1), (20, 0, 1, 1), (5000, 4, 6, 1)]
+    bright = [event for event in dim for _ in range(2)]
+    frames = all_frames(make_samples([[*dim, end], [*bright, end]]), 1, "relative")
+    values = frames[:, 0].numel()
+    assert torch.equal(frames[:, 0], frames[:, 1])
+    assert sorted(frames[:, 0][frames[:, 0] > 0].tolist()) == pytest.approx([values / 4, values / 4, values / 2])
+
+
+@pytest.mark.parametrize("binning", ["binary", "count", "normalized", "relative"])
 @pytest.mark.parametrize("steps", [1, 3, 4, 9])
 def test_stretches_of_a_clip_are_its_frames_in_every_binning(
     make_samples: MakeSamples, binning: str, steps: int
@@ -248,7 +259,7 @@ def test_normalization_looks_at_the_crop_only(make_samples: MakeSamples) -> None
 
 
 def test_no_events_at_all_are_zeros_in_every_binning() -> None:
-    for binning in ("binary", "count", "normalized"):
+    for binning in ("binary", "count", "normalized", "relative"):
         assert (
             scatter(torch.empty(0, dtype=torch.int64), torch.ones(2, 1, 2, 3, 3), binning).tolist()
             == np.zeros((2, 1, 2, 3, 3)).tolist()
@@ -256,7 +267,7 @@ def test_no_events_at_all_are_zeros_in_every_binning() -> None:
 
 
 def test_an_unknown_binning_is_refused() -> None:
-    with pytest.raises(ValueError, match="binning must be binary, count or normalized, but got 'or'"):
+    with pytest.raises(ValueError, match="binning must be binary, count, normalized or relative, but got 'or'"):
         scatter(torch.tensor([0]), torch.empty(1, 1, 2, 1, 1), "or")
 
 
