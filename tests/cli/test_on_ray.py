@@ -41,6 +41,14 @@ def test_what_no_node_has_is_exit_code_2(dataset: Path, tmp_path: Path, flags: l
     assert said in result.stderr
 
 
+def test_a_search_by_what_only_a_gpu_can_measure_is_refused_without_one(dataset: Path, tmp_path: Path) -> None:
+    searched = ("training.learning_rate={choices=[0.1, 0.2]}", 'search.objectives=["val_accuracy", "gpu_joules"]')
+    overrides = [word for one in searched for word in ("--set", one)]
+    result = sltune("tune", SPACES / "nmnist.toml", "--data", dataset, "--results", tmp_path, "-q", *overrides)
+    assert result.exit_code == 2, result.stderr
+    assert "[search]: judges by gpu_joules, and trials get no GPU" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("override", "code", "said"),
     [

@@ -34,6 +34,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import resume_command
 from sltune.runs.plan import steps_of
 from sltune.runs.record import TrialKey
+from sltune.runs.results import Criteria
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.system.supervisor import note_scratch
@@ -99,6 +100,8 @@ class Executor:
         self._nodes = Nodes(say)
         there = self._nodes.first()
         self.request = share_for(request, kind.at_once, there)
+        if "gpu_joules" in Criteria.of(space.search).costs and not self.request.gpus:
+            raise UsageError("[search]: judges by gpu_joules, and trials get no GPU")
         probes = list(islice(space.probes(), MAX_PROBES))
         weights, self.notes = _put_weights(probes, manifest, space.code)
         tables = put_dataset(data, manifest, there)
