@@ -14,8 +14,8 @@ from sltune.runs.commands import MIN_CONFIRMING_SEEDS, confirmation
 from sltune.runs.folder import RunFolder
 from sltune.wording import as_argument
 
-MAX_SEEDS = 10
-"""With so many, further seeds add little: the signers stay the same."""
+WORTH_SHOWING_POINTS = 3.0
+"""A gain that papers report as one."""
 Step = tuple[str, str]
 """What to do, and its command; "" where there is none."""
 
@@ -28,6 +28,7 @@ def next_step(found: Standing, section: ReportSection, runs: Sequence[Run]) -> S
 
 def _steps(found: Standing, section: ReportSection, runs: Sequence[Run], best: Run) -> Iterator[Step]:
     """Give what is left open, the most urgent first."""
+    folders = [as_argument(_place(run)) for run in runs]
     for run in runs:
         failed = sum(record.went_wrong for record in run.records)
         left = len(run.left)
@@ -49,13 +50,13 @@ def _steps(found: Standing, section: ReportSection, runs: Sequence[Run], best: R
         wanted = ",".join(map(str, sorted({*seeds, *range(MIN_CONFIRMING_SEEDS)})[:MIN_CONFIRMING_SEEDS]))
         yield "more seeds, as so few cannot tell luck from skill", _command("resume", best, "--seeds", wanted)
     sure = found.comparison.answer if found.comparison else None
-    can_grow = not best.info.is_search and not best.info.is_nested and group.has_plain_folds
-    if sure is not None and sure.p is not None and sure.p >= SIGNIFICANT and len(seeds) < MAX_SEEDS and can_grow:
-        wanted = ",".join(map(str, sorted({*seeds, max(seeds) + 1, max(seeds) + 2})))
-        yield "more seeds of both, as no difference is shown", _command("resume", best, "--seeds", wanted)
+    if sure is not None and sure.p is not None and sure.p >= SIGNIFICANT:
+        # Not the difference that was found: with that in its place, a plan only says again what p has said.
+        points = f"{WORTH_SHOWING_POINTS:g}"
+        command = shlex.join(["sltune", "plan", *folders, "--difference", points])
+        yield f"no difference is shown; how many seeds, folds or signers would show one of {points} points", command
     if section.dataset.synthetic:
         yield "the same on real recordings", "sltune import RECORDINGS --out DATA"
-    folders = [as_argument(_place(run)) for run in runs]
     yield "write it up", shlex.join(["sltune", "report", *folders, "--style", "paper"])
 
 

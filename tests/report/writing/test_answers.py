@@ -162,12 +162,17 @@ def test_what_has_no_result_is_said_in_place_of_answers(tmp_path: Path) -> None:
     assert "No trial has a result. - Incomplete: one/c0000: 0 of 12 trials" in said
 
 
-def test_where_no_difference_is_shown_more_seeds_are_to_be_run(tmp_path: Path) -> None:
-    found = answers_of(*(write_lab(tmp_path, name, 0.7, seed=seed) for name, seed in (("a", 1), ("b", 2))))
+def test_where_no_difference_is_shown_a_plan_says_what_would_show_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [write_lab(tmp_path, name, 0.7, seed=seed) for name, seed in (("a", 1), ("b", 2))]
+    found = answers_of(*runs)
     assert found["Better"].startswith("not shown: ")
-    assert re.fullmatch(
-        r"more seeds of both, as no difference is shown: sltune resume [ab] --seeds 0,1,2,3,4", found["Next"]
-    )
+    said, command = found["Next"].rsplit(": ", 1)
+    assert said == "no difference is shown; how many seeds, folds or signers would show one of 3 points"
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command.split()[1:])
+    assert (result.exit_code, "power" in result.stdout) == (0, True), result.output
 
 
 def test_trials_that_are_left_come_first(tmp_path: Path) -> None:
