@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
 from sltune.errors import DataError, Interrupted
@@ -52,9 +51,6 @@ from sltune.tuning.continuity import (
 
 if TYPE_CHECKING:
     from sltune.tuning.execution.executor import Executor
-
-EXECUTOR = "sltune.tuning.execution.executor"
-"""Brings torch and Ray Tune, whose import takes as long as Ray takes to start; both are done at once."""
 
 
 class Kind(Protocol):
@@ -189,10 +185,11 @@ def _executor(
     kind: Kind, data: Path, manifest: Manifest, run: str, request: Request, display: Display
 ) -> Iterator[Executor]:
     """Connect to Ray, and refuse what cannot work before anything is written."""
-    Thread(target=_import_executor, daemon=True).start()
-    with connected(request.address, data_bytes(manifest)):
-        from sltune.tuning.execution.executor import Executor
+    # Not by a thread while Ray starts, which would save a second or two: in rare cases the import lock of CPython 3.11
+    # was left with that thread when it ended, and Ray waited for it for ever.
+    from sltune.tuning.execution.executor import Executor
 
+    with connected(request.address, data_bytes(manifest)):
         if request.address:
             display.inform(described())
         yield Executor(kind, data, manifest, request, run, display.say)
@@ -202,12 +199,6 @@ def _check_code(space: Space) -> None:
     """Refuse code of the user's that cannot work, before Ray starts; what it needs brings torch."""
     if space.own():
         import_module("sltune.tuning.own_code").refuse_unusable(space)
-
-
-def _import_executor() -> None:
-    # The main thread gets the same error when it imports the module itself.
-    with suppress(Exception):
-        import_module(EXECUTOR)
 
 
 def _announce(folder: RunFolder, display: Display) -> None:

@@ -67,7 +67,7 @@ def test_frames_are_binary_or_normalised_where_that_is_asked_for(opened: sltune.
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"binning": "sum"}, "binning must be one of binary, count, normalized, but got 'sum'"),
+        ({"binning": "sum"}, "binning must be one of binary, count, normalized, relative, but got 'sum'"),
         ({"downsample": 17}, "downsample must be from 1 to 16, but got 17"),
         ({"size": "8"}, "size must be a text WIDTHxHEIGHT such as \"64x64\", but got '8'"),
         ({"size": "8x8", "downsample": 2}, "size says how large frames are; leave out downsample = 2"),
