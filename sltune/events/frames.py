@@ -35,10 +35,10 @@ class FrameFormat:
     """How events become frames.
 
     sensor: (height, width) of the addresses. binning: "binary" (1 where any event), "count", "normalized" (count over
-    the crop's largest count), or "relative" (count over the crop's mean count). downsample: pixels merged in
-    each direction. resized: (height, width) of the frames instead, at most the sensor's; a pixel's row goes to row ·
-    height // height of the sensor, and its column alike. bins: so many time bins of equal length for every sample,
-    whatever its length; 0 for bins of time_bin_ms.
+    the crop's largest count), or "relative" (count over the crop's mean count). downsample: pixels merged in each
+    direction. resized: (height, width) of the frames instead, at most the sensor's; a pixel's row goes to row · height
+    // height of the sensor, and its column alike. bins: so many time bins of equal length for every sample, whatever
+    its length; 0 for bins of time_bin_ms.
     """
 
     sensor: tuple[int, int]

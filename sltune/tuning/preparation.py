@@ -185,8 +185,8 @@ def _executor(
     kind: Kind, data: Path, manifest: Manifest, run: str, request: Request, display: Display
 ) -> Iterator[Executor]:
     """Connect to Ray, and refuse what cannot work before anything is written."""
-    # Not by a thread while Ray starts, which would save a second or two: in rare cases the import lock of CPython 3.11
-    # was left with that thread when it ended, and Ray waited for it for ever.
+    # Not by a thread while Ray starts, which would save two seconds or so: a thread that had ended was once
+    # found to own the import lock of CPython 3.11, for which Ray's start then waited for ever.
     from sltune.tuning.execution.executor import Executor
 
     with connected(request.address, data_bytes(manifest)):
