@@ -31,8 +31,9 @@ class TrialOptions(TypedDict, total=False):
     """What trials run with; each is a flag of ``sltune evaluate``.
 
     device: "auto", "cpu" or "cuda". address: a Ray cluster to run on; without it, a Ray that is running in this process
-    is used and left as it is, or a local one is started and stopped. cpus_per_trial: 1 by default. gpus_per_trial: 0,
-    1/k or a whole number; without it, as many as there are. max_concurrent: how many trials run at once, at most.
+    is used and left as it is, or a local one is started and stopped. cpus_per_trial: 1 by default;
+    None measures it where there is no GPU. gpus_per_trial: 0, 1/k or a whole number; None, the default, measures it.
+    max_concurrent: how many trials run at once, at most.
     checkpoints: where workers keep the state of trials, instead of the run folder. checkpoint_minutes: the least time
     between two of a trial. hang_minutes: after this time without an epoch, a trial is restarted. details: keep
     histograms of weights and a picture of spikes for TensorBoard.
@@ -40,7 +41,7 @@ class TrialOptions(TypedDict, total=False):
 
     device: Literal["auto", "cpu", "cuda"]
     address: str | None
-    cpus_per_trial: float
+    cpus_per_trial: float | None
     gpus_per_trial: float | None
     max_concurrent: int | None
     checkpoints: str | None

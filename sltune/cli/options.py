@@ -17,7 +17,7 @@ from sltune.system.files import is_unicode
 from sltune.system.places import STUDY_STORAGE, Database, database_named
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
-from sltune.tuning.cluster.resources import MIN_CPUS, Request
+from sltune.tuning.cluster.resources import Request
 from sltune.wording import excerpt
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def _as_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
-def _gpus(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
-    """Return the GPUs of a trial; None where they are to be decided."""
+def _share(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
+    """Return the CPUs or GPUs of a trial; None where they are to be decided."""
     try:
         return None if value == "auto" else float(value)
     except ValueError as error:
-        raise UsageError(f"--gpus-per-trial must be a number or auto, but got {value!r}") from error
+        raise UsageError(f"{param.opts[0]} must be a number or auto, but got {excerpt(repr(value))}") from error
 
 
 def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -188,9 +188,21 @@ _request_options = bundle(
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--address", help="A Ray cluster to run on; a local one is started without it."),
     click.option(
-        "--gpus-per-trial", default="auto", show_default=True, callback=_gpus, help="0, 1/k or whole: 0.25, 0.5, 1, 2 …"
+        "--gpus-per-trial",
+        metavar="NUMBER|auto",
+        default="auto",
+        show_default=True,
+        callback=_share,
+        help="0, 1/k or whole: 0.25, 0.5, 1, 2 …; auto measures it.",
     ),
-    click.option("--cpus-per-trial", type=click.FloatRange(min=MIN_CPUS), default=1, show_default=True),
+    click.option(
+        "--cpus-per-trial",
+        metavar="NUMBER|auto",
+        default="1",
+        show_default=True,
+        callback=_share,
+        help="Threads of a trial; auto measures it where there is no GPU.",
+    ),
     click.option("--max-concurrent", type=click.IntRange(min=1), help="Largest number of trials at once."),
     click.option(
         "--checkpoints",

@@ -132,6 +132,12 @@ class Progress:
             self._wait = text
         self._display.log({"event": "waiting", "text": text}, text)
 
+    def say(self, text: str) -> None:
+        """Show what concerns the whole run."""
+        with self._lock:
+            self._note = text
+        self._display.say(text)
+
     def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
         """Show an epoch's metrics."""
         with self._lock:

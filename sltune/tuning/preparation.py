@@ -223,9 +223,11 @@ def _run(campaign: Campaign, executor: Executor, display: Display, outer_fold: i
     refuse_other_splits(campaign.records, splits)
     _export_folds(campaign.folder, executor.recordings, splits)
     earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
-    cpus, gpus = executor.request.cpus_per_trial, executor.request.gpus
-    progress = Progress(display, campaign.plan, earlier, f"{gpus:g} GPU a trial" if gpus else f"{cpus:g} CPU a trial")
     try:
+        executor.measure_packing(display.say)
+        cpus, gpus = executor.request.cpus, executor.request.gpus
+        per_trial = f"{gpus:g} GPU a trial" if gpus else f"{cpus:g} CPU a trial"
+        progress = Progress(display, campaign.plan, earlier, per_trial)
         with progress.on_screen():
             executor.run(campaign, progress)
         # A search within a nested one must not touch the test part of its outer fold.

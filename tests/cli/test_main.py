@@ -139,7 +139,8 @@ def test_a_searched_value_cannot_be_evaluated_and_is_named(tmp_path: Path) -> No
     [
         (["--gpus-per-trial", "0.6"], "must be 0, 1/k"),
         (["--gpus-per-trial", "half"], "number or auto, but got 'half'"),
-        (["--cpus-per-trial", "1e-9"], "x>=0.01"),
+        (["--cpus-per-trial", "1e-9"], "must be at least 0.01, but got 1e-09"),
+        (["--cpus-per-trial", "all"], "--cpus-per-trial must be a number or auto, but got 'all'"),
         (["--set", "sampling.train_crop_ms=4294968"], "must be a whole number from 1 to 4294967"),
         (["--set", "evaluation.folds=1000000000"], "must be a whole number from 2 to 1000"),
         (["--set", "training.optimizer=adamm"], "adam"),

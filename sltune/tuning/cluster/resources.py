@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sltune.tuning.trial.checkpoints import Checkpoints
 
 AUTO_SHARERS = 4
-"""Trials that share a GPU unless the user says otherwise."""
+"""Trials that share a GPU where the user does not say how many, and it cannot be measured."""
 MAX_SHARERS = 100
 """Trials that can share a GPU: Ray takes smaller shares for none."""
-
-
+MAX_MEASURED = 8
+"""Trials beside each other that are measured: beyond, a process's own memory costs more than what it brings."""
 MIN_CPUS = 0.01
 """CPUs of a trial: a hundred trials on one core help nobody, and Ray takes very small shares for none."""
 MIN_VALUES = {"cpus_per_trial": MIN_CPUS, "max_concurrent": 1, "checkpoint_minutes": 0, "hang_minutes": 0}
@@ -33,10 +33,11 @@ DEVICES = ("auto", "cpu", "cuda")
 class Request:
     """What the user asks for, from the command line down to the workers.
 
-    gpus_per_trial: a whole number or 1/k; None until share_for has decided. checkpoints: where workers keep them, None
-    for the run folder. checkpoint_minutes: the least time between two of a trial, which is the most that a dead worker
-    costs. hang_minutes: the time without a finished epoch after which a trial is restarted; 0 for no limit. details:
-    whether trained networks are looked at. baselines: whether classifiers without a network are tested on its folds.
+    cpus_per_trial, gpus_per_trial: None until they are decided; of GPUs, a whole number or 1/k. checkpoints: where
+    workers keep them, None for the run folder. checkpoint_minutes: the least time between two of a trial, which is the
+    most that a dead worker costs. hang_minutes: the time without a finished epoch after which a trial is restarted; 0
+    for no limit. details: whether trained networks are looked at. baselines: whether classifiers without a network are
+    tested on its folds.
 
     Raises:
         UsageError: a value is not allowed, Ray cannot place such a share of a GPU, or the place of checkpoints holds a
@@ -45,7 +46,7 @@ class Request:
 
     device: str = "auto"
     address: str | None = None
-    cpus_per_trial: float = 1
+    cpus_per_trial: float | None = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     checkpoints: str | None = None
@@ -78,6 +79,11 @@ class Request:
         """GPUs of a trial, once they are decided."""
         return self.gpus_per_trial or 0.0
 
+    @property
+    def cpus(self) -> float:
+        """CPUs of a trial, once they are decided."""
+        return self.cpus_per_trial or 1.0
+
 
 def share_for(request: Request, trials: int, there: Sequence[Node]) -> Request:
     """Return the request with the GPUs of a trial decided, and checked against the nodes.
@@ -91,7 +97,9 @@ def share_for(request: Request, trials: int, there: Sequence[Node]) -> Request:
     if request.gpus_per_trial is None:
         there_are = 0.0 if request.device == "cpu" else sum(node.get("GPU", 0) for node in nodes)
         request = replace(request, gpus_per_trial=_automatic_share(there_are, trials))
-    cpus, gpus = request.cpus_per_trial, request.gpus
+    if request.cpus_per_trial is None:
+        request = replace(request, cpus_per_trial=1 if request.gpus else _automatic_cpus(nodes, trials))
+    cpus, gpus = request.cpus, request.gpus
     if request.device == "cuda" and not gpus:
         raise UsageError("--device cuda: no node has a GPU, or --gpus-per-trial is 0")
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
@@ -119,12 +127,12 @@ def checked_fraction(gpus: float) -> float:
 
 def slots(request: Request, nodes: Sequence[Node]) -> int:
     """Return how many trials can run at once."""
-    cpus, gpus, free = request.cpus_per_trial, request.gpus, 0
+    cpus, gpus, free = request.cpus, request.gpus, 0
     for node in nodes:
         has = node["Resources"]
-        fits = [has.get("CPU", 0) / cpus] if cpus else []
+        fits = [has.get("CPU", 0) / cpus]
         fits += [has.get("GPU", 0) / gpus] if gpus else []
-        free += int(min(fits) + 1e-6) if fits else 1
+        free += int(min(fits) + 1e-6)
     return max(1, min(free, request.max_concurrent or free))
 
 
@@ -133,3 +141,29 @@ def _automatic_share(gpus: float, trials: int) -> float:
     if not gpus:
         return 0.0
     return 1 / min(AUTO_SHARERS, max(1, math.ceil(trials / gpus)))
+
+
+def _automatic_cpus(nodes: Sequence[Mapping[str, float]], trials: int) -> int:
+    """Share the cores of the smallest node evenly among its part of the trials."""
+    cores = min((int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1), default=1)
+    return cores // min(cores, max(1, math.ceil(trials / len(nodes))))
+
+
+def gpu_candidates(request: Request, trials: int, nodes: Sequence[Node]) -> list[int]:
+    """Return how many trials could share a GPU, by their number and the CPUs beside each GPU; only 1 where none could.
+
+    Args:
+        request: with what a trial takes of the CPUs.
+    """
+    with_gpus = [node["Resources"] for node in nodes if node["Resources"].get("GPU", 0) >= 1]
+    if not with_gpus:
+        return [1]
+    by_cpus = min(node.get("CPU", 0) / node["GPU"] / request.cpus for node in with_gpus)
+    by_trials = math.ceil(trials / sum(node["GPU"] for node in with_gpus))
+    return list(range(1, max(1, min(MAX_MEASURED, by_trials, int(by_cpus))) + 1))
+
+
+def cpu_candidates(cores: int, trials: int, nodes: int) -> list[int]:
+    """Return how many trials could share the cores of a node, such that each number gives another number of cores."""
+    most = min(cores, max(1, math.ceil(trials / nodes)))
+    return sorted({cores // threads for threads in range(1, cores + 1) if cores // threads <= most})

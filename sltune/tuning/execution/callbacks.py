@@ -24,6 +24,7 @@ from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.joining import free
 from sltune.tuning.cluster.nodes import Nodes
+from sltune.tuning.cluster.packing import Packing
 from sltune.tuning.cluster.resources import Request, slots
 from sltune.tuning.execution.liveness import (
     MAX_LOSSES,
@@ -40,21 +41,32 @@ from sltune.tuning.trial.report import Report
 
 WHERE = "where"
 """Key of a trial's Tune configuration; the value is, in JSON, the labels of the nodes where it may run."""
+GPUS = "gpus"
+"""Key of a trial's Tune configuration; the value is what it gets of GPUs."""
 
 
 class Callbacks(tune.Callback):
     """Where Tune's events meet the campaign and the progress display.
 
     error: what kept it from writing, which Tune hides in a text.
+
+    Args:
+        packing: by which the request was decided; trials that need more memory than what was measured make it smaller.
     """
 
     def __init__(
-        self, campaign: Campaign, request: Request, nodes: Nodes, checkpoints: Checkpoints, progress: Progress
+        self,
+        campaign: Campaign,
+        request: Request,
+        nodes: Nodes,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        packing: Packing | None = None,
     ) -> None:
         self.campaign = campaign
         self.error: Exception | None = None
         self._request, self._nodes, self._checkpoints = request, nodes, checkpoints
-        self._progress = progress
+        self._progress, self._packing = progress, packing
         self._scalars = ScalarLog(campaign.folder)
         self._controller: Any = None
         self._watch = Watch(60 * request.hang_minutes, lambda trial: worker_of(self._controller, trial))
@@ -83,7 +95,9 @@ class Callbacks(tune.Callback):
             self._awaited.add(trial.key)
         self._waits.begin(trial.key)
         described = TrialWorker.describe(trial.key, trial.configuration, trial.alone)
-        return {**described, WHERE: json.dumps(self._nodes.selector())}
+        # A trial that holds a whole GPU has no other trial beside it.
+        gpus = 1.0 if trial.alone else self._request.gpus
+        return {**described, WHERE: json.dumps(self._nodes.selector()), GPUS: gpus}
 
     def epoch(self, trial: Trial, report: Report, checkpoint: bytes | None) -> bool:
         """Pass on an epoch; return whether the trial should end now."""
@@ -95,6 +109,9 @@ class Callbacks(tune.Callback):
                 folder = self.campaign.folder
                 folder.write(folder.trial(key).checkpoint, checkpoint)
             self._losses[key].reach(int(report.row["epoch"]))
+            peak = int(report.row.get("device_memory_bytes") or 0)
+            if self._packing and self._request.gpus:
+                self._share(self._packing.for_peak(peak), f"a trial takes {peak / 1e9:.2g} GB of a GPU")
             self._scalars.epoch(key, report.row)
             self._progress.epoch(key, report.row)
             if reason:
@@ -124,8 +141,9 @@ class Callbacks(tune.Callback):
         if report.status == "running":
             return
         key = _key(trial)
-        share = self._request.gpus
-        if report.lacked_memory and 0 < share < 1 and not trial.config["alone"]:
+        if report.lacked_memory and 0 < trial.config[GPUS] < 1:
+            if self._packing:
+                self._share(self._packing.halved(), "a trial lacked memory beside others")
             with self._noting_errors():
                 self.campaign.hand_back(key, alone=True)
             self._progress.again(key, "out of memory: tried again with a GPU to itself")
@@ -172,6 +190,15 @@ class Callbacks(tune.Callback):
                     self._place_anew(trial)
         if self._waits.is_due():
             self._progress.waits(f"{self._waits.words(self._request)}; {free()}")
+
+    def _share(self, packing: Packing, reason: str) -> None:
+        """Let fewer trials share a GPU from now on, if a packing says so; those that run keep their share."""
+        assert self._packing is not None
+        fewer, self._packing = packing.sharers < self._packing.sharers, packing
+        if fewer:
+            self._request = replace(self._request, gpus_per_trial=1 / packing.sharers)
+            self._slots = slots(self._request, self._nodes.usable())
+            self._progress.say(f"{reason}: further ones get {self._request.gpus:.3g} GPUs each")
 
     def _look(self) -> None:
         """See which nodes there are, once a second."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import gc
 import json
-import logging
-import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +17,6 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
 
 from sltune.errors import SltuneError, UsageError
 from sltune.events.manifest import Manifest
@@ -43,18 +38,19 @@ from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words
 from sltune.tuning.cluster.nodes import Nodes
 from sltune.tuning.cluster.objects import put_dataset
+from sltune.tuning.cluster.packing import Packing
 from sltune.tuning.cluster.resources import Request, share_for
 from sltune.tuning.cluster.signals import answering
-from sltune.tuning.execution.callbacks import WHERE, Callbacks
-from sltune.tuning.execution.worker import REPORT, SharedData, TrialWorker
+from sltune.tuning.execution.adapters import CampaignScheduler, CampaignSearcher, NoReporter, quiet_tune
+from sltune.tuning.execution.callbacks import GPUS, WHERE, Callbacks
+from sltune.tuning.execution.probing import described, measure_packing
+from sltune.tuning.execution.worker import SharedData, TrialWorker
 from sltune.tuning.trial.job import Job, refuse_unsuited, starting_weights
 
 MAX_PROBES = 32
 """Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
 MAX_PENDING = 1024
 """Actors that Tune may start at once: as many as it likes, since the campaign decides how many trials run."""
-QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_GLOBAL_CHECKPOINT_S": "1000000", "RAY_AIR_NEW_OUTPUT": "0"}
-"""Variables by which Tune is told to say and write nothing."""
 MAX_FRESH_STARTS = 100
 """How often Tune may break down in a run, each time over a node that died at a bad moment."""
 
@@ -99,10 +95,13 @@ class Executor:
         steps = steps_of(space.evaluation)
         self._nodes = Nodes(say)
         there = self._nodes.first()
+        self._asked, self._at_once = request, kind.at_once
         self.request = share_for(request, kind.at_once, there)
+        self._packing: Packing | None = None
         if "gpu_joules" in Criteria.of(space.search).costs and not self.request.gpus:
             raise UsageError("[search]: judges by gpu_joules, and trials get no GPU")
         probes = list(islice(space.probes(), MAX_PROBES))
+        self._first = probes[0]
         weights, self.notes = _put_weights(probes, manifest, space.code)
         tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
@@ -120,19 +119,34 @@ class Executor:
         """The samples in Ray's object store, as trials see them."""
         return Samples(ray.get(self.shared.tables))
 
+    def measure_packing(self, say: Callable[[str], None]) -> None:
+        """Decide what a trial gets of a GPU or of a node's cores where the user leaves that open.
+
+        Args:
+            say: is told what was measured.
+        """
+        found = measure_packing(self.shared, self._asked, self._first, self._at_once, self._nodes.usable())
+        if found is not None:
+            self.request, self._packing = found
+            self.shared = replace(self.shared, request=self.request)
+            say(described(self._packing, self.request))
+
     def run(self, campaign: Campaign, progress: Progress) -> None:
         """Run every trial that a campaign hands out; returns when all are over or the user interrupts.
 
         Raises:
             UsageError: the run folder cannot be written any more, or Ray failed.
         """
-        with _quiet_tune(), in_our_words(f"go on with: {resume_command(campaign.folder)}"):
+        with quiet_tune(), in_our_words(f"go on with: {resume_command(campaign.folder)}"):
             for left in range(MAX_FRESH_STARTS, -1, -1):
-                if self._run(Callbacks(campaign, self.request, self._nodes, self.shared.checkpoints, progress), left):
+                if self._run(self._callbacks(campaign, progress), left):
                     return
                 campaign.hand_back_all()
                 # The old workers end with the last reference to them.
                 gc.collect()
+
+    def _callbacks(self, campaign: Campaign, progress: Progress) -> Callbacks:
+        return Callbacks(campaign, self.request, self._nodes, self.shared.checkpoints, progress, self._packing)
 
     def _run(self, callbacks: Callbacks, left: int) -> bool:
         """Run Tune; return False if it broke down and should be started again; left: how often it still may be."""
@@ -164,18 +178,17 @@ class Executor:
 
     def _tuner(self, callbacks: Callbacks, scratch: str) -> tune.Tuner:
         # Ray sends the function to others, and with it all that it names.
-        cpus, gpus = self.request.cpus_per_trial, self.request.gpus
+        cpus = self.request.cpus
 
         def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-            # A trial that holds a whole GPU has no other trial beside it.
-            bundle = {"CPU": cpus, "GPU": 1.0 if config["alone"] else gpus}
+            bundle = {"CPU": cpus, "GPU": config[GPUS]}
             return tune.PlacementGroupFactory([bundle], bundle_label_selector=[json.loads(config[WHERE])])
 
         return tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialWorker, shared=self.shared), resources),
             tune_config=tune.TuneConfig(
-                search_alg=_CampaignSearcher(callbacks),
-                scheduler=_CampaignScheduler(callbacks),
+                search_alg=CampaignSearcher(callbacks),
+                scheduler=CampaignScheduler(callbacks),
                 num_samples=-1,
                 max_concurrent_trials=MAX_PENDING,
                 reuse_actors=True,
@@ -185,7 +198,7 @@ class Executor:
                 storage_path=scratch,
                 name="run",
                 verbose=0,
-                progress_reporter=_NoReporter(),
+                progress_reporter=NoReporter(),
                 callbacks=[callbacks],
                 # The callbacks decide what is tried again: Tune would give up a trial whose warm worker died early.
                 failure_config=tune.FailureConfig(max_failures=0),
@@ -227,72 +240,3 @@ def _how_to_go_on(error: Exception, folder: RunFolder) -> str:
     else:
         step = "go on with" if folder.run_json.exists() else "put the run's folder back, then"
     return f"{error}; {step}: {resume_command(folder)}"
-
-
-class _CampaignSearcher(Searcher):
-    """Gives Tune the campaign's next trial."""
-
-    def __init__(self, callbacks: Callbacks) -> None:
-        super().__init__()
-        self._callbacks = callbacks
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        return self._callbacks.next_trial()  # type: ignore[return-value]
-
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the callbacks have passed on what came of the trial."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the campaign's records are the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a run goes on from its records."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _CampaignScheduler(FIFOScheduler):
-    """Ends trials that the campaign does not want any more."""
-
-    def __init__(self, callbacks: Callbacks) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._callbacks = callbacks
-
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        self._callbacks.watch(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        stops = self._callbacks.epoch(trial, *result[REPORT])
-        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _NoReporter(tune.ProgressReporter):
-    """Keeps Tune's own reporter away, which in a notebook clears what the cell shows."""
-
-    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        return False
-
-
-@contextmanager
-def _quiet_tune() -> Iterator[None]:
-    """Keep Tune from printing, from writing logs for every trial, and from saving a state that nobody reads.
-
-    A notebook may run a Tune of its user's afterwards, which is to behave as it did before.
-    """
-    log = logging.getLogger("ray")
-    level, before = log.level, {name: os.environ.get(name) for name in QUIET}
-    os.environ.update(QUIET)
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -86,7 +86,7 @@ class Waits:
 
     def words(self, request: Request) -> str:
         """Return what is waited for."""
-        return f"{len(self._waiting)} trials wait for {request.cpus_per_trial:g} CPUs and {request.gpus:g} GPUs each"
+        return f"{len(self._waiting)} trials wait for {request.cpus:g} CPUs and {request.gpus:g} GPUs each"
 
 
 def worker_of(controller: Any, trial: Trial) -> Any:

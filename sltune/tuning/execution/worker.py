@@ -65,6 +65,12 @@ class SharedData:
     checkpoints: Checkpoints
     code: Code = field(default_factory=Code)
 
+    def job(self, key: TrialKey, configuration: Configuration) -> Job:
+        """Return what a trial is to train."""
+        weights = self.weights.get(configuration.network.weights_for(key.fold))
+        start = None if weights is None else ray.get(weights)
+        return Job(key, configuration, self.sensor, self.classes, start, self.fingerprint, self.code)
+
 
 class TrialWorker(tune.Trainable):
     """Trains one job after another: a step is an epoch, the last one also tests."""
@@ -167,17 +173,8 @@ class TrialWorker(tune.Trainable):
     def _run(self) -> Generator[Report, None, None]:
         # Ray sets OMP_NUM_THREADS to 1 below one CPU, and a reused worker keeps its first value.
         torch.set_num_threads(max(1, int(self._held().get("CPU", 1))))
-        device = _torch_device(self._shared.request.device)
-        weights = self._shared.weights.get(self._configuration.network.weights_for(self._key.fold))
-        work = Job(
-            self._key,
-            self._configuration,
-            self._shared.sensor,
-            self._shared.classes,
-            None if weights is None else ray.get(weights),
-            self._shared.fingerprint,
-            self._shared.code,
-        )
+        device = torch_device(self._shared.request.device)
+        work = self._shared.job(self._key, self._configuration)
         checkpoint, self._checkpoint = self._checkpoint, None
         if self._shared.checkpoints.place is not None:
             checkpoint = self._shared.checkpoints.read(self._key)
@@ -223,7 +220,7 @@ class TrialWorker(tune.Trainable):
         }
 
 
-def _torch_device(choice: str) -> torch.device:
+def torch_device(choice: str) -> torch.device:
     """Return the device of this worker: a trial that was given a GPU must find one, unless told to use the CPU.
 
     Raises:
