@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "sltune"
 # A folder may import those that follow it, never those before it.
 FOLDERS = [
     "cli",
+    "cli.options",
     "api",
     "tuning",
     "tuning.execution",

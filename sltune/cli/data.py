@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.data_options import PictureOptions, import_options, picture_options
-from sltune.cli.options import FileArgument, FolderArgument
+from sltune.cli.options.data import PictureOptions, import_options, picture_options
+from sltune.cli.options.shared import FileArgument, FolderArgument
 from sltune.errors import UsageError
 from sltune.wording import first_of, printable_lines
 

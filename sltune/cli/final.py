@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options import FileArgument, FolderArgument, ShownOptions, bundle, numbers, shown_flags
-from sltune.cli.space_options import FixedOptions, fixed_options
+from sltune.cli.options.shared import FileArgument, FolderArgument, ShownOptions, bundle, numbers, shown_flags
+from sltune.cli.options.space import FixedOptions, fixed_options
 from sltune.errors import Interrupted, UsageError
 from sltune.wording import as_argument, spreadsheet_cell
 

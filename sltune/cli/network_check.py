@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options import FolderArgument
-from sltune.cli.space_options import SpaceOptions, space_options
+from sltune.cli.options.shared import FolderArgument
+from sltune.cli.options.space import SpaceOptions, space_options
 from sltune.errors import BrokenNetwork, SltuneError
 from sltune.wording import printable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sltune.cli.options import FolderArgument
+from sltune.cli.options.shared import FolderArgument
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options import FileArgument, FolderArgument
+from sltune.cli.options.shared import FileArgument, FolderArgument
 from sltune.errors import UsageError
 from sltune.wording import printable_lines
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sltune.cli.options import (
+from sltune.cli.options.shared import (
     FolderArgument,
     MoreOptions,
     RunOptions,
@@ -18,7 +18,7 @@ from sltune.cli.options import (
     search_options,
     study_storage,
 )
-from sltune.cli.space_options import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
+from sltune.cli.options.space import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.system.places import Database
 from sltune.wording import as_argument, printable_lines

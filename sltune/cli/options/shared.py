@@ -1,4 +1,4 @@
-"""Flags that several verbs share, and what they mean for the modules below."""
+"""Flags of the verbs that train, and how their progress is shown."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options import FileArgument, bundle
+from sltune.cli.options.shared import FileArgument, bundle
 from sltune.errors import UsageError
 
 if TYPE_CHECKING:
