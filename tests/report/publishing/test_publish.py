@@ -6,7 +6,10 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +123,47 @@ class FakeClient:
         )
 
 
+class FakeWandbRun:
+    """As much of a run of W&B's, online, as is used; it refuses steps that it has, as W&B does."""
+
+    offline, entity, project = False, "team", "signs"
+
+    def __init__(self, id: str, group: str, there: dict[str, FakeWandbRun]) -> None:
+        self.id, self.group, self.there = id, group, there
+        self.rows: dict[int, float] = {}
+        self.summary: dict[str, float] = {}
+
+    @property
+    def starting_step(self) -> int:
+        return max(self.rows, default=-1) + 1
+
+    def log(self, row: dict[str, float], step: int) -> None:
+        assert step >= self.starting_step
+        self.rows[step] = row["accuracy/val"]
+
+    def log_artifact(self, artifact: FakeArtifact) -> None:
+        assert artifact.texts == {"report.html": "paper"}
+
+    def finish(self, exit_code: int) -> None:
+        assert exit_code == 0
+
+    def delete(self) -> None:
+        del self.there[self.id]
+
+
+class FakeArtifact:
+    """A file of W&B's that goes with a run."""
+
+    def __init__(self, name: str, type: str) -> None:
+        self.texts: dict[str, str] = {}
+
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[StringIO]:
+        file = StringIO()
+        yield file
+        self.texts[name] = file.getvalue()
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     made = FakeClient()
@@ -229,6 +273,38 @@ def test_a_trial_without_a_record_has_its_epochs_and_a_failed_one_its_reason(
     assert (broken.status, broken.tags["sltune.error"]) == ("FAILED", "x.py: no memory")
     assert (begun.status, begun.tags["sltune.status"], len(begun.figures)) == ("RUNNING", "unfinished", 4)
     assert client.named("paper/c0000").figures == [("trials", 0, 0.0)]
+
+
+def test_wandb_has_a_repeated_trial_once_and_keeps_runs_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: dict[str, FakeWandbRun] = {"strange": FakeWandbRun("strange", "paper/c0000", {})}
+
+    def init(*, id: str, group: str, **others: Any) -> FakeWandbRun:
+        return there.setdefault(id, FakeWandbRun(id, group, there))
+
+    library = SimpleNamespace(
+        init=init,
+        Settings=type("Settings", (), {"model_fields": {}}),
+        Artifact=FakeArtifact,
+        Api=lambda: SimpleNamespace(
+            runs=lambda place, filters: [one for one in there.values() if one.group == filters["group"]]
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "wandb", library)
+    monkeypatch.setattr("sltune.report.publishing.trackers._files", lambda run: {"report.html": run.name})
+    run = write(tmp_path / "paper")
+    assert publish(run, "wandb:team/signs").exit_code == 0
+    first = dict(there)
+    assert publish(run, "wandb:team/signs").exit_code == 0
+    assert there == first
+    assert len(there) == 5
+    (run / "trials/c0000-f1-s0/epochs.csv").write_text(EPOCHS.replace("0.25", "0.375"))
+    assert publish(run, "wandb:team/signs").exit_code == 0
+    assert (len(there), len(there.keys() & first.keys())) == (5, 4)
+    (new,) = there.keys() - first.keys()
+    assert there[new].rows == {1: 0.375, 2: 0.5}
+    assert "strange" in there
 
 
 @pytest.mark.parametrize(

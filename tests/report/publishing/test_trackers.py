@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 import sltune
-from tests.report.publishing.test_publish import write
+from tests.report.publishing.test_publish import EPOCHS, write
+from tests.written_runs import make_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
@@ -147,20 +148,14 @@ def test_a_server_of_mlflow_has_each_trial_once_however_often_publishing_was_kil
 
 
 def test_wandb_offline_has_each_trial_once_with_nothing_of_this_machine(tmp_path: Path) -> None:
-    tools, run = environment(tmp_path / "env", "wandb"), write(tmp_path / "paper")
-    place = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path / "w")}
-    (tmp_path / "w").mkdir()
+    tools, run, kept = environment(tmp_path / "env", "wandb"), write(tmp_path / "paper"), tmp_path / "w" / "wandb"
+    place = {"WANDB_MODE": "offline", "WANDB_DIR": str(kept.parent)}
+    kept.parent.mkdir()
     for _ in range(2):
         done = publish(tools, run, "wandb:team/signs", **place)
         assert done.returncode == 0, done.stderr
         assert done.stderr.endswith("published: paper, 4 configurations and trials\n")
-    files = sorted((tmp_path / "w" / "wandb").glob("offline-run-*/run-*.wandb"))
-    read = [
-        subprocess.run([tools / "python", "-c", READ, file], capture_output=True, text=True, check=True)
-        for file in files
-    ]
-    found = {one["name"]: one for one in (json.loads(one.stdout) for one in read)}
-    assert len(files) == len(found) == 4
+    found = content_offline(tools, kept)
     trial = found["paper/c0000-f1-s0"]
     assert (trial["group"], trial["job"], trial["project"], trial["entity"]) == (
         "paper/c0000",
@@ -174,7 +169,40 @@ def test_wandb_offline_has_each_trial_once_with_nothing_of_this_machine(tmp_path
     assert trial["summary"]["final/test_accuracy"] == 0.625
     assert trial["config"]["evaluation.protocol"] == "train-val-test"
     assert found["paper/c0000"]["summary"]["std/test_accuracy"] == 0.125
-    assert not any(socket.gethostname().encode() in file.read_bytes() for file in files)
+    assert not any(socket.gethostname().encode() in file.read_bytes() for file in kept.glob("*/run-*.wandb"))
+
+
+def test_wandb_offline_has_each_trial_once_after_kills_and_a_repeated_trial(tmp_path: Path) -> None:
+    tools, run, kept = environment(tmp_path / "env", "wandb"), write(tmp_path / "paper"), tmp_path / "w" / "wandb"
+    place = {"WANDB_MODE": "offline", "WANDB_DIR": str(kept.parent)}
+    kept.parent.mkdir()
+    assert publish(tools, run, "wandb:team/signs", **place).returncode == 0
+    trial = run / "trials/c0000-f1-s0"
+    (trial / "epochs.csv").write_text(EPOCHS.replace("0.25", "0.375"))
+    (trial / "record.json").write_text(json.dumps(make_record(1, 0.25, best_epoch=2)))
+    command: list[str | Path] = [tools / "python", "-m", "sltune", "publish", run, "--to", "wandb:team/signs"]
+    for begun in (1, 3, 4):
+        before = set(kept.glob("*/run-*.wandb"))
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, **place}, cwd=run)
+        while process.poll() is None and len({*kept.glob("*/run-*.wandb")} - before) < begun:
+            time.sleep(0.02)
+        process.kill()
+        assert process.wait() == -9
+    assert len([*kept.glob("*/run-*.wandb")]) > 4
+    assert publish(tools, run, "wandb:team/signs", **place).returncode == 0
+    found = content_offline(tools, kept)
+    assert sorted(found) == ["paper/c0000", *(f"paper/c0000-f{fold}-s0" for fold in range(3))]
+    assert [row["accuracy/val"] for row in found["paper/c0000-f1-s0"]["history"]] == [0.375, 0.5]
+    assert [len(one["history"]) for one in found.values()].count(2) == 3
+    assert found["paper/c0000"]["summary"]["mean/test_accuracy"] == 0.5
+
+
+def content_offline(tools: Path, kept: Path) -> dict[str, Any]:
+    """Return what W&B's folder has of each run by its name; no two have the same."""
+    read = [json.loads(output(tools, READ, file)) for file in sorted(kept.glob("offline-run-*/run-*.wandb"))]
+    found = {one["name"]: one for one in read}
+    assert len(found) == len(read), [one["name"] for one in read]
+    return found
 
 
 READ = """
