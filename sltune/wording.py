@@ -7,7 +7,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -107,6 +106,6 @@ def spreadsheet_cell(value: Any) -> Any:
     return printable(f"'{value}" if value.startswith(FORMULAS) else value)
 
 
-def as_argument(path: Path) -> str:
-    """Return a path as a command takes it: one that begins with a hyphen would be taken for a flag."""
+def as_argument(path: object) -> str:
+    """Return a path or URI as a command takes it: one that begins with a hyphen would be taken for a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)

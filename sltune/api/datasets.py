@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -22,6 +21,7 @@ from sltune.events.manifest import Manifest
 from sltune.events.views.pictures import Span, find_sample, frames_picture
 from sltune.events.views.summary import summarize
 from sltune.settings.sections import Sampling
+from sltune.system.remote import AnyPath, path_or_uri
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,12 +72,12 @@ class Sample:
 class Dataset:
     """A dataset that `import_recordings` or ``sltune import`` has made; see `open_dataset`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: AnyPath) -> None:
         self._stored = stored.open_dataset(root)
         self._subjects = {one.name: one.subject for one in self._stored.samples.recordings()}
 
     @property
-    def root(self) -> Path:
+    def root(self) -> AnyPath:
         """The folder in which it lies."""
         return self._stored.root
 
@@ -243,4 +243,4 @@ def open_dataset(data: str | os.PathLike[str]) -> Dataset:
         DataError: the folder is not a dataset, or a file of it is absent or damaged. Damaged events are found when they
             are read.
     """
-    return Dataset(Path(data))
+    return Dataset(path_or_uri(data))

@@ -21,6 +21,7 @@ from sltune.events.orientation import ORIENTATIONS, Orientation
 from sltune.events.source import Source
 from sltune.events.sources.registry import DEFAULT, ImportOptions, open_source
 from sltune.progress.notebook import console_for_call, in_notebook, notebook_live
+from sltune.system.places import LOCAL, without_secrets
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.wording import first_of, printable
 
@@ -70,6 +71,8 @@ def import_recordings(  # noqa: PLR0913 - one for each flag of the verb
         DataError: something cannot be read; names the places.
         Interrupted: the user stopped the import.
     """
+    if "://" in os.fspath(out):
+        raise UsageError(f"{without_secrets(os.fspath(out))!r} is a URI; {LOCAL}")
     place, at = (None if path is None else Path(path) for path in (source, root))
     options = ImportOptions(
         kind, at, group_by, sensor, time_unit, downsample, orientation, strict, skip_bad, replace, address, not progress

@@ -17,6 +17,7 @@ from sltune.progress.notebook import display_for_call
 from sltune.runs.folder import RunFolder, new_folder
 from sltune.settings.space import Space
 from sltune.system.places import STUDY_STORAGE, Database, database_named
+from sltune.system.remote import AnyPath, path_or_uri
 from sltune.tuning.cluster.environment import came_too_late, prepare_environment
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.resuming import Changes, resume_run
@@ -233,8 +234,8 @@ def _database(named: str | None) -> Database | None:
     return None if named is None else database_named(named)
 
 
-def _folder(data: Dataset | str | os.PathLike[str]) -> Path:
-    return data.root if isinstance(data, Dataset) else Path(data)
+def _folder(data: Dataset | str | os.PathLike[str]) -> AnyPath:
+    return data.root if isinstance(data, Dataset) else path_or_uri(data)
 
 
 def _stem(space: Space) -> str:

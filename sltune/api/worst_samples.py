@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from sltune.events.views.pictures import Span, frames_picture
 from sltune.report.analysis.runs import Run
 from sltune.report.trial_pages import WorstSample
 from sltune.runs.record import Record
+from sltune.system.remote import path_or_uri
 from sltune.training.predictions import rates_of_classes, read_predictions
 
 MAX_SAMPLES = 3
@@ -49,7 +49,7 @@ def worst_of(run: Run, record: Record) -> Sequence[WorstSample]:
 def _dataset_of(path: str, fingerprint: str) -> Dataset | None:
     """Return the dataset that a run was trained on; None where it is not there, or another one is."""
     with suppress(SltuneError, OSError):
-        dataset = open_dataset(Path(path))
+        dataset = open_dataset(path_or_uri(path))
         if dataset.manifest.fingerprint == fingerprint:
             return dataset
     return None

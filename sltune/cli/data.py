@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options.data import PictureOptions, import_options, picture_options
+from sltune.cli.options.data import DataArgument, PictureOptions, import_options, picture_options
 from sltune.cli.options.shared import FileArgument, FolderArgument
 from sltune.errors import UsageError
+from sltune.system.remote import AnyPath
 from sltune.wording import first_of, printable_lines
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
 
 
 @click.command()
-@click.argument("data", type=FolderArgument)
+@click.argument("data", type=DataArgument)
 @click.option("--verify", is_flag=True, help="First read all of it and compare it with its manifest.")
 @click.option("--samples", "as_list", is_flag=True, help="List the samples instead: id, gesture, duration, events.")
 @click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
-def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
+def inspect(data: AnyPath, verify: bool, as_list: bool, as_json: bool) -> None:
     """Say what is in a dataset: sessions, classes, durations, event rates, warnings, what was left out.
 
     \b
@@ -80,12 +81,12 @@ def inspect(data: Path, verify: bool, as_list: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("data", type=FolderArgument)
+@click.argument("data", type=DataArgument)
 @click.argument("sample", required=False)
 @click.option("--all", "all_classes", is_flag=True, help="A frame of every class instead of one sample.")
 @click.option("--recording", metavar="NAME", help="With --all: take this one; default: the first sample of each class.")
 @picture_options
-def show(data: Path, sample: str | None, all_classes: bool, recording: str | None, options: PictureOptions) -> None:
+def show(data: AnyPath, sample: str | None, all_classes: bool, recording: str | None, options: PictureOptions) -> None:
     """Draw a sample: three frames side by side (.png), or an animation in real time (.gif).
 
     Pictures are upright; ON is orange, OFF blue, both black, and stronger where there are more events.

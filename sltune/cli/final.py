@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options.shared import FileArgument, FolderArgument, ShownOptions, bundle, numbers, shown_flags
+from sltune.cli.options.data import DataArgument
+from sltune.cli.options.shared import (
+    FileArgument,
+    FolderArgument,
+    ShownOptions,
+    bundle,
+    numbers,
+    shown_flags,
+)
 from sltune.cli.options.space import FixedOptions, fixed_options
 from sltune.errors import Interrupted, UsageError
+from sltune.system.remote import AnyPath
 from sltune.wording import as_argument, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ class InputOptions:
     """What predictions are made of."""
 
     files: tuple[Path, ...]
-    data: Path | None
+    data: AnyPath | None
     part: str | None
     tags: Path | None
     window_ms: int | None
@@ -104,7 +113,7 @@ input_options = bundle(
     InputOptions,
     "inputs",
     click.argument("files", metavar="[FILE]...", nargs=-1, type=FileArgument),
-    click.option("--data", type=FolderArgument, help="Instead of recordings: the samples of a dataset."),
+    click.option("--data", type=DataArgument, help="Instead of recordings: the samples of a dataset."),
     click.option(
         "--part", type=click.Choice(["train", "val", "test"]), help="Of the dataset: only this part of a trial."
     ),
@@ -121,14 +130,14 @@ input_options = bundle(
 
 @click.command()
 @fixed_options
-@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@click.option("--data", required=True, type=DataArgument, help="A dataset that `sltune import` made.")
 @click.option("--out", required=True, type=FolderArgument, metavar="MODEL", help="The folder of the model.")
 @click.option("--seeds", metavar="S,S,…", callback=numbers, help="A network for each; instead of evaluation.seeds.")
 @click.option("--no-validation", is_flag=True, help="Train on everybody, for training.epochs epochs.")
 @here_options
 def fit(
     fixed_options: FixedOptions,
-    data: Path,
+    data: AnyPath,
     out: Path,
     seeds: tuple[int, ...] | None,
     no_validation: bool,

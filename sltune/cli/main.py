@@ -13,12 +13,14 @@ from sltune import __version__
 from sltune.cli.data import import_, inspect, show
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
+from sltune.cli.options.data import DataArgument
 from sltune.cli.options.shared import FOR_MACHINES, FileArgument, FolderArgument, named
 from sltune.cli.options.space import SpaceOptions, space_options
 from sltune.cli.plan import plan
 from sltune.cli.publish import archive, publish
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
+from sltune.system.remote import AnyPath
 from sltune.system.stdio import drop_errors
 from sltune.system.supervisor import error_line, supervised
 
@@ -107,8 +109,8 @@ for verb in (import_, inspect, show):
 
 @main.command()
 @space_options
-@click.option("--data", type=FolderArgument, help="Also say what would run on this dataset.")
-def check(space_options: SpaceOptions, data: Path | None) -> None:
+@click.option("--data", type=DataArgument, help="Also say what would run on this dataset.")
+def check(space_options: SpaceOptions, data: AnyPath | None) -> None:
     """Validate a space file and say what would run."""
     space = space_options.load()
     click.echo(space.to_toml(everything=True), nl=False)

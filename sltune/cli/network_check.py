@@ -6,14 +6,14 @@ import json
 import re
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sltune.cli.options.shared import FolderArgument
+from sltune.cli.options.data import DataArgument
 from sltune.cli.options.space import SpaceOptions, space_options
 from sltune.errors import BrokenNetwork, SltuneError
+from sltune.system.remote import AnyPath
 from sltune.wording import printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LINE_OF_TRACE = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+) in (?P<func
 
 @click.command("check-network")
 @space_options
-@click.option("--data", type=FolderArgument, help="Check on training crops of this dataset instead of made-up frames.")
+@click.option("--data", type=DataArgument, help="Check on training crops of this dataset instead of made-up frames.")
 @click.option(
     "--timeout",
     "seconds",
@@ -37,7 +37,7 @@ LINE_OF_TRACE = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+) in (?P<func
     help="How long a single check may take.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check_network(space_options: SpaceOptions, data: Path | None, seconds: float, as_json: bool) -> None:
+def check_network(space_options: SpaceOptions, data: AnyPath | None, seconds: float, as_json: bool) -> None:
     """Find mistakes in a network before it trains.
 
     \b

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sltune.cli.options.data import DataArgument
 from sltune.cli.options.shared import (
     FolderArgument,
     MoreOptions,
@@ -21,6 +22,7 @@ from sltune.cli.options.shared import (
 from sltune.cli.options.space import FixedOptions, RunName, SpaceOptions, fixed_options, run_name, space_options
 from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.system.places import Database
+from sltune.system.remote import AnyPath
 from sltune.wording import as_argument, printable_lines
 
 # What --smoke changes: enough to see that all is in place.
@@ -48,13 +50,13 @@ def demo(out: Path, options: RunOptions) -> None:
 
 @click.command()
 @fixed_options
-@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@click.option("--data", required=True, type=DataArgument, help="A dataset that `sltune import` made.")
 @run_name
 @click.option("--smoke", is_flag=True, help="Two epochs only, to see that all is in place.")
 @click.option("--weights-only", is_flag=True, help="Train nothing: test network.weights (training.epochs=0).")
 @run_options
 def evaluate(
-    fixed_options: FixedOptions, data: Path, run_name: RunName, smoke: bool, weights_only: bool, options: RunOptions
+    fixed_options: FixedOptions, data: AnyPath, run_name: RunName, smoke: bool, weights_only: bool, options: RunOptions
 ) -> None:
     """Train and test a configuration on all folds.
 
@@ -80,14 +82,14 @@ def evaluate(
 
 @click.command()
 @space_options
-@click.option("--data", required=True, type=FolderArgument, help="A dataset that `sltune import` made.")
+@click.option("--data", required=True, type=DataArgument, help="A dataset that `sltune import` made.")
 @run_name
 @search_options
 @click.option("--smoke", is_flag=True, help="One configuration and two epochs, to see that all is in place.")
 @run_options
 def tune(
     space_options: SpaceOptions,
-    data: Path,
+    data: AnyPath,
     run_name: RunName,
     search_options: SearchOptions,
     smoke: bool,
@@ -121,12 +123,12 @@ def tune(
 
 @click.command()
 @click.argument("run", metavar="RUN", type=FolderArgument)
-@click.option("--data", type=FolderArgument, help="Where the dataset lies, if it has moved.")
+@click.option("--data", type=DataArgument, help="Where the dataset lies, if it has moved.")
 @more_options
 @study_storage
 @run_options
 def resume(
-    run: Path, data: Path | None, more_options: MoreOptions, study_storage: Database | None, options: RunOptions
+    run: Path, data: AnyPath | None, more_options: MoreOptions, study_storage: Database | None, options: RunOptions
 ) -> None:
     """Go on with an interrupted run, add seeds to an evaluation, or trainings or configurations to a search.
 

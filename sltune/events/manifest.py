@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +17,8 @@ from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
 from sltune.events.orientation import SLANIMALS, Orientation
-from sltune.system.files import max_unpacked_bytes, parse_json, read_plain
+from sltune.system.files import MAX_TEXT_BYTES, max_unpacked_bytes, parse_json
+from sltune.system.remote import AnyPath, RemotePath, opened_file, sizes_in
 from sltune.wording import excerpt, printable
 
 FORMAT = 3
@@ -23,6 +26,7 @@ FORMATS = (2, FORMAT)
 """Those that can be read. Format 2 knows no parts, orientation and downsampling: what was fixed then holds for it."""
 MANIFEST = "manifest.json"
 WARNINGS = "warnings.csv"
+RECORDINGS = "recordings"
 HINT = "import the dataset again: sltune import SRC --out DATA"
 # An address has at most 32 bits, a label 8.
 MAX_ADDRESSES = 1 << 32
@@ -101,7 +105,7 @@ class Manifest:
         return json.dumps({**dataclasses.asdict(self), "address_layout": layout}, indent=1)
 
 
-def read_manifest(root: Path) -> Manifest:
+def read_manifest(root: AnyPath) -> Manifest:
     """Read a dataset's manifest.
 
     Raises:
@@ -109,7 +113,7 @@ def read_manifest(root: Path) -> Manifest:
     """
     file = root / MANIFEST
     try:
-        values: dict[str, Any] = parse_json(read_plain(file))
+        values: dict[str, Any] = parse_json(_read(file))
         if not isinstance(values, dict):
             raise ValueError("not a JSON object")
         number = values["format"]
@@ -121,7 +125,10 @@ def read_manifest(root: Path) -> Manifest:
         if number < FORMAT and values["name"] == SLANIMALS:
             values["orientation"] = "upside-down"
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(values), strict=True, extra="forbid")
+        _check_manifest(file, manifest, sizes_in(root / RECORDINGS))
     except OSError as error:
+        if isinstance(root, RemotePath) and error.errno != errno.ENOENT:
+            raise DataError(f"{root}: cannot be read: {error.strerror or error}") from error
         raise DataError(f"{root}: is not a dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
     except ValidationError as error:
         parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:MAX_SHOWN_PROBLEMS]]
@@ -129,12 +136,19 @@ def read_manifest(root: Path) -> Manifest:
         raise _damaged(file, where) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise _damaged(file, excerpt(repr(error))) from error
-    _check_manifest(file, manifest)
     return manifest
 
 
-def _check_manifest(file: Path, manifest: Manifest) -> None:
+def _read(file: AnyPath) -> bytes:
+    with opened_file(file, MAX_TEXT_BYTES) as handle:
+        return handle.read(MAX_TEXT_BYTES)
+
+
+def _check_manifest(file: AnyPath, manifest: Manifest, sizes: Mapping[str, int]) -> None:
     """Refuse what no import writes, and numbers that would cost much memory if they were believed.
+
+    Args:
+        sizes: bytes of sample files, by their names.
 
     Raises:
         DataError: there is such a value; names it.
@@ -154,7 +168,7 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
     for entry in manifest.files:
         path = PurePosixPath(entry.file)
         is_plain = str(path) == entry.file == printable(entry.file)
-        if not is_plain or len(path.parts) != 2 or path.parts[0] != "recordings" or path.suffix != ".parquet":
+        if not is_plain or len(path.parts) != 2 or path.parts[0] != RECORDINGS or path.suffix != ".parquet":
             raise _damaged(file, f"names {excerpt(repr(entry.file))}, which is not a sample file below it")
         for name in (entry.file, *entry.recordings):
             if name in seen:
@@ -163,7 +177,7 @@ def _check_manifest(file: Path, manifest: Manifest) -> None:
         if min(entry.samples, entry.events) < 0 or entry.samples > entry.events:
             raise _damaged(file, f"{entry.file} has {entry.samples} samples of {entry.events} events")
         # Ray's memory is sized by the number of events in the manifest, before any file is read.
-        if BYTES_PER_EVENT * entry.events > max_unpacked_bytes(size := file_size(file.parent / entry.file)):
+        if BYTES_PER_EVENT * entry.events > max_unpacked_bytes(size := sizes.get(path.name, 0)):
             raise _damaged(file, f"{entry.file} has {size:,} bytes, which cannot be {entry.events:,} events")
 
 
@@ -180,5 +194,5 @@ def file_size(file: Path) -> int:
     return 0
 
 
-def _damaged(file: Path, reason: str) -> DataError:
+def _damaged(file: AnyPath, reason: str) -> DataError:
     return DataError(f"{file}: is damaged ({printable(reason)}); {HINT}")

@@ -22,6 +22,7 @@ from sltune.errors import DataError
 from sltune.events.manifest import FORMAT, FORMATS, HINT, MAX_FILE_BYTES, StoredFile
 from sltune.system.files import open_plain, parse_json
 from sltune.system.parquet import read_parquet
+from sltune.system.remote import AnyPath, opened_file
 from sltune.wording import excerpt, printable
 
 TIME_TYPE = pa.uint32()
@@ -141,7 +142,7 @@ def stored_metadata(file: Path) -> dict[str, str]:
     return metadata if is_ours and all(isinstance(value, str) for value in metadata.values()) else {}
 
 
-def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(file: AnyPath, sha256: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a sample file into Arrow with every column in one contiguous chunk, of the type of the format.
 
     What the values say of each other is checked by ``verify``.
@@ -155,8 +156,9 @@ def read_table(file: Path, sha256: str | None = None, columns: Sequence[str] | N
         DataError: the file is absent, no plain file, damaged or no sample file.
     """
     try:
-        with open_plain(file, MAX_FILE_BYTES) as handle:
-            size = os.fstat(handle.fileno()).st_size
+        with opened_file(file, MAX_FILE_BYTES) as handle:
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(0)
             content = handle.read(size) if sha256 is not None else None
             if content is not None and hashlib.sha256(content).hexdigest() != sha256:
                 raise DataError(f"{file}: is damaged: its sha256 is not the manifest's; {HINT}")

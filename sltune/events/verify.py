@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.store import LONG_COLUMNS, PARTS, Sample, address_type, fingerprint, read_table
+from sltune.system.remote import AnyPath
 from sltune.wording import excerpt, first_of
 
 MAX_SHOWN_FILES = 20
@@ -35,7 +35,7 @@ class Verified:
     samples: int
 
 
-def verify_dataset(root: Path, done: Callable[[StoredFile], object] = lambda _: None) -> Verified:
+def verify_dataset(root: AnyPath, done: Callable[[StoredFile], object] = lambda _: None) -> Verified:
     """Read all of a dataset, and compare it with its manifest and its events with what is stored about them.
 
     Args:
@@ -80,7 +80,7 @@ def _sample_at(table: pa.Table, row: int) -> Sample:
     return Sample(**short, address=address, time_us=time_us)
 
 
-def refuse(file: Path, problems: Iterable[str]) -> None:
+def refuse(file: AnyPath, problems: Iterable[str]) -> None:
     """Raise a DataError that names a file and the first of its problems, if there are any."""
     if found := list(problems):
         raise DataError(f"{file}: {'; '.join(first_of(found, MAX_SHOWN_PROBLEMS))}; {HINT}")

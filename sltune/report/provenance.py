@@ -59,7 +59,7 @@ def reproduction(run: Run) -> list[str]:
     They are to be typed in the folder that holds both the run's folder and the dataset.
     """
     folder, info = RunFolder(Path(run.folder.resolve().name)), run.info
-    torch, data = info.versions.get("torch", "").partition("+")[0], Path(info.dataset.path).name
+    torch, data = info.versions.get("torch", "").partition("+")[0], info.dataset.folder_name
     verb = ["tune", "--nested"] if info.is_nested else [info.kind]
     again = ["sltune", *verb, as_argument(folder.space_toml), "--data", data, "--run", f"{run.name}-again"]
     lines = [
@@ -103,7 +103,7 @@ def _dataset(run: Run) -> Iterator[str]:
     if info.synthetic:
         yield "SYNTHETIC"
     yield f"{len(info.classes)} classes"
-    yield Path(info.path).name
+    yield info.folder_name
 
 
 def _kinds(run: Run) -> str:

@@ -23,6 +23,7 @@ from sltune.runs.places import CheckpointPlace, CodeInfo, Place, StudyPlace
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
 from sltune.system.places import Database, lies_in
+from sltune.system.remote import AnyPath, path_or_uri
 from sltune.wording import as_argument, excerpt
 
 MAX_TRIALS = 1_000_000
@@ -40,14 +41,19 @@ class DatasetPlace(DatasetInfo):
     sensor: (height, width) in pixels. recording_order: decides folds together with the fingerprint.
     """
 
-    path: str = ""
+    path: Place = ""
     sensor: tuple[Whole, Whole] | None = None
     recording_order: str | None = None
 
     @classmethod
-    def at(cls, data: Path, manifest: object) -> DatasetPlace:
+    def at(cls, data: AnyPath, manifest: object) -> DatasetPlace:
         """Return what is said of the dataset in a folder, which has this manifest."""
         return cls.of(manifest).model_copy(update={"path": str(data.resolve())})
+
+    @property
+    def folder_name(self) -> str:
+        """The last name of its path or URI."""
+        return path_or_uri(self.path).name
 
     def differences(self, manifest: object) -> list[str]:
         """Return which facts that decide folds and frames are others in a manifest, as far as they are known here."""

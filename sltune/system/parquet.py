@@ -24,7 +24,9 @@ def read_parquet(source: Any, size: int, columns: Sequence[str] | None = None) -
     Raises:
         ValueError, MemoryError, OSError, pa.ArrowException: the file is damaged, or is no Parquet file.
     """
-    parquet = pq.ParquetFile(source, page_checksum_verification=True)
+    # Of a file that lies elsewhere, what is wanted is then asked for at once.
+    is_far = isinstance(source, pa.NativeFile) and not isinstance(source, pa.BufferReader)
+    parquet = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=is_far)
     _refuse_claims(parquet.metadata, size)
     return parquet.read(columns=None if columns is None else list(columns))
 

@@ -18,6 +18,8 @@ MAX_URL_BYTES = 1 << 16
 """URLs of databases have some hundred bytes; a larger file is named by mistake."""
 PRIVATE = f"in the environment variable {STUDY_STORAGE} or, as @FILE, in a file of mode 600"
 TYPED = "a password or key must not stand on the command line, which others on the machine can read"
+LOCAL = "only DATA, --data and --checkpoints may be one; name a folder or file here, and copy by the cloud's own tools"
+"""What is said of a URI where there can be none."""
 
 # As SQLAlchemy has it, a password may contain all but @; of what is typed wrong, too much is better left out.
 _PASSWORD = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^:/@?#\s]*:.*@", re.DOTALL)
@@ -64,15 +66,18 @@ def address_of(url: str) -> str:
     return _USER.sub(r"\g<scheme>", without_secrets(url).partition("?")[0])
 
 
-def checked_place(text: str) -> str:
-    """Return a place for checkpoints as it was typed.
+def checked_place(text: str, option: str = "--checkpoints") -> str:
+    """Return the path or URI of a place as it was typed.
+
+    Args:
+        option: where that was.
 
     Raises:
         UsageError: a secret stands in it, which a command line shows to everybody on the machine.
     """
     if without_secrets(text) != text:
         hint = "give it as the cloud's own tools take it (environment variables, files in the home folder)"
-        raise UsageError(f"--checkpoints {without_secrets(text)}: {TYPED}; {hint}")
+        raise UsageError(f"{option} {without_secrets(text)}: {TYPED}; {hint}")
     return text
 
 

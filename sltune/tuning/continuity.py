@@ -23,6 +23,7 @@ from sltune.settings.sections import Evaluation
 from sltune.settings.space import Space, parse_space
 from sltune.system.files import read_plain
 from sltune.system.places import PRIVATE, Database
+from sltune.system.remote import AnyPath
 from sltune.tuning.campaign.strategy import RESTORE
 from sltune.wording import as_toml, first_of
 
@@ -33,7 +34,7 @@ MAX_SHOWN_DIFFERENCES = 5
 """Another space may differ in every setting; the first few say enough."""
 
 
-def refuse_other_dataset(data: Path, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:
+def refuse_other_dataset(data: AnyPath, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:
     """Make sure that a dataset is the one of a run; what older versions did not write cannot be compared.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from sltune.errors import NothingRan, SomeTrialsFailed
 from sltune.runs.folder import RunFolder
@@ -12,6 +11,7 @@ from sltune.runs.plan import trials_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
 from sltune.system.places import Database
+from sltune.system.remote import AnyPath
 from sltune.tuning.campaign.campaign import Campaign, evaluation_campaign
 from sltune.tuning.preparation import interrupted
 from sltune.wording import first_of
@@ -66,7 +66,7 @@ class Evaluate:
         now = [key for key in self._planned if self._folds is None or key.fold in self._folds]
         return evaluation_campaign(folder, self._configuration, dataset, now, self._retry_failed)
 
-    def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
+    def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         conclude_evaluation(campaign)
         left = len(set(self._planned) - {record.key for record in campaign.folder.records()})
         if left:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from sltune.errors import DataError, Interrupted, NothingRan, SomeTrialsFailed, UsageError
@@ -23,6 +22,7 @@ from sltune.runs.record import DatasetInfo, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, load_space
 from sltune.system.places import Database
+from sltune.system.remote import AnyPath, path_or_uri
 from sltune.system.supervisor import last_word
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE, Candidate, Everything
@@ -37,7 +37,7 @@ MAX_SHOWN_FAILURES = 10
 """Trials often fail alike; the first few say enough."""
 
 
-def start_nested(space: Space, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+def start_nested(space: Space, data: AnyPath, folder: RunFolder, request: Request, display: Display) -> None:
     """Run a nested search in a new folder.
 
     Raises:
@@ -52,7 +52,7 @@ def start_nested(space: Space, data: Path, folder: RunFolder, request: Request, 
 
 
 def resume_nested(
-    folder: RunFolder, moved_to: Path | None, request: Request, display: Display, retry_failed: bool = False
+    folder: RunFolder, moved_to: AnyPath | None, request: Request, display: Display, retry_failed: bool = False
 ) -> None:
     """Go on with a nested search.
 
@@ -63,7 +63,7 @@ def resume_nested(
     Raises:
         SltuneError: as preparation.resume does.
     """
-    data = moved_to or Path(read_info(folder).dataset.path)
+    data = moved_to or path_or_uri(read_info(folder).dataset.path)
     nested = Nested(load_space(folder.space_toml), data, folder, request, display, retry_failed)
     resume(nested, folder, data, request, display)
 
@@ -85,7 +85,7 @@ class Nested:
     def __init__(
         self,
         space: Space,
-        data: Path,
+        data: AnyPath,
         folder: RunFolder,
         request: Request,
         display: Display,
@@ -218,7 +218,7 @@ class Nested:
         strategy = Everything(candidate, self._retry_failed, folder.space_toml)
         return Campaign(folder, dataset, nested_plan(run_name(folder), self.space, steps), strategy)
 
-    def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
+    def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         conclude_evaluation(campaign)
         folds = range(self._evaluation.folds)
         failed = [

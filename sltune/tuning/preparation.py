@@ -34,6 +34,7 @@ from sltune.settings.space import Space
 from sltune.system.files import read_plain
 from sltune.system.locks import locked
 from sltune.system.places import Database, lies_in
+from sltune.system.remote import AnyPath, path_or_uri
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE
@@ -86,7 +87,7 @@ class Kind(Protocol):
     def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
         """Return the run's campaign, after ``begin`` or ``take_up``."""
 
-    def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
+    def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         """Say what a campaign has found that has ended or was stopped.
 
         Raises:
@@ -95,7 +96,7 @@ class Kind(Protocol):
         """
 
 
-def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+def start(kind: Kind, data: AnyPath, folder: RunFolder, request: Request, display: Display) -> None:
     """Run a kind of run in a new folder; raises what its ``conclude`` raises, too.
 
     Raises:
@@ -111,7 +112,7 @@ def start(kind: Kind, data: Path, folder: RunFolder, request: Request, display: 
 
 @contextmanager
 def begun(
-    kind: Kind, data: Path, folder: RunFolder, request: Request, display: Display
+    kind: Kind, data: AnyPath, folder: RunFolder, request: Request, display: Display
 ) -> Iterator[tuple[Executor, DatasetInfo]]:
     """Begin a run in a new folder, once everything is checked that it needs, and hold it for the block.
 
@@ -138,14 +139,14 @@ def begun(
         yield executor, dataset
 
 
-def resume(kind: Kind, folder: RunFolder, moved_to: Path | None, request: Request, display: Display) -> None:
+def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Request, display: Display) -> None:
     """Go on with a run: trials that have ended are kept, the others are trained; raises as start does.
 
     Args:
         moved_to: where the dataset lies now; None for where it lay when the run began.
     """
     info = read_info(folder)
-    data = moved_to or Path(info.dataset.path)
+    data = moved_to or path_or_uri(info.dataset.path)
     manifest = read_manifest(data)
     refuse_other_dataset(data, folder, info.dataset, manifest)
     dataset = DatasetInfo.of(manifest)
@@ -182,7 +183,7 @@ def _catch_up(campaign: Campaign) -> None:
 
 @contextmanager
 def _executor(
-    kind: Kind, data: Path, manifest: Manifest, run: str, request: Request, display: Display
+    kind: Kind, data: AnyPath, manifest: Manifest, run: str, request: Request, display: Display
 ) -> Iterator[Executor]:
     """Connect to Ray, and refuse what cannot work before anything is written."""
     # Not by a thread while Ray starts, which would save two seconds or so: a thread that had ended was once

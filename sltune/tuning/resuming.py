@@ -12,6 +12,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo, read_info, resume_command
 from sltune.settings.space import Space, load_space
 from sltune.system.places import Database
+from sltune.system.remote import AnyPath
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.continuity import refuse_unnamed_places
 from sltune.wording import as_argument
@@ -40,7 +41,9 @@ class Changes:
     folds: Sequence[int] | None = None
 
 
-def resume_run(run: Path, data: Path | None, request: Request, display: Display, changes: Changes = Changes()) -> None:
+def resume_run(
+    run: Path, data: AnyPath | None, request: Request, display: Display, changes: Changes = Changes()
+) -> None:
     """Go on with a run.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sltune.errors import UsageError
 from sltune.system.places import STUDY_STORAGE, Database
+from sltune.system.remote import AnyPath
 
 if TYPE_CHECKING:
     # What follows brings Ray and Optuna, which a command that is wrong need not wait for.
@@ -41,7 +41,7 @@ class NewSearch:
             raise UsageError(f"--study-storage with --nested: {text}")
 
 
-def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Request, display: Display) -> None:
+def start_evaluation(space: Space, data: AnyPath, folder: RunFolder, request: Request, display: Display) -> None:
     """Evaluate a configuration in a new run folder; raises as preparation.start does."""
     from sltune.tuning.evaluate import Evaluate
     from sltune.tuning.preparation import start
@@ -50,7 +50,7 @@ def start_evaluation(space: Space, data: Path, folder: RunFolder, request: Reque
 
 
 def start_search(
-    space: Space, data: Path, folder: RunFolder, request: Request, display: Display, new: NewSearch
+    space: Space, data: AnyPath, folder: RunFolder, request: Request, display: Display, new: NewSearch
 ) -> None:
     """Search a space in a new run folder; raises as preparation.start does.
 
@@ -69,7 +69,7 @@ def start_search(
     start(Tune(space, new.database, new.earlier), data, folder, request, display)
 
 
-def _bound(space: Space, data: Path) -> Space:
+def _bound(space: Space, data: AnyPath) -> Space:
     """Return the space with what only its dataset tells; raises as splits.split.bound does."""
     from sltune.events.dataset import open_dataset
     from sltune.events.splits.split import bound

@@ -21,6 +21,7 @@ from sltune.runs.results import Criteria, Result
 from sltune.settings.domains import is_idle
 from sltune.settings.space import Space
 from sltune.system.places import Database
+from sltune.system.remote import AnyPath
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.promotion import strategy_of
 from sltune.tuning.campaign.search import verdict_of
@@ -130,7 +131,7 @@ class Tune:
         self._strategy = strategy_of(folder, self.space, self._search, self._study, self._retry_failed)
         return Campaign(folder, dataset, plan, self._strategy)
 
-    def conclude(self, campaign: Campaign, data: Path, say: Callable[[str], None]) -> None:
+    def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         folder, results, criteria = campaign.folder, campaign.results, campaign.plan.criteria
         best = criteria.best(results)
         if best is not None:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sltune.cli.options.shared import FileArgument, bundle
+from sltune.cli.options.shared import FileArgument, UnicodePath, bundle
 from sltune.errors import UsageError
 from sltune.events.orientation import ORIENTATIONS
 from sltune.events.sources.registry import DEFAULT, ImportOptions, source_help
+from sltune.system.remote import path_or_uri
 
 if TYPE_CHECKING:
     from sltune.events.views.pictures import Span
+
+
+class _DataPath(UnicodePath):
+    """A folder, or a URI that Arrow opens."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value:
+            return path_or_uri(value, param.human_readable_name if isinstance(param, click.Argument) else "--data")
+        return super().convert(value, param, ctx)
+
+
+DataArgument = _DataPath(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from sltune.errors import UsageError
 from sltune.system.files import is_unicode
-from sltune.system.places import STUDY_STORAGE, Database, database_named
+from sltune.system.places import LOCAL, STUDY_STORAGE, Database, database_named, without_secrets
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.tuning.cluster.resources import Request
@@ -31,10 +31,12 @@ MAX_DIGITS = 18
 """Of a whole number; no seed is as long, and Python refuses to read numbers of thousands of digits."""
 
 
-class _UnicodePath(click.Path):
+class UnicodePath(click.Path):
     """A path of which every name is UTF-8: others can stand in no manifest, and Arrow does not open them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if "://" in os.fsdecode(value):
+            self.fail(f"{without_secrets(os.fsdecode(value))!r} is a URI; {LOCAL}", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not is_unicode(str(path)):
             self.fail(f"{str(path)!r} is not UTF-8; rename it", param, ctx)
@@ -81,8 +83,8 @@ def named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     return {what: name for what, _, name in pairs}
 
 
-FileArgument = _UnicodePath(path_type=Path)
-FolderArgument = _UnicodePath(path_type=Path, file_okay=False)
+FileArgument = UnicodePath(path_type=Path)
+FolderArgument = UnicodePath(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True)

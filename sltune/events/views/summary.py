@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from rich.text import Text
 
 from sltune.errors import DataError
 from sltune.events.dataset import Dataset
-from sltune.events.manifest import HINT, WARNINGS, LeftOut, Manifest, file_size
+from sltune.events.manifest import HINT, RECORDINGS, WARNINGS, LeftOut, Manifest
 from sltune.events.samples import Samples
 from sltune.events.store import PARTS
 from sltune.events.verify import Verified
+from sltune.system.remote import AnyPath, sizes_in
 from sltune.wording import first_of
 
 MAX_SHOWN_FINDINGS = 10
@@ -55,7 +56,7 @@ class Summary:
     the dataset was not verified.
     """
 
-    root: Path
+    root: AnyPath
     manifest: Manifest
     subjects: int
     bytes: int
@@ -131,14 +132,14 @@ def summarize(dataset: Dataset, verified: Verified | None = None) -> Summary:
     session, everything = np.array(samples.session), np.ones(len(samples), dtype=bool)
     names = [name for name in sorted(set(samples.session)) if name]
     recordings = samples.recordings()
-    in_part = Counter[str]()
+    sizes, in_part = sizes_in(dataset.root / RECORDINGS), Counter[str]()
     for recording in recordings:
         in_part[recording.split] += len(recording.sample_ids)
     return Summary(
         root=dataset.root,
         manifest=manifest,
         subjects=len({info.subject for info in recordings}),
-        bytes=sum(file_size(dataset.root / file.file) for file in manifest.files),
+        bytes=sum(sizes.get(PurePosixPath(file.file).name, 0) for file in manifest.files),
         backward=sum(samples.backward_steps(index) > 0 for index in range(len(samples))),
         total=_part("all", samples, duration_us, everything),
         splits={part: in_part[part] for part in PARTS if part in in_part},

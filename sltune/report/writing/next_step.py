@@ -40,7 +40,7 @@ def _steps(found: Standing, section: ReportSection, runs: Sequence[Run], best: R
             yield f"trials that failed: {failed}", _command("resume", run, "--retry-failed")
     group = found.best.group
     if group.chosen_from > 1 and best.info.outer_fold is None:
-        used, data = {key.seed for key in best.planned}, Path(best.info.dataset.path).name
+        used, data = {key.seed for key in best.planned}, best.info.dataset.folder_name
         command = confirmation(RunFolder(_place(best)).best_toml, data, best.name, used)
         yield "confirm it with fresh seeds, which have not chosen it", command
     if any(row.group == group for one in section.baselines for row in one.unbeaten):

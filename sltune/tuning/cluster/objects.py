@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,6 +11,7 @@ from sltune.errors import UsageError
 from sltune.events.dataset import read_samples
 from sltune.events.manifest import Manifest
 from sltune.events.store import TIME_TYPE, address_type
+from sltune.system.remote import AnyPath
 from sltune.tuning.cluster.nodes import Node
 
 
@@ -21,7 +21,7 @@ def data_bytes(manifest: Manifest) -> int:
     return bits_per_event // 8 * manifest.events
 
 
-def put_dataset(root: Path, manifest: Manifest, nodes: Sequence[Node]) -> list[Any]:
+def put_dataset(root: AnyPath, manifest: Manifest, nodes: Sequence[Node]) -> list[Any]:
     """Put each file into the object store, once, and return the references in the manifest's order.
 
     The driver puts them, because what a task puts dies with its node.

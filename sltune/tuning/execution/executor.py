@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -32,6 +31,7 @@ from sltune.runs.record import TrialKey
 from sltune.runs.results import Criteria
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
+from sltune.system.remote import AnyPath
 from sltune.system.supervisor import note_scratch
 from sltune.training.process_state import kept_state
 from sltune.tuning.campaign.campaign import Campaign
@@ -87,7 +87,7 @@ class Executor:
     """
 
     def __init__(
-        self, kind: Trained, data: Path, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
+        self, kind: Trained, data: AnyPath, manifest: Manifest, request: Request, run: str, say: Callable[[str], None]
     ) -> None:
         space = kind.space
         checkpoints = request.checkpoints_of(run)

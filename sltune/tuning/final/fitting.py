@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -20,6 +19,7 @@ from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
 from sltune.system.files import read_plain, remove, write_whole
 from sltune.system.locks import locked
+from sltune.system.remote import AnyPath
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 from sltune.training.fit import Diverged, EpochMetrics
 from sltune.training.weights import weights_to_bytes
@@ -46,7 +46,7 @@ class Fitting:
         DataError: the dataset or weights cannot be read.
     """
 
-    def __init__(self, space: Space, validation: bool, data: Path, device: torch.device, display: Display) -> None:
+    def __init__(self, space: Space, validation: bool, data: AnyPath, device: torch.device, display: Display) -> None:
         self._dataset, self._code, self._device, self._display = open_dataset(data), space.code, device, display
         manifest = self._dataset.manifest
         configuration = with_sessions(space, self._dataset.samples.recordings()).configuration()

@@ -25,6 +25,7 @@ from sltune.events.source import merged_size
 from sltune.events.sources.slanimals.source import cut_recording
 from sltune.events.sources.slanimals.tags import GESTURES, check_tags, first_usable, read_tags, recording_name
 from sltune.events.store import address_type, encode_samples
+from sltune.system.remote import AnyPath
 from sltune.tuning.final.loading import Predictor
 from sltune.tuning.trial.job import frame_format
 
@@ -51,7 +52,7 @@ class Inputs:
     crops: int = 1
 
 
-def samples_of_dataset(predictor: Predictor, data: Path, part: str = "", say: Say = lambda _: None) -> Inputs:
+def samples_of_dataset(predictor: Predictor, data: AnyPath, part: str = "", say: Say = lambda _: None) -> Inputs:
     """Return the samples of a dataset.
 
     Args:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import fs
 
 from sltune.errors import UsageError
 from sltune.runs.record import TrialKey
-from sltune.system.files import read_plain, write_whole
+from sltune.system.files import write_whole
+from sltune.system.remote import AnyPath, RemotePath, opened_file, path_or_uri
 from sltune.training.checkpoint import MAX_CHECKPOINT_BYTES
 
 
@@ -37,18 +37,22 @@ class Checkpoints:
         Raises:
             UsageError: it cannot be written; of a folder, no link below it is followed.
         """
-        system, root, path = self._target(key)
+        root, file = self._target(key)
         try:
-            if isinstance(system, fs.LocalFileSystem):
-                Path(root).mkdir(parents=True, exist_ok=True)
-                write_whole(Path(path), data, inside=Path(root))
+            if isinstance(root, Path) and isinstance(file, Path):
+                root.mkdir(parents=True, exist_ok=True)
+                write_whole(file, data, inside=root)
                 return
-            system.create_dir(path.rpartition("/")[0])
-            with system.open_output_stream(f"{path}.part") as stream:
-                stream.write(data)
-            system.move(f"{path}.part", path)
+            assert isinstance(file, RemotePath)
+            system, path = file.opened()
+            with file.explained():
+                system.create_dir(path.rpartition("/")[0])
+                with system.open_output_stream(f"{path}.part") as stream:
+                    stream.write(data)
+                system.move(f"{path}.part", path)
         except (OSError, UsageError, pa.ArrowException) as error:
-            raise UsageError(f"--checkpoints {self.place}: {path} cannot be written: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"--checkpoints {self.place}: {file} cannot be written: {reason}") from error
 
     def read(self, key: TrialKey) -> bytes | None:
         """Return the checkpoint at the place; None where there is none.
@@ -56,25 +60,20 @@ class Checkpoints:
         Raises:
             UsageError: it cannot be read.
         """
-        system, _, path = self._target(key)
+        file = self._target(key)[1]
         try:
-            if isinstance(system, fs.LocalFileSystem):
-                return read_plain(Path(path), MAX_CHECKPOINT_BYTES)
-            with system.open_input_stream(path) as stream:
-                data: bytes = stream.read()
-                return data
+            with opened_file(file, MAX_CHECKPOINT_BYTES) as handle:
+                return handle.read(MAX_CHECKPOINT_BYTES)
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"--checkpoints {self.place}: {path} cannot be read: {reason}") from error
+            raise UsageError(f"--checkpoints {self.place}: {file} cannot be read: {reason}") from error
 
     def delete(self, key: TrialKey) -> None:
         """Drop the checkpoint at the place, if there is one, of a trial that has ended."""
         if self.place is not None:
-            system, _, path = self._target(key)
-            with suppress(OSError, pa.ArrowException):
-                system.delete_file(path)
+            _delete(self._target(key)[1])
 
     def check(self) -> None:
         """Raise a UsageError if the place is none that can be written to from here."""
@@ -82,20 +81,26 @@ class Checkpoints:
             probe = TrialKey("c0000", 0, 0)
             probed = Checkpoints(0, self.place, f"{self.run}/.probe")
             probed.write(probe, b"")
-            probed.delete(probe)
-            system, _, path = probed._target(probe)
-            # Object stores have no folders to leave behind.
-            with suppress(OSError, pa.ArrowException):
-                system.delete_dir(path.rpartition("/")[0])
+            _delete(probed._target(probe)[1], with_folder=True)
 
-    def _target(self, key: TrialKey) -> tuple[fs.FileSystem, str, str]:
-        """Return the file system, the place in it and the file there."""
+    def _target(self, key: TrialKey) -> tuple[AnyPath, AnyPath]:
+        """Return the place, and the file in it."""
         assert self.place is not None
-        try:
-            if "://" in self.place:
-                system, root = fs.FileSystem.from_uri(self.place)
-            else:
-                system, root = fs.LocalFileSystem(), str(Path(self.place).absolute())
-        except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"--checkpoints {self.place}: is no folder or URI that Arrow opens: {error}") from error
-        return system, root, f"{root.rstrip('/')}/{self.run}/{key.name}.pt"
+        root = path_or_uri(self.place, "--checkpoints")
+        root = root.absolute() if isinstance(root, Path) else root
+        return root, root / f"{self.run}/{key.name}.pt"
+
+
+def _delete(file: AnyPath, with_folder: bool = False) -> None:
+    """Delete a file, if it exists and can be deleted, and where asked its folder, if nothing else is in it."""
+    with suppress(OSError, UsageError, pa.ArrowException):
+        if isinstance(file, Path):
+            file.unlink()
+            if with_folder:
+                file.parent.rmdir()
+            return
+        system, path = file.opened()
+        system.delete_file(path)
+        # Object stores have no folders to leave behind.
+        if with_folder:
+            system.delete_dir(path.rpartition("/")[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import chain, count, islice
-from pathlib import Path
 
 import torch
 
@@ -21,6 +20,7 @@ from sltune.settings.domains import show_domain
 from sltune.settings.space import Space
 from sltune.snn.activity import INPUT, Meter
 from sltune.snn.running import outputs_of
+from sltune.system.remote import AnyPath
 from sltune.training.fit import Diverged, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
@@ -30,7 +30,7 @@ BATCHES_TIMED = 3
 """Enough for a rough figure, as all batches are alike; users wait for it."""
 
 
-def describe(space: Space, data: Path | None) -> Iterator[str]:
+def describe(space: Space, data: AnyPath | None) -> Iterator[str]:
     """Give lines on the trials of a space and, where there is a dataset, on their size and time.
 
     The time is that of a few training batches on this machine, times all there are; of a search, for the first of its

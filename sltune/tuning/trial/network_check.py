@@ -16,6 +16,7 @@ from sltune.events.splits.split import bound, lists_of, split_of
 from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, load_space
 from sltune.system.apart import Say
+from sltune.system.remote import AnyPath
 from sltune.training.batches import BatchSource
 from sltune.training.checks.check import check_network
 from sltune.training.checks.probe import Probe, moving_blobs
@@ -39,7 +40,7 @@ class Subject:
     text: str
 
 
-def check_space(say: Say, space_file: Path, overrides: Sequence[str], data: Path | None) -> None:
+def check_space(say: Say, space_file: Path, overrides: Sequence[str], data: AnyPath | None) -> None:
     """Check the first network of a space; say what it is, each check's name, each finding, and an error of ours."""
     try:
         _check(say, load_space(space_file, overrides), data)
@@ -50,7 +51,7 @@ def check_space(say: Say, space_file: Path, overrides: Sequence[str], data: Path
         say(plain)
 
 
-def _check(say: Say, space: Space, data: Path | None) -> None:
+def _check(say: Say, space: Space, data: AnyPath | None) -> None:
     dataset = open_dataset(data) if data is not None else None
     if dataset is not None:
         space = bound(space, dataset.samples.recordings())

@@ -34,7 +34,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"--checkpoints .*file: .* cannot be written"):
         Checkpoints(0, str(tmp_path / "file"), "run").check()
-    with pytest.raises(UsageError, match="--checkpoints nonsense://x: is no folder or URI that Arrow opens"):
+    with pytest.raises(UsageError, match=r"--checkpoints nonsense://x: nonsense.* is no URI that Arrow opens"):
         Checkpoints(0, "nonsense://x", "run").check()
     good = Checkpoints(0, str(tmp_path / "good"), "run")
     good.check()
