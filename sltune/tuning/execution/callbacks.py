@@ -73,6 +73,7 @@ class Callbacks(tune.Callback):
         self._losses: dict[TrialKey, Losses] = {}
         self._waits = Waits()
         self._awaited: set[TrialKey] = set()
+        self._notes: set[str] = set()
         self._slots, self._looked = slots(request, nodes.usable()), time.monotonic()
         self._where = json.dumps(nodes.selector())
 
@@ -102,6 +103,7 @@ class Callbacks(tune.Callback):
     def epoch(self, trial: Trial, report: Report, checkpoint: bytes | None) -> bool:
         """Pass on an epoch; return whether the trial should end now."""
         key = _key(trial)
+        self._note(report)
         with self._noting_errors():
             # The row first: an epoch that is done again after a kill replaces its row, but one left out stays so.
             reason = self.campaign.add_epoch(key, report.row)
@@ -141,6 +143,7 @@ class Callbacks(tune.Callback):
         if report.status == "running":
             return
         key = _key(trial)
+        self._note(report)
         if report.lacked_memory and 0 < trial.config[GPUS] < 1:
             if self._packing:
                 self._share(self._packing.halved(), "a trial lacked memory beside others")
@@ -232,6 +235,13 @@ class Callbacks(tune.Callback):
         except Exception as error:
             self.error = error
             raise
+
+    def _note(self, report: Report) -> None:
+        """Say what a trial notes of its node, once for each node."""
+        host = report.device.get("host", "")
+        if report.note and (note := f"{host}: {report.note}") not in self._notes:
+            self._notes.add(note)
+            self._progress.say(note)
 
     def _finish(self, key: TrialKey, report: Report) -> None:
         self._losses.pop(key, None)

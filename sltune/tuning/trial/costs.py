@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sltune.snn.activity import Meter
 from sltune.snn.operations import Operations
 from sltune.snn.running import outputs_over_time, rates_of_clip
-from sltune.system.gpu_energy import joules_used
+from sltune.system.gpus import joules_used
 from sltune.training.batches import Batch
 from sltune.training.fit import autocast
 

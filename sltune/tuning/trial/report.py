@@ -24,7 +24,7 @@ class Report:
     after the epoch; it stays in the trial's process. split: the recordings of each part. metrics: those of the record,
     if the status is "done". weights: of the best epoch. predictions: the content of predictions.parquet. lacked_memory:
     whether the trial failed because its device had no memory left. details: a look at the trained network, where one
-    was asked for. timings: Unix seconds.
+    was asked for. note: what a user should know of the node. timings: Unix seconds.
     """
 
     status: Status | Literal["running"]
@@ -37,6 +37,7 @@ class Report:
     predictions: bytes | None = None
     lacked_memory: bool = False
     details: Details | None = None
+    note: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     device: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

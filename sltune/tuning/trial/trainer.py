@@ -19,6 +19,7 @@ from sltune.events.samples import Samples
 from sltune.events.splits.parts import Split
 from sltune.events.splits.split import split_of
 from sltune.settings.sections import Training
+from sltune.snn.kernel_check import check_kernels
 from sltune.system.memory import keep_freed_memory
 from sltune.training.averaging import WeightAverage
 from sltune.training.batches import Batch, BatchSource
@@ -61,20 +62,25 @@ def run_job(
     trainer = Trainer(job, samples, split, device)
     if checkpoint is not None and not trainer.restore(checkpoint):
         trainer = Trainer(job, samples, split, device)
+    note = trainer.kernels_note
     try:
         for metrics in trainer.epochs():
-            yield Report("running", row=row_of(metrics, trainer.selects_on_test), checkpoint=trainer.checkpoint)
+            row = row_of(metrics, trainer.selects_on_test)
+            yield Report("running", row=row, checkpoint=trainer.checkpoint, note=note)
         final = trainer.final_metrics()
     except Diverged as error:
-        yield Report("diverged", str(error), split=split)
+        yield Report("diverged", str(error), split=split, note=note)
         return
     details = trainer.details() if with_details else None
     weights, said = trainer.best_weights, trainer.predictions
-    yield Report("done", split=split, metrics=final, weights=weights, predictions=said, details=details)
+    yield Report("done", split=split, metrics=final, weights=weights, predictions=said, details=details, note=note)
 
 
 class Trainer:
-    """The state of one trial: its network, its batches, and the best epoch so far."""
+    """The state of one trial: its network, its batches, and the best epoch so far.
+
+    kernels_note: which compiled kernels cannot be relied on here, and are replaced; "" for none.
+    """
 
     def __init__(self, job: Job, samples: Samples, split: Split, device: torch.device) -> None:
         self.job = job
@@ -89,6 +95,7 @@ class Trainer:
         network = job.network_on(self.first_frames)
         refuse_unsuited(self.config.network.name, network)
         self.network = network.to(device)
+        self.kernels_note = check_kernels(self.network, device)
         self.learner = self._make_learner(self.config.training)
         self.best: EpochMetrics | None = None
         self.best_weights = b""

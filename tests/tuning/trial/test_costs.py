@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sltune.errors import UsageError
 from sltune.settings.energy import EnergyTable
-from sltune.system.gpu_energy import joules_used
+from sltune.system.gpus import joules_used
 from sltune.training.batches import Batch, Clip
 from sltune.tuning.trial.costs import costs_of, decision_steps
 
