@@ -64,6 +64,12 @@ class BrokenNetwork(SltuneError):
     exit_code = 6
 
 
+class InUse(UsageError):
+    """Another process works on the same run or dataset; once it has ended, the same command can be carried out."""
+
+    exit_code = 7
+
+
 class Interrupted(SltuneError):
     """The user stopped the run; finished trials are kept."""
 

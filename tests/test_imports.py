@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "sltune"
 FOLDERS = [
     "cli",
     "cli.options",
+    "submission",
     "api",
     "tuning",
     "tuning.execution",

@@ -18,6 +18,7 @@ from sltune.cli.options.shared import FOR_MACHINES, FileArgument, FolderArgument
 from sltune.cli.options.space import SpaceOptions, space_options
 from sltune.cli.plan import plan
 from sltune.cli.publish import archive, publish
+from sltune.cli.submit import submit
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
 from sltune.system.remote import AnyPath
@@ -124,7 +125,7 @@ def check(space_options: SpaceOptions, data: AnyPath | None) -> None:
         click.echo(line, err=True)
 
 
-for verb in (check_network, evaluate, tune, resume, fit, predict):
+for verb in (check_network, evaluate, tune, resume, submit, fit, predict):
     main.add_command(verb)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sltune.cli.options.data import DataArgument
+from sltune.cli.options.only_checked import is_only_checked, note_checked
 from sltune.cli.options.shared import (
     FolderArgument,
     MoreOptions,
@@ -73,9 +74,10 @@ def evaluate(
     folder = run_name.folder(fixed_options.stem)
 
     def work() -> None:
-        from sltune.tuning.starting import start_evaluation
+        from sltune.tuning.starting import check_evaluation, start_evaluation
 
-        start_evaluation(space, data, folder, options.request, options.display())
+        begin = check_evaluation if is_only_checked() else start_evaluation
+        begin(space, data, folder, options.request, options.display())
 
     _then_report(work, [folder.root], options)
 
@@ -114,9 +116,10 @@ def tune(
     folder, new = run_name.folder(space_options.space_file.stem), search_options.new()
 
     def work() -> None:
-        from sltune.tuning.starting import start_search
+        from sltune.tuning.starting import check_search, start_search
 
-        start_search(space, data, folder, options.request, options.display(), new)
+        begin = check_search if is_only_checked() else start_search
+        begin(space, data, folder, options.request, options.display(), new)
 
     _then_report(work, [folder.root], options)
 
@@ -145,6 +148,11 @@ def resume(
     changes = Changes(more.budgets, more.retry_failed, study_storage, more.seeds, more.folds)
 
     def work() -> None:
+        if is_only_checked():
+            from sltune.tuning.checking import check_resumption
+
+            check_resumption(run, data, options.request, changes)
+            return
         resume_run(run, data, options.request, options.display(), changes)
 
     _then_report(work, [run], options)
@@ -154,6 +162,10 @@ def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOpt
     """Do the work, and print the table of what it left, also where trials failed; then write a page, or say how."""
     from sltune.cli.report import ReportOptions, make_report, say_headlines, write_page_of
 
+    if is_only_checked():
+        work()
+        note_checked(runs[0])
+        return
     table = ReportOptions(options.table_format)
     try:
         work()

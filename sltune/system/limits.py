@@ -1,4 +1,4 @@
-"""How many CPUs and how much memory this process may use, by its affinity and the quotas of its control groups.
+"""How many CPUs and how much memory this process may use, by its affinity, its control groups and Slurm.
 
 Batch systems, ``taskset`` and containers give a job a part of a machine; ``os.cpu_count()`` counts all CPUs.
 """
@@ -23,7 +23,10 @@ def usable_cpus(process: Path = OWN_PROCESS) -> int:
     # macOS does not have affinities.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(map(_cpu_quota, _groups(process, "cpu")), default=math.inf)
-    return max(1, int(min(allowed, quota)))
+    # Some clusters leave it to jobs to keep to what they were given.
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    slurm = int(given) if given.isascii() and given.isdigit() else math.inf
+    return max(1, int(min(allowed, quota, slurm)))
 
 
 def usable_bytes(process: Path = OWN_PROCESS) -> int | None:

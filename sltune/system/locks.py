@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from sltune.errors import UsageError
+from sltune.errors import InUse, UsageError
 from sltune.system.files import open_own, read_plain
 from sltune.wording import printable
 
@@ -54,7 +54,8 @@ def locked(file: Path) -> Iterator[None]:
     """Hold the folder of a lock file for this process. The lock ends with the process, even if that is killed.
 
     Raises:
-        UsageError: another process holds the folder, or it cannot be written.
+        InUse: another process holds the folder.
+        UsageError: the folder cannot be written.
     """
     folder = _lock_folder(file)
     try:
@@ -146,7 +147,7 @@ def _flock(descriptor: int, file: Path) -> None:
     """Lock an open file or folder.
 
     Raises:
-        UsageError: another process holds the lock.
+        InUse: another process holds the lock.
         OSError: the file system cannot lock it.
     """
     try:
@@ -156,7 +157,7 @@ def _flock(descriptor: int, file: Path) -> None:
         pid = note.pid or _local_holder(file)
         where = f" on {note.host}" if note.host not in ("", socket.gethostname()) else ""
         who = f"process {pid}{where}" if pid else "another process"
-        raise UsageError(f"{file.parent}: in use by {who}") from error
+        raise InUse(f"{file.parent}: in use by {who}") from error
 
 
 def is_locked(file: Path) -> bool:

@@ -119,11 +119,8 @@ def begun(
     Raises:
         UsageError, DataError: as start does.
     """
-    refuse_existing(folder)
-    manifest = read_manifest(data)
+    manifest = checked_manifest(kind, data, folder, display.say)
     dataset, space = DatasetInfo.of(manifest), kind.space
-    kind.check(dataset, display.say)
-    _check_code(space)
     with _executor(kind, data, manifest, run_name(folder), request, display) as executor, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
@@ -137,6 +134,15 @@ def begun(
         write_info(folder, info.model_copy(update={**nested, "code": CodeInfo.of(space.code)}))
         _announce(folder, display)
         yield executor, dataset
+
+
+def checked_manifest(kind: Kind, data: AnyPath, folder: RunFolder, say: Callable[[str], None]) -> Manifest:
+    """Return the manifest of a new run's dataset, once all is checked that needs no Ray; raises as start does."""
+    refuse_existing(folder)
+    manifest = read_manifest(data)
+    kind.check(DatasetInfo.of(manifest), say)
+    _check_code(kind.space)
+    return manifest
 
 
 def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Request, display: Display) -> None:

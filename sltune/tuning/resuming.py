@@ -55,10 +55,8 @@ def resume_run(
     """
     folder = RunFolder(run)
     info = read_info(folder)
-    _refuse_unsuited(info, run, changes)
-    refuse_unnamed_places(folder, info, changes.database, request.checkpoints)
+    space = unchecked_space(folder, info, request, changes)
     note_run(resume_command(folder))
-    space = _with_seeds(load_space(folder.space_toml), folder, changes)
     try:
         if info.is_nested:
             from sltune.tuning.nested import resume_nested
@@ -71,6 +69,17 @@ def resume_run(
     except KeyboardInterrupt:
         # While Ray starts, say, long after there is a run.
         raise Interrupted(last_word("interrupted", resume_command(folder))) from None
+
+
+def unchecked_space(folder: RunFolder, info: RunInfo, request: Request, changes: Changes) -> Space:
+    """Return the space with which a run goes on, which is still to be compared with that of its beginning.
+
+    Raises:
+        UsageError: as resume_run does.
+    """
+    _refuse_unsuited(info, folder.root, changes)
+    refuse_unnamed_places(folder, info, changes.database, request.checkpoints)
+    return _with_seeds(load_space(folder.space_toml), folder, changes)
 
 
 def _refuse_unsuited(info: RunInfo, run: Path, changes: Changes) -> None:

@@ -69,6 +69,27 @@ def start_search(
     start(Tune(space, new.database, new.earlier), data, folder, request, display)
 
 
+def check_evaluation(space: Space, data: AnyPath, folder: RunFolder, request: Request, display: Display) -> None:
+    """Refuse an evaluation as start_evaluation does, but for what only the nodes can tell; nothing is written."""
+    from sltune.tuning.checking import check_start
+    from sltune.tuning.evaluate import Evaluate
+
+    check_start(Evaluate(_bound(space, data)), data, folder, request, display)
+
+
+def check_search(
+    space: Space, data: AnyPath, folder: RunFolder, request: Request, display: Display, new: NewSearch
+) -> None:
+    """Refuse a search as start_search does, but for what only the nodes can tell; nothing is written."""
+    from sltune.tuning.checking import check_start
+    from sltune.tuning.nested import Nested
+    from sltune.tuning.tune import Tune
+
+    space = _bound(space, data)
+    nested = Nested(space, data, folder, request, display) if new.is_nested else None
+    check_start(nested or Tune(space, new.database, new.earlier), data, folder, request, display)
+
+
 def _bound(space: Space, data: AnyPath) -> Space:
     """Return the space with what only its dataset tells; raises as splits.split.bound does."""
     from sltune.events.dataset import open_dataset

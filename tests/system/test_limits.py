@@ -121,3 +121,13 @@ def test_a_process_in_a_group_with_a_quota_of_one_cpu_counts_one(own_group: Path
         "from sltune.system.limits import usable_cpus; print(usable_cpus())"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_a_job_of_slurm_keeps_to_its_cpus_where_nothing_binds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "3")
+    # A process of which nothing is told has no quota.
+    assert usable_cpus(tmp_path) == 3
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "x")
+    assert usable_cpus(tmp_path) == CPUS

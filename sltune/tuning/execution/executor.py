@@ -27,13 +27,11 @@ from sltune.progress.tensorboard import quiet_writers
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import resume_command
 from sltune.runs.plan import steps_of
-from sltune.runs.record import TrialKey
 from sltune.runs.results import Criteria
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space
 from sltune.system.remote import AnyPath
 from sltune.system.supervisor import note_scratch
-from sltune.training.process_state import kept_state
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words
 from sltune.tuning.cluster.nodes import Nodes
@@ -45,10 +43,8 @@ from sltune.tuning.execution.adapters import CampaignScheduler, CampaignSearcher
 from sltune.tuning.execution.callbacks import GPUS, WHERE, Callbacks
 from sltune.tuning.execution.probing import described, measure_packing
 from sltune.tuning.execution.worker import SharedData, TrialWorker
-from sltune.tuning.trial.job import Job, refuse_unsuited, starting_weights
+from sltune.tuning.trial.job import MAX_PROBES, made_networks
 
-MAX_PROBES = 32
-"""Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
 MAX_PENDING = 1024
 """Actors that Tune may start at once: as many as it likes, since the campaign decides how many trials run."""
 MAX_FRESH_STARTS = 100
@@ -215,20 +211,11 @@ def _put_weights(
     Also returns what to say of them: of files that differ only by fold, it is said once.
     """
     references, notes = {}, dict[str, str]()
-    for configuration in probes:
-        # Without weights all folds have the same network.
-        folds = range(configuration.evaluation.folds if configuration.network.weights else 1)
-        for fold in folds:
-            weights = starting_weights(configuration, fold)
-            key = TrialKey("c0000", 0, fold)
-            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)
-            with kept_state():
-                network, note = job.network_and_note()
-                refuse_unsuited(configuration.network.name, network)
-            if weights is not None:
-                references[configuration.network.weights_for(fold)] = ray.put(weights)
-            if note:
-                notes.setdefault(f"{configuration.network.weights} {configuration.neuron.surrogate}", note)
+    for configuration, fold, weights, note in made_networks(probes, manifest, code):
+        if weights is not None:
+            references[configuration.network.weights_for(fold)] = ray.put(weights)
+        if note:
+            notes.setdefault(f"{configuration.network.weights} {configuration.neuron.surrogate}", note)
     return references, tuple(notes.values())
 
 

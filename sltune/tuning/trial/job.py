@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from sltune.errors import CodeError, UsageError
 from sltune.events.augmentations.events import POLARITIES
 from sltune.events.frames import FrameFormat
+from sltune.events.manifest import Manifest
 from sltune.extensions.calls import parameters_of
 from sltune.extensions.code import Code, Reference, is_reference
 from sltune.extensions.importing import describe_error, limited
@@ -27,9 +28,12 @@ from sltune.snn.initialisation import scale_to_rate
 from sltune.snn.layers import Sequential
 from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
+from sltune.training.process_state import kept_state
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers, weights_to_bytes
 
+MAX_PROBES = 32
+"""Configurations whose network is made before the run begins; of a space with more choices, the others fail later."""
 MAX_BUILDING_SECONDS = 300
 """To draw the weights of the largest networks takes a minute."""
 
@@ -206,6 +210,27 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
     """
     path = configuration.network.weights_for(fold)
     return read_weights(Path(path)) if path else None
+
+
+def made_networks(
+    probes: Iterable[Configuration], manifest: Manifest, code: Code
+) -> Iterator[tuple[Configuration, int, bytes | None, str]]:
+    """Make the network of each configuration, to see that it can be made; give its fold, weights and what to say of it.
+
+    Raises:
+        DataError: a file of weights cannot be read, or is not of the network.
+        UsageError: a network cannot be made of the dataset's frames, or cannot be trained.
+    """
+    for configuration in probes:
+        # Without weights all folds have the same network.
+        for fold in range(configuration.evaluation.folds if configuration.network.weights else 1):
+            weights = starting_weights(configuration, fold)
+            key = TrialKey("c0000", 0, fold)
+            job = Job(key, configuration, manifest.sensor, len(manifest.classes), weights, code=code)
+            with kept_state():
+                network, note = job.network_and_note()
+                refuse_unsuited(configuration.network.name, network)
+            yield configuration, fold, weights, note
 
 
 def describe_lack_of_memory(error: BaseException, configuration: Configuration, device: str) -> str | None:

@@ -1,0 +1,195 @@
+"""A real Slurm of two nodes on this machine, for tests; needs root and Debian's slurm-wlm and munge."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.clusters import SCRIPTS, below, environment, free_port
+
+NODES = ("n1", "n2")
+PATIENCE_S = 900
+NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
+
+
+@dataclass
+class LocalSlurm:
+    """A cluster; folder: where its files and the users' data lie."""
+
+    folder: Path
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a user's shell on the login node."""
+        path = f"{SCRIPTS}:{os.environ['PATH']}"
+        return {**environment(), "SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
+
+    def call(self, *words: object) -> str:
+        """Run a command as a user would; it has to succeed."""
+        command = [str(word) for word in words]
+        result = subprocess.run(
+            command, env=self.variables, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def submit(self, *words: object) -> str:
+        """Run `sltune submit --slurm` with these words; return the number of the job."""
+        return self.call("sltune", "submit", "--slurm", *words).split()[-1]
+
+    def facts(self, job: str) -> dict[str, str]:
+        """Return what Slurm knows of a job."""
+        shown = self.call("scontrol", "--oneliner", "show", "job", job)
+        return {name: value for name, _, value in (part.partition("=") for part in shown.split())}
+
+    def wait_for(self, job: str, *states: str) -> dict[str, str]:
+        """Wait until a job has one of these states."""
+        end = time.monotonic() + PATIENCE_S
+        while (facts := self.facts(job))["JobState"] not in states:
+            assert time.monotonic() < end, facts
+            assert facts["JobState"] in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED"), facts
+            time.sleep(0.5)
+        return facts
+
+    def processes(self, node: str) -> list[int]:
+        """Return what a node's daemon and the jobs on it consist of."""
+        daemon = self.daemons[node].pid
+        steps = [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and "slurmstepd: [" in _line(entry) and _node_of(entry) == node
+        ]
+        return [daemon, *below(daemon), *steps, *(number for step in steps for number in below(step))]
+
+
+def _run(variables: dict[str, str], *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, **more)
+
+
+def _line(entry: Path) -> str:
+    with suppress(OSError):
+        return (entry / "cmdline").read_bytes().decode(errors="replace")
+    return ""
+
+
+def _node_of(entry: Path) -> str:
+    with suppress(OSError):
+        words = (entry / "environ").read_bytes().split(b"\0")
+        return next((word[14:].decode() for word in words if word.startswith(b"SLURMD_NODENAME=")), "")
+    return ""
+
+
+def _munge() -> None:
+    """Start the daemon that vouches for users, if none runs; it is the machine's, and stays."""
+    key, place = Path("/etc/munge/munge.key"), Path("/run/munge")
+    place.mkdir(exist_ok=True)
+    if not key.exists():
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+    for path in (key, place):
+        shutil.chown(path, "munge", "munge")
+    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode:
+        subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "/usr/sbin/munged"], check=True)
+
+
+def _configure(folder: Path, addresses: dict[str, str], controller: str) -> None:
+    host = socket.gethostname().partition(".")[0]
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    lines = [
+        "ClusterName=test",
+        f"SlurmctldHost={host}({controller})",
+        "SlurmUser=root",
+        "SlurmdUser=root",
+        "AuthType=auth/munge",
+        # A job that was requeued waits for so long.
+        "AuthInfo=cred_expire=10",
+        f"StateSaveLocation={folder}/state",
+        f"SlurmdSpoolDir={folder}/spool/%n",
+        f"SlurmctldPidFile={folder}/slurmctld.pid",
+        f"SlurmdPidFile={folder}/slurmd.%n.pid",
+        f"SlurmctldLogFile={folder}/slurmctld.log",
+        f"SlurmdLogFile={folder}/slurmd.%n.log",
+        "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
+        f"SlurmctldPort={free_port()}",
+        "SlurmdTimeout=20",
+        "KillWait=15",
+        "ReturnToService=2",
+        "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core",
+        "MpiDefault=none",
+        *(
+            f"NodeName={node} NodeHostname={host} NodeAddr={addresses[node]} Port={free_port()} CPUs=2 RealMemory=8000"
+            for node in NODES
+        ),
+        f"PartitionName=p Nodes={','.join(NODES)} Default=YES MaxTime=60 State=UP",
+    ]
+    (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def local_slurm(folder: Path) -> Iterator[LocalSlurm]:
+    """Start Slurm within the block, with two nodes that are both this machine; skip the test where there is none."""
+    if missing := [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
+        pytest.skip(f"{', '.join(missing)} not found: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        pytest.skip("the daemons of Slurm need root here")
+    _munge()
+    _configure(folder, dict.fromkeys(NODES, "127.0.0.1"), "127.0.0.1")
+    slurm = LocalSlurm(folder)
+    try:
+        slurm.daemons["controller"] = _daemon(slurm, "slurmctld", "-D")
+        for node in NODES:
+            slurm.daemons[node] = _daemon(slurm, "slurmd", "-D", "-N", node)
+        _wait_until_idle(slurm)
+        yield slurm
+    finally:
+        _end(slurm)
+
+
+def _daemon(slurm: LocalSlurm, *command: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    variables = {**slurm.variables, "PATH": f"{slurm.variables['PATH']}:/usr/sbin"}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([*prefix, *command], env=variables, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def _wait_until_idle(slurm: LocalSlurm) -> None:
+    end = time.monotonic() + 120
+    while True:
+        shown = _run(slurm.variables, "sinfo", "-h", "-N", "-o", "%N %t").stdout
+        if shown.count(" idle") == len(NODES) and "idle*" not in shown:
+            return
+        assert time.monotonic() < end, shown
+        time.sleep(0.5)
+
+
+def _end(slurm: LocalSlurm) -> None:
+    with suppress(OSError, subprocess.SubprocessError):
+        jobs = _run(slurm.variables, "squeue", "-h", "-o", "%A", timeout=20).stdout.split()
+        if jobs:
+            _run(slurm.variables, "scancel", *jobs, timeout=20)
+            time.sleep(3)
+    numbers = {number for node in NODES if node in slurm.daemons for number in slurm.processes(node)}
+    for daemon in slurm.daemons.values():
+        daemon.terminate()
+    for daemon in slurm.daemons.values():
+        with suppress(subprocess.TimeoutExpired):
+            daemon.wait(20)
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    for daemon in slurm.daemons.values():
+        daemon.wait()
