@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from sltune.tuning.trial.measures import row_of
 from tests.networks import NETWORKS
 
 EPOCHS, SAMPLES, MIN_DEAD_EPOCHS = 60, 8, 5
+AFTER_MOMENTUM = 1106
+"""The seed of a network that momentum alone has moved for 10 epochs before it woke up."""
 
 
 def batch(frames: Tensor, labels: Tensor) -> Batch:
@@ -29,7 +33,7 @@ def samples(draw: torch.Generator) -> tuple[Tensor, Tensor]:
     return frames, labels
 
 
-def rows_of(seed: int) -> list[dict[str, float]]:
+def rows_of(seed: int) -> Iterator[dict[str, float]]:
     """Train a small network whose first weights are too small, so that it wakes after some epochs or never."""
     torch.manual_seed(seed)
     network = NETWORKS["nmnist-mlp2"]((2, 4, 4), 2)
@@ -50,12 +54,19 @@ def rows_of(seed: int) -> list[dict[str, float]]:
     def validate() -> EvaluationResult:
         return evaluate(network, [batch(frames, labels)])
 
-    return [row_of(metrics, selects_on_test=False) for metrics in fit(learner, batches, validate, EPOCHS)]
+    return (row_of(metrics, selects_on_test=False) for metrics in fit(learner, batches, validate, EPOCHS))
 
 
-def blooms_late(rows: list[dict[str, float]]) -> bool:
-    is_dead = all(row["top_class_share"] == 1 and row["spikes_fc2"] == 0 for row in rows[:MIN_DEAD_EPOCHS])
-    return is_dead and rows[-1]["val_accuracy"] > 0.9
+def until_it_blooms(seed: int) -> list[dict[str, float]]:
+    """Return the epochs of a network that looks dead at first, up to the one that classes right; none of others."""
+    rows = list[dict[str, float]]()
+    for row in rows_of(seed):
+        rows.append(row)
+        if row["epoch"] <= MIN_DEAD_EPOCHS and not (row["top_class_share"] == 1 and row["spikes_fc2"] == 0):
+            return []
+        if row["val_accuracy"] > 0.9:
+            return rows
+    return []
 
 
 @pytest.mark.parametrize("bloomers", [1, pytest.param(500, marks=pytest.mark.slow)])
@@ -64,7 +75,12 @@ def test_no_late_bloomer_is_given_up(bloomers: int) -> None:
     while found < bloomers:
         seed += 1
         assert seed < 10 * bloomers, "too few of the networks bloom late"
-        rows = rows_of(seed)
-        if blooms_late(rows):
+        if rows := until_it_blooms(seed):
             found += 1
             assert not any(why_hopeless(row) for row in rows), f"seed {seed}"
+
+
+def test_a_network_that_momentum_alone_wakes_is_not_given_up() -> None:
+    rows = until_it_blooms(AFTER_MOMENTUM)
+    assert max(row["epochs_without_gradient"] for row in rows) == 10
+    assert not any(why_hopeless(row) for row in rows)

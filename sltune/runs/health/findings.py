@@ -16,7 +16,9 @@ from sltune.wording import first_of
 ALWAYS = 0.99
 """A layer of which this share of the neurons fires in every time step says nothing about its input."""
 MAX_EPOCHS_WITHOUT_GRADIENT = 10
-"""With random crops and few batches, small networks were without a gradient for 3 epochs and woke up after all."""
+"""Of a network that never had a gradient: nothing moves its weights, so that only other crops could wake it."""
+MAX_EPOCHS_SINCE_GRADIENT = 30
+"""Of one that had a gradient: momentum moves its weights on. With 2 batches an epoch, one woke after 10 such epochs."""
 FIRST_WARNING_EPOCH = 2
 """In the first epoch, networks that learn well are often silent, too."""
 SAME_LOSS = 1e-6
@@ -69,10 +71,11 @@ def findings_of_epoch(row: Epoch) -> list[Finding]:
 def why_hopeless(row: Epoch) -> str:
     """Return why a trial will never learn anything, "" where it may.
 
-    A network that calls all samples the same may yet wake, as long as any weight has a gradient.
+    A network that calls all samples the same may yet wake, as long as any weight has a gradient or momentum.
     """
     epochs = row.get("epochs_without_gradient", 0)
-    if epochs < MAX_EPOCHS_WITHOUT_GRADIENT or row.get("top_class_share", 0) < 1:
+    most = MAX_EPOCHS_SINCE_GRADIENT if epochs < row["epoch"] else MAX_EPOCHS_WITHOUT_GRADIENT
+    if epochs < most or row.get("top_class_share", 0) < 1:
         return ""
     layers = f", and {finding.text}" if (finding := next(_of_layers([row]), None)) else ""
     return f"silent: no weight had a gradient in {epochs:g} epochs, all samples are taken for one class{layers}"

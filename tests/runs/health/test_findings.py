@@ -172,6 +172,18 @@ def test_a_trial_is_hopeless_without_any_gradient_for_ten_epochs_if_it_takes_all
     assert why_hopeless(row(5)) == ""
 
 
+def test_a_trial_that_had_a_gradient_is_hopeless_after_thirty_epochs_since_momentum_moves_it_on() -> None:
+    dead = {"top_class_share": 1.0, "firing_rate_fc2": 0.0}
+    assert why_hopeless(row(10, epochs_without_gradient=10, **dead)).startswith(
+        "silent: no weight had a gradient in 10"
+    )
+    assert why_hopeless(row(11, epochs_without_gradient=10, **dead)) == ""
+    assert why_hopeless(row(50, epochs_without_gradient=29, **dead)) == ""
+    assert why_hopeless(row(50, epochs_without_gradient=30, **dead)).startswith(
+        "silent: no weight had a gradient in 30"
+    )
+
+
 def test_of_500_curves_that_look_dead_and_bloom_later_none_is_hopeless() -> None:
     """Silent for up to 100 epochs, with a constant loss and one class, while single batches have a gradient."""
     rng = np.random.default_rng(0)
