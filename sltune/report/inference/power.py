@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from sltune.report.inference.statistics import CONFIDENCE
 from sltune.report.inference.two_way import Cells, Floats
@@ -19,6 +19,8 @@ MAX_SEEDS, MAX_UNITS = 100, 10_000
 """Whoever needs more seeds or signers needs another idea: no answer beyond these is given."""
 DRAWS = 2000
 """Of variances that the pilot allows. With as many, the ends of an interval move by less than a seed."""
+CROSSED_DRAWS = 150
+"""Of mean squares of one fold, and of the variances for which they are drawn: an answer within seconds."""
 QUANTILES = 1000
 """Of an estimated standard error; with as many, a power has three digits."""
 
@@ -34,6 +36,11 @@ class Design:
     @property
     def trainings(self) -> int:
         return self.folds * self.seeds
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether every unit is tested in each of several trainings."""
+        return self.folds == 1 and self.seeds > 1
 
     @property
     def df(self) -> int:
@@ -105,6 +112,8 @@ def mean_of(found: Sequence[Components]) -> Components:
 
 def power(found: Components, design: Design, difference: float) -> float:
     """Return the probability that the two-sided test at 5 % finds a true difference of so many points."""
+    if design.is_crossed:
+        return float(_crossed_power(found, design, difference, 50 * CROSSED_DRAWS)[0])
     error = math.sqrt(float(found.variance(design)))
     return 1.0 if error == 0 else _power(abs(difference) / error, design.df)
 
@@ -139,13 +148,47 @@ def _need(designs: Sequence[Design], numbers: Sequence[int], found: Components, 
           aim: tuple[float, float]) -> Need:  # fmt: skip
     """Return the first number that will do, for the pilot's variances and for each that it allows."""
     difference, wanted = aim
-    allowed = [(difference / _needed_shift(design.df, wanted)) ** 2 if design.df else 0.0 for design in designs]
-    enough = np.array([possible.variance(design) <= most for design, most in zip(designs, allowed, strict=True)])
-    alone = [float(found.variance(design)) <= most for design, most in zip(designs, allowed, strict=True)]
+    if designs[0].is_crossed or designs[-1].is_crossed:
+        possible = Components(*(np.asarray(one)[:CROSSED_DRAWS] for one in vars(possible).values()))
+    enough = np.array([_suffices(possible, design, difference, wanted) for design in designs])
+    alone = [power(found, design, difference) >= wanted for design in designs]
     firsts = np.where(enough.any(axis=0), enough.argmax(axis=0), len(designs))
     low, high = (int(place) for place in np.quantile(firsts, [SIZE / 2, 1 - SIZE / 2], method="inverted_cdf"))
     known: list[int | None] = [*numbers, None]
     return Need(known[alone.index(True) if any(alone) else len(designs)], known[low], known[high])
+
+
+def _suffices(found: Components, design: Design, difference: float, wanted: float) -> NDArray[np.bool_]:
+    """Return for each of the variances whether a design has the power."""
+    if design.is_crossed:
+        return np.asarray(_crossed_power(found, design, difference, CROSSED_DRAWS) >= wanted)
+    most = (difference / _needed_shift(design.df, wanted)) ** 2 if design.df else 0.0
+    return np.asarray(found.variance(design) <= most)
+
+
+def _crossed_power(found: Components, design: Design, difference: float, draws: int) -> Floats:
+    """Return the power for each of the variances where all units are tested in all trainings.
+
+    The variance of the mean is then not estimated by the few trainings alone, as the t distribution of other designs
+    takes it to be: see ``two_way_error``, here of mean squares, which are independent chi-squared variables.
+    """
+    units, trainings, rest = (np.atleast_1d(np.asarray(one, dtype=np.float64))[:, None] for one in vars(found).values())
+    sizes, number, stream = (design.units - 1, design.seeds - 1), design.units * design.seeds, np.random.default_rng(0)
+    degrees = (*sizes, sizes[0] * sizes[1])
+    of_units, of_trainings, of_rest = (stream.chisquare(df, draws) for df in degrees)
+    squares = (
+        (rest + design.seeds * units) * of_units,
+        (rest + design.units * trainings) * of_trainings,
+        rest * of_rest,
+    )
+    by_unit, by_training = (square / df / number for square, df in zip(squares, sizes, strict=False))
+    alone = sum(squares) / number / (number - 1)
+    estimated = np.maximum(by_unit + by_training - alone, np.maximum(by_unit, by_training))
+    error = np.sqrt(found.variance(design)).reshape(-1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limits, shift = stats.t.ppf(1 - SIZE / 2, design.df) * np.sqrt(estimated) / error, abs(difference) / error
+        shares = special.ndtr(shift - limits) + special.ndtr(-limits - shift)
+    return np.where(error[:, 0] == 0, 1.0, shares.mean(axis=1))
 
 
 def _rising(first: int, last: int) -> list[int]:

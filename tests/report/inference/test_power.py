@@ -88,6 +88,8 @@ def test_power_is_that_of_statsmodels(units: int, std: float, difference: float)
         (Components(100.0, 8.0, 81.0), Design(59, 4, 5)),
         (Components(20.0, 8.0, 81.0), Design(59, 4, 1)),
         (Components(20.0, 36.0, 81.0), Design(24, 4, 5)),
+        (Components(20.0, 8.0, 81.0), Design(59, 1, 3)),
+        (Components(20.0, 2.0, 81.0), Design(59, 1, 3)),
     ],
 )
 def test_power_is_what_simulated_experiments_find(found: Components, design: Design) -> None:
@@ -109,6 +111,16 @@ def test_what_is_needed_is_the_first_that_has_the_power() -> None:
         assert low <= number <= high
 
 
+def test_what_one_fold_needs_is_the_first_number_of_seeds_that_has_the_power() -> None:
+    found, pilot = Components(4.0, 4.0, 81.0), Design(59, 1, 3)
+    need = needs(found, pilot, 5.0, 0.8)["seeds"]
+    assert need.number is not None
+    assert need.low is not None
+    assert need.low <= need.number
+    assert simulated_power(found, Design(59, 1, need.number), 5.0) == pytest.approx(0.85, abs=0.09)
+    assert simulated_power(found, Design(59, 1, need.number - 1), 5.0) < 0.82
+
+
 def test_where_signers_differ_no_number_of_seeds_will_do() -> None:
     # 20 points between 59 signers are an error of 2.6 points, however often they are tested.
     answer = needs(Components(400.0, 0.0, 10.0), Design(59, 4, 2), 3.0, 0.8)
@@ -125,7 +137,10 @@ def test_drawn_variances_lie_round_those_of_the_pilot() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", [Design(24, 4, 2), Design(59, 4, 3), Design(59, 10, 2), Design(59, 1, 5)])
+@pytest.mark.parametrize(
+    "design",
+    [Design(24, 4, 2), Design(59, 4, 3), Design(59, 10, 2), Design(59, 1, 5), Design(59, 1, 3), Design(24, 1, 2)],
+)
 @pytest.mark.parametrize(
     "found", [Components(20.0, 8.0, 81.0), Components(100.0, 2.0, 81.0), Components(9.0, 36.0, 150.0)]
 )
