@@ -98,7 +98,7 @@ class Executor:
             raise UsageError("[search]: judges by gpu_joules, and trials get no GPU")
         probes = list(islice(space.probes(), MAX_PROBES))
         self._first = probes[0]
-        weights, self.notes = _put_weights(probes, manifest, space.code)
+        weights, self.notes = _put_weights(probes, manifest, space.code, Criteria.of(space.search).costs)
         tables = put_dataset(data, manifest, there)
         recordings = Samples(ray.get(tables)).recordings()
         self.recordings = tuple(recording.name for recording in recordings)
@@ -204,14 +204,14 @@ class Executor:
 
 
 def _put_weights(
-    probes: Sequence[Configuration], manifest: Manifest, code: Code
+    probes: Sequence[Configuration], manifest: Manifest, code: Code, costs: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Check that each network can be made, and put the weights that it starts from into the object store, by path.
 
     Also returns what to say of them: of files that differ only by fold, it is said once.
     """
     references, notes = {}, dict[str, str]()
-    for configuration, fold, weights, note in made_networks(probes, manifest, code):
+    for configuration, fold, weights, note in made_networks(probes, manifest, code, costs):
         if weights is not None:
             references[configuration.network.weights_for(fold)] = ray.put(weights)
         if note:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sltune.snn.initialisation import scale_to_rate
 from sltune.snn.layers import Sequential
 from sltune.snn.network import NetworkOptions
 from sltune.snn.neurons.lif import LIFParameters
+from sltune.snn.running import outputs_of
 from sltune.training.process_state import kept_state
 from sltune.training.streams import seed_torch
 from sltune.training.weights import load_weights, read_weights, refuse_unknown_layers, weights_to_bytes
@@ -202,6 +204,24 @@ def refuse_unsuited(name: str, network: nn.Module) -> None:
         ) from error
 
 
+def refuse_rates_alone(name: str, network: nn.Module, frame_shape: tuple[int, int, int]) -> None:
+    """Make sure that a user's network has outputs over time, which a search by latency needs.
+
+    Raises:
+        UsageError: it returns one rate for each class. What else may be wrong with it, its training says.
+    """
+    if not is_reference(name):
+        return
+    outputs = None
+    with torch.no_grad(), suppress(Exception):
+        outputs = outputs_of(network.eval(), torch.zeros(2, 1, *frame_shape))
+    if outputs is not None and outputs.dim() == 2:
+        raise UsageError(
+            f"[search]: judges by latency_ms, and {name} returns rates of shape (B, classes), which do not tell when "
+            "it decides; return outputs of every time step, of shape (T, B, classes), or judge by another cost"
+        )
+
+
 def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
     """Return the content of the weights file that the configuration names for a fold; None where it names none.
 
@@ -213,13 +233,16 @@ def starting_weights(configuration: Configuration, fold: int) -> bytes | None:
 
 
 def made_networks(
-    probes: Iterable[Configuration], manifest: Manifest, code: Code
+    probes: Iterable[Configuration], manifest: Manifest, code: Code, costs: Collection[str] = ()
 ) -> Iterator[tuple[Configuration, int, bytes | None, str]]:
     """Make the network of each configuration, to see that it can be made; give its fold, weights and what to say of it.
 
+    Args:
+        costs: those that a search judges by.
+
     Raises:
         DataError: a file of weights cannot be read, or is not of the network.
-        UsageError: a network cannot be made of the dataset's frames, or cannot be trained.
+        UsageError: a network cannot be made of the dataset's frames, cannot be trained, or lacks such a cost.
     """
     for configuration in probes:
         # Without weights all folds have the same network.
@@ -230,6 +253,8 @@ def made_networks(
             with kept_state():
                 network, note = job.network_and_note()
                 refuse_unsuited(configuration.network.name, network)
+                if "latency_ms" in costs:
+                    refuse_rates_alone(configuration.network.name, network, (POLARITIES, *job.frames.size))
             yield configuration, fold, weights, note
 
 

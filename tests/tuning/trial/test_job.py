@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sltune.errors import DataError
+from sltune.errors import DataError, UsageError
 from sltune.events.frames import FrameFormat
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
@@ -25,7 +25,7 @@ from sltune.training.batches import BatchSource
 from sltune.training.predictions import rates_of_classes, read_predictions
 from sltune.tuning.trial import trainer as trainer_module
 from sltune.tuning.trial.estimate import describe
-from sltune.tuning.trial.job import Job, starting_weights
+from sltune.tuning.trial.job import Job, refuse_rates_alone, starting_weights
 from sltune.tuning.trial.report import Report
 from sltune.tuning.trial.trainer import by_recording, run_job
 from tests.small import CLASSES, SENSOR, quick
@@ -347,3 +347,17 @@ def test_what_a_space_would_run_says_how_often_each_layer_fires_at_first(dataset
     assert any(
         line.startswith("on the first batch, fc1, fc2 never fired; usually helps: network.init") for line in lines
     )
+
+
+def test_a_search_by_latency_is_refused_for_a_network_that_returns_rates_alone() -> None:
+    class Rates(torch.nn.Module):
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return frames.mean((0, 2, 3, 4))[:, None].expand(-1, 3)
+
+    class OverTime(torch.nn.Module):
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return frames.mean((2, 3, 4))[:, :, None].expand(-1, -1, 3)
+
+    with pytest.raises(UsageError, match=r"judges by latency_ms, and nets:Rates returns rates of shape \(B, classes\)"):
+        refuse_rates_alone("nets:Rates", Rates(), (2, 4, 4))
+    refuse_rates_alone("nets:OverTime", OverTime(), (2, 4, 4))
