@@ -16,7 +16,7 @@ from sltune.report.all_plots import plots
 from sltune.report.analysis.runs import load_runs
 from sltune.report.analysis.series import series_of
 from sltune.report.analysis.summary import table as numbers_of
-from sltune.report.inference.two_way import EQUIVALENCE_POINTS
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.report.page import page
 from sltune.report.plots.confusion_matrix import summed
 from sltune.report.provenance import facts_of

@@ -21,6 +21,7 @@ from sltune.cli.publish import archive, publish
 from sltune.cli.submit import submit
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.system.remote import AnyPath
 from sltune.system.stdio import drop_errors
 from sltune.system.supervisor import error_line, supervised
@@ -149,7 +150,7 @@ for verb in (check_network, evaluate, tune, resume, submit, fit, predict):
     "--equivalence",
     metavar="POINTS",
     type=click.FloatRange(0, 100),
-    default=1.0,
+    default=EQUIVALENCE_POINTS,
     show_default=True,
     help="Up to so many points, a difference counts as none in practice.",
 )

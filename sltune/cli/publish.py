@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sltune.cli.messages import say
 from sltune.cli.options.shared import FileArgument, FolderArgument
 from sltune.errors import UsageError
-from sltune.wording import printable_lines
 
 if TYPE_CHECKING:
     from sltune.report.analysis.runs import Run
@@ -36,10 +36,10 @@ def archive(run: Path, out: Path, weights: bool) -> None:
     done = write_archive(RunFolder(run), out, weights)
     _say_unfinished(done.run)
     for name in done.left_out:
-        _say(f"left out: {name}")
+        say(f"left out: {name}")
     if done.kept:
-        _say(f"warning: {', '.join(done.kept)}: not replaced outside of paths, since sltune's files use this word, too")
-    _say(f"written: {out}, {done.files} files, {out.stat().st_size / 1e6:.1f} MB")
+        say(f"warning: {', '.join(done.kept)}: not replaced outside of paths, since sltune's files use this word, too")
+    say(f"written: {out}, {done.files} files, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @click.command()
@@ -62,15 +62,11 @@ def publish(run: Path, target: str) -> None:
     _say_unfinished(loaded)
     done = send(loaded, target)
     unchanged = f"; {done.unchanged} were there already" if done.unchanged else ""
-    _say(f"published: {loaded.name}, {done.sent} configurations and trials{unchanged}")
+    say(f"published: {loaded.name}, {done.sent} configurations and trials{unchanged}")
 
 
 def _say_unfinished(run: Run) -> None:
     missing = len(run.left)
     if missing:
         state = "is still running" if run.alive else "is not finished"
-        _say(f"{run.name} {state}: {missing} of {len(run.planned)} trials have no result yet; what is there is taken")
-
-
-def _say(text: str) -> None:
-    click.echo(printable_lines(text), err=True)
+        say(f"{run.name} {state}: {missing} of {len(run.planned)} trials have no result yet; what is there is taken")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from sltune.cli.messages import say
 from sltune.errors import UsageError
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.wording import printable_lines
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class ReportOptions:
     published: bool = True
     every: bool = False
     baseline: str = ""
-    equivalence: float = 1.0
+    equivalence: float = EQUIVALENCE_POINTS
     style: Style | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     energy: str = ""
@@ -92,19 +94,6 @@ def runs_in(paths: Sequence[Path]) -> list[Path]:
     return [path for path in found if path.is_dir() or is_archive(path)] or found
 
 
-def say_headlines(result: Table) -> None:
-    """Repeat the test accuracies over all folds and seeds on stderr: by now the table has scrolled far up."""
-    from sltune.report.tables.accuracy import headlines, mean_and_std
-
-    for row in headlines(result):
-        spread = "" if row.std(result.ddof) is None else f"ddof {result.ddof}, "
-        selected = ", epoch selected on the test set" if row.optimistic else ""
-        split = "" if row.group.has_plain_folds else f", split {row.group.split}"
-        count = f"n {row.n} of {row.planned}"
-        text = f"{row.group.label}: test {mean_and_std(row, result.ddof)} ({spread}{count}{selected}{split})"
-        _say(text)
-
-
 def say_selection(result: Table) -> None:
     """Say on stderr what the test means of searches' winners are worth: tables say less, as programs read them."""
     from sltune.runs.commands import selected
@@ -113,7 +102,7 @@ def say_selection(result: Table) -> None:
     groups = dict.fromkeys(row.group for row in result.rows if row.n and row.group.chosen_from > 1)
     for group in groups:
         offer = "; sltune tune … --nested gives an unbiased figure" if group.split in DRAWN else ""
-        _say(f"{group.label}: {selected(group.chosen_from, group.is_one_fold)}{offer}")
+        say(f"{group.label}: {selected(group.chosen_from, group.is_one_fold)}{offer}")
 
 
 def write_page_of(folders: Sequence[Path], file: Path) -> None:
@@ -122,7 +111,7 @@ def write_page_of(folders: Sequence[Path], file: Path) -> None:
     from sltune.report.analysis.summary import table
 
     runs = load_runs(folders)
-    _say(f"all of it with plots: {_write_page(runs, table(runs), file)}")
+    say(f"all of it with plots: {_write_page(runs, table(runs), file)}")
 
 
 def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
@@ -145,10 +134,6 @@ def watch_runs(folders: Sequence[Path], options: ReportOptions) -> None:
     watch(folders, Display(console, mode))
 
 
-def _say(text: str) -> None:
-    click.echo(printable_lines(text), err=True)
-
-
 def _refuse_inside_run(folder: Path, out: Path | None) -> None:
     """Raise a UsageError if --out would write among a run's own files."""
     from sltune.runs.folder import RunFolder
@@ -168,7 +153,7 @@ def _print_table(runs: Sequence[Run], result: Table, form: Format, options: Repo
         click.echo(text, nl=False)
     else:
         _write(runs, options.out, text)
-        _say(f"written: {options.out}")
+        say(f"written: {options.out}")
     if options.chosen_style == "paper" and form == "latex":
         _write_bibliography(runs, result, options)
 
@@ -178,11 +163,11 @@ def _write_bibliography(runs: Sequence[Run], result: Table, options: ReportOptio
     from sltune.report.writing.paper import BIBLIOGRAPHY, Paper
 
     if options.out is None and len(runs) > 1:
-        _say(f"{BIBLIOGRAPHY} needs a place; name that of the table with --out FILE")
+        say(f"{BIBLIOGRAPHY} needs a place; name that of the table with --out FILE")
         return
     file = _target(runs, options.out)[0].with_name(BIBLIOGRAPHY)
     _write(runs, file, Paper(runs, result, options.labels, options.baseline).bibliography())
-    _say(f"references: {file}")
+    say(f"references: {file}")
 
 
 def _write_page(runs: Sequence[Run], result: Table, out: Path | None, reference: str = "") -> Path:
@@ -212,7 +197,7 @@ def _draw_plots(runs: Sequence[Run], out: Path | None) -> None:
     files = write_plots(file.parent, plots(runs, COLUMN_INCHES), inside)
     write_plots(file.parent, plots(runs, PAGE_INCHES), inside, "-wide")
     widths = f"{COLUMN_INCHES} inches wide, and as NAME-wide {PAGE_INCHES} inches"
-    _say(f"plots in {file.parent}: {len({file.stem for file in files})}, each as PDF, SVG and PNG, {widths}")
+    say(f"plots in {file.parent}: {len({file.stem for file in files})}, each as PDF, SVG and PNG, {widths}")
 
 
 def _target(runs: Sequence[Run], out: Path | None) -> tuple[Path, Path | None]:
@@ -235,4 +220,4 @@ def _write_tables(run: Run, result: Table) -> None:
         write_records(run)
     except UsageError as error:
         # Somebody else's run may be read-only. The table was printed all the same.
-        _say(f"warning: {error}")
+        say(f"warning: {error}")

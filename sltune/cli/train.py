@@ -160,7 +160,7 @@ def resume(
 
 def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOptions, page: Path | None = None) -> None:
     """Do the work, and print the table of what it left, also where trials failed; then write a page, or say how."""
-    from sltune.cli.report import ReportOptions, make_report, say_headlines, write_page_of
+    from sltune.cli.report import ReportOptions, make_report, write_page_of
 
     if is_only_checked():
         work()
@@ -172,9 +172,7 @@ def _then_report(work: Callable[[], None], runs: Sequence[Path], options: RunOpt
     except (SomeTrialsFailed, NothingRan):
         make_report(runs, table)
         raise
-    result = make_report(runs, table)
-    if not (options.quiet or options.as_json):
-        say_headlines(result)
+    make_report(runs, table)
     if page is not None:
         write_page_of(runs, page)
     elif not (options.quiet or options.as_json):

@@ -13,6 +13,7 @@ from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info, run_name
 from sltune.runs.plan import steps_of
 from sltune.runs.record import DatasetInfo
+from sltune.runs.results import Criteria
 from sltune.system.remote import AnyPath, path_or_uri
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
@@ -37,7 +38,7 @@ def check_start(kind: Kind, data: AnyPath, folder: RunFolder, request: Request, 
     request.checkpoints_of(run_name(folder))
     recordings, space = open_dataset(data).samples.recordings(), kind.space
     probes = list(islice(space.probes(), MAX_PROBES))
-    for _ in made_networks(probes, manifest, space.code):
+    for _ in made_networks(probes, manifest, space.code, Criteria.of(space.search).costs):
         pass
     lists = lists_of(space)
     for seed, fold in steps_of(space.evaluation):

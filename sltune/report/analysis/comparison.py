@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sltune.report.analysis.rows import Group, Row, TrialAccuracy, independent, ratio_of, scores_of
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.report.inference.statistics import PairedTest, holm, paired_test
 from sltune.report.inference.two_way import (
-    EQUIVALENCE_POINTS,
     Cells,
     Difference,
     difference,

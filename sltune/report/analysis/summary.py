@@ -19,7 +19,8 @@ from sltune.report.analysis.pooling import kept_apart, pooled
 from sltune.report.analysis.published import Published, load_published, published_file
 from sltune.report.analysis.rows import Absence, Group, Row, TrialAccuracy
 from sltune.report.analysis.runs import Run, names_of
-from sltune.report.inference.two_way import EQUIVALENCE_POINTS, Score, tally
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
+from sltune.report.inference.two_way import Score, tally
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.health.findings import findings

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.report.inference.statistics import CONFIDENCE, Interval, PairedTest
 
-EQUIVALENCE_POINTS = 1.0
-"""Differences up to so many points count as none in practice: the region of practical equivalence."""
 NO_SPREAD_POINTS = 1e-9
 """A standard error below this is a rounding error: all values are alike."""
 Training = tuple[int, int]

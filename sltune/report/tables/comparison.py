@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sltune.report.analysis.comparison import Comparison, Optimism
-from sltune.report.inference.two_way import EQUIVALENCE_POINTS, Estimate
+from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
+from sltune.report.inference.two_way import Estimate
 from sltune.report.tables.grid import NONE, Grid, bounds, percent
 
 SIGNIFICANT = 0.05

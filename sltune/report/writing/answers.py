@@ -11,7 +11,7 @@ from sltune.report.analysis.rows import Row
 from sltune.report.analysis.runs import Run
 from sltune.report.analysis.series import Series
 from sltune.report.analysis.summary import ReportSection
-from sltune.report.tables.accuracy import mean_and_std
+from sltune.report.tables.accuracy import leading, mean_and_std
 from sltune.report.tables.comparison import SIGNIFICANT, basis, p_words
 from sltune.report.tables.grid import percent
 from sltune.report.writing.next_step import next_step
@@ -58,7 +58,7 @@ def answers(section: ReportSection, series: Sequence[Series], runs: Sequence[Run
     if found is None:
         return []
     return [
-        _which(found, table_ddof),
+        _which(found, table_ddof, len(leading(section))),
         _better(found, section),
         _by_how_much(found, section),
         _how_sure(found),
@@ -89,13 +89,15 @@ def trials_words(row: Row) -> str:
     return f"n {row.n} of {row.planned}: {', '.join(parts)}"
 
 
-def _which(found: Standing, ddof: int) -> Answer:
+def _which(found: Standing, ddof: int, methods: int) -> Answer:
     row = found.best
     selected = ", epoch selected on the test set" if row.optimistic else ""
     winner = f", best of {row.group.chosen_from} by validation" if row.group.chosen_from > 1 else ""
     winner += ", nested, unbiased by the selection" if row.group.is_nested else ""
     number = mean_and_std(row, ddof)
-    text = f"{name_of(row.group.label)}: {number} test accuracy ({trials_words(row)}{winner}{selected})"
+    # Who looks at several test means and names the highest has selected on the test set.
+    chosen = f"; highest test mean of {methods}, so optimistic" if methods > 1 else ""
+    text = f"{name_of(row.group.label)}: {number} test accuracy ({trials_words(row)}{winner}{selected}){chosen}"
     return Answer("Best", "Which is best?", number, text)
 
 

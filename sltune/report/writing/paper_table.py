@@ -19,6 +19,8 @@ from sltune.runs.metrics import METRICS
 
 COSTS = ("effective_acs", "synaptic_ops", "spikes")
 """What may stand in the column of costs: the first that a row has measured."""
+MORE_COSTS = ("effective_macs", "membrane_updates", "energy_joules", "energy_with_memory_joules")
+"""What stands below the table, where it was measured."""
 OTHER_SPLIT, SELECTED = "†", "‡"
 
 Labels = Mapping[str, str]
@@ -89,7 +91,7 @@ def paper_table(section: ReportSection, ddof: int, labels: Labels) -> PaperTable
         *_without_network(section.baselines, ddof),
         *(_measured(row, ddof, costs.get(row.group), cost, labels) for row in rows),
     ]
-    return PaperTable(tuple(lines), tuple(_notes(lines, rows, ddof, cost)))
+    return PaperTable(tuple(lines), tuple(_notes(lines, rows, ddof, cost, costs, labels)))
 
 
 def _published(figure: Published, rows: Sequence[Row]) -> Line:
@@ -120,7 +122,18 @@ def _number(cost: Cost | None, name: str) -> str:
     return NONE if value is None else f"{METRICS[name].shown(value):.4g} {METRICS[name].shown_as}".strip()
 
 
-def _notes(lines: Sequence[Line], rows: Sequence[Row], ddof: int, cost: str) -> Iterator[str]:
+def _more_costs(rows: Sequence[Row], costs: Mapping[Group, Cost], labels: Labels) -> Iterator[str]:
+    """Give the other costs that the field reports, a sentence for each method: a column holds no more columns."""
+    for row in reversed(rows):
+        cost = costs.get(row.group)
+        parts = [f"{METRICS[name].column} {_number(cost, name)}" for name in MORE_COSTS if _number(cost, name) != NONE]
+        if parts:
+            yield f"{named(row.group, labels)}, per sample: {', '.join(parts)}"
+
+
+def _notes(
+    lines: Sequence[Line], rows: Sequence[Row], ddof: int, cost: str, costs: Mapping[Group, Cost], labels: Labels
+) -> Iterator[str]:
     over = " and ".join(dict.fromkeys(row.std_over for row in rows if row.std_over))
     which = {0: "population", 1: "sample"}[ddof]
     published = (
@@ -131,6 +144,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row], ddof: int, cost: str) -> 
     yield "Bold: highest mean with our split and protocol, which is no test"
     if cost:
         yield f"Cost: {METRICS[cost].column} per sample"
+    yield from _more_costs(rows, costs, labels)
     marks = "".join(line.marks for line in lines)
     if OTHER_SPLIT in marks:
         yield f"{OTHER_SPLIT} other split, so other test subjects"

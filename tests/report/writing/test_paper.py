@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -39,6 +40,16 @@ def test_the_table_has_mean_and_deviation_in_one_cell_and_what_methods_are_calle
     assert (again["method"], again["accuracy, %"]) == ("STBP, again", accuracy_of(lab[1]))
     nearest = next(line for line in lines if line["method"] == "nearest neighbour")
     assert nearest["accuracy, %"] == f"{100 * 5 / 19:.2f} ± 0.00"
+
+
+def test_other_costs_of_each_method_stand_below_the_table(tmp_path: Path) -> None:
+    run = write_lab(tmp_path, "crops", 0.8)
+    for file in run.glob("trials/*/record.json"):
+        record = json.loads(file.read_text())
+        record["metrics"] |= {"effective_macs": 2e6, "membrane_updates": 5e5, "energy_joules": 3.5e-6}
+        file.write_text(json.dumps(record))
+    said = "Ours, per sample: MACs 2 M, updates 0.5 M, energy 3.5 µJ"
+    assert said in " ".join(paper(run, "--label", "crops=Ours").stdout.split())
 
 
 def test_bold_is_the_highest_of_those_with_our_split_and_protocol(lab: tuple[Path, Path], tmp_path: Path) -> None:
