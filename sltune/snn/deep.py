@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from sltune.snn.layers import LIF, Conv, Dense, Dropout, PerStep, ThresholdBatchNorm
+from sltune.snn.layers import LIF, Conv, Dense, Dropout, MaxPool, PerStep, ThresholdBatchNorm
 from sltune.snn.network import NetworkOptions
 from sltune.snn.stretches import Network
 
@@ -16,7 +17,7 @@ MIN_SIDE = 2
 """By default images are halved while this many pixels are left of a side, so that the classes see where things are."""
 MAX_OPTION = 4096
 """More maps than any network of spikes has."""
-POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+POOLING: dict[str, Callable[[], nn.Module]] = {"max": MaxPool, "average": lambda: PerStep(nn.AvgPool2d(2))}
 LearnDecay = Literal["", "layer", "channel"]
 
 
@@ -106,7 +107,7 @@ class Deep(Network):
             raise ValueError(f"frames of {height}x{width} pixels cannot be halved {blocks + 1} times; use fewer blocks")
         self.stem = Spiking(polarities, shape.width, options, shape.learn_decay)
         self.blocks = nn.ModuleList(Block(shape.width, options, shape.learn_decay, residual) for _ in range(blocks))
-        self.pool = PerStep(POOLING[shape.pool](2))
+        self.pool = POOLING[shape.pool]()
         self.dropout = Dropout(options.dropout)
         self.fc = Dense(shape.width * halved[0] * halved[1], classes)
 

@@ -117,11 +117,7 @@ class Conv(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 5:
             raise _wrong_shape(self, input, "(T, B, C, H, W)")
-        images = input.flatten(0, 1)
-        if images.device.type == "cpu":
-            # This makes convolutions three times as fast, and the neurons' kernels need no other layout.
-            images = images.contiguous(memory_format=torch.channels_last)
-        return _unfolded(super().forward(images), input)
+        return backend_of(input).convolve(input, self.weight, self.bias, int(self.padding[0]))
 
     def suits_one_kernel(self, images: Tensor, neurons: nn.Module, is_first: bool) -> bool:
         """Say whether ``neurons(images, self)`` is possible and takes less time than ``neurons(self(images))``."""
@@ -217,6 +213,20 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0:
             return input
         return input * functional.dropout(input.new_ones(input.shape[1:]), self.p)
+
+
+class MaxPool(nn.Module):
+    """The maximum of each 2×2 values: (T, B, C, H, W) in, (T, B, C, H // 2, W // 2) out.
+
+    The last row or column of an odd number is left out.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 5 or min(input.shape[3:]) < 2:
+            # The kernels check nothing: with other shapes they would write to memory that is not theirs.
+            raise _wrong_shape(self, input, "(T, B, C, H, W), with H and W of at least 2")
+        images = input.flatten(0, 1)
+        return _unfolded(backend_of(images).max_pool(images), input)
 
 
 class PerStep(nn.Module):

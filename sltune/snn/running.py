@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from sltune.errors import UsageError
 from sltune.snn.activity import Meter
-from sltune.snn.layers import LIF, Conv, Dense, Dropout, PerStep, ThresholdBatchNorm
+from sltune.snn.layers import LIF, Conv, Dense, Dropout, MaxPool, PerStep, ThresholdBatchNorm
 from sltune.snn.stretches import Network, run_stretch
 
 MAX_STRETCH_VALUES = 1 << 23
 """Input values that are made and simulated at once: 32 MB of float32, so that memory does not grow with a sample."""
-STEPWISE = (Network, LIF, Conv, Dense, ThresholdBatchNorm, Dropout, PerStep, nn.Identity)
+STEPWISE = (Network, LIF, Conv, Dense, ThresholdBatchNorm, Dropout, MaxPool, PerStep, nn.Identity)
 """Layers that look at each time step by itself, or keep their state where ``run_stretch`` finds it."""
 
 

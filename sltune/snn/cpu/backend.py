@@ -6,17 +6,21 @@ import torch
 from torch import Tensor
 
 from sltune.snn.cpu.arrays import fired_of
-from sltune.snn.cpu.kernels_dense import TAPS
+from sltune.snn.cpu.images import MaxPool, SparseConvolution
+from sltune.snn.cpu.kernels.dense import TAPS
+from sltune.snn.cpu.kernels.switches import is_on
+from sltune.snn.cpu.kernels.vectors import HAS_WIDE_VECTORS
 from sltune.snn.cpu.layer import Connections, Neurons, NormedNeurons, PooledNeurons
 from sltune.snn.cpu.stage import Stage
-from sltune.snn.cpu.switches import is_on
-from sltune.snn.cpu.vectors import HAS_WIDE_VECTORS
 from sltune.snn.neurons.backend import Backend, Norm, decay_of_step
 from sltune.snn.neurons.images import channels_last
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 
 MAX_NONZERO = 0.35
 """The share of values other than 0 above which skipping zeros takes longer than multiplying all (measured)."""
+
+MAX_NONZERO_CONVOLVED = 0.2
+"""The same for a convolution alone, beside which a stage also saves writing the currents (measured)."""
 
 MIN_INPUTS = 4096
 """With fewer inputs torch's product is used: ours is for results of many columns, and both gradients have as many."""
@@ -50,9 +54,7 @@ class NumbaBackend(Backend):
         return fired_of(tuple(fired)), mean, var
 
     def prefers_stage(self, images: Tensor) -> bool:
-        # One time step in the middle stands for all: to count the zeros of each would take longer than it saves.
-        middle = images[len(images) // 2]
-        return is_on("stage") and int(torch.count_nonzero(middle)) < MAX_NONZERO * middle.numel()
+        return is_on("stage") and _share_of_nonzero(images) < MAX_NONZERO
 
     def stage(
         self,
@@ -85,9 +87,27 @@ class NumbaBackend(Backend):
         decay = decay_of_step(decay, shape, images.device, images.dtype)
         return fired_of(Stage.apply(images, weight, bias, decay, (lif, state)))  # type: ignore[no-untyped-call]
 
+    def convolve(self, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        fits = weight.shape == (len(bias), images.shape[2], TAPS, TAPS) and padding <= 1 and min(images.shape[3:]) > 2
+        is_one_type = images.dtype == weight.dtype == bias.dtype and not torch.is_autocast_enabled("cpu")
+        is_sparse = is_on("stage") and _share_of_nonzero(images) < MAX_NONZERO_CONVOLVED
+        if not (fits and is_one_type and is_sparse) or images.requires_grad:
+            return super().convolve(images, weight, bias, padding)
+        images = images if images.is_contiguous() else channels_last(images)
+        return SparseConvolution.apply(images, weight, bias, padding)  # type: ignore[no-any-return, no-untyped-call]
+
+    def max_pool(self, images: Tensor) -> Tensor:
+        return MaxPool.apply(channels_last(images))  # type: ignore[no-any-return, no-untyped-call]
+
     def dense(self, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         is_ours = HAS_WIDE_VECTORS and is_on("dense-gradient") and weight.shape[1] >= MIN_INPUTS
         if not is_ours or torch.is_autocast_enabled("cpu"):
             return super().dense(spikes, weight, bias)
         current: Tensor = Connections.apply(spikes, weight, bias)  # type: ignore[no-untyped-call]
         return current
+
+
+def _share_of_nonzero(images: Tensor) -> float:
+    """Return the share of values that are not 0, of one time step in the middle: to count all would take too long."""
+    middle = images[len(images) // 2]
+    return int(torch.count_nonzero(middle)) / max(1, middle.numel())

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from sltune.snn.cpu import kernels, kernels_normed
 from sltune.snn.cpu.arrays import (
     Array,
     array,
@@ -28,9 +27,11 @@ from sltune.snn.cpu.arrays import (
     start,
     window,
 )
-from sltune.snn.cpu.kernels_dense import SIDES, VECTORS, multiply
+from sltune.snn.cpu.kernels import neurons as loops
+from sltune.snn.cpu.kernels import normed
+from sltune.snn.cpu.kernels.dense import SIDES, VECTORS, multiply
+from sltune.snn.cpu.kernels.vectors import LANES
 from sltune.snn.cpu.threads import share
-from sltune.snn.cpu.vectors import LANES
 from sltune.snn.neurons.backend import Norm
 from sltune.snn.neurons.images import channels_last, new_images
 from sltune.snn.neurons.lif import LIFParameters, LIFState
@@ -48,7 +49,7 @@ class Neurons(torch.autograd.Function):
         counts = np.zeros(_blocks(current), np.int64)
         arrays = (lines(current), lines(spikes), array(potential).reshape(-1), array(fired).reshape(-1), begun)
         decays = _decays(decay, current)
-        share(kernels.neurons_forward, len(counts), *arrays, numbers(neurons, current), decays, counts)
+        share(loops.neurons_forward, len(counts), *arrays, numbers(neurons, current), decays, counts)
         return outcome(ctx, spikes, potential, fired, counts)
 
     @staticmethod
@@ -61,7 +62,7 @@ class Neurons(torch.autograd.Function):
         arrays = (lines(current), lines(grad_spikes.contiguous()), lines(grad), *state)
         lif = (numbers(ctx.neurons, current), window(ctx.neurons), _decays(decay, current))
         grad_decays = None if decay is None else np.zeros(arrays[0].shape[1], arrays[0].dtype)
-        share(kernels.neurons_backward, _blocks(current), *arrays, *lif, grad_decays)
+        share(loops.neurons_backward, _blocks(current), *arrays, *lif, grad_decays)
         return grad, None, None, decay_gradient(grad_decays, current.shape[1], decay)
 
 
@@ -78,7 +79,7 @@ class PooledNeurons(torch.autograd.Function):
         counts = np.zeros(batch * ((height + 1) // 2), np.int64)
         arrays = (rows(current), channels, rows(pooled), rows(potential), rows(fired), begun)
         decays = decays_of_row(decay, channels, width)
-        share(kernels.pooled_forward, len(counts), *arrays, numbers(neurons, current), decays, counts)
+        share(loops.pooled_forward, len(counts), *arrays, numbers(neurons, current), decays, counts)
         return outcome(ctx, pooled, potential, fired, counts)
 
     @staticmethod
@@ -93,7 +94,7 @@ class PooledNeurons(torch.autograd.Function):
         arrays = (rows(current), channels, rows(channels_last(grad_pooled)), rows(grad), *state)
         lif = (numbers(ctx.neurons, current), window(ctx.neurons), decays_of_row(decay, channels, width))
         grad_decays = None if decay is None else np.zeros((blocks, channels), arrays[0].dtype)
-        share(kernels.pooled_backward, blocks, *arrays, *lif, grad_decays)
+        share(loops.pooled_backward, blocks, *arrays, *lif, grad_decays)
         return grad, None, None, decay_gradient(grad_decays, blocks, decay)
 
 
@@ -123,7 +124,7 @@ class NormedNeurons(torch.autograd.Function):
             _line(fired),
         )
         decays = _decays_of_block(decay, images)
-        share(kernels_normed.normed_forward, len(counts), *arrays, begun, numbers(neurons, images), decays, counts)
+        share(normed.normed_forward, len(counts), *arrays, begun, numbers(neurons, images), decays, counts)
         results = outcome(ctx, spikes, potential, fired, counts)
         ctx.mark_non_differentiable(*results[1:], mean, var)
         return (*results, mean, var)
@@ -144,7 +145,7 @@ class NormedNeurons(torch.autograd.Function):
         sums, products = (np.zeros((blocks, channels), array(images).dtype) for _ in range(2))
         grad_decays = None if decay is None else np.zeros_like(sums)
         share(
-            kernels_normed.normed_backward, blocks, _flat(images), *(_tiled(one, size) for one in (scale, shift, mean)),
+            normed.normed_backward, blocks, _flat(images), *(_tiled(one, size) for one in (scale, shift, mean)),
             channels, _flat(channels_last(grad_spikes)), _flat(grad), _line(potential), _line(fired), begun,
             numbers(neurons, images), window(neurons), _decays_of_block(decay, images), grad_decays, sums, products,
         )  # fmt: skip
@@ -167,7 +168,7 @@ def _through_statistics(
     slope = -scale.double() * slopes / count
     shift = -scale.double() * sums / count - slope * mean.double()
     values = (_tiled(one.to(images.dtype), _size(images)) for one in (scale, slope, shift))
-    share(kernels_normed.gradient_by_images, _blocks_of_pixels(images), _flat(images), *values, _flat(grad))
+    share(normed.gradient_by_images, _blocks_of_pixels(images), _flat(images), *values, _flat(grad))
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +176,7 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     channels, size, blocks = images.shape[2], _size(images), _blocks_of_pixels(images)
     flat = _flat(images)
     means, squares = (np.empty((blocks, channels), flat.dtype) for _ in range(2))
-    share(kernels_normed.moments, blocks, size, channels, flat, means, squares)
+    share(normed.moments, blocks, size, channels, flat, means, squares)
     # The last block may be smaller.
     ends = np.minimum(np.arange(1, blocks + 1) * size, flat.shape[1])
     counts = len(flat) * (np.diff(ends, prepend=0) // channels)[:, None].astype(np.float64)
@@ -190,9 +191,9 @@ def _scale_and_shift(mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, ep
 
 
 def _size(images: Tensor) -> int:
-    """Return how many neurons make a block: whole pixels, about as many as BLOCK."""
+    """Return how many neurons make a block: whole pixels, about as many as normed.BLOCK."""
     channels = images.shape[2]
-    return max(1, kernels.BLOCK // channels) * channels
+    return max(1, normed.BLOCK // channels) * channels
 
 
 def _blocks_of_pixels(images: Tensor) -> int:
@@ -247,4 +248,4 @@ def _decays(decay: Tensor | None, current: Tensor) -> Array | None:
 
 
 def _blocks(current: Tensor) -> int:
-    return -(-current[0].numel() // kernels.BLOCK)
+    return -(-current[0].numel() // loops.BLOCK)

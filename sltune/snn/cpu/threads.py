@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sltune.snn.cpu.switches import is_on
+from sltune.snn.cpu.kernels.switches import is_on
 
 PIECES_PER_THREAD = 4
 """More than one, so that threads finish together although samples differ in their number of events."""

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from sltune.snn.cpu import stage as stage_cpu
-from sltune.snn.cpu import switches, threads
+from sltune.snn.cpu import threads
 from sltune.snn.cpu.backend import MIN_INPUTS, NumbaBackend
-from sltune.snn.cpu.switches import PARTS, parts_off
+from sltune.snn.cpu.kernels import switches
+from sltune.snn.cpu.kernels.switches import PARTS, parts_off
 from tests.snn.drawing import draw, leaf
 
 NUMBA = NumbaBackend()
@@ -61,11 +62,11 @@ def test_without_torchs_threads_others_do_the_work(monkeypatch: pytest.MonkeyPat
 
 PLAIN = """
 import torch
-from sltune.snn.cpu import kernels_plain, kernels_stage, vectors
+from sltune.snn.cpu.kernels import plain, stage, vectors
 from sltune.snn.cpu.backend import NumbaBackend
 from sltune.snn.neurons.backend import REFERENCE
 from sltune.snn.neurons.lif import LIFParameters
-assert kernels_stage.add_rows is kernels_plain.add_rows and not vectors.HAS_WIDE_VECTORS
+assert stage.add_rows is plain.add_rows and not vectors.HAS_WIDE_VECTORS
 generator = torch.Generator().manual_seed(0)
 images = (torch.rand(4, 1, 2, 9, 70, generator=generator) < 0.2).double()
 weight, bias = torch.randn(5, 2, 3, 3, generator=generator).double().requires_grad_(), torch.zeros(5).double()
@@ -75,7 +76,7 @@ for backend in (NumbaBackend(), REFERENCE):
     found.append((spikes.detach(), torch.autograd.grad(spikes.sum(), weight)[0]))
 assert torch.equal(found[0][0], found[1][0]) and found[0][0].any()
 torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-9)
-assert kernels_stage.stage_forward.stats.cache_path is None
+assert stage.stage_forward.stats.cache_path is None
 """
 
 

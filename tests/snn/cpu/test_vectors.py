@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sltune.snn.cpu import kernels_plain, vectors
-from sltune.snn.cpu.vectors import BITS, LANES
+from sltune.snn.cpu.kernels import plain, vectors
+from sltune.snn.cpu.kernels.vectors import BITS, LANES
 
 Array = NDArray[Any]
 jit = numba.njit
@@ -87,14 +87,14 @@ def test_plain_loops_do_the_same() -> None:
     rng = np.random.default_rng(0)
     values = np.zeros(BITS + 5, np.float32)
     values[[5, 17, BITS + 2]] = 0.5
-    assert kernels_plain.nonzero_bits(values, 3) == bits_of(values, 3) == 1 << 2 | 1 << 14 | 1 << 63
-    assert kernels_plain.lowest_bit(np.uint64(1 << 14 | 1 << 63)) == 14
+    assert plain.nonzero_bits(values, 3) == bits_of(values, 3) == 1 << 2 | 1 << 14 | 1 << 63
+    assert plain.lowest_bit(np.uint64(1 << 14 | 1 << 63)) == 14
     starts, factors = rng.integers(0, 236, 9).astype(np.int32), rng.normal(size=9).astype(np.float32)
     target, rows = rng.normal(size=71).astype(np.float32), rng.normal(size=300).astype(np.float32)
-    for mine, plain in ((rows_added, kernels_plain.add_rows), (added_to_rows, kernels_plain.add_to_rows)):
+    for mine, loop in ((rows_added, plain.add_rows), (added_to_rows, plain.add_to_rows)):
         results = [(target.copy(), rows.copy()) for _ in range(2)]
         mine(results[0][0], 3, (results[0][1], starts, factors), 1, 8, (0,) * 4)
-        plain(results[1][0], 3, results[1][1], starts, factors, 1, 8, (0,) * 4)
+        loop(results[1][0], 3, results[1][1], starts, factors, 1, 8, (0,) * 4)
         for one, other in zip(*results, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
         assert not all(map(np.array_equal, results[1], (target, rows)))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.cpu.kernels import jit
-from sltune.snn.cpu.vectors import BITS, LANES
+from sltune.snn.cpu.kernels.neurons import jit
+from sltune.snn.cpu.kernels.vectors import BITS, LANES
 
 
 @jit

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.cpu.kernels import clear, copy, jit
-from sltune.snn.cpu.vectors import LANES, add_products
+from sltune.snn.cpu.kernels.neurons import clear, copy, jit
+from sltune.snn.cpu.kernels.vectors import LANES, add_products
 
 TAPS = 3
 """Height and width of a convolution's kernel."""

@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sltune.snn.cpu.switches import is_on
+from sltune.snn.cpu.kernels.switches import is_on
 
 LANES = 16
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.cpu.kernels import (
+from sltune.snn.cpu.kernels.dense import TAPS
+from sltune.snn.cpu.kernels.neurons import (
     add,
     advance,
     clear,
@@ -28,14 +29,13 @@ from sltune.snn.cpu.kernels import (
     retreat,
     unpool,
 )
-from sltune.snn.cpu.kernels_dense import TAPS
-from sltune.snn.cpu.switches import is_on
-from sltune.snn.cpu.vectors import BITS, LANES
+from sltune.snn.cpu.kernels.switches import is_on
+from sltune.snn.cpu.kernels.vectors import BITS, LANES
 
 if is_on("vectors"):
-    from sltune.snn.cpu.vectors import add_rows, add_to_rows, lowest_bit, nonzero_bits
+    from sltune.snn.cpu.kernels.vectors import add_rows, add_to_rows, lowest_bit, nonzero_bits
 else:
-    from sltune.snn.cpu.kernels_plain import add_rows, add_to_rows, lowest_bit, nonzero_bits
+    from sltune.snn.cpu.kernels.plain import add_rows, add_to_rows, lowest_bit, nonzero_bits
 
 MARGIN = TAPS - 1
 """Pixels of the margin before the first pixel of a row of the result."""

@@ -17,7 +17,7 @@ from functools import partial
 import numba
 import numpy as np
 
-from sltune.snn.cpu.switches import is_on
+from sltune.snn.cpu.kernels.switches import is_on
 from sltune.system import compiled
 
 BLOCK = 4096

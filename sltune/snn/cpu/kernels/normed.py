@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sltune.snn.cpu.kernels import add, advance, clear, copy, jit, rest, resume, retreat, retreat_to_state
+from sltune.snn.cpu.kernels.neurons import add, advance, clear, copy, jit, rest, resume, retreat, retreat_to_state
+
+BLOCK = 1024
+"""Neurons that are advanced together. Their currents, potentials and gradients of all time steps, which are read again
+and again, then stay in the cache: a tenth less time than with four times as many, measured with 16 time steps."""
 
 
 @jit
