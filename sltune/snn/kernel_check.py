@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from sltune.snn.backends import backend_of
-from sltune.snn.layers import LIF, Dense, LIFPool, ThresholdBatchNorm
+from sltune.snn.layers import LIF, Conv, Dense, LIFPool, MaxPool, ThresholdBatchNorm
 from sltune.snn.neurons.backend import REFERENCE, Backend, Norm
 from sltune.snn.neurons.lif import Fired, LIFParameters, LIFState
 from sltune.snn.neurons.surrogate import WINDOWS
 from sltune.system.gpus import driver_version
 from sltune.wording import shortened
 
-OPERATIONS = ("layer", "pooled_layer", "normed_layer", "stage", "dense")
+OPERATIONS = ("layer", "pooled_layer", "normed_layer", "stage", "convolve", "max_pool", "dense")
 """What a backend may have kernels for."""
 STEPS, BATCH = 6, 2
 PARTS = 16
@@ -79,8 +79,9 @@ def _needed(network: nn.Module) -> Iterator[tuple[str, str, Decay]]:
     layers = list(network.modules())
     has_norms = any(isinstance(layer, ThresholdBatchNorm) for layer in layers)
     for layer in layers:
-        if isinstance(layer, Dense):
-            yield "dense", "rectangular", "fixed"
+        for kind, operation in ((Dense, "dense"), (Conv, "convolve"), (MaxPool, "max_pool")):
+            if isinstance(layer, kind):
+                yield operation, "rectangular", "fixed"
         if not isinstance(layer, LIF):
             continue
         learned, surrogate = layer.decay_logit, layer.neuron.surrogate
@@ -209,6 +210,19 @@ class _Run:
         state, decay = self._start(torch.empty(STEPS, BATCH, 6, 8, 11))
         fired = self._backend.stage(images, weight, bias, self._lif, state, decay)
         return self._outcome(fired, {"images": images, "weight": weight, "bias": bias}, decay)
+
+    def _convolve(self) -> dict[str, Tensor]:
+        # Only for images of the input, which get no gradient, a backend has a kernel.
+        images = (torch.rand((STEPS, BATCH, 2, 10, 13), generator=self._random) < 0.1).float()
+        images = self._leaf(images).detach()
+        weight, bias = self._leaf(self._grid((6, 2, 3, 3), -8, 12)), self._leaf(self._grid((6,), -4, 8))
+        currents = self._backend.convolve(images, weight, bias, 1)
+        return {"currents": currents, **self._gradients(currents, {"weight": weight, "bias": bias})}
+
+    def _max_pool(self) -> dict[str, Tensor]:
+        images = self._leaf(torch.randint(0, 3, (STEPS * BATCH, 5, 9, 7), generator=self._random).float())
+        pooled = self._backend.max_pool(images)
+        return {"spikes": pooled, **self._gradients(pooled, {"images": images})}
 
     def _dense(self) -> dict[str, Tensor]:
         spikes = self._leaf((torch.rand((STEPS * BATCH, 4160), generator=self._random) < 0.2).float())

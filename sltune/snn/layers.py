@@ -215,11 +215,14 @@ class Dropout(nn.Dropout):
         return input * functional.dropout(input.new_ones(input.shape[1:]), self.p)
 
 
-class MaxPool(nn.Module):
+class MaxPool(nn.MaxPool2d):
     """The maximum of each 2×2 values: (T, B, C, H, W) in, (T, B, C, H // 2, W // 2) out.
 
     The last row or column of an odd number is left out.
     """
+
+    def __init__(self) -> None:
+        super().__init__(2)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 5 or min(input.shape[3:]) < 2:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from sltune.snn import backends, kernel_check
 from sltune.snn.backends import backend_of
-from sltune.snn.cpu import kernels, kernels_normed, kernels_stage, layer, stage
+from sltune.snn.cpu import layer, stage
 from sltune.snn.cpu.backend import NumbaBackend
+from sltune.snn.cpu.kernels import convolution, neurons, normed, pool
+from sltune.snn.cpu.kernels import stage as stage_kernels
 from sltune.snn.kernel_check import OPERATIONS, Case, check_kernels, every_case, fault_of
 from sltune.snn.layers import LIF, Conv, Dense, LIFPool
 from sltune.snn.neurons.backend import REFERENCE
@@ -51,17 +53,21 @@ def test_right_kernels_are_found_right_in_every_case(operation: str) -> None:
 
 # Each kernel with the number of an argument that it writes to.
 KERNELS = [
-    ("layer", kernels, "neurons_forward", 4, "potentials"),
-    ("layer", kernels, "neurons_backward", 4, "gradients by current"),
-    ("pooled_layer", kernels, "pooled_forward", 4, "spikes"),
-    ("pooled_layer", kernels, "pooled_backward", 5, "gradients by current"),
-    ("normed_layer", kernels_normed, "normed_forward", 6, "potentials"),
-    ("normed_layer", kernels_normed, "normed_backward", 8, "gradients by images"),
-    ("normed_layer", kernels_normed, "gradient_by_images", 6, "gradients by images"),
-    ("normed_layer", kernels_normed, "moments", 6, "potentials"),
-    ("stage", kernels_stage, "stage_forward", 6, "spikes"),
-    ("stage", kernels_stage, "stage_backward", 7, "gradients by weight"),
+    ("layer", neurons, "neurons_forward", 4, "potentials"),
+    ("layer", neurons, "neurons_backward", 4, "gradients by current"),
+    ("pooled_layer", neurons, "pooled_forward", 4, "spikes"),
+    ("pooled_layer", neurons, "pooled_backward", 5, "gradients by current"),
+    ("normed_layer", normed, "normed_forward", 6, "potentials"),
+    ("normed_layer", normed, "normed_backward", 8, "gradients by images"),
+    ("normed_layer", normed, "gradient_by_images", 6, "gradients by images"),
+    ("normed_layer", normed, "moments", 6, "potentials"),
+    ("stage", stage_kernels, "stage_forward", 6, "spikes"),
+    ("stage", stage_kernels, "stage_backward", 7, "gradients by weight"),
     ("stage", stage, "spread", 5, "gradients by images"),
+    ("convolve", convolution, "convolution_forward", 7, "currents"),
+    ("convolve", convolution, "convolution_backward", 6, "gradients by weight"),
+    ("max_pool", pool, "max_pool_forward", 4, "spikes"),
+    ("max_pool", pool, "max_pool_backward", 5, "gradients by images"),
     ("dense", layer, "multiply", 4, "gradients by spikes"),
 ]
 
@@ -81,7 +87,7 @@ def test_a_kernel_that_cannot_be_compiled_is_found(monkeypatch: pytest.MonkeyPat
     def refuse(*_: object) -> None:
         raise RuntimeError("PTX was compiled with an unsupported toolchain")
 
-    monkeypatch.setattr(kernels, "pooled_forward", refuse)
+    monkeypatch.setattr(neurons, "pooled_forward", refuse)
     fault = fault_of(NumbaBackend(), "pooled_layer", CPU, [Case()])
     assert fault == "fails: RuntimeError: PTX was compiled with an unsupported toolchain"
 
@@ -102,7 +108,7 @@ def test_a_faulty_kernel_is_replaced_by_the_reference_with_one_warning(monkeypat
     monkeypatch.setenv(backends.CHOICE, "reference")
     expected = outcome(small_network())
     monkeypatch.delenv(backends.CHOICE)
-    monkeypatch.setattr(kernels, "pooled_backward", erring(kernels.pooled_backward, 5, 0.5))
+    monkeypatch.setattr(neurons, "pooled_backward", erring(neurons.pooled_backward, 5, 0.5))
     monkeypatch.setattr(stage.stages, "stage_backward", erring(stage.stages.stage_backward, 5, 0.5))
     spoilt = outcome(small_network())
     assert not all(torch.allclose(one, other) for one, other in zip(spoilt, expected, strict=True))
@@ -119,7 +125,7 @@ def test_a_faulty_kernel_is_replaced_by_the_reference_with_one_warning(monkeypat
 
 
 def test_only_what_is_faulty_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "pooled_forward", erring(kernels.pooled_forward, 4, 0.5))
+    monkeypatch.setattr(neurons, "pooled_forward", erring(neurons.pooled_forward, 4, 0.5))
     with pytest.warns(RuntimeWarning):
         check_kernels(small_network(), CPU)
     backend = backend_of(torch.zeros(1))
@@ -137,7 +143,7 @@ def test_a_check_is_done_once_in_a_process_and_leaves_torchs_random_numbers_alon
     network = small_network()
     before = torch.get_rng_state()
     assert check_kernels(network, CPU) == check_kernels(small_network(), CPU) == ""
-    assert sorted(calls) == ["dense", "layer", "pooled_layer", "stage"]
+    assert sorted(calls) == ["convolve", "dense", "layer", "pooled_layer", "stage"]
     assert torch.equal(torch.get_rng_state(), before)
     check_kernels(nn.Sequential(LIF(surrogate="gaussian")), CPU)
-    assert len(calls) == 5
+    assert len(calls) == 6

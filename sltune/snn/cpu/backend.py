@@ -88,7 +88,7 @@ class NumbaBackend(Backend):
         return fired_of(Stage.apply(images, weight, bias, decay, (lif, state)))  # type: ignore[no-untyped-call]
 
     def convolve(self, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-        fits = weight.shape == (len(bias), images.shape[2], TAPS, TAPS) and padding <= 1 and min(images.shape[3:]) > 2
+        fits = weight.shape == (len(bias), images.shape[2], TAPS, TAPS) and padding == 1 and min(images.shape[3:]) > 2
         is_one_type = images.dtype == weight.dtype == bias.dtype and not torch.is_autocast_enabled("cpu")
         is_sparse = is_on("stage") and _share_of_nonzero(images) < MAX_NONZERO_CONVOLVED
         if not (fits and is_one_type and is_sparse) or images.requires_grad:
