@@ -4,23 +4,31 @@
     python benchmarks/orchestration.py concurrency DATA     # demo network: two trials at a time against one
     python benchmarks/orchestration.py many          # 1,000 configurations × 4 folds of a trivial network
     python benchmarks/orchestration.py paused        # between trials of a search that promotes, with 2,000 paused
+    python benchmarks/orchestration.py driver        # 200 stubs at a time: epochs and trials a second, and memory
 
 Every part runs the command ``sltune`` as a user does, with a local Ray, and reads times from the trials' records:
 a trial begins when its worker takes it and ends when its worker has its result. DATA is a dataset such as
 ``sltune demo`` imports. The trivial network is nmnist-mlp2 on 8 signers with 2 samples each, one epoch, so that
 orchestration is nearly all there is. Quarters of ``many`` are by the order in which trials ended; memory is the
 driver's resident memory, looked at ten times a second. With --smoke, ``concurrency`` makes its own data.
+
+``driver`` runs a random search in this process, over stubs (``stubs.py``) whose epochs take 50 ms of sleep. Once all of
+them report, lines of epochs.csv are counted for a minute; then each trial ends after an epoch, and records are counted
+for another one.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -45,21 +53,27 @@ PROMOTED = 0.15
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=[*CONFIGURATIONS, "concurrency"], default="gaps")
+    parser.add_argument("part", nargs="?", choices=[*CONFIGURATIONS, "concurrency", "driver"], default="gaps")
     parser.add_argument("data", nargs="?", type=Path, help="concurrency: a dataset of full-size recordings")
     parser.add_argument("--configurations", type=int, help=f"how many; without it {CONFIGURATIONS}")
-    parser.add_argument("--concurrent", type=int, default=2, help="many: trials at a time")
+    parser.add_argument("--concurrent", type=int, help="many, driver: trials at a time; without it 2 and 200")
+    parser.add_argument("--epoch-s", type=float, default=0.05, help="driver: seconds of an epoch")
+    parser.add_argument("--window-s", type=float, default=60.0, help="driver: seconds to count for")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="concurrency: of the demo network")
-    arguments = parse_arguments(parser, configurations=2, seeds=[0])
+    arguments = parse_arguments(parser, configurations=2, seeds=[0], window_s=2.0)
     print(f"`{' '.join(['python', *sys.argv])}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPUs, {_versions()}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if arguments.part == "gaps":
             gaps(folder, arguments.configurations or CONFIGURATIONS["gaps"])
         elif arguments.part == "many":
-            many(folder, arguments.configurations or CONFIGURATIONS["many"], arguments.concurrent)
+            many(folder, arguments.configurations or CONFIGURATIONS["many"], arguments.concurrent or 2)
         elif arguments.part == "paused":
             paused(folder, arguments.configurations or CONFIGURATIONS["paused"])
+        elif arguments.part == "driver":
+            driver(
+                folder, arguments.concurrent or (2 if arguments.smoke else 200), arguments.epoch_s, arguments.window_s
+            )
         elif arguments.data is None and not arguments.smoke:
             parser.error("concurrency needs DATA")
         else:
@@ -140,6 +154,57 @@ def many(folder: Path, configurations: int, concurrent: int) -> None:
     middle = (low + high) / 2
     print(f"\nlast quarter {times[3] / times[1]:.2f}× the second (limit 1.2)")
     print(f"memory over the second half: {middle:.0f} MB ± {100 * (high - low) / 2 / middle:.1f} % (limit 10 %)")
+
+
+def driver(folder: Path, concurrent: int, epoch_s: float, window_s: float) -> None:
+    """What one driver takes: epochs of endless trials, then trials of one epoch."""
+    from rich.console import Console
+    from stubs import stub_workers
+
+    from sltune.errors import Interrupted
+    from sltune.progress.display import Display
+    from sltune.settings.space import load_space
+    from sltune.tuning.cluster.environment import prepare_environment
+    from sltune.tuning.cluster.resources import Request
+    from sltune.tuning.starting import NewSearch, start_search
+
+    prepare_environment(None)
+    # Where Ray's workers find the stubs.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    data, run, ending = trivial_data(folder), RunFolder(folder / "driver"), folder / "ending"
+    space = load_space(trivial_space(folder, at_random(100_000)))
+    share = os.cpu_count() / concurrent
+    request = Request("cpu", cpus_per_trial=share, max_concurrent=concurrent, baselines=False)
+    watch = threading.Thread(target=_watch, args=(run, concurrent, epoch_s, window_s, ending), daemon=True)
+    watch.start()
+    display = Display(Console(file=io.StringIO()), "quiet")
+    with stub_workers(epoch_s, ending), suppress(Interrupted):
+        start_search(space, data, run, request, display, NewSearch())
+    watch.join()
+
+
+def _watch(run: RunFolder, concurrent: int, epoch_s: float, window_s: float, ending: Path) -> None:
+    """Count what the driver of this process writes, print it, and interrupt the driver."""
+    began = time.monotonic()
+    while len(list(run.trials.glob("*/epochs.csv"))) < concurrent:
+        time.sleep(0.5)
+    offered = concurrent / epoch_s
+    print(f"{concurrent} stubs report after {time.monotonic() - began:.0f} s, and offer {offered:,.0f} epochs a second")
+    ended, memory = 0, 0.0
+    for unit, pattern in (("epochs", "epochs.csv"), ("trials", "record.json")):
+        time.sleep(min(5.0, window_s))
+        before, moment, cpu = _count(run, pattern), time.monotonic(), time.process_time()
+        time.sleep(window_s)
+        seconds, busy = time.monotonic() - moment, time.process_time() - cpu
+        ended, memory = _count(run, pattern) - before, resident_mb(os.getpid())
+        print(f"{ended / seconds:,.1f} {unit} a second; driver busy for {100 * busy / seconds:.0f} %, {memory:.0f} MB")
+        ending.touch()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _count(run: RunFolder, name: str) -> int:
+    files = run.trials.glob(f"*/{name}")
+    return sum(len(file.read_bytes().splitlines()) - 1 for file in files) if name.endswith("csv") else len([*files])
 
 
 def search(folder: Path, space: Path, data: Path, name: str, concurrent: int) -> RunFolder:

@@ -215,7 +215,7 @@ def report(rng: Random, root: Path) -> None:
 def read_epochs_file(rng: Random, root: Path) -> None:
     file = RunFolder(root).trial(FIRST_TRIAL).epochs_csv
     seconds_of(file)
-    begin_epochs(file, dict(zip(EPOCHS.split(","), (9, 0.5, 0.25, 0.75, 12.5, 3.0), strict=True)))
+    begin_epochs(file, [dict(zip(EPOCHS.split(","), (9, 0.5, 0.25, 0.75, 12.5, 3.0), strict=True))])
     report(rng, root)
     list(Follower(RunFolder(root)).facts())
 

@@ -74,8 +74,8 @@ def run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFo
     job = Job(KEY, configuration, SENSOR, len(CLASSES))
     for result in run_job(job, open_dataset(dataset).samples, torch.device("cpu")):
         if result.status == "running":
-            campaign.add_epoch(KEY, result.row)
-            log.epoch(KEY, result.row)
+            campaign.add_epochs(KEY, result.rows)
+            log.epochs(KEY, result.rows)
         else:
             log.finish(campaign.finish(KEY, ended(result)))
     return folder

@@ -16,6 +16,7 @@ from rich.text import Text
 from sltune.progress.board import Board, render
 from sltune.progress.messages import Message, epoch_ended, goes_again, started, to_json, trial_ended
 from sltune.progress.state import RunState
+from sltune.runs.epochs import EpochRow
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, TrialKey
 from sltune.wording import printable_lines
@@ -56,15 +57,21 @@ class Display:
         if self.mode in ("lines", "json"):
             self.show(event, text)
 
-    def tell(self, message: Message, run: str = "") -> None:
-        """Log what has happened to a trial; run: the name of its run, where several are shown."""
-        self.log(message.event(run), message.words(run))
+    def tell(self, *messages: Message, run: str = "") -> None:
+        """Log what has happened to trials; run: the name of their run, where several are shown."""
+        if self.mode == "json":
+            self._print([to_json(message.event(run)) for message in messages])
+        elif self.mode == "lines":
+            self._print([printable_lines(message.words(run)) for message in messages])
 
     def show(self, event: Mapping[str, Any], text: str) -> None:
         """Print the event for a machine, or the text for a person."""
-        line = to_json(event) if self.mode == "json" else printable_lines(text)
-        # Rich would take [x] for markup and :x: for an emoji.
-        self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._print([to_json(event) if self.mode == "json" else printable_lines(text)])
+
+    def _print(self, lines: Sequence[str]) -> None:
+        # All at once, since each call costs more than a line. Rich would take [x] for markup and :x: for an emoji.
+        if lines:
+            self.console.print("\n".join(lines), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def line(self) -> Iterator[Callable[[str], None]]:
@@ -138,13 +145,14 @@ class Progress:
             self._note = text
         self._display.say(text)
 
-    def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
-        """Show an epoch's metrics."""
+    def epochs(self, key: TrialKey, rows: Sequence[EpochRow]) -> None:
+        """Show the metrics of epochs that have ended."""
+        messages = list[Message]()
         with self._lock:
-            news = self._state.advance(key, row)
-            epochs = self._state.cell(key).epochs
-        for message in (epoch_ended(key, row, epochs), *news):
-            self._display.tell(message)
+            for row in rows:
+                news = self._state.advance(key, row)
+                messages += [epoch_ended(key, row, self._state.cell(key).epochs), *news]
+        self._display.tell(*messages)
 
     def finish(self, record: Record, states: Mapping[TrialKey, str]) -> None:
         """Show how a trial ended; states: of all trials of its configuration, of which that may prune others."""
@@ -156,8 +164,7 @@ class Progress:
                     self._state.prune(key)
             if record.went_wrong:
                 self._note = message.words()
-        for one in (message, *news):
-            self._display.tell(one)
+        self._display.tell(message, *news)
 
     def board(self, lines: int) -> Board:
         """Return the board as it is at the moment."""

@@ -6,14 +6,13 @@ therefore a new file, whose beginning tells TensorBoard to drop the points of th
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from sltune.progress.event_file import encoded, opening
 from sltune.runs.epochs import read_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.metrics import METRICS
@@ -74,20 +73,17 @@ def _curves(folder: RunFolder, done: Iterable[Record]) -> _Curves:
 
 
 def _event_file(curves: _Curves, time: float) -> bytes:
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    for event in _events(curves):
+    events = [*_events(curves)]
+    for event in events:
         event.wall_time = time
-        writer.write(event.SerializeToString())
-    return content.getvalue()
+    return encoded(events)
 
 
 def _events(curves: _Curves) -> Iterator[Event]:
     # Imports torch, which a process that has nothing to write may never need.
     from torch.utils.tensorboard.summary import custom_scalars
 
-    yield Event(file_version="brain.Event:2")
-    yield Event(step=1, session_log=SessionLog(status=SessionLog.START))
+    yield from opening(1)
     shown = [tag for tag in _SHOWN.values() if tag in curves]
     charts = {tag: ["Margin", [tag, f"{BELOW}/{tag}", f"{ABOVE}/{tag}"]] for tag in shown}
     yield Event(summary=custom_scalars({CATEGORY: charts}))  # type: ignore[no-untyped-call]

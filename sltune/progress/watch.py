@@ -33,8 +33,8 @@ def watch(paths: Sequence[Path], display: Display) -> None:
     # Drawn between two looks, while nothing changes.
     with display.boards([follower.board for follower in followers], auto_refresh=False) as boards:
         for happened in _looks(followers):
-            for follower, message in happened:
-                display.tell(message, follower.name if len(followers) > 1 else "")
+            for follower, messages in happened:
+                display.tell(*messages, run=follower.name if len(followers) > 1 else "")
             if boards is not None:
                 # Also where nothing has happened, since time passes.
                 boards.refresh()
@@ -64,11 +64,11 @@ def _may_begin(folder: RunFolder) -> bool:
     )
 
 
-def _looks(followers: Sequence[Follower]) -> Iterator[list[tuple[Follower, Message]]]:
+def _looks(followers: Sequence[Follower]) -> Iterator[list[tuple[Follower, Sequence[Message]]]]:
     """Give what has happened to the runs, look after look, until they are over."""
     while True:
         started = time.monotonic()
-        yield [(follower, message) for follower in followers for message in follower.look()]
+        yield [(follower, [*follower.look()]) for follower in followers]
         if all(follower.over for follower in followers):
             return
         looked = time.monotonic() - started

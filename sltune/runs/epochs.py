@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from sltune.system.files import append_whole, read_plain, write_whole
 from sltune.wording import excerpt
 
 AGAIN = "delete the trial's folder to run it again"
-EpochRow = dict[str, float]
+EpochRow = Mapping[str, float]
 """The metrics of an epoch by their columns; ``epoch`` counts from 1."""
 
 
-def append_epoch(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
-    """Add the row of an epoch that follows those in the file.
+def append_epochs(file: Path, rows: Sequence[EpochRow], inside: Path | None = None) -> None:
+    """Add the rows of epochs that follow those in the file; at least one.
 
     Args:
         inside: the run's folder; see ``files.whole_file``.
@@ -29,24 +29,24 @@ def append_epoch(file: Path, row: Mapping[str, float], inside: Path | None = Non
         UsageError: the file cannot be written.
     """
     text = io.StringIO()
-    csv.DictWriter(text, fieldnames=list(row), lineterminator="\n").writerow(row)
+    csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n").writerows(rows)
     append_whole(file, text.getvalue(), inside)
 
 
-def begin_epochs(file: Path, row: Mapping[str, float], inside: Path | None = None) -> None:
-    """Start the file with an epoch, or cut off what a killed process had written of this epoch and later ones.
+def begin_epochs(file: Path, rows: Sequence[EpochRow], inside: Path | None = None) -> None:
+    """Start the file with epochs, at least one, or cut off what a killed process had written of them and later ones.
 
     Args:
-        inside: as for append_epoch.
+        inside: as for append_epochs.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    earlier = [old for old in read_epochs(file) if old["epoch"] < row["epoch"]]
+    earlier = [old for old in read_epochs(file) if old["epoch"] < rows[0]["epoch"]]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows([*earlier, row])
+    writer.writerows([*earlier, *rows])
     write_whole(file, text.getvalue(), inside)
 
 

@@ -147,8 +147,12 @@ def open_own(file: Path, flags: int, folder: int) -> int:
     return descriptor
 
 
-def append_whole(file: Path, text: str, inside: Path | None = None) -> None:
-    """Add a text to the end of an existing file of ours.
+def append_whole(file: Path, content: str | bytes, inside: Path | None = None, create: bool = False) -> None:
+    """Add a text or bytes to the end of a file of ours.
+
+    Args:
+        inside: as for ``whole_file``.
+        create: make the file if it is missing, which is an error otherwise.
 
     Raises:
         UsageError: it cannot be written, or is a link.
@@ -156,9 +160,9 @@ def append_whole(file: Path, text: str, inside: Path | None = None) -> None:
     with (
         _errors_named(file, "written"),
         open_folder(file.parent, inside) as folder,
-        os.fdopen(open_own(file, os.O_WRONLY | os.O_APPEND, folder), "ab") as handle,
+        os.fdopen(open_own(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT * create, folder), "ab") as handle,
     ):
-        handle.write(text.encode())
+        handle.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove(file: Path, inside: Path | None = None) -> None:

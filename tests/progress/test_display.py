@@ -72,8 +72,8 @@ def go_through(progress: Progress, campaign: Campaign) -> None:
     progress.start(first.key, 2)
     progress.start(second.key, 2)
     row = {**epoch(1, 0.5), "val_loss": 1.0}
-    campaign.add_epoch(first.key, row)
-    progress.epoch(first.key, row)
+    campaign.add_epochs(first.key, [row])
+    progress.epochs(first.key, [row])
     progress.again(second.key, "its worker was lost: started again")
     progress.start(second.key, 2)
     finish(progress, campaign, first.key, done(0.75, test_accuracy=0.625))
@@ -201,7 +201,7 @@ def test_what_a_search_gives_up_is_shown_as_pruned(tmp_path: Path) -> None:
         trial = campaign.next_trial()
         assert trial is not None
         progress.start(trial.key, 2)
-        campaign.add_epoch(trial.key, {**epoch(1), "val_loss": 1.0})
+        campaign.add_epochs(trial.key, [{**epoch(1), "val_loss": 1.0}])
         bad = trial.key.config_id == "c0004"
         finish(progress, campaign, trial.key, done(0.1 if bad else 0.5 + number / 100))
     board = board_of(progress)

@@ -31,7 +31,7 @@ def trained(folder: RunFolder, name: str, *accuracies: float) -> Record:
         row = epoch(number, value)
         file = folder.trial(one.key).epochs_csv
         if number == 1:
-            begin_epochs(file, row)
+            begin_epochs(file, [row])
         else:
             file.write_text(file.read_text() + ",".join(map(str, row.values())) + "\n")
     return one

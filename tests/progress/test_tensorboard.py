@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
-from contextlib import suppress
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from sltune.errors import UsageError
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.events.store import read_table
-from sltune.progress.tensorboard import ScalarLog, quiet_writers, settings_of
+from sltune.progress.tensorboard import ScalarLog, settings_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import Record, TrialKey
 from sltune.training.details import Details, histogram
@@ -56,7 +56,7 @@ def test_epochs_and_the_result_are_curves_and_points(tmp_path: Path) -> None:
     log = ScalarLog(folder)
     for number in (1, 2, 3):
         more = {"spikes_fc1": 100.0 * number, "firing_rate_fc1": 0.125 * number, "firing_rate_input": 0.5}
-        log.epoch(KEY, epoch(number, 0.25 * number, **more))
+        log.epochs(KEY, [epoch(number, 0.25 * number, **more)])
     log.finish(ended())
     found = read(folder.trial(KEY).path)
     assert values(found, "accuracy/val") == [(1, 0.25), (2, 0.5), (3, 0.75)]
@@ -135,7 +135,7 @@ def test_looking_at_a_network_changes_no_metric_and_no_random_stream(dataset: Pa
     for with_details in (False, True):
         job = Job(KEY, configuration, SENSOR, len(CLASSES))
         *epochs, outcome = run_job(job, samples, torch.device("cpu"), with_details=with_details)
-        rows = [dict(epoch.row) for epoch in epochs]
+        rows = [dict(row) for epoch in epochs for row in epoch.rows]
         for row in rows:
             del row["seconds"], row["samples_per_second"]
         outcomes.append((rows, outcome.metrics, outcome.weights, torch.get_rng_state().tolist(), outcome.details))
@@ -149,24 +149,36 @@ def test_looking_at_a_network_changes_no_metric_and_no_random_stream(dataset: Pa
     assert 0 < rows[0]["firing_rate_input"] < 1
 
 
-def test_curves_that_cannot_be_written_leave_no_trace_on_the_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run's folder is gone, or the disk full: what keeps the run from going on is said once, by the run."""
-    traces: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", traces.append)
+def test_curves_that_cannot_be_written_are_said_at_once(tmp_path: Path) -> None:
+    """The run's folder is gone: what keeps the run from going on is an error of the very call."""
     (tmp_path / "run").mkdir()
     log = ScalarLog(RunFolder(tmp_path / "run"))
-    with quiet_writers():
-        log.epoch(KEY, epoch(1))
-        (tmp_path / "run").rename(tmp_path / "trash")
-        # By chance its thread has met the missing folder already; then this call says so, as it is meant to.
-        with suppress(OSError):
-            log.epoch(KEY, epoch(2))
-        log.close()
-        assert traces == []
-        other = threading.Thread(target=lambda: 1 / 0)
-        other.start()
-        other.join()
-    assert len(traces) == 1
+    log.epochs(KEY, [epoch(1)])
+    (tmp_path / "run").rename(tmp_path / "trash")
+    with pytest.raises(UsageError, match="run: is gone"):
+        log.epochs(KEY, [epoch(2)])
     assert not (tmp_path / "run").exists()
+
+
+def test_epochs_that_come_at_once_are_points_of_their_own_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    ScalarLog(RunFolder(tmp_path)).epochs(KEY, [epoch(number, 0.25 * number, seconds=2.0) for number in (1, 2, 3)])
+    points = read(RunFolder(tmp_path).trial(KEY).path).Scalars("accuracy/val")
+    assert [(point.step, point.value, point.wall_time) for point in points] == [
+        (1, 0.25, 996.0), (2, 0.5, 998.0), (3, 0.75, 1000.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_new_process", [True, False])
+def test_curves_of_a_trial_that_goes_on_from_a_checkpoint_keep_what_came_before_it(
+    tmp_path: Path, is_new_process: bool
+) -> None:
+    first = ScalarLog(RunFolder(tmp_path))
+    first.epochs(KEY, [epoch(number, 0.25) for number in (1, 2, 3)])
+    second = ScalarLog(RunFolder(tmp_path)) if is_new_process else first
+    second.epochs(KEY, [epoch(number, 0.75) for number in (3, 4)])
+    second.finish(ended(timings={"epochs": 4.0}))
+    found = read(RunFolder(tmp_path).trial(KEY).path)
+    assert values(found, "accuracy/val") == [(1, 0.25), (2, 0.25), (3, 0.75), (4, 0.75)]

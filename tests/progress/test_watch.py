@@ -26,7 +26,7 @@ from sltune.progress import watch as watching
 from sltune.progress.display import Display
 from sltune.progress.follow import Follower
 from sltune.progress.watch import watch
-from sltune.runs.epochs import append_epoch, begin_epochs
+from sltune.runs.epochs import append_epochs, begin_epochs
 from sltune.runs.folder import RunFolder
 from sltune.runs.record import TrialKey
 from sltune.settings.space import Space, parse_space
@@ -71,11 +71,11 @@ def hold() -> Iterator[Callable[[RunFolder], Callable[[], None]]]:
 
 def begin(folder: RunFolder, name: str, number: int = 1, **more: float) -> None:
     """Write epochs.csv as the driver does that starts a trial, or goes on with it."""
-    begin_epochs(folder.trial(TrialKey.parse(name)).epochs_csv, {**epoch(number), **more})
+    begin_epochs(folder.trial(TrialKey.parse(name)).epochs_csv, [{**epoch(number), **more}])
 
 
 def go_on(folder: RunFolder, name: str, number: int) -> None:
-    append_epoch(folder.trial(TrialKey.parse(name)).epochs_csv, epoch(number))
+    append_epochs(folder.trial(TrialKey.parse(name)).epochs_csv, [epoch(number)])
 
 
 def end(folder: RunFolder, fold: int, file: str = "record.json", **facts: Any) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from sltune.errors import DataError
-from sltune.runs.epochs import append_epoch, begin_epochs, read_epochs, seconds_of
+from sltune.runs.epochs import append_epochs, begin_epochs, read_epochs, seconds_of
 
 
 def test_epochs_are_read_back_and_those_of_a_killed_process_cut_off(tmp_path: Path) -> None:
     file = tmp_path / "epochs.csv"
-    begin_epochs(file, {"epoch": 1, "seconds": 2.5})
-    append_epoch(file, {"epoch": 2, "seconds": 1.5})
+    begin_epochs(file, [{"epoch": 1, "seconds": 2.5}])
+    append_epochs(file, [{"epoch": 2, "seconds": 1.5}])
     assert seconds_of(file) == 4.0
-    begin_epochs(file, {"epoch": 2, "seconds": 3.0})
+    begin_epochs(file, [{"epoch": 2, "seconds": 3.0}])
     with file.open("a") as handle:
         handle.write("3,0.")
     assert read_epochs(file) == [{"epoch": 1, "seconds": 2.5}, {"epoch": 2, "seconds": 3.0}]
@@ -24,9 +24,9 @@ def test_epochs_are_read_back_and_those_of_a_killed_process_cut_off(tmp_path: Pa
 
 def test_rows_that_are_written_again_are_the_same(tmp_path: Path) -> None:
     file = tmp_path / "epochs.csv"
-    begin_epochs(file, {"epoch": 1, "seconds": 0.1 + 0.2, "device_memory_bytes": 12345678901})
+    begin_epochs(file, [{"epoch": 1, "seconds": 0.1 + 0.2, "device_memory_bytes": 12345678901}])
     before = file.read_text()
-    begin_epochs(file, {"epoch": 2, "seconds": 2e-07, "device_memory_bytes": 0})
+    begin_epochs(file, [{"epoch": 2, "seconds": 2e-07, "device_memory_bytes": 0}])
     assert file.read_text() == f"{before}2,2e-07,0\n"
 
 

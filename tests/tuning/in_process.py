@@ -64,7 +64,7 @@ def run(callbacks: Callbacks, trial: Any, worker: Worker) -> None:
     while not stops:
         result = worker.step()
         # As Tune does, which asks the scheduler first, but not of a last result.
-        stops = result.get("done", False) or callbacks.epoch(trial, *result[REPORT])
+        stops = result.get("done", False) or callbacks.epochs(trial, *result[REPORT])
         callbacks.on_trial_result(0, [], trial, result)
     callbacks.on_trial_complete(0, [], trial)
 

@@ -107,7 +107,7 @@ def run(
         for epoch in range(1, epochs + 1):
             accuracy = finished.metrics.get("val_accuracy", 0.0) * epoch / epochs
             row = {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy, **health(configuration)}
-            reason = reason or campaign.add_epoch(key, row)
+            reason = reason or campaign.add_epochs(key, [row])[1]
         campaign.finish(key, replace(finished, status="pruned", error=reason, metrics={}) if reason else finished)
     if campaign.finished:
         campaign.strategy.close(campaign.candidates.values())

@@ -5,10 +5,10 @@ Knows no Ray. The records are the only durable truth, so a run that was killed a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sltune.runs.epochs import append_epoch, begin_epochs, seconds_of
+from sltune.runs.epochs import EpochRow, append_epochs, begin_epochs, seconds_of
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import run_name
 from sltune.runs.metrics import Metrics
@@ -106,16 +106,25 @@ class Campaign:
             for key in sorted(candidate.running, key=lambda key: candidate.steps[key], reverse=True):
                 self.hand_back(key)
 
-    def add_epoch(self, key: TrialKey, row: Mapping[str, float]) -> str:
-        """Take one epoch's metrics; return why the trial should end now, "" where it should not.
+    def add_epochs(self, key: TrialKey, rows: Sequence[EpochRow]) -> tuple[Sequence[EpochRow], str]:
+        """Take the metrics of epochs that follow one another.
+
+        Returns the rows that count, and why the trial should end after the last of them, "" where it should not. It
+        makes no difference how many come at once: what a trial has trained after the epoch that ends it is left out.
 
         A trial that goes on from an earlier epoch after its process died replaces the rows of later ones.
         """
-        file, epoch = self.folder.trial(key).epochs_csv, int(row["epoch"])
-        write = append_epoch if self._epochs.get(key) == epoch - 1 else begin_epochs
-        write(file, row, self.folder.root)
-        self._epochs[key] = epoch
-        return self.strategy.reason_to_stop(self.candidates[key.config_id], key, row)
+        if not rows:
+            return [], ""
+        candidate, kept, reason = self.candidates[key.config_id], list[EpochRow](), ""
+        for row in rows:
+            kept.append(row)
+            if reason := self.strategy.reason_to_stop(candidate, key, row):
+                break
+        write = append_epochs if self._epochs.get(key) == kept[0]["epoch"] - 1 else begin_epochs
+        write(self.folder.trial(key).epochs_csv, kept, self.folder.root)
+        self._epochs[key] = int(kept[-1]["epoch"])
+        return kept, reason
 
     def finish(self, key: TrialKey, report: Report) -> Record:
         """Write the trial's weights and predictions, then its record, whose presence says that the trial is over.

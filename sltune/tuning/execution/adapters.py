@@ -54,7 +54,7 @@ class CampaignScheduler(FIFOScheduler):
         self._callbacks.watch(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        stops = self._callbacks.epoch(trial, *result[REPORT])
+        stops = self._callbacks.epochs(trial, *result[REPORT])
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -100,24 +100,27 @@ class Callbacks(tune.Callback):
         gpus = 1.0 if trial.alone else self._request.gpus
         return {**described, WHERE: json.dumps(self._nodes.selector()), GPUS: gpus}
 
-    def epoch(self, trial: Trial, report: Report, checkpoint: bytes | None) -> bool:
-        """Pass on an epoch; return whether the trial should end now."""
+    def epochs(self, trial: Trial, report: Report, checkpoint: bytes | None) -> bool:
+        """Pass on the epochs of a report; return whether the trial ends with the last of those that count."""
         key = _key(trial)
         self._note(report)
         with self._noting_errors():
-            # The row first: an epoch that is done again after a kill replaces its row, but one left out stays so.
-            reason = self.campaign.add_epoch(key, report.row)
-            if checkpoint is not None:
+            # The rows first: an epoch that is done again after a kill replaces its row, but one left out stays so.
+            rows, reason = self.campaign.add_epochs(key, report.rows)
+            if checkpoint is not None and not reason:
                 folder = self.campaign.folder
                 folder.write(folder.trial(key).checkpoint, checkpoint)
-            self._losses[key].reach(int(report.row["epoch"]))
-            peak = int(report.row.get("device_memory_bytes") or 0)
-            if self._packing and self._request.gpus:
-                self._share(self._packing.for_peak(peak), f"a trial takes {peak / 1e9:.2g} GB of a GPU")
-            self._scalars.epoch(key, report.row)
-            self._progress.epoch(key, report.row)
+            if rows:
+                self._losses[key].reach(int(rows[-1]["epoch"]))
+                peak = int(max(row.get("device_memory_bytes") or 0 for row in rows))
+                if self._packing and self._request.gpus:
+                    self._share(self._packing.for_peak(peak), f"a trial takes {peak / 1e9:.2g} GB of a GPU")
+                self._scalars.epochs(key, rows)
+                self._progress.epochs(key, rows)
             if reason:
-                self._finish(key, replace(report, status="pruned", error=reason))
+                # Without the result, where the trial had ended already when this was decided.
+                ended = Report("pruned", reason, timings=report.timings, device=report.device)
+                self._finish(key, replace(ended, versions=report.versions))
         return bool(reason)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -140,7 +143,8 @@ class Callbacks(tune.Callback):
         self._watch.seen(trial)
         # Taken out, since Tune would keep the weights of every trial in memory.
         report, _ = result.pop(REPORT)
-        if report.status == "running":
+        # A trial may end within its last epochs, as it would have if each had come alone.
+        if report.status == "running" or self.epochs(trial, report, None):
             return
         key = _key(trial)
         self._note(report)
@@ -223,10 +227,6 @@ class Callbacks(tune.Callback):
         """Expect signs of life of one of a Tune controller's trials from now on."""
         self._controller = controller
         self._watch.add(trial)
-
-    def close(self) -> None:
-        """Close the event files of trials that have not ended."""
-        self._scalars.close()
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:

@@ -23,7 +23,6 @@ from sltune.events.samples import Samples
 from sltune.events.splits.split import left_out, lists_of, split_of
 from sltune.extensions.code import Code
 from sltune.progress.display import Progress
-from sltune.progress.tensorboard import quiet_writers
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import resume_command
 from sltune.runs.plan import steps_of
@@ -162,15 +161,12 @@ class Executor:
 
     def _fit(self, callbacks: Callbacks) -> None:
         # Tune keeps a state of its own, which we never read: it may vanish with the run.
-        with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch, quiet_writers():
+        with tempfile.TemporaryDirectory(prefix="sltune-tune-") as scratch:
             note_scratch(scratch)
             # Tune would leave handlers of its own behind, of which that of Ctrl-C swallows the first.
             kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-            try:
-                with answering(kept):
-                    self._tuner(callbacks, scratch).fit()
-            finally:
-                callbacks.close()
+            with answering(kept):
+                self._tuner(callbacks, scratch).fit()
 
     def _tuner(self, callbacks: Callbacks, scratch: str) -> tune.Tuner:
         # Ray sends the function to others, and with it all that it names.

@@ -30,6 +30,7 @@ from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.process_state import kept_state
 from sltune.tuning.cluster.resources import Request
+from sltune.tuning.execution.batching import UnsentRows
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.job import Job, describe_lack_of_memory
 from sltune.tuning.trial.report import Report
@@ -73,7 +74,7 @@ class SharedData:
 
 
 class TrialWorker(tune.Trainable):
-    """Trains one job after another: a step is an epoch, the last one also tests."""
+    """Trains one job after another: a step is as many epochs as travel together, the last one also tests."""
 
     @staticmethod
     def describe(key: TrialKey, configuration: Configuration, alone: bool) -> dict[str, Any]:
@@ -94,6 +95,7 @@ class TrialWorker(tune.Trainable):
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
         self._unsaved: Report | None = None
+        self._unsent = UnsentRows()
         self._reports = _nothing()
         self._begin(config[JOB])
 
@@ -113,16 +115,28 @@ class TrialWorker(tune.Trainable):
         self._checkpoint = checkpoint
 
     def step(self) -> dict[str, Any]:
-        """Report an epoch, or the end; an error of ours or of the user's ends the trial as failed.
+        """Report the epochs since the last report, or the end."""
+        # Now, as the driver has asked for more only after it had written down the rows of all epochs.
+        self._write_unsaved()
+        while True:
+            report = self._next_report()
+            self._unsent.add(report.rows)
+            if report.status != "running":
+                return self._end(report)
+            is_saved = self._must_save(report)
+            # Rows are with the driver before the checkpoint after them exists: they would not come again.
+            if is_saved or self._unsent.are_due:
+                return {REPORT: (self._sent(report), self._save(report) if is_saved else None)}
+
+    def _next_report(self) -> Report:
+        """Train an epoch; an error of ours or of the user's ends the trial as failed.
 
         Tune would take an exception for a dead process and try again, and again fail.
         """
-        # Now, as the driver has asked for more only after it had written down the epoch's row.
-        self._write_unsaved()
         try:
-            report = next(self._reports)
+            return next(self._reports)
         except SltuneError as error:
-            report = Report("failed", str(error))
+            return Report("failed", str(error))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -131,12 +145,17 @@ class TrialWorker(tune.Trainable):
             # Tables and the terminal show the last line, which therefore names the user's.
             last = describe_error(error) if users_frames(error) else ""
             text = shortened(lack or f"{traceback.format_exc()}{last}", MAX_ERROR_LENGTH)
-            report = Report("failed", text, lacked_memory=lack is not None)
+            return Report("failed", text, lacked_memory=lack is not None)
+
+    def _sent(self, report: Report) -> Report:
+        """Return what travels of a report, with all rows that have not."""
         timings = {"started": self._started, "ended": time.time()}
         # What makes a checkpoint is the trainer itself, which stays here.
-        sent = replace(report, checkpoint=None, timings=timings, device=self._hardware(), versions=self._versions())
-        if report.status == "running":
-            return {REPORT: (sent, self._save(report))}
+        report = replace(report, rows=self._unsent.take(), checkpoint=None, timings=timings)
+        return replace(report, device=self._hardware(), versions=self._versions())
+
+    def _end(self, report: Report) -> dict[str, Any]:
+        sent = self._sent(report)
         # A worker waits for its next trial with nothing of this one.
         self.cleanup()
         if torch.cuda.is_available():
@@ -144,13 +163,15 @@ class TrialWorker(tune.Trainable):
             torch.cuda.empty_cache()
         return {REPORT: (sent, None), "done": True}
 
+    def _must_save(self, epoch: Report) -> bool:
+        is_due = self._shared.checkpoints.is_due(time.monotonic() - self._saved)
+        return epoch.checkpoint is not None and is_due
+
     def _save(self, epoch: Report) -> bytes | None:
-        """Return a checkpoint where one is due and the driver keeps it; others are written before the next epoch."""
-        if epoch.checkpoint is None or not self._shared.checkpoints.is_due(time.monotonic() - self._saved):
-            return None
+        """Return a checkpoint where the driver keeps it; others are written before the next epoch."""
         self._saved = time.monotonic()
         if self._shared.checkpoints.place is None:
-            return epoch.checkpoint()
+            return epoch.checkpoint() if epoch.checkpoint else None
         self._unsaved = epoch
         return None
 
@@ -168,6 +189,7 @@ class TrialWorker(tune.Trainable):
         self._configuration = Configuration.model_validate_json(json.loads(job)["configuration"])
         self._checkpoint = None
         self._unsaved = None
+        self._unsent = UnsentRows()
         self._reports = self._run()
 
     def _run(self) -> Generator[Report, None, None]:

@@ -13,7 +13,7 @@ from sltune.events.dataset import open_dataset
 from sltune.events.splits.parts import Split, everybody, select_sessions
 from sltune.events.splits.split import with_sessions
 from sltune.progress.display import Display
-from sltune.runs.epochs import append_epoch, begin_epochs
+from sltune.runs.epochs import append_epochs, begin_epochs
 from sltune.runs.places import CodeInfo, copy_code
 from sltune.runs.record import DatasetInfo
 from sltune.settings.space import Space
@@ -111,8 +111,8 @@ class Fitting:
         for epoch in trainer.epochs():
             row = _row(epoch, self.info.validation)
             # A process that was killed may have left rows of epochs after its checkpoint.
-            write = append_epoch if 0 < written == epoch.epoch - 1 else begin_epochs
-            write(folder.epochs_csv(seed), row, folder.root)
+            write = append_epochs if 0 < written == epoch.epoch - 1 else begin_epochs
+            write(folder.epochs_csv(seed), [row], folder.root)
             written = epoch.epoch
             text = f"seed {seed}  epoch {epoch.epoch}/{epochs}  {_epoch_words(epoch)}"
             self._display.log({"event": "epoch", "seed": seed, **row}, text)

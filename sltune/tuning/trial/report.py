@@ -1,8 +1,8 @@
-"""What a trial says after every epoch and at its end."""
+"""What a trial says after epochs and at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,16 +20,16 @@ class Report:
     The trainer makes it, the worker adds timings, device and versions, and the campaign writes the last one as the
     trial's record.
 
-    status: "running" after an epoch. row: the metrics of that epoch. checkpoint: makes what the trial can go on from
-    after the epoch; it stays in the trial's process. split: the recordings of each part. metrics: those of the record,
-    if the status is "done". weights: of the best epoch. predictions: the content of predictions.parquet. lacked_memory:
-    whether the trial failed because its device had no memory left. details: a look at the trained network, where one
-    was asked for. note: what a user should know of the node. timings: Unix seconds.
+    status: "running" after an epoch. rows: the metrics of the epochs since the last report. checkpoint: makes what the
+    trial can go on from after the last of them; it stays in the trial's process. split: the recordings of each part.
+    metrics: those of the record, if the status is "done". weights: of the best epoch. predictions: the content of
+    predictions.parquet. lacked_memory: whether the trial failed because its device had no memory left. details: a look
+    at the trained network, where one was asked for. note: what a user should know of the node. timings: Unix seconds.
     """
 
     status: Status | Literal["running"]
     error: str = ""
-    row: Mapping[str, float] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, float]] = ()
     checkpoint: Callable[[], bytes] | None = None
     split: Split | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)

@@ -65,8 +65,8 @@ def run_job(
     note = trainer.kernels_note
     try:
         for metrics in trainer.epochs():
-            row = row_of(metrics, trainer.selects_on_test)
-            yield Report("running", row=row, checkpoint=trainer.checkpoint, note=note)
+            rows = [row_of(metrics, trainer.selects_on_test)]
+            yield Report("running", rows=rows, checkpoint=trainer.checkpoint, note=note)
         final = trainer.final_metrics()
     except Diverged as error:
         yield Report("diverged", str(error), split=split, note=note)

@@ -89,7 +89,7 @@ def test_a_trial_that_starts_anew_starts_its_epochs_anew(tmp_path: Path) -> None
     one = campaign(tmp_path)
     key = TrialKey("c0000", 0, 0)
     for epoch in (1, 2, 1):
-        one.add_epoch(key, {"epoch": epoch, "train_loss": 0.5})
+        one.add_epochs(key, [{"epoch": epoch, "train_loss": 0.5}])
     assert RunFolder(tmp_path).trial(key).epochs_csv.read_text() == "epoch,train_loss\n1,0.5\n"
 
 
@@ -105,11 +105,11 @@ def test_a_trial_whose_folder_is_a_link_is_not_written(tmp_path: Path, place: st
     (run / place).symlink_to(mine)
     one, key = campaign(run), TrialKey("c0000", 0, 0)
     with pytest.raises(UsageError, match="is a link, through which nothing is written"):
-        one.add_epoch(key, {"epoch": 1, "train_loss": 0.5})
+        one.add_epochs(key, [{"epoch": 1, "train_loss": 0.5}])
     with pytest.raises(UsageError, match="is a link, through which nothing is written"):
         one.finish(key, finished())
     with pytest.raises(UsageError, match="is a link, through which nothing is written"):
-        ScalarLog(RunFolder(run)).epoch(key, {"epoch": 1, "train_loss": 0.5})
+        ScalarLog(RunFolder(run)).epochs(key, [{"epoch": 1, "train_loss": 0.5}])
     assert sorted(mine.iterdir()) == sorted(files)
     assert [file.read_text() for file in files] == ["kept"] * 3
 
@@ -120,8 +120,8 @@ def test_epochs_csv_is_never_written_through_a_link(tmp_path: Path) -> None:
     mine.write_text("epoch,train_loss\n1,0.5\n")
     file.parent.mkdir(parents=True)
     file.symlink_to(mine)
-    one.add_epoch(key, {"epoch": 1, "train_loss": 0.25})
-    one.add_epoch(key, {"epoch": 2, "train_loss": 0.125})
+    one.add_epochs(key, [{"epoch": 1, "train_loss": 0.25}])
+    one.add_epochs(key, [{"epoch": 2, "train_loss": 0.125}])
     assert mine.read_text() == "epoch,train_loss\n1,0.5\n"
     assert file.read_text() == "epoch,train_loss\n1,0.25\n2,0.125\n"
 

@@ -284,13 +284,13 @@ def test_the_hours_of_a_trial_that_went_on_are_those_of_all_its_processes(tmp_pa
     first = search(tmp_path / "run", space("trials = 1"))
     trial = first.next_trial()
     assert trial is not None
-    first.add_epoch(trial.key, {"epoch": 1, "seconds": 1800.0})
+    first.add_epochs(trial.key, [{"epoch": 1, "seconds": 1800.0}])
     # Its process dies; the next one begins with the second epoch, and takes 900 s in all.
     second = search(tmp_path / "run", space("trials = 1"))
     again = second.next_trial()
     assert again is not None
     assert again.key == trial.key
-    second.add_epoch(trial.key, {"epoch": 2, "seconds": 600.0})
+    second.add_epochs(trial.key, [{"epoch": 2, "seconds": 600.0}])
     ended = Report("failed", "disk", timings={"started": 0.0, "ended": 900.0}, device={"num_cpus": 2})
     record = second.finish(trial.key, ended)
     assert record.seconds == 2400
@@ -448,15 +448,14 @@ def test_a_trial_that_goes_on_from_a_checkpoint_keeps_its_learning_curve(tmp_pat
         keys = [trial.key for trial in (campaign.next_trial() for _ in range(6)) if trial is not None]
         for place, key in enumerate(keys):
             for epoch in range(1, 6):
-                campaign.add_epoch(
-                    key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": 0.1 * place + 0.01 * epoch}
-                )
+                row = {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": 0.1 * place + 0.01 * epoch}
+                campaign.add_epochs(key, [row])
         if restarts:
             campaign = search(tmp_path / str(restarts), made)
             assert [trial.key for trial in (campaign.next_trial() for _ in range(6)) if trial is not None] == keys
         # Epochs 6 to 9 of the third: above the others' past, below their present.
         rows = [{"epoch": epoch, "val_loss": 0.01 / epoch, "val_accuracy": 0.24} for epoch in range(6, 10)]
-        verdicts.append([campaign.add_epoch(keys[2], row) for row in rows])
+        verdicts.append([campaign.add_epochs(keys[2], [row])[1] for row in rows])
         text = RunFolder(tmp_path / str(restarts)).trial(keys[2]).epochs_csv.read_text()
         assert [line.partition(",")[0] for line in text.splitlines()] == ["epoch", *map(str, range(1, 10))]
     assert verdicts[0] == verdicts[1]
@@ -475,7 +474,8 @@ def test_a_trial_is_never_given_up_at_its_own_last_epoch(tmp_path: Path, pruner:
         finished, reason = train(trial.configuration, trial.key), ""
         for epoch in range(1, trial.configuration.training.epochs + 1):
             accuracy = finished.metrics["val_accuracy"] * (0.5 + epoch / 54)
-            reason = campaign.add_epoch(trial.key, {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy})
+            row = {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": accuracy}
+            _, reason = campaign.add_epochs(trial.key, [row])
             if reason:
                 assert epoch < trial.configuration.training.epochs
                 names.append(reason)
@@ -496,6 +496,27 @@ def last_of_five_given_up_while_its_other_fold_runs(root: Path) -> tuple[Campaig
     raise AssertionError
 
 
+@pytest.mark.parametrize("size", [1, 4, 12])
+def test_how_many_epochs_come_at_once_changes_neither_who_is_given_up_nor_when(tmp_path: Path, size: int) -> None:
+    made = space("trials = 6\nepoch_pruner = 'median'\nfold_pruner = 'none'", domains="[training]\nepochs = 30")
+    campaign = search(tmp_path, made)
+    keys = [trial.key for trial in (campaign.next_trial() for _ in range(6)) if trial is not None]
+    for place, key in enumerate(keys[:5]):
+        rows = [{"epoch": epoch, "val_loss": 1.0, "val_accuracy": 0.1 * place} for epoch in range(1, 13)]
+        assert campaign.add_epochs(key, rows)[1] == ""
+    # The last one falls behind in its tenth epoch, and has trained on when that is noticed.
+    rows = [{"epoch": epoch, "val_loss": 1.0, "val_accuracy": 0.9} for epoch in range(1, 10)]
+    rows += [{"epoch": epoch, "val_loss": 0.5, "val_accuracy": 0.05} for epoch in range(10, 13)]
+    seen, reason = list[float](), ""
+    while not reason:
+        kept, reason = campaign.add_epochs(keys[5], rows[len(seen) : len(seen) + size])
+        seen += [row["epoch"] for row in kept]
+    assert reason == f"median of learning curves, epoch 10 of {keys[5].name}"
+    assert seen == [*range(1, 11)]
+    text = RunFolder(tmp_path).trial(keys[5]).epochs_csv.read_text()
+    assert [line.partition(",")[0] for line in text.splitlines()] == ["epoch", *map(str, seen)]
+
+
 def epoch(number: int) -> dict[str, float]:
     return {"epoch": number, "val_loss": 1.0, "val_accuracy": 0.1}
 
@@ -503,7 +524,7 @@ def epoch(number: int) -> dict[str, float]:
 def test_a_trial_under_way_ends_at_its_next_epoch_once_its_configuration_is_given_up(tmp_path: Path) -> None:
     campaign, key = last_of_five_given_up_while_its_other_fold_runs(tmp_path)
     assert trials(campaign)[4].state.name == "RUNNING"
-    reason = campaign.add_epoch(key, epoch(1))
+    _, reason = campaign.add_epochs(key, [epoch(1)])
     assert reason == "median over folds, after 1 of 2 trials"
     campaign.finish(key, Report("pruned", reason))
     assert trials(campaign)[4].state.name == "PRUNED"
@@ -514,7 +535,7 @@ def test_a_result_that_is_there_before_its_configuration_is_told_completes_it(tm
     campaign, key = last_of_five_given_up_while_its_other_fold_runs(tmp_path)
     epochs = campaign.candidates["c0004"].configuration.training.epochs
     # At its last epoch all is paid for.
-    assert campaign.add_epoch(key, epoch(epochs)) == ""
+    assert campaign.add_epochs(key, [epoch(epochs)])[1] == ""
     campaign.finish(key, done(0.3))
     told = trials(campaign)[4]
     assert (told.state.name, told.value) == ("COMPLETE", pytest.approx(0.2))
@@ -536,7 +557,7 @@ def test_a_torn_row_of_epochs_is_left_aside(tmp_path: Path) -> None:
     trial = campaign.next_trial()
     assert trial is not None
     for epoch in (1, 2, 3):
-        campaign.add_epoch(trial.key, {"epoch": epoch, "val_loss": 0.123456 / epoch, "val_accuracy": 0.5})
+        campaign.add_epochs(trial.key, [{"epoch": epoch, "val_loss": 0.123456 / epoch, "val_accuracy": 0.5}])
     file = RunFolder(tmp_path).trial(trial.key).epochs_csv
     whole = file.read_bytes()
     for cut in range(1, 12):
@@ -544,7 +565,7 @@ def test_a_torn_row_of_epochs_is_left_aside(tmp_path: Path) -> None:
         again = search(tmp_path, made)
         handed = again.next_trial()
         assert handed is not None
-        again.add_epoch(handed.key, {"epoch": 3, "val_loss": 0.123456 / 3, "val_accuracy": 0.5})
+        again.add_epochs(handed.key, [{"epoch": 3, "val_loss": 0.123456 / 3, "val_accuracy": 0.5}])
         assert file.read_bytes() == whole
     file.write_text("nonsense\n1\n")
     with pytest.raises(DataError, match=r"epochs\.csv: row 1 has no epoch"):

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sltune.errors import NothingRan, SomeTrialsFailed, UsageError
 from sltune.events.manifest import read_manifest
 from sltune.events.samples import Samples
 from sltune.progress.display import Display, Progress
+from sltune.runs.epochs import EpochRow
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import read_info
 from sltune.runs.record import Record, TrialKey
@@ -198,7 +199,7 @@ def test_a_run_whose_folder_is_deleted_stops_and_says_so(
     folder = RunFolder(tmp_path / "run")
 
     class Deletes(Progress):
-        def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+        def epochs(self, key: TrialKey, rows: Sequence[EpochRow]) -> None:
             folder.root.rename(tmp_path / "trash")
 
     monkeypatch.setattr(preparation, "Progress", Deletes)
@@ -215,12 +216,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
 
     def send(number: int) -> list[int]:
         class Sends(Progress):
-            def epoch(self, key: TrialKey, row: Mapping[str, float]) -> None:
+            def epochs(self, key: TrialKey, rows: Sequence[EpochRow]) -> None:
                 if not victims:
                     (worker,) = set(workers_below(os.getpid())).difference(others)
                     os.kill(worker, number)
                     victims.append(worker)
-                super().epoch(key, row)
+                super().epochs(key, rows)
 
         monkeypatch.setattr(preparation, "Progress", Sends)
         return victims

@@ -82,7 +82,7 @@ def fake_gpus(monkeypatch: pytest.MonkeyPatch, each_gb: int, row_gb: int) -> Non
     class Worker(trial.TrialWorker):
         def _run(self) -> Iterator[Report]:
             row = {"epoch": 1, "val_accuracy": 1.0, "samples_per_second": 1.0, "seconds": 1.0}
-            yield Report("running", row={**row, "device_memory_bytes": row_gb * GB})
+            yield Report("running", rows=[{**row, "device_memory_bytes": row_gb * GB}])
             yield Report("done", metrics={"test_accuracy": 1.0, "val_accuracy": 1.0})
 
     monkeypatch.setattr(probing, "_Prober", Prober)

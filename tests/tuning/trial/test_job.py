@@ -39,7 +39,7 @@ def run(
     job = Job(TrialKey("c0000", seed, fold), configuration, SENSOR, len(CLASSES), weights)
     *rows, outcome = run_job(job, samples, torch.device("cpu"))
     assert {report.status for report in rows} <= {"running"}
-    return [report.row for report in rows], outcome
+    return [row for report in rows for row in report.rows], outcome
 
 
 def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -118,12 +118,12 @@ def test_a_trial_that_goes_on_from_any_epoch_gives_the_numbers_and_weights_of_an
         if result.status != "running":
             outcome = result
         else:
-            rows.append(result.row)
+            rows += result.rows
             saved.append(result.checkpoint())
     for done, checkpoint in enumerate(saved, start=1):
         torch.rand(done)
         *epochs, end = run_job(job, samples, cpu, checkpoint)
-        assert without_time([epoch.row for epoch in epochs]) == without_time(rows[done:])
+        assert without_time([row for epoch in epochs for row in epoch.rows]) == without_time(rows[done:])
         assert end == outcome
 
 
