@@ -37,7 +37,8 @@ class TrialOptions(TypedDict, total=False):
     max_concurrent: how many trials run at once, at most.
     checkpoints: where workers keep the state of trials, instead of the run folder. checkpoint_minutes: the least time
     between two of a trial. hang_minutes: after this time without an epoch, a trial is restarted. details: keep
-    histograms of weights and a picture of spikes for TensorBoard.
+    histograms of weights and a picture of spikes for TensorBoard. keep_weights: whose weights stay in the run folder:
+    those of the "best" configuration and the Pareto front, as of a search by default, "all", or "none".
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -49,6 +50,7 @@ class TrialOptions(TypedDict, total=False):
     checkpoint_minutes: float
     hang_minutes: float
     details: bool
+    keep_weights: Literal["best", "all", "none"] | None
 
 
 class SearchOptions(TrialOptions, total=False):

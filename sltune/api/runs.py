@@ -187,10 +187,10 @@ class Run:
             CodeError: a network of the user's own cannot be made; its code is the copy in the run folder, which is run.
             DataError: its weights or its code are absent or damaged.
         """
-        from sltune.tuning.trial.trained import ended_trial, trained_network
+        from sltune.tuning.trial.trained import ended_trial, kept_weights, trained_network
 
         job, record = ended_trial(self._folder, trial)
-        return trained_network(job, self._folder.trial(record.key).best_weights)
+        return trained_network(job, kept_weights(self._folder, record))
 
     def show(self) -> Page:
         """Return the page of tables and plots, which a notebook shows if this is the last line of a cell."""

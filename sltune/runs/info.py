@@ -70,6 +70,7 @@ class RunInfo(BaseModel):
     a search has come to its end; more of its budget may reopen it. space: the text of its space file. outer_fold: that
     of a nested search whose test signers are left out of this one. winners: the configurations that the searches of the
     outer folds 0, 1, … of a nested search have chosen so far. code: the user's; None where the space names none.
+    keep_weights: whose weights stay in the folder; earlier versions kept all.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
@@ -92,6 +93,7 @@ class RunInfo(BaseModel):
     outer_fold: Fold | None = None
     winners: Annotated[tuple[ConfigId, ...], Field(max_length=MAX_FOLDS)] | None = None
     code: CodeInfo | None = None
+    keep_weights: Literal["best", "all", "none"] = "all"
 
     @model_validator(mode="after")
     def _has_trials(self) -> Self:
@@ -200,8 +202,8 @@ def _git_commit() -> str | None:
     return commit if result.returncode == 0 and Path(top) == root.resolve() else None
 
 
-def remember_places(folder: RunFolder, checkpoints: object, database: Database | None = None) -> None:
-    """Note where a run that goes on keeps the state of its trials and its study, if that is somewhere else by now.
+def remember(folder: RunFolder, checkpoints: object, keep_weights: str, database: Database | None = None) -> None:
+    """Note where a run that goes on keeps the state of its trials and its study, and whose weights it keeps.
 
     Passwords that an earlier version has written into ``run.json`` vanish with that.
 
@@ -212,8 +214,8 @@ def remember_places(folder: RunFolder, checkpoints: object, database: Database |
     study = info.study
     if study is not None and study.storage is not None:
         study = StudyPlace.of(study.name, database)
-    places = {"checkpoints": CheckpointPlace.model_validate(checkpoints), "study": study}
-    write_info(folder, info.model_copy(update=places))
+    known = {"checkpoints": CheckpointPlace.model_validate(checkpoints), "keep_weights": keep_weights, "study": study}
+    write_info(folder, info.model_copy(update=known))
 
 
 def nested_run(folder: RunFolder) -> RunFolder | None:

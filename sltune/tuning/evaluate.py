@@ -34,6 +34,7 @@ class Evaluate:
     database: Database | None = None
     outer_fold: int | None = None
     is_nested = False
+    keeps_weights = "all"
 
     def __init__(self, space: Space, retry_failed: bool = False, folds: Collection[int] | None = None) -> None:
         self.space = space

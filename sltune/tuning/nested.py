@@ -81,6 +81,7 @@ class Nested:
     database: Database | None = None
     outer_fold: int | None = None
     is_nested = True
+    keeps_weights = "best"
 
     def __init__(
         self,
@@ -160,6 +161,8 @@ class Nested:
             NothingRan: a search has no winner.
             DataError: a search has seen a test signer of its outer fold.
         """
+        # Also searches that have not begun keep what the run was to keep.
+        self._request = replace(self._request, keep_weights=self._request.keep_weights or info.keep_weights)
         winners = info.winners or ()
         for fold in range(len(winners), self._evaluation.folds):
             winners = (*winners, self._winner_of(fold))

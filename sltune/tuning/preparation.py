@@ -22,7 +22,7 @@ from sltune.runs.info import (
     new_info,
     read_info,
     refuse_existing,
-    remember_places,
+    remember,
     resume_command,
     run_name,
     write_info,
@@ -49,6 +49,7 @@ from sltune.tuning.continuity import (
     refuse_other_space,
     refuse_other_splits,
 )
+from sltune.tuning.execution.weights import KeptWeights
 
 if TYPE_CHECKING:
     from sltune.tuning.execution.executor import Executor
@@ -59,13 +60,14 @@ class Kind(Protocol):
 
     space: what is run. database: where the study is; None where there is none, or where it is in the run folder.
     outer_fold: that of a nested search whose test signers are left out; None where nobody is. is_nested: whether this
-    is the nested search itself.
+    is the nested search itself. keeps_weights: whose stay in the run folder where the user does not say.
     """
 
     space: Space
     database: Database | None
     outer_fold: int | None
     is_nested: bool
+    keeps_weights: str
 
     @property
     def at_once(self) -> int:
@@ -121,6 +123,7 @@ def begun(
     """
     manifest = checked_manifest(kind, data, folder, display.say)
     dataset, space = DatasetInfo.of(manifest), kind.space
+    request = replace(request, keep_weights=request.keep_weights or kind.keeps_weights)
     with _executor(kind, data, manifest, run_name(folder), request, display) as executor, locked(folder.lock):
         # Once more, since another process may have begun it while Ray started.
         refuse_existing(folder)
@@ -131,7 +134,8 @@ def begun(
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)
         nested = {"kind": "nested", "winners": ()} if kind.is_nested else {"outer_fold": kind.outer_fold}
-        write_info(folder, info.model_copy(update={**nested, "code": CodeInfo.of(space.code)}))
+        more = {"code": CodeInfo.of(space.code), "keep_weights": request.keep_weights}
+        write_info(folder, info.model_copy(update={**nested, **more}))
         _announce(folder, display)
         yield executor, dataset
 
@@ -168,9 +172,11 @@ def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Req
         refuse_other_code(folder, info, kind.space.code)
         refuse_foreign_records(folder, dataset, kind.space.evaluation)
         kind.take_up(folder, info)
-        remember_places(folder, request.checkpoints_of(run_name(folder)), kind.database)
+        keep = request.keep_weights or info.keep_weights
+        request = replace(request, keep_weights=keep)
+        remember(folder, request.checkpoints_of(run_name(folder)), keep, kind.database)
         campaign = kind.campaign(folder, dataset)
-        _catch_up(campaign)
+        _catch_up(campaign, keep)
         if not campaign.finished:
             _check_code(kind.space)
             _announce(folder, display)
@@ -179,10 +185,11 @@ def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Req
         kind.conclude(campaign, data, display.say)
 
 
-def _catch_up(campaign: Campaign) -> None:
-    """Write the curves of configurations that a process which was killed had no time to write."""
+def _catch_up(campaign: Campaign, keep: str) -> None:
+    """Write the curves and delete the weights for which a process that was killed had no time."""
     from sltune.progress.mean_curves import update_mean_curves
 
+    KeptWeights(campaign, keep).catch_up()
     for candidate in campaign.candidates.values():
         update_mean_curves(campaign.folder, candidate.config_id, candidate.records.values(), candidate.is_over)
 

@@ -50,6 +50,7 @@ class Tune:
     """
 
     is_nested = False
+    keeps_weights = "best"
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     train_in_process(monkeypatch)
     made = Calls()
-    for name in ("read_manifest", "connected", "locked", "write_info", "remember_places"):
+    for name in ("read_manifest", "connected", "locked", "write_info", "remember"):
         made.count(monkeypatch, name)
     return made
 
@@ -77,7 +77,7 @@ def test_each_step_of_a_run_is_taken_once(
     assert {record.status for record in records} == {"done"}
     # All is done: nothing is connected to.
     resume(kind(), folder, None, REQUEST, QUIET)
-    assert calls == {"read_manifest": 1, "locked": 1, "remember_places": 1}
+    assert calls == {"read_manifest": 1, "locked": 1, "remember": 1}
     assert folder.records() == records
 
 
@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     steps.clear()
     resume(Evaluate(evaluated()), folder, None, REQUEST, QUIET)
     assert len(steps) == 2
-    assert calls == {"read_manifest": 1, "connected": 1, "locked": 1, "remember_places": 1}
+    assert calls == {"read_manifest": 1, "connected": 1, "locked": 1, "remember": 1}
     assert [(record.fold, record.status) for record in folder.records()] == [(0, "done"), (1, "done")]
 
 

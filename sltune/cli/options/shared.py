@@ -17,7 +17,7 @@ from sltune.system.files import is_unicode
 from sltune.system.places import LOCAL, STUDY_STORAGE, Database, database_named, without_secrets
 from sltune.system.supervisor import note_form
 from sltune.tuning.cluster.environment import prepare_environment
-from sltune.tuning.cluster.resources import Request
+from sltune.tuning.cluster.resources import KEPT_WEIGHTS, Request
 from sltune.wording import excerpt
 
 if TYPE_CHECKING:
@@ -224,6 +224,12 @@ _request_options = bundle(
         default=60,
         show_default=True,
         help="Restart a trial that finishes no epoch for this long; 0: never.",
+    ),
+    click.option(
+        "--keep-weights",
+        type=click.Choice(KEPT_WEIGHTS),
+        help="Whose weights stay: best (the best configuration and the Pareto front; of searches), all (of "
+        "evaluations), none. [default: as the run began; best for a search, all for an evaluation]",
     ),
     click.option(
         "--tensorboard-details", "details", is_flag=True, help="Histograms of weights and a picture of spikes, too."

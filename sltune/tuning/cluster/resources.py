@@ -27,6 +27,7 @@ MIN_CPUS = 0.01
 MIN_VALUES = {"cpus_per_trial": MIN_CPUS, "max_concurrent": 1, "checkpoint_minutes": 0, "hang_minutes": 0}
 """What a request may ask for at least."""
 DEVICES = ("auto", "cpu", "cuda")
+KEPT_WEIGHTS = ("best", "all", "none")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Request:
     workers keep them, None for the run folder. checkpoint_minutes: the least time between two of a trial, which is the
     most that a dead worker costs. hang_minutes: the time without a finished epoch after which a trial is restarted; 0
     for no limit. details: whether trained networks are looked at. baselines: whether classifiers without a network are
-    tested on its folds.
+    tested on its folds. keep_weights: whose weights stay in the run folder; None for what suits the run.
 
     Raises:
         UsageError: a value is not allowed, Ray cannot place such a share of a GPU, or the place of checkpoints holds a
@@ -54,10 +55,13 @@ class Request:
     hang_minutes: float = 60.0
     details: bool = False
     baselines: bool = True
+    keep_weights: str | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UsageError(f"--device must be one of {', '.join(DEVICES)}, but got {self.device!r}")
+        if self.keep_weights not in (None, *KEPT_WEIGHTS):
+            raise UsageError(f"--keep-weights must be one of {', '.join(KEPT_WEIGHTS)}, but got {self.keep_weights!r}")
         for name, least in MIN_VALUES.items():
             value = getattr(self, name)
             if value is not None and not value >= least:

@@ -35,6 +35,7 @@ from sltune.tuning.execution.liveness import (
     Watch,
     worker_of,
 )
+from sltune.tuning.execution.weights import KeptWeights
 from sltune.tuning.execution.worker import JOB, REPORT, TrialWorker
 from sltune.tuning.trial.checkpoints import Checkpoints
 from sltune.tuning.trial.report import Report
@@ -68,6 +69,9 @@ class Callbacks(tune.Callback):
         self._request, self._nodes, self._checkpoints = request, nodes, checkpoints
         self._progress, self._packing = progress, packing
         self._scalars = ScalarLog(campaign.folder)
+        self._weights = KeptWeights(campaign, request.keep_weights or "all")
+        with self._noting_errors():
+            self._weights.catch_up()
         self._controller: Any = None
         self._watch = Watch(60 * request.hang_minutes, lambda trial: worker_of(self._controller, trial))
         self._losses: dict[TrialKey, Losses] = {}
@@ -249,6 +253,7 @@ class Callbacks(tune.Callback):
         candidate = self.campaign.candidates[key.config_id]
         for other in candidate.records if candidate.over else [key]:
             self._checkpoints.delete(other)
+        self._weights.update(candidate)
         self._scalars.finish(record, report.details)
         update_mean_curves(self.campaign.folder, candidate.config_id, candidate.records.values(), candidate.is_over)
         self._progress.finish(record, candidate.states())

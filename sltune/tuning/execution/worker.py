@@ -152,7 +152,8 @@ class TrialWorker(tune.Trainable):
         timings = {"started": self._started, "ended": time.time()}
         # What makes a checkpoint is the trainer itself, which stays here.
         report = replace(report, rows=self._unsent.take(), checkpoint=None, timings=timings)
-        return replace(report, device=self._hardware(), versions=self._versions())
+        weights = None if self._shared.request.keep_weights == "none" else report.weights
+        return replace(report, weights=weights, device=self._hardware(), versions=self._versions())
 
     def _end(self, report: Report) -> dict[str, Any]:
         sent = self._sent(report)

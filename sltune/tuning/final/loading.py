@@ -15,7 +15,7 @@ from sltune.runs.places import copied_code
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.tuning.final.model import ModelFolder, read_model
-from sltune.tuning.trial.trained import ended_trial, trained_network
+from sltune.tuning.trial.trained import ended_trial, kept_weights, trained_network
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,6 @@ def _of_trial(path: Path) -> Predictor:
         text = "is neither a model that sltune fit made, nor a trial of a run, such as results/RUN/trials/c0000-f0-s0"
         raise DataError(f"{path}: {text}")
     job, record = ended_trial(run, key.name)
-    network = trained_network(job, run.trial(key).best_weights)
+    network = trained_network(job, kept_weights(run, record))
     classes, name, downsample = record.dataset.classes, record.dataset.name, record.dataset.downsample
     return Predictor([network], job.configuration, job.sensor, classes, name, record.splits, downsample)

@@ -15,7 +15,7 @@ from sltune.runs.record import Record
 from sltune.training.process_state import kept_state
 from sltune.training.weights import load_weights, read_weights
 from sltune.tuning.trial.job import Job
-from sltune.wording import first_of
+from sltune.wording import as_argument, first_of
 
 MAX_SHOWN_TRIALS = 5
 """A run may have thousands of trials; the first few show what they are called."""
@@ -40,6 +40,21 @@ def ended_trial(folder: RunFolder, trial: str) -> tuple[Job, Record]:
     record, sensor = records[trial], info.dataset.sensor
     classes = len(record.dataset.classes)
     return Job(record.key, record.configuration(), sensor, classes, code=copied_code(folder.code, info.code)), record
+
+
+def kept_weights(folder: RunFolder, record: Record) -> Path:
+    """Return the file with the weights of a trial that has ended.
+
+    Raises:
+        DataError: the run has not kept them; says how to get them.
+    """
+    file, kept = folder.trial(record.key).best_weights, read_info(folder).keep_weights
+    if file.exists() or kept == "all" or record.status != "done":
+        return file
+    whose = "no trial" if kept == "none" else "the best configuration and the Pareto front"
+    again = as_argument(folder.root / record.config_id)
+    text = f"the run keeps the weights of {whose} (--keep-weights {kept}); to have these, train the configuration again"
+    raise DataError(f"{file}: is not there, as {text}: sltune evaluate --from {again} --data DATA")
 
 
 def trained_network(job: Job, weights: Path) -> nn.Module:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sltune.training.process_state import kept_state
+from sltune.tuning.cluster.resources import Request
 from sltune.tuning.execution.batching import UnsentRows
 from sltune.tuning.execution.worker import REPORT, TrialWorker
 from sltune.tuning.trial.checkpoints import Checkpoints
@@ -38,9 +39,9 @@ def test_a_job_that_is_left_puts_back_at_once_what_it_changed() -> None:
 class Worker(TrialWorker):
     """A worker without Ray, whose epochs take the given times by the clock of the test."""
 
-    def __init__(self, epochs: list[float], clock: SimpleNamespace, minutes: float = 5) -> None:
+    def __init__(self, epochs: list[float], clock: SimpleNamespace, minutes: float = 5, keep: str = "all") -> None:
         self._clock, self._times = clock, epochs
-        self._shared: Any = SimpleNamespace(checkpoints=Checkpoints(minutes))
+        self._shared: Any = SimpleNamespace(checkpoints=Checkpoints(minutes), request=Request(keep_weights=keep))
         self._unsaved, self._started, self._saved = None, 0.0, clock.now
         self._unsent = UnsentRows()
         self._reports = self._trained()
@@ -106,3 +107,9 @@ def test_a_checkpoint_after_every_epoch_is_a_message_after_every_epoch(clock: Si
         ([2], "running", b"after 2"),
         ([], "done", None),
     ]
+
+
+@pytest.mark.parametrize(("keep", "sent"), [("all", b"w"), ("best", b"w"), ("none", None)])
+def test_weights_that_nobody_keeps_do_not_travel(clock: SimpleNamespace, keep: str, sent: bytes | None) -> None:
+    (report, _) = Worker([], clock, keep=keep).step()[REPORT]
+    assert report.weights == sent
