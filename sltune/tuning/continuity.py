@@ -170,8 +170,8 @@ def refuse_other_splits(records: Iterable[Record], splits: Mapping[Step, Split])
                     raise DataError(f"{text}: the data or their order have changed; {RESTORE}")
 
 
-def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, evaluation: Evaluation) -> None:
-    """Make sure that the records of a run are of its data, and of folds that test each recording once.
+def checked_records(folder: RunFolder, dataset: DatasetInfo, evaluation: Evaluation) -> list[Record]:
+    """Return the records of a run, which must be of its data, and of folds that test each recording once.
 
     Official parts need not test all recordings, and lists may test them as they like.
 
@@ -185,6 +185,7 @@ def refuse_foreign_records(folder: RunFolder, dataset: DatasetInfo, evaluation: 
             raise DataError(f"{folder.trials}: {text}; remove its folder to run it again")
     if evaluation.split not in ("official", "list"):
         _refuse_mixed_folds(records, evaluation.folds)
+    return records
 
 
 def _refuse_mixed_folds(records: Iterable[Record], folds: int) -> None:

@@ -63,9 +63,9 @@ class Evaluate:
             names = tuple(key.name for key in self._planned)
             write_info(folder, info.model_copy(update={"trials": names, "space": space}))
 
-    def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
+    def campaign(self, folder: RunFolder, dataset: DatasetInfo, records: Sequence[Record] | None = None) -> Campaign:
         now = [key for key in self._planned if self._folds is None or key.fold in self._folds]
-        return evaluation_campaign(folder, self._configuration, dataset, now, self._retry_failed)
+        return evaluation_campaign(folder, self._configuration, dataset, now, self._retry_failed, records)
 
     def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         conclude_evaluation(campaign)

@@ -18,7 +18,7 @@ from sltune.progress.display import Display
 from sltune.runs.folder import MAX_NAME_BYTES, RunFolder, is_run_name
 from sltune.runs.info import RunInfo, read_info, resume_command, run_name, write_info
 from sltune.runs.plan import Step, nested_plan, nested_trainings, steps_of
-from sltune.runs.record import DatasetInfo, TrialKey
+from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, load_space
 from sltune.system.places import Database
@@ -215,11 +215,11 @@ class Nested:
                 return record.configuration()
         raise DataError(f"{inner.trials}: has no record of {winner}, which outer fold {fold} has chosen; {RESTORE}")
 
-    def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
+    def campaign(self, folder: RunFolder, dataset: DatasetInfo, records: Sequence[Record] | None = None) -> Campaign:
         steps = steps_of(self._evaluation)
         candidate = ChosenByFold(self._chosen, steps)
         strategy = Everything(candidate, self._retry_failed, folder.space_toml)
-        return Campaign(folder, dataset, nested_plan(run_name(folder), self.space, steps), strategy)
+        return Campaign(folder, dataset, nested_plan(run_name(folder), self.space, steps), strategy, records)
 
     def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         conclude_evaluation(campaign)

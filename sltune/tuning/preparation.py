@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -29,7 +29,7 @@ from sltune.runs.info import (
 )
 from sltune.runs.places import CodeInfo, StudyPlace, copy_code
 from sltune.runs.plan import Step, steps_of
-from sltune.runs.record import DatasetInfo
+from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
 from sltune.system.files import read_plain
 from sltune.system.locks import locked
@@ -43,7 +43,7 @@ from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.objects import data_bytes
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
-    refuse_foreign_records,
+    checked_records,
     refuse_other_code,
     refuse_other_dataset,
     refuse_other_space,
@@ -86,8 +86,8 @@ class Kind(Protocol):
     def take_up(self, folder: RunFolder, info: RunInfo) -> None:
         """Open what ``begin`` has written."""
 
-    def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
-        """Return the run's campaign, after ``begin`` or ``take_up``."""
+    def campaign(self, folder: RunFolder, dataset: DatasetInfo, records: Sequence[Record] | None = None) -> Campaign:
+        """Return the run's campaign, after ``begin`` or ``take_up``; records: as for Campaign."""
 
     def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         """Say what a campaign has found that has ended or was stopped.
@@ -170,12 +170,12 @@ def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Req
             raise DataError(f"{text}: it has seen other signers; {RESTORE}")
         refuse_other_space(folder, kind.space)
         refuse_other_code(folder, info, kind.space.code)
-        refuse_foreign_records(folder, dataset, kind.space.evaluation)
+        records = checked_records(folder, dataset, kind.space.evaluation)
         kind.take_up(folder, info)
         keep = request.keep_weights or info.keep_weights
         request = replace(request, keep_weights=keep)
         remember(folder, request.checkpoints_of(run_name(folder)), keep, kind.database)
-        campaign = kind.campaign(folder, dataset)
+        campaign = kind.campaign(folder, dataset, records)
         _catch_up(campaign, keep)
         if not campaign.finished:
             _check_code(kind.space)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,10 +127,10 @@ class Tune:
         folder.write(folder.space_toml, self.space.to_toml())
         self._study = SearchStudy(storage, name, self.space, self._search)
 
-    def campaign(self, folder: RunFolder, dataset: DatasetInfo) -> Campaign:
+    def campaign(self, folder: RunFolder, dataset: DatasetInfo, records: Sequence[Record] | None = None) -> Campaign:
         plan = search_plan(run_name(folder), self.space, self._search, steps_of(self.space.evaluation))
         self._strategy = strategy_of(folder, self.space, self._search, self._study, self._retry_failed)
-        return Campaign(folder, dataset, plan, self._strategy)
+        return Campaign(folder, dataset, plan, self._strategy, records)
 
     def conclude(self, campaign: Campaign, data: AnyPath, say: Callable[[str], None]) -> None:
         folder, results, criteria = campaign.folder, campaign.results, campaign.plan.criteria

@@ -113,6 +113,17 @@ def test_what_is_no_run_json_is_refused(tmp_path: Path, content: str, said: str)
         read_info(folder(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b'{"schema": 1, "name": "\xed\xa0\x80"}', '{"schema": 1, "name": "\\ud800"}'.encode("utf-16")],
+    ids=["a byte sequence", "an escape in UTF-16"],
+)
+def test_half_a_surrogate_pair_is_refused_in_any_encoding(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(DataError, match="not JSON"):
+        read_info(RunFolder(tmp_path))
+
+
 def test_another_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"run\.json: cannot be read: No such file or directory; is this a run folder\?"

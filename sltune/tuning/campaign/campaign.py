@@ -35,15 +35,24 @@ class Campaign:
     Args:
         plan: what the run is to do.
         strategy: decides which configurations there are and which of their trials run.
+        records: those of the folder, where they have been read already; a large search has thousands.
 
     Raises:
         DataError: the folder holds records that are not of this run.
     """
 
-    def __init__(self, folder: RunFolder, dataset: DatasetInfo, plan: Plan, strategy: Strategy) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        dataset: DatasetInfo,
+        plan: Plan,
+        strategy: Strategy,
+        records: Sequence[Record] | None = None,
+    ) -> None:
         self.folder, self.dataset, self.plan, self.strategy = folder, dataset, plan, strategy
         self.name, self.steps = plan.title, plan.steps
-        self.candidates = {candidate.config_id: candidate for candidate in strategy.begun(folder.records())}
+        records = folder.records() if records is None else records
+        self.candidates = {candidate.config_id: candidate for candidate in strategy.begun(records)}
         self._open = {name: candidate for name, candidate in self.candidates.items() if not candidate.ended}
         self._alone: list[TrialKey] = []
         self._epochs: dict[TrialKey, int] = {}
@@ -207,12 +216,14 @@ def evaluation_campaign(
     dataset: DatasetInfo,
     planned: Sequence[TrialKey],
     retry_failed: bool = False,
+    records: Sequence[Record] | None = None,
 ) -> Campaign:
     """Return the campaign of one fixed configuration.
 
     Args:
         planned: every trial of the run, in the order in which they are handed out.
         retry_failed: hand out trials that failed or diverged earlier once more.
+        records: as for Campaign.
 
     Raises:
         DataError: the folder holds records of another configuration.
@@ -220,4 +231,4 @@ def evaluation_campaign(
     steps = [(key.seed, key.fold) for key in planned]
     candidate = Candidate(planned[0].config_id, configuration, steps)
     strategy = Everything(candidate, retry_failed, folder.space_toml)
-    return Campaign(folder, dataset, evaluation_plan(run_name(folder), configuration, steps), strategy)
+    return Campaign(folder, dataset, evaluation_plan(run_name(folder), configuration, steps), strategy, records)

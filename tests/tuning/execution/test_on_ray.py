@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,9 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_its_trial_recorded_once(
 ) -> None:
     killed = sent(signal.SIGKILL)
     folder = RunFolder(tmp_path / "run")
-    start(Evaluate(space(training__epochs=40)), dataset, folder, ONE_AT_A_TIME, QUIET)
+    # With a checkpoint after every epoch, none waits for others to travel with it.
+    request = replace(ONE_AT_A_TIME, checkpoint_minutes=0)
+    start(Evaluate(space(training__epochs=40)), dataset, folder, request, QUIET)
     assert len(killed) == 1
     assert [(record.fold, record.status) for record in records(folder)] == [(fold, "done") for fold in range(4)]
     assert len(list(folder.trials.glob("*/record*.json"))) == 4
@@ -263,7 +266,7 @@ def test_a_frozen_worker_is_replaced(
 
     monkeypatch.setattr(Watch, "silent", impatient)
     folder = RunFolder(tmp_path / "run")
-    request = Request(device="cpu", gpus_per_trial=0, max_concurrent=1, hang_minutes=60)
+    request = replace(ONE_AT_A_TIME, hang_minutes=60, checkpoint_minutes=0)
     shown = Display(Console(file=sys.stdout, width=200), "lines")
     start(Evaluate(space(evaluation__folds=2, training__epochs=30)), dataset, folder, request, shown)
     assert len(replaced) == 1
