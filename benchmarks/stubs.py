@@ -59,6 +59,7 @@ class StubWorker:
 
     def train(self) -> dict[str, Any]:
         self._iteration += 1
+        self._unsent.begin()
         ends = False
         while not (ends or (self._epoch and self._unsent.are_due)):
             ends = self._epoch > 0 and os.path.exists(self._ending)

@@ -226,8 +226,8 @@ def read_object(file: Path, hint: str) -> dict[str, Any]:
     try:
         content = read_plain(file)
         values = parse_json(content)
-        # JSON can hold half of a surrogate pair, which no file or terminal can: in ASCII only by an escape, and in UTF-16,
-        # which has zeros. The check takes a fifth of the time, and there may be thousands of records.
+        # JSON can hold half of a surrogate pair, which no file or terminal can: in ASCII by an escape, else not; UTF-16
+        # has zeros. Looking for it takes a fifth of the time, and there may be thousands of records.
         if not content.isascii() or b"\\u" in content or b"\0" in content:
             json.dumps(values, ensure_ascii=False).encode()
     except OSError as error:

@@ -9,6 +9,12 @@ SECONDS_BETWEEN_MESSAGES = 1.0
 """The least time between two messages of a trial: each costs the driver about as much as all rows that it can hold."""
 
 
+PATIENCE = 3.0
+"""A trial trains so much longer than it waited for the driver, so that a busy one gets fewer and larger messages."""
+MAX_SECONDS = 30.0
+"""Rows wait no longer than this even where the driver is busy, and then for the end of an epoch."""
+
+
 class UnsentRows:
     """The rows of a trial's epochs that the driver does not have yet.
 
@@ -17,7 +23,11 @@ class UnsentRows:
 
     def __init__(self) -> None:
         self._rows: list[Mapping[str, float]] = []
-        self._sent = time.monotonic()
+        self._sent = self._begun = time.monotonic()
+
+    def begin(self) -> None:
+        """Take note that the driver has what was sent, and asks for more."""
+        self._begun = time.monotonic()
 
     def add(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Add the rows of epochs that have ended."""
@@ -26,7 +36,9 @@ class UnsentRows:
     @property
     def are_due(self) -> bool:
         """Whether the last message, or the beginning of the trial, is long enough ago."""
-        return time.monotonic() - self._sent >= SECONDS_BETWEEN_MESSAGES
+        now, waited = time.monotonic(), self._begun - self._sent
+        is_soon = now - self._sent < SECONDS_BETWEEN_MESSAGES
+        return not is_soon and now - self._begun >= min(PATIENCE * waited, MAX_SECONDS)
 
     def take(self) -> tuple[Mapping[str, float], ...]:
         """Return all rows, which travel now."""

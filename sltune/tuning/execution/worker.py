@@ -118,6 +118,7 @@ class TrialWorker(tune.Trainable):
         """Report the epochs since the last report, or the end."""
         # Now, as the driver has asked for more only after it had written down the rows of all epochs.
         self._write_unsaved()
+        self._unsent.begin()
         while True:
             report = self._next_report()
             self._unsent.add(report.rows)

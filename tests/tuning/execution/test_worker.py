@@ -90,6 +90,17 @@ def test_long_epochs_travel_as_soon_as_they_end(clock: SimpleNamespace) -> None:
     assert said == [(130.5, [1, 2], "running", None), (132.5, [3], "running", None), (132.5, [], "done", None)]
 
 
+def test_a_trial_that_waits_for_a_busy_driver_sends_fewer_and_larger_messages(clock: SimpleNamespace) -> None:
+    """It trains three times as long as it waits, so that many trials do not all stand still behind one driver."""
+    said = []
+    for message in Worker([0.25] * 24, clock).said():
+        said.append(message)
+        clock.now += 1.0
+    assert [(time, len(rows), status) for time, rows, status, _ in said] == [
+        (101.0, 4, "running"), (105.0, 12, "running"), (108.0, 8, "done")
+    ]  # fmt: skip
+
+
 def test_all_rows_up_to_a_checkpoint_travel_with_it(clock: SimpleNamespace) -> None:
     """Its epochs are not trained again, so that a row that came later would be lost by a kill in between."""
     said = list(Worker([0.25] * 9, clock, minutes=1.5 / 60).said())
