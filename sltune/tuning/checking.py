@@ -17,7 +17,7 @@ from sltune.runs.results import Criteria
 from sltune.system.remote import AnyPath, path_or_uri
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
-    refuse_foreign_records,
+    checked_records,
     refuse_other_code,
     refuse_other_dataset,
     refuse_other_space,
@@ -63,4 +63,4 @@ def check_resumption(run: Path, moved_to: AnyPath | None, request: Request, chan
     refuse_other_dataset(data, folder, info.dataset, manifest)
     refuse_other_space(folder, space)
     refuse_other_code(folder, info, space.code)
-    refuse_foreign_records(folder, DatasetInfo.of(manifest), space.evaluation)
+    checked_records(folder, DatasetInfo.of(manifest), space.evaluation)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sltune.errors import DataError, UsageError
 from sltune.events.manifest import Manifest
+from sltune.events.splits.lists import Lists
 from sltune.events.splits.parts import Split
 from sltune.extensions.code import MAX_FILE_BYTES, Code
 from sltune.runs.folder import RunFolder
@@ -206,3 +207,39 @@ def _refuse_mixed_folds(records: Iterable[Record], folds: int) -> None:
             name = min(everything.symmetric_difference(tested))
             text = f"{name} is not in exactly one test part of {alike[0].config_id} with seed {alike[0].seed}"
             raise DataError(f"{text}: its records are no folds of one split; train them in a new run")
+
+
+def copy_lists(lists: Lists | None, folder: RunFolder) -> None:
+    """Copy the lists by which a run splits, so that it does not depend on where they came from."""
+    texts = lists.texts if lists else {}
+    # A start that was killed may have left others there.
+    for file in folder.split_lists.glob("*.txt"):
+        if file.name not in texts:
+            folder.remove(file)
+    for name, text in texts.items():
+        folder.write(folder.split_lists / name, text)
+
+
+def export_folds(folder: RunFolder, recordings: tuple[str, ...], splits: Mapping[Step, Split]) -> None:
+    """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
+    for (seed, fold), split in splits.items():
+        training = {*split.train, *split.val}
+        lists = {"train": tuple(name for name in recordings if name in training), "test": split.test}
+        if split.val:
+            lists["val"] = split.val
+        for part, names in lists.items():
+            file = folder.splits / f"seed{seed}" / f"{part}list{fold + 1}.txt"
+            text = "".join(f"{name}\n" for name in names)
+            if _read_list(file) not in (None, text):
+                raise DataError(f"{file}: lists other recordings than this fold would have now; {RESTORE}")
+            folder.write(file, text)
+
+
+def _read_list(file: Path) -> str | None:
+    """Return the text of a fold list; None where there is none."""
+    try:
+        return read_plain(file).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sltune.errors import DataError, Interrupted
 from sltune.events.manifest import Manifest, read_manifest
-from sltune.events.splits.lists import Lists
 from sltune.events.splits.parts import Split
 from sltune.events.splits.split import lists_of
 from sltune.progress.display import Display, Progress
@@ -31,7 +29,6 @@ from sltune.runs.places import CodeInfo, StudyPlace, copy_code
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
-from sltune.system.files import read_plain
 from sltune.system.locks import locked
 from sltune.system.places import Database, lies_in
 from sltune.system.remote import AnyPath, path_or_uri
@@ -44,6 +41,8 @@ from sltune.tuning.cluster.objects import data_bytes
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
     checked_records,
+    copy_lists,
+    export_folds,
     refuse_other_code,
     refuse_other_dataset,
     refuse_other_space,
@@ -129,7 +128,7 @@ def begun(
         refuse_existing(folder)
         folder.write(folder.space_toml, space.to_toml())
         copy_code(space.code, folder.code, inside=folder.root)
-        _copy_lists(lists_of(space), folder)
+        copy_lists(lists_of(space), folder)
         study = kind.begin(folder, executor.shared.splits)
         place, steps = DatasetPlace.at(data, manifest), steps_of(space.evaluation)
         info = new_info(folder, space.to_toml(), place, executor.shared.checkpoints, steps, study)
@@ -235,7 +234,7 @@ def _run(campaign: Campaign, executor: Executor, display: Display, outer_fold: i
         display.say(note)
     splits = executor.shared.splits
     refuse_other_splits(campaign.records, splits)
-    _export_folds(campaign.folder, executor.recordings, splits)
+    export_folds(campaign.folder, executor.recordings, splits)
     earlier = {config_id: candidate.records.values() for config_id, candidate in campaign.candidates.items()}
     try:
         executor.measure_packing(display.say)
@@ -265,39 +264,3 @@ def _add_baselines(campaign: Campaign, executor: Executor, say: Callable[[str], 
 def interrupted(campaign: Campaign) -> Interrupted:
     """Return the error that says how to go on."""
     return Interrupted(last_word(campaign.progress(), resume_command(campaign.folder)))
-
-
-def _copy_lists(lists: Lists | None, folder: RunFolder) -> None:
-    """Copy the lists by which a run splits, so that it does not depend on where they came from."""
-    texts = lists.texts if lists else {}
-    # A start that was killed may have left others there.
-    for file in folder.split_lists.glob("*.txt"):
-        if file.name not in texts:
-            folder.remove(file)
-    for name, text in texts.items():
-        folder.write(folder.split_lists / name, text)
-
-
-def _export_folds(folder: RunFolder, recordings: tuple[str, ...], splits: Mapping[Step, Split]) -> None:
-    """Write the fold lists as text, as the predecessor does: trainlist1.txt … with validation still among them."""
-    for (seed, fold), split in splits.items():
-        training = {*split.train, *split.val}
-        lists = {"train": tuple(name for name in recordings if name in training), "test": split.test}
-        if split.val:
-            lists["val"] = split.val
-        for part, names in lists.items():
-            file = folder.splits / f"seed{seed}" / f"{part}list{fold + 1}.txt"
-            text = "".join(f"{name}\n" for name in names)
-            if _read_list(file) not in (None, text):
-                raise DataError(f"{file}: lists other recordings than this fold would have now; {RESTORE}")
-            folder.write(file, text)
-
-
-def _read_list(file: Path) -> str | None:
-    """Return the text of a fold list; None where there is none."""
-    try:
-        return read_plain(file).decode(errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error

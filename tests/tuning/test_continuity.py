@@ -23,7 +23,7 @@ from sltune.settings.space import Space, load_space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import evaluation_campaign
 from sltune.tuning.cluster.resources import Request
-from sltune.tuning.continuity import refuse_other_space, refuse_other_splits
+from sltune.tuning.continuity import export_folds, refuse_other_space, refuse_other_splits
 from sltune.tuning.evaluate import Evaluate
 from sltune.tuning.trial.report import Report
 from tests.small import quick
@@ -159,11 +159,11 @@ def test_fold_lists_of_another_order_are_kept_and_the_run_refused(
     parts = split(space, dataset, 0)
     splits = {(0, 0): parts}
     for _ in range(2):
-        preparation._export_folds(folder, names, splits)
+        export_folds(folder, names, splits)
     splits[0, 0] = Split(parts.train, parts.test, parts.val)
     before = (folder.splits / "seed0" / "testlist1.txt").read_text()
     with pytest.raises(DataError, match=r"list1\.txt: lists other recordings than this fold would have now"):
-        preparation._export_folds(folder, names, splits)
+        export_folds(folder, names, splits)
     assert (folder.splits / "seed0" / "testlist1.txt").read_text() == before
 
 
