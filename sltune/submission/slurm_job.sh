@@ -60,12 +60,19 @@ on_all_nodes() {
     RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
     export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
     export RAY_TMPDIR=/tmp/sltune-ray-$SLURM_JOB_ID RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
-    # The others end when the first has; they would wait a minute for its Ray to come back.
+    # The others end when the first has; they would wait a minute for its Ray to come back. A node whose Ray has died, or
+    # did not start in time, joins again, unless the command is over.
     # shellcheck disable=SC2016
     exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --wait=20 --kill-on-bad-exit=0 "${container[@]}" bash -c \
         'mkdir -p "$RAY_TMPDIR"; trap '\''rm -rf "$RAY_TMPDIR"'\'' EXIT
-         ray symmetric-run --num-cpus "$SLURM_CPUS_ON_NODE" --min-worker-port 0 --max-worker-port 0 "$@"' \
-        sltune --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
+         for _ in 1 2 3; do
+             ray symmetric-run --num-cpus "$SLURM_CPUS_ON_NODE" --min-worker-port 0 --max-worker-port 0 "$@"
+             code=$?
+             [[ -e $0.code ]] && break
+             sleep 5
+         done
+         exit "$code"' \
+        "$state" --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
         -- bash -c "$noting" sltune "$state" "$@" --address "$head:$port"
 }
 

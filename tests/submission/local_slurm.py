@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from tests.tuning.clusters import SCRIPTS, below, environment, free_port
 
 NODES = ("n1", "n2")
 PATIENCE_S = 900
+SWITCH = "10.213.77.254"
+"""The address of this machine in the network of nodes that have addresses of their own."""
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
 
 
@@ -66,12 +68,22 @@ class LocalSlurm:
     def processes(self, node: str) -> list[int]:
         """Return what a node's daemon and the jobs on it consist of."""
         daemon = self.daemons[node].pid
-        steps = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and "slurmstepd: [" in _line(entry) and _node_of(entry) == node
-        ]
-        return [daemon, *below(daemon), *steps, *(number for step in steps for number in below(step))]
+        wanted = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.folder / 'slurm.conf'}"}
+        of_jobs = [number for number in _numbers() if wanted <= set(_read(number, "environ").split("\0"))]
+        parents = {int(_read(number, "stat").rpartition(")")[2].split()[1]) for number in of_jobs}
+        steps = [number for number in parents if _read(number, "cmdline").startswith("slurmstepd:")]
+        return [daemon, *below(daemon), *steps, *of_jobs]
+
+
+def _numbers() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _read(number: int, file: str) -> str:
+    """Return a file in which Linux describes a process; one that has ended has parent 0 and nothing else."""
+    with suppress(OSError):
+        return Path(f"/proc/{number}/{file}").read_text(errors="replace")
+    return ") Z 0" if file == "stat" else ""
 
 
 def _run(variables: dict[str, str], *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -141,23 +153,73 @@ def _configure(folder: Path, addresses: dict[str, str], controller: str) -> None
 
 
 @contextmanager
-def local_slurm(folder: Path) -> Iterator[LocalSlurm]:
-    """Start Slurm within the block, with two nodes that are both this machine; skip the test where there is none."""
+def separate_nodes() -> Iterator[dict[str, str]]:
+    """Give two network namespaces, by name, with addresses of their own on a bridge of this machine."""
+    if shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("ip not found: apt-get install iproute2")
+    # Network interfaces have short names, and another test may run beside this one.
+    mark = f"{os.getpid() % 100_000:x}"
+    bridge, names = f"slt{mark}", {f"slt{mark}-{node}": f"10.213.77.{number + 1}" for number, node in enumerate(NODES)}
+
+    def ip(*words: str) -> None:
+        result = _run(dict(os.environ), "ip", *words)
+        if result.returncode:
+            pytest.skip(f"no network namespaces: ip {' '.join(words)}: {result.stderr}")
+
+    try:
+        ip("link", "add", bridge, "type", "bridge")
+        ip("addr", "add", f"{SWITCH}/24", "dev", bridge)
+        ip("link", "set", bridge, "up")
+        for number, (name, address) in enumerate(names.items()):
+            outer = f"v{mark}{number}"
+            ip("netns", "add", name)
+            ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", outer, "master", bridge, "up")
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                ip("-n", name, "link", "set", device, "up")
+        yield names
+    finally:
+        for name in names:
+            _run(dict(os.environ), "ip", "netns", "del", name)
+        _run(dict(os.environ), "ip", "link", "del", bridge)
+
+
+@contextmanager
+def local_slurm(folder: Path, separate: Mapping[str, str] | None = None) -> Iterator[LocalSlurm]:
+    """Start Slurm of two nodes within the block; skip the test where there is none.
+
+    Args:
+        separate: network namespaces of the nodes with their addresses. Each node then has processes and a /tmp of its
+            own, too, as other machines have: `ray stop` on it ends nothing else. None for two nodes that are both this
+            machine.
+    """
     if missing := [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
         pytest.skip(f"{', '.join(missing)} not found: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
         pytest.skip("the daemons of Slurm need root here")
     _munge()
-    _configure(folder, dict.fromkeys(NODES, "127.0.0.1"), "127.0.0.1")
+    places = dict(zip(NODES, separate or (), strict=False))
+    addresses = {node: (separate or {}).get(places.get(node, ""), "127.0.0.1") for node in NODES}
+    _configure(folder, addresses, SWITCH if separate else "127.0.0.1")
     slurm = LocalSlurm(folder)
     try:
         slurm.daemons["controller"] = _daemon(slurm, "slurmctld", "-D")
         for node in NODES:
-            slurm.daemons[node] = _daemon(slurm, "slurmd", "-D", "-N", node)
+            slurm.daemons[node] = _daemon(slurm, "slurmd", "-D", "-N", node, prefix=_apart(places.get(node)))
         _wait_until_idle(slurm)
         yield slurm
     finally:
         _end(slurm)
+
+
+def _apart(place: str | None) -> Sequence[str]:
+    """Return the command that runs another one as on a machine of its own, in a network namespace."""
+    if place is None:
+        return ()
+    alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # Not `ip netns exec`, which hides /sys, where slurmd looks for control groups.
+    return ("nsenter", f"--net=/run/netns/{place}", *alone, "sh", "-c", 'mount -t tmpfs none /tmp && exec "$@"', "sh")
 
 
 def _daemon(slurm: LocalSlurm, *command: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:

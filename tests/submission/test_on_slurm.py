@@ -14,12 +14,14 @@ import tomlkit
 
 from sltune.runs.folder import RunFolder
 from tests.small import quick
-from tests.submission.local_slurm import LocalSlurm, local_slurm
-from tests.tuning.clusters import ended, sltune, wait_for
+from tests.submission.local_slurm import LocalSlurm, local_slurm, separate_nodes
+from tests.tuning.clusters import PATIENCE_S, ended, sltune, wait_for
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 150
+EPOCHS = 60
+LONG = ("--set", "training.epochs=250")
+"""Longer than two time limits of three minutes, less than three."""
 SLOW = """
 import time
 from torch import nn
@@ -87,8 +89,8 @@ def test_a_run_that_meets_its_time_limit_twice_ends_with_the_table_of_an_undistu
     slurm: LocalSlurm, space: Path, dataset: Path, tmp_path: Path
 ) -> None:
     alone, run = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "results" / "a 'run' 50%")
-    undisturbed = sltune(*words(space, dataset, alone, "-q"))
-    job = slurm.submit("--time", "3", "--notice", "30", "--", *words(space, dataset, run))
+    undisturbed = sltune(*words(space, dataset, alone, "-q", *LONG))
+    job = slurm.submit("--time", "3", "--notice", "30", "--", *words(space, dataset, run, *LONG))
     end = time.monotonic() + 1200
     while int(slurm.facts(job)["Restarts"]) < 2:
         assert time.monotonic() < end, log(run)
@@ -162,3 +164,23 @@ def test_a_second_job_for_a_run_is_refused_while_the_first_works_on_it(
     wait_for(lambda: "in use by process" in log(run))
     slurm.call("scancel", first)
     slurm.wait_for(first, "CANCELLED")
+
+
+def test_a_job_of_two_nodes_with_addresses_of_their_own_trains_on_both(
+    space: Path, dataset: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "results" / "run")
+    trials = ("--cpus-per-trial", "2", "--checkpoint-minutes", "0", "--device", "cpu")
+    whole = ("evaluate", space, "--data", dataset, "--results", run.root.parent, "--run", run.root.name, *trials)
+    with separate_nodes() as places, local_slurm(tmp_path / "slurm", places) as slurm:
+        job = slurm.submit("--time", "30", "--nodes", "2", "--cpus-per-task", "2", "--", *whole)
+        trains(run, slurm, job)
+        # As Slurm does before a time limit.
+        slurm.call("scancel", "--batch", "--signal=USR1", job)
+        end = time.monotonic() + PATIENCE_S
+        while slurm.facts(job)["Restarts"] != "1":
+            assert time.monotonic() < end, log(run)
+            time.sleep(0.5)
+        slurm.wait_for(job, "COMPLETED")
+        assert len(results(run)) == 4
+        assert "4 of 4 CPUs" in log(run)
