@@ -70,6 +70,12 @@ class InUse(UsageError):
     exit_code = 7
 
 
+class BrokenSetup(SltuneError):
+    """Something on the machine, or in its cluster, would keep a run from working."""
+
+    exit_code = 8
+
+
 class Interrupted(SltuneError):
     """The user stopped the run; finished trials are kept."""
 

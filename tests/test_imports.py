@@ -17,6 +17,7 @@ FOLDERS = [
     "api",
     "tuning",
     "tuning.execution",
+    "tuning.doctor",
     "tuning.cluster",
     "tuning.campaign",
     "tuning.final",

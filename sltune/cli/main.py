@@ -11,6 +11,7 @@ import click
 
 from sltune import __version__
 from sltune.cli.data import import_, inspect, show
+from sltune.cli.doctor import doctor
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options.data import DataArgument
@@ -126,7 +127,7 @@ def check(space_options: SpaceOptions, data: AnyPath | None) -> None:
         click.echo(line, err=True)
 
 
-for verb in (check_network, evaluate, tune, resume, submit, fit, predict):
+for verb in (check_network, doctor, evaluate, tune, resume, submit, fit, predict):
     main.add_command(verb)
 
 

@@ -22,6 +22,8 @@ PROBE_S = 180.0
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives each node."""
 COMPARED = ("sltune", "python", "torch", "ray")
+NOTED = ("numpy", "pyarrow", "numba", "triton")
+"""Packages whose other versions give other roundings, or other compiled kernels, but the same networks."""
 
 
 Node = Mapping[str, Any]
@@ -55,7 +57,7 @@ class Nodes:
                 break
             time.sleep(0.02)
         if not usable:
-            reasons = [*self._reasons.values(), *(f"{_name(node)} does not answer" for node in pending)]
+            reasons = [*self._reasons.values(), *(f"{name_of(node)} does not answer" for node in pending)]
             raise UsageError(f"no node of the cluster can be used: {'; '.join(reasons)}")
         return usable
 
@@ -64,7 +66,7 @@ class Nodes:
         nodes = {node["NodeID"]: node for node in living()}
         for number, node in nodes.items():
             if not self._is_known(number):
-                self._asked[number] = _ask(number)
+                self._asked[number] = ask_versions(number)
             self._hear(number, node)
         self._asked = {number: asked for number, asked in self._asked.items() if number in nodes}
         return [node for number, node in nodes.items() if number in self._used]
@@ -89,7 +91,7 @@ class Nodes:
         if not reason:
             self._used[number] = None
             return
-        self._reasons[number] = f"node {_name(node)} {reason}"
+        self._reasons[number] = f"node {name_of(node)} {reason}"
         self._say(f"{self._reasons[number]}; the node is left aside")
 
 
@@ -99,7 +101,7 @@ def living() -> list[Node]:
 
 
 def difference(own: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Say in which way a node's versions are not those of this process; "" where they agree."""
+    """Say in which way a node's code is not that of this process; "" where they agree."""
     for name in COMPARED:
         if own[name] != other[name]:
             return f"has {name} {other[name]}, and this command {own[name]}" if other[name] else f"has no {name}"
@@ -115,13 +117,15 @@ def own_versions() -> Mapping[str, str]:
     return _reader()()
 
 
-def _ask(number: str) -> Any:
+def ask_versions(number: str) -> Any:
+    """Return a reference to the versions that a node has, as own_versions gives them; number: its NodeID."""
     here = NodeAffinitySchedulingStrategy(number, soft=False)
     probe: Any = ray.remote(_reader())
     return probe.options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _name(node: Node) -> str:
+def name_of(node: Node) -> str:
+    """Return what messages call a node."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
@@ -156,6 +160,7 @@ def _reader() -> Callable[[], dict[str, str]]:
             "python": ".".join(platform.python_version_tuple()[:2]),
             "torch": ".".join(version("torch").split(".")[:2]),
             "ray": version("ray"),
+            **{name: version(name) for name in ("numpy", "pyarrow", "numba", "triton")},
             "code": digest.hexdigest(),
             "place": str(root),
         }

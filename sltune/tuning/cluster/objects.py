@@ -14,6 +14,13 @@ from sltune.events.store import TIME_TYPE, address_type
 from sltune.system.remote import AnyPath
 from sltune.tuning.cluster.nodes import Node
 
+LARGER_STORE = "start Ray there with a larger --object-store-memory"
+
+
+def store_bytes(node: Node) -> float:
+    """Return how much the object store of a node holds."""
+    return float(node["Resources"].get("object_store_memory", 0))
+
 
 def data_bytes(manifest: Manifest) -> int:
     """Return about how much memory the dataset takes in the object store."""
@@ -32,11 +39,10 @@ def put_dataset(root: AnyPath, manifest: Manifest, nodes: Sequence[Node]) -> lis
     """
     need = data_bytes(manifest)
     for node in nodes:
-        store = node["Resources"].get("object_store_memory", 0)
-        if need > store:
+        if need > (store := store_bytes(node)):
             raise UsageError(
                 f"the data need {need / 1e6:.0f} MB of Ray's object store, but node {node['NodeManagerHostname']} has "
-                f"{store / 1e6:.0f} MB; start Ray there with a larger --object-store-memory"
+                f"{store / 1e6:.0f} MB; {LARGER_STORE}"
             )
     references = []
     for file in manifest.files:
