@@ -67,7 +67,7 @@ def results(folder: RunFolder) -> dict[str, dict[str, Any]]:
 def table(run: RunFolder, slurm: LocalSlurm) -> list[str]:
     """Return the table of a run without what it is called."""
     lines = slurm.call("sltune", "report", run.root, "--format", "csv").splitlines()
-    return [line.partition(",")[2] for line in lines]
+    return [line.replace(run.root.name, "RUN") for line in lines]
 
 
 def log(run: RunFolder) -> str:
