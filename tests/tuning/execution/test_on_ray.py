@@ -356,6 +356,7 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
     shared = SharedData([], {}, {}, (16, 16), 2, "f", Request(device="cpu"), Checkpoints(5))
     worker._shared, worker._started, worker._unsaved, worker._configuration = shared, 0.0, None, quick()
+    worker._unsent = trial_module.UnsentRows()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
 
     def no_room() -> Iterator[Report]:
