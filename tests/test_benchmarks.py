@@ -26,6 +26,7 @@ TOGETHER = (
     "formats",
     "inference",
     "deep",
+    "streaming",
     "stbp",
 )
 ONE_STEP = ("--shapes", "1x2", "--steps", "1", "--warm-up", "0", "--rounds", "1")
@@ -113,6 +114,7 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
         ("search_cost", 48),
         ("simulator", 6),
         ("stbp", 20),
+        ("streaming", 9),
     ],
 )
 def test_a_benchmark_prints_its_figures_in_the_smoke_size(name: str, figures: int, reports: Mapping[str, str]) -> None:

@@ -31,7 +31,10 @@ class RecordingInfo:
 
 
 class Columns(Protocol):
-    """A table of samples: an Arrow table, or a file that reads its events when they are asked for."""
+    """A table of samples: an Arrow table, or a file that reads its events when they are asked for.
+
+    A file that does not keep its events once they are read says so: its ``keeps_events`` is False.
+    """
 
     @property
     def num_rows(self) -> int: ...
@@ -131,6 +134,7 @@ class _FileView:
 
     def __init__(self, table: Columns) -> None:
         self._table = table
+        self._keeps = getattr(table, "keeps_events", True)
         self.rows = table.num_rows
         self.start_us = _numbers(table, "start_us")
         self.duration_us = _numbers(table, "duration_us")
@@ -144,9 +148,10 @@ class _FileView:
         return values
 
     def events(self, row: int) -> tuple[Addresses, NDArray[np.uint32]]:
-        addresses, offsets = self._addresses
+        addresses, offsets = self._addresses if self._keeps else _flat_list(self._table, "address")
+        times_us = self._times_us if self._keeps else _flat_list(self._table, "time_us")[0]
         span = slice(offsets[row], offsets[row + 1])
-        address, time_us = addresses[span], self._times_us[span]
+        address, time_us = addresses[span], times_us[span]
         if not self.backward_steps[row]:
             return address, time_us
         # Sorted copies are not kept, or the memory of a trial would grow with the dataset.

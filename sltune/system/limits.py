@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 OWN_PROCESS = Path("/proc/self")
+IN_MEMORY = ("tmpfs", "ramfs")
+"""Kinds of file systems that lie in memory."""
 
 
 def usable_cpus(process: Path = OWN_PROCESS) -> int:
@@ -33,6 +35,19 @@ def usable_bytes(process: Path = OWN_PROCESS) -> int | None:
     """Return how much memory all processes of this control group may take together; None for no limit."""
     limit = min(map(_memory_limit, _groups(process, "memory")), default=math.inf)
     return None if math.isinf(limit) else int(limit)
+
+
+def is_on_disk(folder: Path, process: Path = OWN_PROCESS) -> bool:
+    """Say whether what is written to a folder goes to a disk, as far as Linux tells, and not to memory."""
+    with suppress(OSError):
+        kinds = {}
+        for line in (process / "mountinfo").read_text().splitlines():
+            fields = line.split()
+            # Of two at one place, the later hides the earlier.
+            kinds[Path(fields[4])] = fields[fields.index("-") + 1]
+        place = folder.resolve()
+        return next((kinds[each] for each in (place, *place.parents) if each in kinds), "") not in IN_MEMORY
+    return True
 
 
 def _cpu_quota(group: Path) -> float:

@@ -29,7 +29,7 @@ class OneNode:
         pass
 
     def first(self) -> list[Any]:
-        return [{"Resources": {"CPU": 1.0, "object_store_memory": 1e9}}]
+        return [{"NodeManagerHostname": "here", "Resources": {"CPU": 1.0, "object_store_memory": 1e9}}]
 
     def usable(self) -> list[Any]:
         return self.first()

@@ -43,17 +43,18 @@ def local_ray(store_bytes: int, options: Mapping[str, Any]) -> Iterator[None]:
     """Start Ray on this machine, on the CPUs that this process may use, and stop it at the end of the block.
 
     Args:
-        store_bytes: what the dataset takes in the object store.
+        store_bytes: what the dataset takes in the object store; more than there is of memory is not tried.
         options: further arguments of ray.init.
 
     Raises:
-        UsageError: there is no folder for Ray's sockets, or less memory than the data need.
+        UsageError: there is no folder for Ray's sockets, or less memory than Ray needs.
         SltuneError: Ray did not start.
     """
-    store_bytes += STORE_HEADROOM
     limit = usable_bytes()
+    # Of data that do not fit into memory, trials read the files.
+    store_bytes = STORE_HEADROOM + (store_bytes if limit is None or store_bytes + STORE_HEADROOM <= limit else 0)
     if limit is not None and store_bytes > limit:
-        text = f"the data need {store_bytes / 1e6:.0f} MB of memory, but this job may use {limit / 1e6:.0f} MB"
+        text = f"Ray needs {store_bytes / 1e6:.0f} MB of memory, but this job may use {limit / 1e6:.0f} MB"
         raise UsageError(f"{text}; ask for more memory")
     with private_folder() as folder:
         try:

@@ -34,7 +34,7 @@ from sltune.system.supervisor import note_scratch
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.cluster.errors import in_our_words
 from sltune.tuning.cluster.nodes import Nodes
-from sltune.tuning.cluster.objects import put_dataset
+from sltune.tuning.cluster.objects import share_dataset
 from sltune.tuning.cluster.packing import Packing
 from sltune.tuning.cluster.resources import Request, share_for
 from sltune.tuning.cluster.signals import answering
@@ -98,21 +98,21 @@ class Executor:
         probes = list(islice(space.probes(), MAX_PROBES))
         self._first = probes[0]
         weights, self.notes = _put_weights(probes, manifest, space.code, Criteria.of(space.search).costs)
-        tables = put_dataset(data, manifest, there)
-        recordings = Samples(ray.get(tables)).recordings()
+        events = share_dataset(data, manifest, there)
+        recordings = events.samples().recordings()
         self.recordings = tuple(recording.name for recording in recordings)
         lists = lists_of(space)
         splits = {step: split_of(probes[0], recordings, step[1], step[0], kind.outer_fold, lists) for step in steps}
-        self.notes = (*self.notes, *left_out(probes[0], recordings, lists))
+        self.notes = (*self.notes, *([events.note] if events.note else []), *left_out(probes[0], recordings, lists))
         sensor, classes = manifest.sensor, len(manifest.classes)
         self.shared = SharedData(
-            tables, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints, space.code
+            events, weights, splits, sensor, classes, manifest.fingerprint, self.request, checkpoints, space.code
         )
 
     @property
     def samples(self) -> Samples:
-        """The samples in Ray's object store, as trials see them."""
-        return Samples(ray.get(self.shared.tables))
+        """The samples, as trials see them."""
+        return self.shared.events.samples()
 
     def measure_packing(self, say: Callable[[str], None]) -> None:
         """Decide what a trial gets of a GPU or of a node's cores where the user leaves that open.

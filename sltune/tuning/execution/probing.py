@@ -13,7 +13,6 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from sltune.events.samples import Samples
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.tuning.cluster.nodes import NODE_ID, Node
@@ -44,7 +43,7 @@ class _Prober:
         """Make a trial and train a first batch."""
         seed, fold = next(iter(self._shared.splits))
         job = self._shared.job(TrialKey("c0000", fold, seed), self._configuration)
-        samples = Samples(ray.get(list(self._shared.tables)))
+        samples = self._shared.events.samples()
         device = torch_device(self._shared.request.device)
         self._pace = TrialPace(job, samples, self._shared.splits[seed, fold], device)
 

@@ -11,7 +11,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -22,13 +22,13 @@ from ray import tune
 
 from sltune import __version__
 from sltune.errors import SltuneError, UsageError
-from sltune.events.samples import Samples
 from sltune.events.splits.parts import Split
 from sltune.extensions.code import Code
 from sltune.extensions.importing import describe_error, users_frames
 from sltune.runs.record import TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.training.process_state import kept_state
+from sltune.tuning.cluster.objects import SharedEvents
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.execution.batching import UnsentRows
 from sltune.tuning.trial.checkpoints import Checkpoints
@@ -51,12 +51,12 @@ REPORT = "report"
 class SharedData:
     """What trials read from the object store, and what is the same for all of them.
 
-    tables: references of the dataset's tables. weights: those of the weights to start from, by path. splits: the
+    events: the dataset. weights: those of the weights to start from, by path. splits: the
     recordings of each part, by (seed, fold). sensor: (height, width) in pixels. fingerprint: the dataset's. code: the
     user's, which workers on other hosts cannot read themselves.
     """
 
-    tables: Sequence[Any]
+    events: SharedEvents
     weights: Mapping[str, Any]
     splits: Mapping[tuple[int, int], Split]
     sensor: tuple[int, int]
@@ -91,7 +91,7 @@ class TrialWorker(tune.Trainable):
         """Take a first job."""
         assert shared is not None, "tune.with_parameters passes it"
         self._shared = shared
-        self._samples = Samples(ray.get(list(shared.tables)))
+        self._samples = shared.events.samples()
         self._checkpoint: bytes | None = None
         self._saved = self._started = 0.0
         self._unsaved: Report | None = None

@@ -149,11 +149,20 @@ def test_ray_gets_the_cpus_that_this_process_may_use(started: dict[str, Any], mo
     assert started["num_cpus"] == 3
 
 
-def test_data_for_which_a_container_has_no_memory_are_refused(
+def test_data_for_which_a_container_has_no_memory_get_none_and_are_read_from_their_files(
     started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "usable_bytes", lambda: 4_000_000_000)
-    with pytest.raises(UsageError, match="the data need 9268 MB of memory, but this job may use 4000 MB"):
+    with connected(None, 9_000_000_000):
+        pass
+    assert started["object_store_memory"] == local.STORE_HEADROOM
+
+
+def test_a_container_without_memory_for_ray_is_refused(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "usable_bytes", lambda: 200_000_000)
+    with pytest.raises(UsageError, match="Ray needs 268 MB of memory, but this job may use 200 MB"):
         connected(None, 9_000_000_000).__enter__()
     assert not started
 

@@ -12,6 +12,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sltune.events.samples import Samples
+from sltune.tuning.cluster.objects import SharedEvents
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.execution.worker import SharedData
 from tests.small import table_of
@@ -70,5 +71,6 @@ def test_a_node_holds_the_events_once_with_several_readers() -> None:
 
 def test_what_all_trials_share_travels_as_references() -> None:
     """Tune puts what it is given again for every trial; references of the events are a few bytes."""
-    shared = SharedData([ray.put(table_of(100_000))], {}, {}, (128, 128), 19, "f", Request(device="cpu"), None)  # type: ignore[arg-type]
+    events = SharedEvents([ray.put(table_of(100_000))])
+    shared = SharedData(events, {}, {}, (128, 128), 19, "f", Request(device="cpu"), None)  # type: ignore[arg-type]
     assert len(ray.cloudpickle.dumps(shared)) < 2000

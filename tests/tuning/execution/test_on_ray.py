@@ -33,6 +33,7 @@ from sltune.runs.record import Record, TrialKey
 from sltune.settings.space import Space, parse_space
 from sltune.tuning import preparation
 from sltune.tuning.campaign.campaign import Campaign
+from sltune.tuning.cluster.objects import SharedEvents
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.evaluate import Evaluate
 from sltune.tuning.execution import callbacks, executor
@@ -354,7 +355,7 @@ def test_out_of_memory_on_a_device_fails_one_trial_and_its_worker_goes_on_with_t
     import sltune.tuning.execution.worker as trial_module
 
     worker = trial_module.TrialWorker.__new__(trial_module.TrialWorker)
-    shared = SharedData([], {}, {}, (16, 16), 2, "f", Request(device="cpu"), Checkpoints(5))
+    shared = SharedData(SharedEvents([]), {}, {}, (16, 16), 2, "f", Request(device="cpu"), Checkpoints(5))
     worker._shared, worker._started, worker._unsaved, worker._configuration = shared, 0.0, None, quick()
     worker._unsent = trial_module.UnsentRows()
     worker._held = lambda: {"CPU": 1, "GPU": 0.25}  # type: ignore[method-assign]
