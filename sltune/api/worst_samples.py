@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -48,8 +49,12 @@ def worst_of(run: Run, record: Record) -> Sequence[WorstSample]:
 @cache
 def _dataset_of(path: str, fingerprint: str) -> Dataset | None:
     """Return the dataset that a run was trained on; None where it is not there, or another one is."""
+    place = path_or_uri(path)
+    if not isinstance(place, Path):
+        # Whoever hands on a run would choose the server that this machine asks.
+        return None
     with suppress(SltuneError, OSError):
-        dataset = open_dataset(path_or_uri(path))
+        dataset = open_dataset(place)
         if dataset.manifest.fingerprint == fingerprint:
             return dataset
     return None

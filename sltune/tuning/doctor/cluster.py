@@ -169,7 +169,8 @@ def _judged(facts: Facts, node: Node, asked: Asked) -> Iterator[Finding]:
         yield graded("network", text, advice, False, speed < SLOW_BYTES_PER_S)
     store, need = store_bytes(node), asked.data_bytes
     needed = f", and the data take {size(need)}" if need else ""
-    yield graded("object store", f"holds {size(store)}{needed}", LARGER_STORE, need > store)
+    advice = f"trials would read the files themselves, which is slower; {LARGER_STORE}"
+    yield graded("object store", f"holds {size(store)}{needed}", advice, False, need > store)
     if "checkpoints" in facts:
         state, text, advice = facts["checkpoints"]
         yield Finding(state, "checkpoints", text, advice)
