@@ -17,6 +17,7 @@ demo: $(VENV)/installed
 	$(BIN)/sltune demo --out demo
 
 test: $(VENV)/installed
+	$(BIN)/python -m tests.compile_kernels
 	$(PYTEST)
 
 # These wait for nothing.

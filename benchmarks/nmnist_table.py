@@ -152,7 +152,7 @@ class Benchmark:
         reports = list(run_job(job, self.dataset.samples, torch.device("cpu")))
         seconds = time.process_time() - began
         *epochs, last = reports
-        curves = {f"{name}_by_epoch": [epoch.row[name] for epoch in epochs] for name in CURVES}
+        curves = {f"{name}_by_epoch": [row[name] for epoch in epochs for row in epoch.rows] for name in CURVES}
         metrics = {name: last.metrics.get(name) for name in METRICS}
         return {"status": last.status, **metrics, "epochs": len(epochs), "seconds": round(seconds, 3), **curves}
 

@@ -213,7 +213,7 @@ def _trained(settings: Settings, key: TrialKey, barrier: Any, started: float) ->
         if outcome.status != "running":
             break
         marks.append(time.perf_counter())
-        memory = max(memory, int(outcome.row.get("device_memory_bytes", 0)))
+        memory = max(memory, *(int(row.get("device_memory_bytes", 0)) for row in outcome.rows))
     if outcome.status != "done" or outcome.split is None:
         raise RuntimeError(f"{outcome.status}: {outcome.error}")
     ended_s = time.perf_counter() - began

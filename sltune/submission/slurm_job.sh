@@ -12,6 +12,11 @@ trap 'rm -f "$state".*' EXIT
 
 end_run() {
     [[ $ending == cancel ]] || ending=$1
+    # The command may have begun a moment ago, and its process not be noted yet.
+    for _ in {1..50}; do
+        [[ -s $state.pid || -s $state.code ]] && break
+        sleep 0.1
+    done
     [[ -s $state.pid ]] && kill -INT "$(<"$state.pid")" 2>/dev/null
     [[ $1 == limit ]] && kill_late &
 }

@@ -113,7 +113,7 @@ def test_ctrl_c_is_an_error_of_ours_and_the_run_goes_on(monkeypatch: pytest.Monk
     step, steps = in_process.Worker.step, iter(range(100))
 
     def interrupted(self: in_process.Worker) -> dict[str, object]:
-        if next(steps) == 3:
+        if next(steps) == 1:
             signal.raise_signal(signal.SIGINT)
         return step(self)
 

@@ -21,7 +21,7 @@ import importlib.abc, importlib.util, sys
 
 class Patch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "sltune.snn.cpu.kernels":
+        if name != "sltune.snn.cpu.kernels.neurons":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

@@ -42,6 +42,7 @@ def mounted(folder: Path, size: str) -> list[str]:
 SMALL_MEMORY = ["mount -t tmpfs -o size=16m none /dev/shm", "ulimit -n 256"]
 
 
+@pytest.mark.slow
 def test_each_fault_of_a_machine_is_named(tmp_path: Path, variables: dict[str, str]) -> None:
     full = tmp_path / "full"
     setup = [*SMALL_MEMORY, *mounted(full, "1m"), f"(cat /dev/zero > {full}/fill 2>/dev/null || true)"]

@@ -14,7 +14,7 @@ from sltune.progress.display import Display
 from sltune.runs.folder import RunFolder
 from sltune.settings.space import Space
 from sltune.snn import backends, kernel_check
-from sltune.snn.cpu import kernels
+from sltune.snn.cpu.kernels import neurons as kernels
 from sltune.tuning.evaluate import Evaluate
 from sltune.tuning.preparation import start
 from tests.small import quick

@@ -49,6 +49,7 @@ def space(**settings: object) -> Space:
     return parse_space(tomlkit.dumps(quick(**settings).model_dump(mode="json")), "test")
 
 
+@pytest.mark.slow
 def test_each_trial_gets_the_cores_with_which_trials_are_fastest_in_total(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
