@@ -7,21 +7,18 @@ PYTHONPATH=PEERS python benchmarks/deep.py > benchmarks/results/deep.md
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from peers import CLASSES, DECAY, V_THRESHOLD, WIDTH, Peer, channels_last, snntorch, spikingjelly
-from smoke import OPTIMIZER, forks_after, parse_arguments, processor
-from stbp import THREADS, versions
-from steps import Clock, Run, bytes_held, peak_bytes
+from smoke import parse_arguments
+from stbp import Settings, Stopped, machine, shapes_of, spread_of, versions
+from steps import Clock, Run, Shape, bytes_held, peak_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,18 +26,6 @@ from sltune.snn.running import rates_of
 from sltune.system.memory import keep_freed_memory
 
 MAPS = 32
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large everything is. side: of the frames in pixels."""
-
-    side: int
-    batch: int
-    steps: int
-
-    def __str__(self) -> str:
-        return f"{self.side}×{self.side} pixels, B={self.batch}, T={self.steps}"
 
 
 class Residual(nn.Module):
@@ -100,74 +85,88 @@ def peers(side: int) -> list[Peer]:
     return [peer for peer in found if peer.is_importable]
 
 
-def train(peer: Peer, size: Size, warm_up: int, steps: int) -> Run:
+def train(peer: Peer, side: int, shape: Shape, settings: Settings) -> Run:
     """Take training steps and time them; runs in a process of its own."""
     if peer.module == "sltune":
         keep_freed_memory()
     torch.manual_seed(0)
-    network = peer.build().train()
+    device = settings.device
+    network = peer.build().to(device).train()
     rng = np.random.default_rng(0)
-    frames = torch.from_numpy(rng.random((size.steps, size.batch, 2, size.side, size.side), np.float32) < 0.05).float()
-    labels = torch.arange(size.batch) % CLASSES
+    filled = rng.random((shape.steps, shape.batch, 2, side, side), np.float32) < 0.05
+    frames = torch.from_numpy(filled).float().to(device)
+    labels = (torch.arange(shape.batch) % CLASSES).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-5, fused=True)
-    held, clock = bytes_held("cpu"), Clock("cpu")
-    for number in range(warm_up + steps):
-        if number >= warm_up:
+    held, clock = bytes_held(device), Clock(device)
+    for number in range(settings.warm_up + settings.steps):
+        if number >= settings.warm_up:
             clock.mark()
         loss = functional.cross_entropy(rates_of(network, frames), labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
     clock.mark()
-    return Run(clock.laps_ms(), peak_bytes("cpu") - held)
-
-
-def in_a_process(threads: int, smoke: bool, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function returns in a fresh process, which has the threads to itself."""
-    context = forks_after(OPTIMIZER, "sltune.snn.deep") if smoke else multiprocessing.get_context("spawn")
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    with context.Pool(1, torch.set_num_threads, (threads,)) as pool:
-        return pool.apply(function, arguments)
+    return Run(clock.laps_ms(), peak_bytes(device) - held)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--against", default="spikingjelly,snntorch", help="modules of others (default: both)")
     parser.add_argument("--side", type=int, default=128, help="of the frames, in pixels")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--time-steps", type=int, default=16)
+    parser.add_argument("--shapes", type=shapes_of, default=[Shape(8, 16)], help="such as 8x16 (batch x time steps)")
     parser.add_argument("--warm-up", type=int, default=2, help="steps of a process before those that are timed")
     parser.add_argument("--steps", type=int, default=3, help="timed steps of a process")
     parser.add_argument("--rounds", type=int, default=2, help="processes a peer, turn and turn about")
+    parser.add_argument("--limit-s", type=float, default=180, help="for a process")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
-    smallest = {"side": 8, "batch": 1, "time_steps": 2, "warm_up": 0, "steps": 1, "rounds": 1, "threads": 1}
-    given = parse_arguments(parser, **smallest)
-    size, found = Size(given.side, given.batch, given.time_steps), dict[str, Run]()
-    for _ in range(given.rounds):
-        for peer in peers(given.side):
-            arguments = (train, peer, size, given.warm_up, given.steps)
-            run = in_a_process(given.threads, given.smoke, *arguments)
-            print(peer.name, f"{run.median:.0f} ms", sep=": ", file=sys.stderr, flush=True)
-            found.setdefault(peer.name, Run()).add(run)
-    command = " ".join(["python benchmarks/deep.py", *sys.argv[1:]])
-    print(f"# Training steps of the residual network\n\n`{command}`, {processor()},")
-    print(f"{given.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, {versions()}.\n")
-    parameters = sum(one.numel() for one in ours(given.side).parameters())
-    print(f"{size}, {parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW")
-    print(
-        "on random binary frames of which 5 % are filled. Every row was measured in processes of its own, turn and turn"
-    )
-    print(
-        f"about: medians of {given.rounds} × {given.steps} steps. Memory: the peak beyond what model and frames take.\n"
-    )
-    for peer in peers(given.side):
-        print(f"- {peer.name}: {peer.note}.")
-    print("\n| | ms a step | time, ratio | peak memory, MB | memory, ratio |\n|---|--:|--:|--:|--:|")
-    base = found["sltune"]
-    for name, run in found.items():
-        ms = run.median
-        ratio, of_memory = ms / base.median, run.memory / base.memory if base.memory else 1.0
-        span = f"{ms:.0f} [{min(run.step_ms):.0f}, {max(run.step_ms):.0f}]"
-        print(f"| {name} | {span} | {ratio:.2f} | {run.memory / 1e6:.0f} | {of_memory:.2f} |")
+    smallest = {"side": 8, "shapes": [Shape(1, 2)], "warm_up": 0, "steps": 1, "rounds": 1, "threads": 1}
+    arguments = vars(parse_arguments(parser, **smallest))
+    side, shapes, against = (arguments.pop(name) for name in ("side", "shapes", "against"))
+    found = [peer for peer in peers(side) if peer.module in ["sltune", *against.split(",")]]
+    for line in benchmark(Settings(**arguments), found, side, shapes):
+        print(line, flush=True)
+
+
+def benchmark(settings: Settings, found: Sequence[Peer], side: int, shapes: Sequence[Shape]) -> Iterator[str]:
+    """Give the lines of the report while it is being measured."""
+    parameters = sum(one.numel() for one in ours(side).parameters())
+    yield f"# Training steps of the residual network\n\n`python benchmarks/deep.py {' '.join(sys.argv[1:])}`,"
+    yield f"{machine(settings.device)}, {settings.threads} of {os.cpu_count()} cores, Python"
+    yield f"{platform.python_version()}, {versions()}.\n"
+    yield f"{side}×{side} pixels, {parameters:,} parameters. A step is forward, cross-entropy, backward and AdamW on"
+    yield "random binary frames of which 5 % are filled. Every row was measured in processes of its own, turn and turn"
+    yield f"about: medians of {settings.rounds} × {settings.steps} steps, ranges in brackets. Memory: the peak beyond"
+    yield "what model and frames take.\n"
+    yield from (f"- {peer.name}: {peer.note}." for peer in found)
+    for shape in shapes:
+        yield f"\n## {shape}\n"
+        yield "| | ms a step | time, ratio | peak memory, MB | memory, ratio |\n|---|--:|--:|--:|--:|"
+        runs = {peer.name: Run() for peer in found}
+        for peer in [*found] * settings.rounds:
+            measure(settings, peer, side, shape, runs[peer.name])
+        base = runs["sltune"]
+        yield from (row(name, run, base) for name, run in runs.items())
+
+
+def measure(settings: Settings, peer: Peer, side: int, shape: Shape, run: Run) -> None:
+    """Add a process's steps to a run; one that has failed is not tried again."""
+    if run.failure:
+        return
+    try:
+        run.add(settings.measured(train, peer, side, shape, settings))
+    except Stopped as reason:
+        run.failure = str(reason)
+    print(peer.name, shape, run.failure or f"{run.median:.0f} ms", sep=": ", file=sys.stderr, flush=True)
+
+
+def row(name: str, run: Run, base: Run) -> str:
+    if run.failure:
+        return f"| {name} | {run.failure} |" + " |" * 3
+    ratios = ("–", "–")
+    if not base.failure:
+        ratios = (f"{run.median / base.median:.2f}", f"{run.memory / base.memory if base.memory else 1.0:.2f}")
+    return f"| {name} | {spread_of(run.step_ms)} | {ratios[0]} | {run.memory / 1e6:.0f} | {ratios[1]} |"
 
 
 if __name__ == "__main__":

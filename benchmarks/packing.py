@@ -62,7 +62,13 @@ class Settings:
     smoke: bool = False
 
     def configuration(self) -> Configuration:
-        return load_space(self.space, [f"training.epochs={self.epochs}"]).configuration()
+        """Return that of the space file with fewer epochs, of which the first and the last keep their shares."""
+        training = load_space(self.space).configuration().training
+        share = self.epochs / training.epochs
+        fewer = {"epochs": self.epochs} | {
+            name: int(share * getattr(training, name)) for name in ("warmup_epochs", "average_epochs")
+        }
+        return load_space(self.space, [f"training.{name}={value}" for name, value in fewer.items()]).configuration()
 
 
 @dataclass(frozen=True)

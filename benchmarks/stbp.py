@@ -119,7 +119,8 @@ def main() -> None:
     parser.add_argument(
         "--sltune-backends", default="", help="such as numba,reference (the first is the base of ratios)"
     )
-    parser.add_argument("--alone", action="store_true", help="measure sltune alone, without other libraries")
+    modules = sorted({peer.module for peer in OTHERS})
+    parser.add_argument("--against", default=",".join(modules), help="modules of others (default: all); '' for none")
     parser.add_argument("--density", action="store_true", help="only compare the frames with the simulator's")
     arguments = vars(parse_arguments(parser, threads=1, warm_up=0, steps=1, rounds=1, shapes=[Shape(1, 2)]))
     if arguments.pop("density"):
@@ -127,7 +128,8 @@ def main() -> None:
         print("here", density_of(draw_frames(64, 17)))
         return
     shapes, backends = arguments.pop("shapes"), arguments.pop("sltune_backends")
-    others = () if arguments.pop("alone") else OTHERS
+    against = arguments.pop("against").split(",")
+    others = [peer for peer in OTHERS if peer.module in against]
     settings = Settings(**arguments)
     ours = [sltune_peer(name) for name in backends.split(",")]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.threads])

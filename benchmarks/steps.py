@@ -201,9 +201,7 @@ def limits(device: str, smoke: bool) -> tuple[float, list[str]]:
     """Return GFLOP/s of a large product of float32 matrices, and lines about it and the memory."""
     size = 256 if smoke else 8192 if device == "cuda" else 4096
     copied_values = SMOKE_VALUES if smoke else COPIED_VALUES
-    matrix = torch.rand(size, size, device=device)
-    product_ms = fastest_ms(lambda: torch.mm(matrix, matrix), device)
-    gflops, bandwidth = 2 * size**3 / product_ms / 1e6, copy_gb_per_s(device, copied_values)
+    gflops, bandwidth = product_gflops(device, size), copy_gb_per_s(device, copied_values)
     lines = [f"Limits measured: {gflops:.0f} GFLOP/s (float32, {size}³ product), {bandwidth:.0f} GB/s read and written"]
     if device == "cpu":
         # Of torch's libraries, MKL uses half of each register on other vendors' processors.
@@ -217,6 +215,12 @@ def limits(device: str, smoke: bool) -> tuple[float, list[str]]:
         lines.append("(torch lets cuDNN's convolutions use TF32, which passes this limit),")
     lines.append(f"so the first allows {gflops * 1e9 / FLOP:.0f} of them a second in training.")
     return gflops, lines
+
+
+def product_gflops(device: str, size: int) -> float:
+    """Return how many float32 operations a product of two square matrices takes a second, in GFLOP/s."""
+    matrix = torch.rand(size, size, device=device)
+    return 2 * size**3 / fastest_ms(lambda: torch.mm(matrix, matrix), device) / 1e6
 
 
 def copy_gb_per_s(device: str, copied_values: int) -> float:

@@ -16,6 +16,7 @@ SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if "def main(" in fil
 # In one process, as each imports torch. stbp is the last, since it gives up cores.
 TOGETHER = (
     "augmentations",
+    "correctness",
     "kernels",
     "nested",
     "packing",
@@ -103,11 +104,12 @@ def test_a_benchmark_reads_its_flags(name: str, reports: Mapping[str, str]) -> N
     ("name", "figures"),
     [
         ("augmentations", 64),
+        ("correctness", 21),
         ("deep", 4),
         ("events", 27),
         ("formats", 66),
         ("inference", 24),
-        ("kernels", 100),
+        ("kernels", 140),
         ("nested", 10),
         ("nmnist_table", 13),
         ("packing", 8),
@@ -149,7 +151,36 @@ def test_what_runs_many_commands_prints_its_figures_in_the_smoke_size(
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "flags", [(*ONE_STEP, "--alone", "--sltune-backends", "reference,numba:stage"), ("--density",)]
+    "flags", [(*ONE_STEP, "--against", "", "--sltune-backends", "reference,numba:stage"), ("--density",)]
 )
 def test_training_steps_are_measured_with_each_backend_and_frames_compared(flags: tuple[str, ...]) -> None:
     assert re.search(r"\d", python(FOLDER / "stbp.py", *flags))
+
+
+def test_shellcheck_finds_nothing_in_the_day_on_a_gpu() -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    found = subprocess.run([shellcheck, FOLDER / "gpu_day.sh"], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_the_day_on_a_gpu_is_rehearsed_on_a_cpu_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    def day(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [FOLDER / "gpu_day.sh", "--device", "cpu", "--smoke", "--out", tmp_path / "out", *arguments]
+        environment = {**os.environ, "PYTHON": sys.executable, "TMPDIR": str(tmp_path)}
+        return subprocess.run(
+            list(map(str, command)), env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+
+    parts = ["correctness", "doctor", "best", "optimized", "packing", "kernels", "stbp", "deep"]
+    first = day()
+    assert first.returncode == 0, first.stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(f"gpu-{name}.md" for name in parts)
+    assert "| dense | 1 | 0 |" in (tmp_path / "out" / "gpu-correctness.md").read_text()
+    (tmp_path / "out" / "gpu-kernels.md").unlink()
+    again = day()
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("already there") == len(parts) - 1
+    expect_figures((tmp_path / "out" / "gpu-kernels.md").read_text(), 100)
+    assert day("--days", "1").returncode == 2

@@ -18,7 +18,7 @@ import pyarrow as pa
 from sltune.errors import DataError
 from sltune.events.manifest import HINT, MANIFEST, Manifest, StoredFile, read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import LONG_COLUMNS, SHORT_COLUMNS, read_table
+from sltune.events.store import LONG_COLUMNS, SHORT_COLUMNS, TIME_TYPE, address_type, read_table
 from sltune.events.verify import refuse, short_problems, table_problems
 from sltune.system.limits import is_on_disk
 from sltune.system.remote import AnyPath
@@ -191,3 +191,9 @@ def read_samples(root: AnyPath, file: StoredFile, manifest: Manifest) -> pa.Tabl
     table = read_table(root / file.file, file.sha256)
     refuse(root / file.file, table_problems(table, manifest.classes, manifest.sensor, file))
     return table
+
+
+def data_bytes(manifest: Manifest) -> int:
+    """Return about how much memory the dataset takes in memory."""
+    bits_per_event: int = address_type(manifest.sensor).bit_width + TIME_TYPE.bit_width
+    return bits_per_event // 8 * manifest.events

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from sltune.errors import DataError, Interrupted
+from sltune.events.dataset import data_bytes
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.splits.parts import Split
 from sltune.events.splits.split import lists_of
@@ -37,7 +38,6 @@ from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE
 from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.joining import described
-from sltune.tuning.cluster.objects import data_bytes
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
     checked_records,

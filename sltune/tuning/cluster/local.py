@@ -20,10 +20,9 @@ import ray
 from sltune.errors import SltuneError, UsageError
 from sltune.system.limits import usable_bytes, usable_cpus
 from sltune.system.supervisor import note_scratch
+from sltune.tuning.cluster.resources import STORE_HEADROOM
 from sltune.tuning.cluster.signals import own_sigterm, without_signals
 
-STORE_HEADROOM = 256 << 20
-"""What lies in the object store beside the dataset: starting weights, and what workers return."""
 START_S = 60.0
 """More than lies between making a folder and locking it."""
 MAX_SOCKET_BYTES = 103

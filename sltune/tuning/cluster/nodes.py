@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import ray
@@ -15,15 +14,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sltune.errors import UsageError
+from sltune.tuning.cluster.versions import difference, own_versions, version_reader
 from sltune.tuning.cluster.errors import reason_of
 
 PROBE_S = 180.0
 """How long a node may take to start a worker before it is left aside for the time being."""
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives each node."""
-COMPARED = ("sltune", "python", "torch", "ray")
-NOTED = ("numpy", "pyarrow", "numba", "triton")
-"""Packages whose other versions give other roundings, or other compiled kernels, but the same networks."""
 
 
 Node = Mapping[str, Any]
@@ -100,69 +97,13 @@ def living() -> list[Node]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def difference(own: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Say in which way a node's code is not that of this process; "" where they agree."""
-    for name in COMPARED:
-        if own[name] != other[name]:
-            return f"has {name} {other[name]}, and this command {own[name]}" if other[name] else f"has no {name}"
-    if own["code"] != other["code"]:
-        codes = [f"{versions['code'][:8]} in {versions['place']}" for versions in (other, own)]
-        return f"has other code of sltune {own['sltune']} ({codes[0]}) than this command ({codes[1]})"
-    return ""
-
-
-@cache
-def own_versions() -> Mapping[str, str]:
-    """Return what this process runs: versions by name, the digest of sltune's code, and the place of that."""
-    return _reader()()
-
-
 def ask_versions(number: str) -> Any:
     """Return a reference to the versions that a node has, as own_versions gives them; number: its NodeID."""
     here = NodeAffinitySchedulingStrategy(number, soft=False)
-    probe: Any = ray.remote(_reader())
+    probe: Any = ray.remote(version_reader())
     return probe.options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 def name_of(node: Node) -> str:
     """Return what messages call a node."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-
-
-def _reader() -> Callable[[], dict[str, str]]:
-    """Return what reads the versions where it is called; as an inner function, Ray sends its code and not its name."""
-
-    def read() -> dict[str, str]:
-        # Nothing of sltune, which may be another there, or none.
-        import hashlib
-        import importlib.metadata
-        import importlib.util
-        import platform
-        import re
-        from pathlib import Path
-
-        def version(package: str) -> str:
-            try:
-                return importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
-                return ""
-
-        spec = importlib.util.find_spec("sltune")
-        root = Path(spec.origin).parent if spec and spec.origin else None
-        digest, text = hashlib.sha256(), ""
-        if root is not None:
-            text = (root / "__init__.py").read_text(encoding="utf-8")
-            for file in sorted(root.rglob("*.py")):
-                digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
-        own = re.search(r'^__version__ = "(.*)"$', text, re.MULTILINE)
-        return {
-            "sltune": own.group(1) if own else "",
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            "torch": ".".join(version("torch").split(".")[:2]),
-            "ray": version("ray"),
-            **{name: version(name) for name in ("numpy", "pyarrow", "numba", "triton")},
-            "code": digest.hexdigest(),
-            "place": str(root),
-        }
-
-    return read

@@ -11,10 +11,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sltune.errors import SltuneError, UsageError
-from sltune.events.dataset import StreamedDataset, UnpackedFiles, opened_files, read_samples
+from sltune.events.dataset import StreamedDataset, UnpackedFiles, data_bytes, opened_files, read_samples
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.events.samples import Samples
-from sltune.events.store import TIME_TYPE, address_type
 from sltune.system.remote import AnyPath
 from sltune.tuning.cluster.nodes import Node
 
@@ -24,12 +23,6 @@ LARGER_STORE = "start Ray there with a larger --object-store-memory"
 def store_bytes(node: Node) -> float:
     """Return how much the object store of a node holds."""
     return float(node["Resources"].get("object_store_memory", 0))
-
-
-def data_bytes(manifest: Manifest) -> int:
-    """Return about how much memory the dataset takes in the object store."""
-    bits_per_event: int = address_type(manifest.sensor).bit_width + TIME_TYPE.bit_width
-    return bits_per_event // 8 * manifest.events
 
 
 @dataclass(frozen=True)

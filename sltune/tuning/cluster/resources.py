@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sltune.tuning.cluster.nodes import Node
     from sltune.tuning.trial.checkpoints import Checkpoints
 
+STORE_HEADROOM = 256 << 20
+"""Bytes that lie in the object store beside the dataset: starting weights, and what workers return."""
 AUTO_SHARERS = 4
 """Trials that share a GPU where the user does not say how many, and it cannot be measured."""
 MAX_SHARERS = 100

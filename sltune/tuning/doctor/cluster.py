@@ -12,8 +12,12 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sltune.tuning.cluster.errors import reason_of
-from sltune.tuning.cluster.nodes import NOTED, Node, ask_versions, difference, living, name_of, own_versions
+from sltune.errors import UsageError
+from sltune.tuning.cluster.versions import NOTED, difference, own_versions
+from sltune.tuning.cluster.connection import connected
+from sltune.tuning.cluster.errors import lacks_token, reason_of
+from sltune.tuning.cluster.joining import described
+from sltune.tuning.cluster.nodes import Node, ask_versions, living, name_of
 from sltune.tuning.cluster.objects import LARGER_STORE, store_bytes
 from sltune.tuning.doctor.examination import examined
 from sltune.tuning.doctor.facts import Facts
@@ -39,6 +43,19 @@ class Asked:
     surrogates: Sequence[str]
     checkpoints: str | None
     data_bytes: int
+
+
+def examine_cluster(address: str, asked: Asked, end: float) -> tuple[list[Finding], dict[str, Facts]]:
+    """Connect to a cluster, and examine it as ``examine_nodes`` does; one that does not answer is a finding, too."""
+    try:
+        with connected(address, store_bytes=0):
+            cluster = Finding("ok", "cluster", described())
+            findings, facts = examine_nodes(asked, end)
+            return [cluster, *findings], facts
+    except UsageError as error:
+        if lacks_token(error):
+            return [Finding("broken", "token", str(error), "copy the head's file to ~/.ray/auth_token")], {}
+        return [Finding("broken", "cluster", str(error), "`ray status` on its head says more")], {}
 
 
 def examine_nodes(asked: Asked, end: float) -> tuple[list[Finding], dict[str, Facts]]:

@@ -6,17 +6,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sltune.errors import DataError, UsageError
+from sltune.errors import DataError
+from sltune.events.dataset import data_bytes
 from sltune.events.manifest import Manifest, read_manifest
 from sltune.extensions.code import is_reference
 from sltune.settings.space import Space
 from sltune.snn.neurons.surrogate import WINDOWS
-from sltune.tuning.cluster.connection import connected
-from sltune.tuning.cluster.errors import lacks_token
-from sltune.tuning.cluster.joining import described
-from sltune.tuning.cluster.nodes import NOTED, own_versions
-from sltune.tuning.cluster.objects import data_bytes
-from sltune.tuning.doctor.cluster import Asked, examine_nodes
+from sltune.tuning.cluster.versions import COMPARED, NOTED, own_versions
 from sltune.tuning.doctor.examination import examined
 from sltune.tuning.doctor.facts import Facts
 from sltune.tuning.doctor.findings import Finding
@@ -57,16 +53,10 @@ def examine(address: str | None, places: Places, space: Space | None) -> Examina
     if address is None:
         facts = examined(end - time.monotonic(), surrogates)
         return Examination([_own_versions(), *findings, *judged(facts, need, has_store=False)], {"": facts})
-    try:
-        with connected(address, store_bytes=0):
-            findings.append(Finding("ok", "cluster", described()))
-            found, of_nodes = examine_nodes(Asked(surrogates, places.checkpoints, need), end)
-    except UsageError as error:
-        subject = "token" if lacks_token(error) else "cluster"
-        advice = (
-            "copy the head's file to ~/.ray/auth_token" if subject == "token" else "`ray status` on its head says more"
-        )
-        return Examination([_own_versions(), *findings, Finding("broken", subject, str(error), advice)], {})
+    # Here, since it imports Ray, and a machine without it can be examined, too.
+    from sltune.tuning.doctor.cluster import Asked, examine_cluster
+
+    found, of_nodes = examine_cluster(address, Asked(surrogates, places.checkpoints, need), end)
     return Examination([_own_versions(), *findings, *found], of_nodes)
 
 
@@ -80,5 +70,7 @@ def _surrogates(space: Space | None) -> Iterator[str]:
 
 def _own_versions() -> Finding:
     versions = own_versions()
-    named = [f"{name} {versions[name]}" for name in ("sltune", "python", "torch", "ray", *NOTED) if versions[name]]
-    return Finding("ok", "versions", ", ".join(named))
+    named = ", ".join(f"{name} {versions[name]}" for name in (*COMPARED, *NOTED) if versions[name])
+    if missing := [name for name in COMPARED if not versions[name]]:
+        return Finding("broken", "versions", f"{named}; no {', '.join(missing)}", "install what is missing")
+    return Finding("ok", "versions", named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sltune.tuning.cluster.local import STORE_HEADROOM
+from sltune.tuning.cluster.resources import STORE_HEADROOM
 from sltune.tuning.doctor.facts import VISIBLE, Facts
 from sltune.tuning.doctor.findings import Finding, graded, size
 

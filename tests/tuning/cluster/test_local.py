@@ -17,7 +17,7 @@ import pytest
 
 from sltune.errors import SltuneError, UsageError
 from sltune.tuning.cluster import connection as cluster
-from sltune.tuning.cluster import local
+from sltune.tuning.cluster import local, resources
 from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.environment import prepare_environment
 from sltune.tuning.cluster.local import private_folder
@@ -155,7 +155,7 @@ def test_data_for_which_a_container_has_no_memory_get_none_and_are_read_from_the
     monkeypatch.setattr(local, "usable_bytes", lambda: 4_000_000_000)
     with connected(None, 9_000_000_000):
         pass
-    assert started["object_store_memory"] == local.STORE_HEADROOM
+    assert started["object_store_memory"] == resources.STORE_HEADROOM
 
 
 def test_a_container_without_memory_for_ray_is_refused(

@@ -14,7 +14,7 @@ import tomlkit
 
 import sltune
 from sltune.runs.folder import RunFolder
-from sltune.tuning.cluster.nodes import difference, own_versions
+from sltune.tuning.cluster.versions import difference, own_versions
 from tests.small import quick
 from tests.tuning.clusters import PROMPT_S, SCRIPTS, Node, environment
 
