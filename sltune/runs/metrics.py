@@ -193,7 +193,7 @@ class Metrics(BaseModel):
 
     @model_validator(mode="after")
     def _square(self) -> Self:
-        if any(len(row) != len(self.confusion) for row in self.confusion):
+        if {len(self.confusion), *map(len, self.confusion)} != {len(self.confusion)}:
             raise ValueError("confusion has not as many columns as rows")
         return self
 

@@ -1,9 +1,12 @@
-"""Memory of the host: freed memory is kept, since the next training step needs as much again."""
+"""Memory of the host: when it is given back, and when Python looks for what is not used any more."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # These numbers are in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -23,3 +26,18 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, MAX_THRESHOLD))
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep Python from looking for unused cycles within the block, in which very many objects are made to stay.
+
+    It would look through all of them again and again, as their number grows, and find nothing.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,12 +1,15 @@
-"""Freed memory stays with the process."""
+"""Freed memory stays with the process, and what is made to stay is not looked through."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from sltune.system.memory import without_collection
 
 FAULTS = """
 import resource
@@ -36,3 +39,23 @@ def test_tensors_of_a_step_take_the_memory_of_the_step_before() -> None:
     default, kept = map(int, ended.stdout.split())
     assert default > 100_000
     assert kept < default / 5
+
+
+def test_nothing_is_collected_within_the_block_and_again_after_it() -> None:
+    with without_collection():
+        before = gc.get_stats()
+        # Else the youngest generation is looked through after some hundred.
+        kept = [[number] for number in range(200_000)]
+        assert gc.get_stats() == before
+    assert len(kept) == 200_000
+    assert gc.isenabled()
+
+
+def test_where_nothing_was_collected_before_nothing_is_after_the_block() -> None:
+    gc.disable()
+    try:
+        with without_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -14,8 +14,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sltune.errors import UsageError
-from sltune.tuning.cluster.versions import difference, own_versions, version_reader
 from sltune.tuning.cluster.errors import reason_of
+from sltune.tuning.cluster.versions import difference, own_versions, version_reader
 
 PROBE_S = 180.0
 """How long a node may take to start a worker before it is left aside for the time being."""

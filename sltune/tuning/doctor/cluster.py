@@ -13,12 +13,12 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sltune.errors import UsageError
-from sltune.tuning.cluster.versions import NOTED, difference, own_versions
 from sltune.tuning.cluster.connection import connected
 from sltune.tuning.cluster.errors import lacks_token, reason_of
 from sltune.tuning.cluster.joining import described
 from sltune.tuning.cluster.nodes import Node, ask_versions, living, name_of
 from sltune.tuning.cluster.objects import LARGER_STORE, store_bytes
+from sltune.tuning.cluster.versions import NOTED, difference, own_versions
 from sltune.tuning.doctor.examination import examined
 from sltune.tuning.doctor.facts import Facts
 from sltune.tuning.doctor.findings import Finding, graded, size
