@@ -226,7 +226,7 @@ def read_object(file: Path, hint: str) -> dict[str, Any]:
         DataError: the file cannot be read, holds no JSON object, or was written by a newer sltune.
     """
     try:
-        # It takes half the time of Python's, as there may be tens of thousands, and refuses text that cannot be written.
+        # It takes half the time of Python's, of what may be tens of thousands, and refuses text that nothing can write.
         values = from_json(read_plain(file), allow_inf_nan=False)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; {hint}") from error

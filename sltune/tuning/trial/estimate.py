@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, count, islice
 
 import torch
@@ -21,20 +22,22 @@ from sltune.settings.space import Space
 from sltune.snn.activity import INPUT, Meter
 from sltune.snn.running import outputs_of
 from sltune.system.remote import AnyPath
-from sltune.training.fit import Diverged, train_epoch
+from sltune.training.fit import Diverged, evaluate, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
 from sltune.wording import as_toml
 
-BATCHES_TIMED = 3
-"""Enough for a rough figure, as all batches are alike; users wait for it."""
+BATCHES_TIMED = 15
+"""Enough for their median, which the first few, slower ones do not move."""
+TIMED_S = 4.0
+"""No further batch is timed after so many seconds, for which users wait; one is timed always."""
 
 
 def describe(space: Space, data: AnyPath | None) -> Iterator[str]:
     """Give lines on the trials of a space and, where there is a dataset, on their size and time.
 
-    The time is that of a few training batches on this machine, times all there are; of a search, for the first of its
-    configurations.
+    The time is that of a few batches on this machine, times all that are trained and evaluated; of a search, for the
+    first of its configurations.
 
     Raises:
         DataError: the dataset cannot be read or does not fit the configuration.
@@ -112,7 +115,7 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
         return
     try:
         firing = list(_firing(trainer))
-        seconds = _seconds_per_sample(trainer)
+        training_s, evaluation_s = _seconds_per_sample(trainer)
     except Diverged as error:
         yield f"training diverges within the first {BATCHES_TIMED} batches: {error}"
         return
@@ -126,12 +129,21 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
         yield lack
         return
     yield from firing
-    hours = seconds * sizes[0] * configuration.training.epochs * trainings / 3600
-    given_up = ", and as if none was given up" if trainings > len(planned) else ""
+    # Each epoch is validated, on the test part where there is no other.
+    epoch_s = training_s * sizes[0] + evaluation_s * (sizes[1] or sizes[2])
+    hours = (epoch_s * configuration.training.epochs + evaluation_s * sizes[2]) * trainings / 3600
+    given_up = ", as if none was given up" if trainings > len(planned) else ""
     yield (
-        f"training takes {1000 * seconds:.1f} ms a sample on this {device.type} with one thread: "
-        f"about {hours:.2g} hours for all trials one after the other, evaluation not counted{given_up}"
+        f"a sample takes {1000 * training_s:.1f} ms in training and {1000 * evaluation_s:.1f} in evaluation on this "
+        f"{device.type} with one thread: about {in_words(hours)} for all trials one after the other{given_up}"
     )
+
+
+def in_words(hours: float) -> str:
+    """Return a time with two digits: 3.5 hours, 25 minutes."""
+    if hours >= 1:
+        return f"{hours:.2g} hours" if hours < 100 else f"{hours:,.0f} hours"
+    return f"{max(60 * hours, 0.1):.2g} minutes"
 
 
 @torch.no_grad()
@@ -149,14 +161,32 @@ def _firing(trainer: Trainer) -> Iterator[str]:
         yield f"on the first batch, {finding.sentence}"
 
 
-def _seconds_per_sample(trainer: Trainer) -> float:
-    """Train on the first few batches, with one thread as a trial has, and time all but the first.
-
-    On the first one kernels are compiled, or read from the disk.
-    """
+def _seconds_per_sample(trainer: Trainer) -> tuple[float, float]:
+    """Return the time of a sample in training and in evaluation, with one thread as a trial has."""
     torch.set_num_threads(1)
     batches = chain.from_iterable(map(trainer.train_batches, count(1)))
-    train_epoch(trainer.learner, islice(batches, 1))
-    started = time.perf_counter()
-    _, samples = train_epoch(trainer.learner, islice(batches, BATCHES_TIMED))
-    return (time.perf_counter() - started) / samples
+
+    def train() -> int:
+        return train_epoch(trainer.learner, islice(batches, 1))[1]
+
+    # On the first one kernels are compiled, or read from the disk.
+    train()
+    training_s = _median_s(train, BATCHES_TIMED)
+    part = trainer.val if len(trainer.val) else trainer.test
+    judged = trainer.judging(part)
+
+    def evaluate_batch() -> int:
+        return len(evaluate(trainer.learner.judged, islice(judged, 1), trainer.learner.loss).correct)
+
+    evaluated = -(-len(part) // trainer.config.training.eval_batch_size)
+    return training_s, _median_s(evaluate_batch, min(evaluated, BATCHES_TIMED))
+
+
+def _median_s(work: Callable[[], int], times: int) -> float:
+    """Return the median of the seconds a sample that some calls take, which return how many samples they were."""
+    end, found = time.perf_counter() + TIMED_S, list[float]()
+    while len(found) < times and (not found or time.perf_counter() < end):
+        started = time.perf_counter()
+        samples = work()
+        found.append((time.perf_counter() - started) / samples)
+    return statistics.median(found) if found else 0.0

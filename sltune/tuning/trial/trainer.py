@@ -163,7 +163,7 @@ class Trainer:
 
     def _costs(self) -> Costs | None:
         """Return what the network costs: on the part that selects, as a search may know nothing of the test part."""
-        return costs_of(self.network, lambda: self._judging(self.val), self.learner.precision) if self.val else None
+        return costs_of(self.network, lambda: self.judging(self.val), self.learner.precision) if self.val else None
 
     def _own_metrics(self, part: BatchSource, result: EvaluationResult) -> dict[str, float | None]:
         return own_metrics(self._metrics, result.rates, torch.from_numpy(part.samples.label[part.indices]))
@@ -257,14 +257,15 @@ class Trainer:
     def _evaluate(self, part: BatchSource, network: nn.Module) -> EvaluationResult:
         if not len(part):
             return NOBODY
-        result = evaluate(network, self._judging(part), self.learner.loss, self.learner.precision, self.job.classes)
+        result = evaluate(network, self.judging(part), self.learner.loss, self.learner.precision, self.job.classes)
         if self.last is None:
             # A metric that cannot work fails after the first epoch, and not when all has been paid for.
             self._own_metrics(part, result)
         # Nobody asks for the rates of the validation part, and checkpoints would hold those of three epochs.
         return result if part is self.test else replace(result, rates=None)
 
-    def _judging(self, part: BatchSource) -> Iterator[Batch]:
+    def judging(self, part: BatchSource) -> Iterator[Batch]:
+        """Give a part's batches as they are evaluated."""
         return part.evaluation(self.config.training.eval_batch_size, self.config.sampling.eval_crops)
 
 

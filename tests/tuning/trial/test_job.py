@@ -23,6 +23,7 @@ from sltune.settings.configuration import Configuration
 from sltune.settings.space import parse_space
 from sltune.training.batches import BatchSource
 from sltune.training.predictions import rates_of_classes, read_predictions
+from sltune.tuning.trial import estimate
 from sltune.tuning.trial import trainer as trainer_module
 from sltune.tuning.trial.estimate import describe
 from sltune.tuning.trial.job import Job, refuse_rates_alone, starting_weights
@@ -347,6 +348,47 @@ def test_what_a_space_would_run_says_how_often_each_layer_fires_at_first(dataset
     assert any(
         line.startswith("on the first batch, fc1, fc2 never fired; usually helps: network.init") for line in lines
     )
+
+
+@pytest.mark.parametrize("protocol", ["train-val-test", "train-test"])
+def test_the_time_of_all_trials_is_that_of_training_and_evaluation(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setattr(estimate, "_seconds_per_sample", lambda _: (10.0, 3.0))
+    settings = f"""
+        sampling.time_bin_ms = 20
+        sampling.train_crop_ms = 200
+        sampling.eval_crop_ms = "train"
+        network.name = "nmnist-mlp2"
+        training.epochs = 50
+        evaluation.protocol = "{protocol}"
+    """
+    lines = list(describe(parse_space(settings, "space"), dataset))
+    sizes = next(
+        re.search(r"has (\d+) training, (\d+) validation and (\d+) test", line) for line in lines if "has" in line
+    )
+    assert sizes is not None
+    trained, validated, tested = map(int, sizes.groups())
+    assert (validated == 0) == (protocol == "train-test")
+    hours = 4 * (50 * (10 * trained + 3 * (validated or tested)) + 3 * tested) / 3600
+    assert lines[-1] == (
+        "a sample takes 10000.0 ms in training and 3000.0 in evaluation on this cpu with one thread: "
+        f"about {hours:.2g} hours for all trials one after the other"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (0.001, "0.1 minutes"),
+        (0.25, "15 minutes"),
+        (3.456, "3.5 hours"),
+        (250.4, "250 hours"),
+        (12345.0, "12,345 hours"),
+    ],
+)
+def test_times_are_said_in_minutes_or_hours(hours: float, words: str) -> None:
+    assert estimate.in_words(hours) == words
 
 
 def test_a_search_by_latency_is_refused_for_a_network_that_returns_rates_alone() -> None:
