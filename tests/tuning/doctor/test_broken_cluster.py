@@ -61,9 +61,9 @@ def test_each_fault_of_a_cluster_is_named(tmp_path: Path) -> None:
             space = tmp_path / "space.toml"
             space.write_text(tomlkit.dumps(small.quick().model_dump(mode="json")))
             said = sltune_on(["true"], "evaluate", space, *arguments[2:], variables=own)
-            assert said.returncode == 2, said.stderr
+            assert said.returncode == 0, said.stderr
             assert "has torch 9.9, and this command" in said.stderr
-            assert "start Ray there with a larger --object-store-memory" in said.stderr
+            assert "the data need 92 MB of Ray's object store" in said.stderr
             os.kill(strange.raylet(), signal.SIGSTOP)
             started = time.monotonic()
             said = sltune_on(["true"], *arguments, variables=own, is_patient=False)
