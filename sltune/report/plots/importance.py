@@ -10,6 +10,7 @@ from sltune.report.analysis.importance import explained
 from sltune.report.analysis.series import Series
 from sltune.report.plots.plot import Plot
 from sltune.report.plots.style import BLUE, names, new_figure, titles
+from sltune.report.tables.configurations import short_names
 from sltune.wording import shortened
 
 MAX_NAME = 18
@@ -39,7 +40,7 @@ def _figure(shares: Mapping[str, float]) -> Figure:
     percents = [100 * share for share in shares.values()]
     bars = axes.barh(range(len(shares)), percents, height=0.62, color=BLUE)
     axes.bar_label(bars, [f"{percent:.1f}" for percent in percents], padding=3, fontsize=8)
-    axes.set_yticks(range(len(shares)), [shortened(key.split(".")[1], MAX_NAME) for key in shares])
+    axes.set_yticks(range(len(shares)), [shortened(name, MAX_NAME) for name in short_names(list(shares))])
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="share of the explained variance (%)", xlim=(0, 1.12 * max(percents)))
     axes.set_ylim(len(shares) - 0.5, -0.5)

@@ -25,6 +25,7 @@ from sltune.report.plots.style import (
     titles,
     width_inches,
 )
+from sltune.report.tables.configurations import short_names
 from sltune.settings.domains import ChoiceDomain, Domain
 from sltune.settings.space import Space
 from sltune.settings.types import Value
@@ -85,8 +86,9 @@ def _figure(cloud: Cloud) -> Figure:
     longest = max(_label_length(domain, slice_inches) for domain in cloud.domains.values())
     figure = new_figure(0.2 + rows * (1.65 + 0.06 * longest))
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    for axes, (key, domain) in zip(grid, cloud.domains.items(), strict=False):
+    for axes, (key, domain), name in zip(grid, cloud.domains.items(), short_names(list(cloud.domains)), strict=False):
         _draw(axes, cloud, key, domain, slice_inches)
+        axes.set_title(shortened(name, int(slice_inches / INCHES_PER_CHARACTER)), fontsize=8, pad=4)
     for axes in grid[len(cloud.domains) :]:
         axes.remove()
     figure.supylabel("mean validation accuracy (%)", fontsize=8)
@@ -108,7 +110,6 @@ def _draw(axes: Axes, cloud: Cloud, key: str, domain: Domain, slice_inches: floa
         x, y = _places(key, domain, cloud.complete)
         axes.scatter(x[before], y[before], s=80, color=VERMILLION, marker="*", edgecolors="white", linewidths=0.6,
                      zorder=3, label="best")  # fmt: skip
-    axes.set_title(shortened(key.split(".")[1], int(slice_inches / INCHES_PER_CHARACTER)), fontsize=8, pad=4)
     if isinstance(domain, ChoiceDomain):
         _name_categories(axes, domain, slice_inches)
     elif domain.log:

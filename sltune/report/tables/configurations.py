@@ -19,7 +19,7 @@ def configurations_grid(series: Series) -> Grid | None:
     best = series.shown.config_id if series.shown else ""
     cost = series.criteria.cost_shown(series.results)
     figures = ("± ddof 1", "n", "P(best)", METRICS[cost].heading)
-    header = ("configuration", "state", "validation", *_names(keys), *figures)
+    header = ("configuration", "state", "validation", *short_names(keys), *figures)
     settings = {record.config_id: record.settings for record in series.run.records}
     eligible = series.criteria.eligible(series.results)
     likely = {one.config_id: share for one, share in series.outlook.best_probabilities(eligible)}
@@ -42,7 +42,7 @@ def configurations_grid(series: Series) -> Grid | None:
 def choices_grid(choices: Sequence[Choice]) -> Grid:
     """Return a line for each outer fold of nested searches, with the configuration that was chosen for it."""
     keys = list(dict.fromkeys(key for one in choices for key in one.settings))
-    header = ("run", "outer fold", "configuration", *_names(keys))
+    header = ("run", "outer fold", "configuration", *short_names(keys))
     lines = tuple(
         (
             one.group.label,
@@ -55,10 +55,10 @@ def choices_grid(choices: Sequence[Choice]) -> Grid:
     return Grid("Chosen in each outer fold, by a search that has not seen its test signers", header, lines, 3)
 
 
-def _names(keys: list[str]) -> list[str]:
+def short_names(keys: Sequence[str]) -> list[str]:
     """Return keys without the names of their TOML tables, if they still differ."""
     short = [key.partition(".")[2] for key in keys]
-    return short if len(set(short)) == len(keys) else keys
+    return short if len(set(short)) == len(keys) else list(keys)
 
 
 def _line(one: RecordedResult, is_best: bool, likely: float | None, cost: str, settings: list[str]) -> tuple[str, ...]:

@@ -135,8 +135,9 @@ def _by_how_much(found: Standing, section: ReportSection) -> Answer:
     means = f"{percent(found.best.mean)} % against {percent(rival.mean)} %"
     if compared.test is None:
         return Answer("By", question, "", f"{means}, not paired")
-    number = f"{compared.test.difference:+.2f} points"
-    return Answer("By", question, number, f"{number}, over {compared.test.n} pairs of the same test parts ({means})")
+    number, n = f"{compared.test.difference:+.2f} points", compared.test.n
+    pairs = "one pair of trainings on the same test part" if n == 1 else f"{n} pairs of the same test parts"
+    return Answer("By", question, number, f"{number}, over {pairs} ({means})")
 
 
 def _how_sure(found: Standing) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, islice
 
 import torch
@@ -129,13 +129,21 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
         yield lack
         return
     yield from firing
+    yield _time(configuration, (training_s, evaluation_s), sizes, trainings)
+
+
+def _time(configuration: Configuration, sample_s: tuple[float, float], sizes: Sequence[int], trainings: int) -> str:
+    """Say how long trainings take. sample_s: of a sample in training and in evaluation. sizes: of the parts of a fold."""
+    training_s, evaluation_s = sample_s
+    trained, validated, tested = sizes
     # Each epoch is validated, on the test part where there is no other.
-    epoch_s = training_s * sizes[0] + evaluation_s * (sizes[1] or sizes[2])
-    hours = (epoch_s * configuration.training.epochs + evaluation_s * sizes[2]) * trainings / 3600
-    given_up = ", as if none was given up" if trainings > len(planned) else ""
-    yield (
+    epoch_s = training_s * trained + evaluation_s * (validated or tested)
+    hours = (epoch_s * configuration.training.epochs + evaluation_s * tested) * trainings / 3600
+    given_up = ", as if none was given up" if trainings > len(trials_of(configuration)) else ""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return (
         f"a sample takes {1000 * training_s:.1f} ms in training and {1000 * evaluation_s:.1f} in evaluation on this "
-        f"{device.type} with one thread: about {in_words(hours)} for all trials one after the other{given_up}"
+        f"{device} with one thread: about {in_words(hours)} for all trials one after the other{given_up}"
     )
 
 
