@@ -133,7 +133,7 @@ def _describe_trial(space: Space, configuration: Configuration, dataset: Dataset
 
 
 def _time(configuration: Configuration, sample_s: tuple[float, float], sizes: Sequence[int], trainings: int) -> str:
-    """Say how long trainings take. sample_s: of a sample in training and in evaluation. sizes: of the parts of a fold."""
+    """Say how long trainings take. sample_s: of one in training and in evaluation. sizes: of the parts of a fold."""
     training_s, evaluation_s = sample_s
     trained, validated, tested = sizes
     # Each epoch is validated, on the test part where there is no other.
