@@ -12,6 +12,7 @@ import click
 from sltune import __version__
 from sltune.cli.data import import_, inspect, show
 from sltune.cli.doctor import doctor
+from sltune.cli.export import export
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options.data import DataArgument
@@ -127,7 +128,7 @@ def check(space_options: SpaceOptions, data: AnyPath | None) -> None:
         click.echo(line, err=True)
 
 
-for verb in (check_network, doctor, evaluate, tune, resume, submit, fit, predict):
+for verb in (check_network, doctor, evaluate, tune, resume, submit, fit, predict, export):
     main.add_command(verb)
 
 
