@@ -9,6 +9,7 @@ from sltune import errors
 
 if TYPE_CHECKING:
     from sltune.api.datasets import Dataset, open_dataset
+    from sltune.api.exporting import read_nir, write_nir
     from sltune.api.importing import import_recordings
     from sltune.api.jobs import evaluate, resume, tune
     from sltune.api.runs import Run, compare, open_run
@@ -30,11 +31,14 @@ __all__ = [
     "load_space",
     "open_dataset",
     "open_run",
+    "read_nir",
     "resume",
     "tune",
+    "write_nir",
 ]
 _HOMES = {
     "sltune.api.datasets": ("Dataset", "open_dataset"),
+    "sltune.api.exporting": ("read_nir", "write_nir"),
     "sltune.api.importing": ("import_recordings",),
     "sltune.api.jobs": ("evaluate", "resume", "tune"),
     "sltune.api.runs": ("Run", "compare", "open_run"),

@@ -47,6 +47,7 @@ FOLDERS = [
     "runs",
     "settings",
     "extensions",
+    "export",
     "snn",
     "snn.cpu",
     "snn.cuda",

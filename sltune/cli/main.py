@@ -12,14 +12,13 @@ import click
 from sltune import __version__
 from sltune.cli.data import import_, inspect, show
 from sltune.cli.doctor import doctor
-from sltune.cli.export import export
 from sltune.cli.final import fit, predict
 from sltune.cli.network_check import check_network
 from sltune.cli.options.data import DataArgument
 from sltune.cli.options.shared import FOR_MACHINES, FileArgument, FolderArgument, named
 from sltune.cli.options.space import SpaceOptions, space_options
 from sltune.cli.plan import plan
-from sltune.cli.publish import archive, publish
+from sltune.cli.publish import archive, export, publish
 from sltune.cli.submit import submit
 from sltune.cli.train import demo, evaluate, resume, tune
 from sltune.errors import SltuneError, UsageError

@@ -7,8 +7,10 @@ leak: dv/dt = R I with R dt = 1.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from sltune.errors import UsageError
 from sltune.snn.deep import Deep, Spiking
 from sltune.snn.layers import LIF, Conv, Dense, Dropout, LIFPool, MaxPool, PerStep, ThresholdBatchNorm
+from sltune.system.files import named_by_user, write_whole
 
 DT_S = 1e-4
 """Seconds of a time step where nobody says: what snnTorch always takes, and most others by default."""
@@ -50,6 +53,13 @@ class Exported:
     graph: nir.NIRGraph
     layers: dict[str, str]
     dt_s: float
+
+
+def write_graph(file: Path, exported: Exported) -> None:
+    """Write a graph to a NIR file, which replaces one that is there; raises a UsageError if it cannot be written."""
+    content = io.BytesIO()
+    nir.write(content, exported.graph)
+    write_whole(named_by_user(file), content.getbuffer())
 
 
 @dataclass

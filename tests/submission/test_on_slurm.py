@@ -127,7 +127,9 @@ def test_a_job_goes_on_elsewhere_when_its_node_is_lost(
 ) -> None:
     """Where only the daemon dies, training goes on unseen, and the second start waits until the first has ended."""
     run = RunFolder(tmp_path / "results" / "run")
-    job = slurm.submit("--time", "30", "--", *words(space, dataset, run))
+    # Slurm takes some minutes to give up a node of which only the daemon is silent.
+    longer = ["--set", "training.epochs=400"] if what == "its slurmd" else []
+    job = slurm.submit("--time", "30", "--", *words(space, dataset, run), *longer)
     trains(run, slurm, job)
     node = slurm.facts(job)["BatchHost"]
     everything = slurm.processes(node)
