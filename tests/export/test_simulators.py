@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,11 @@ def simulators(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 def digits(simulators: Environment, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (test_data / "nmnist-small.zip").is_file():
         pytest.skip("nmnist-small.zip is absent")
-    out = tmp_path_factory.mktemp("digits") / "data"
-    simulators.run("sltune", "import", test_data / "nmnist-small.zip", "--source", "nmnist-folder", "--out", out)
-    return out
+    folder = tmp_path_factory.mktemp("digits")
+    with zipfile.ZipFile(test_data / "nmnist-small.zip") as archive:
+        archive.extractall(folder / "source")
+    simulators.run("sltune", "import", folder / "source", "--source", "nmnist-folder", "--out", folder / "data")
+    return folder / "data"
 
 
 @pytest.mark.parametrize(
