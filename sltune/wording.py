@@ -68,13 +68,33 @@ def and_more(hidden: int) -> str:
     return f"… and {hidden:,} more"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing: 1 trial, 2,000 trials."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def in_hours(hours: float) -> str:
+    """Return a time with two digits: 3.5 hours, 25 minutes; of hundreds of hours all digits."""
+    if hours >= 1:
+        return f"{hours:.2g} hours" if hours < 100 else f"{hours:,.0f} hours"
+    return f"{max(60 * hours, 0.1):.2g} minutes"
+
+
 def suggestion(word: str, known: Iterable[object], count: int = 1) -> str:
     """Return ``; did you mean "x"?`` with the known words that are most like this one, or nothing."""
     if len(word) > MAX_TYPO_LENGTH:
         return ""
     words = {name.lower(): name for name in known if isinstance(name, str)}
     near = difflib.get_close_matches(word.lower(), words, n=count)
+    # user00_1 may be meant for user00_01, but hardly for user00_19, of which more letters are the same.
+    if alike := [name for name in words if _plain(name) == _plain(word.lower())]:
+        near = alike[:count]
     return f"; did you mean {' or '.join(as_toml(words[name]) for name in near)}?" if near else ""
+
+
+def _plain(word: str) -> str:
+    """Return a word with its numbers as they are without leading zeros."""
+    return re.sub(r"[0-9]+", lambda found: str(int(found[0])), word)
 
 
 def as_toml(value: object) -> str:

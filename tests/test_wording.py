@@ -14,8 +14,10 @@ from sltune.system.supervisor import error_line
 from sltune.wording import (
     as_argument,
     as_toml,
+    counted,
     excerpt,
     first_of,
+    in_hours,
     printable,
     printable_lines,
     shortened,
@@ -97,3 +99,26 @@ def test_a_suggestion_is_made_only_for_a_like_word() -> None:
 )
 def test_values_are_shown_as_toml(value: Any) -> None:
     assert tomllib.loads(f"value = {as_toml(value)}")["value"] == value
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (0.001, "0.1 minutes"),
+        (0.25, "15 minutes"),
+        (3.456, "3.5 hours"),
+        (250.4, "250 hours"),
+        (12345.0, "12,345 hours"),
+    ],
+)
+def test_times_are_said_in_minutes_or_hours(hours: float, words: str) -> None:
+    assert in_hours(hours) == words
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "trial") for number in (0, 1, 2000)] == ["0 trials", "1 trial", "2,000 trials"]
+
+
+def test_a_number_without_its_zeros_is_meant_rather_than_another_one() -> None:
+    known = [f"user00_indoor_{number:02d}" for number in range(1, 20)]
+    assert suggestion("user00_indoor_1", known, 3) == '; did you mean "user00_indoor_01"?'

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sltune.cli.messages import say
 from sltune.cli.options.data import DataArgument, PictureOptions, import_options, picture_options
 from sltune.cli.options.shared import FileArgument, FolderArgument
 from sltune.errors import UsageError
 from sltune.system.remote import AnyPath
-from sltune.wording import first_of, printable_lines
+from sltune.wording import as_argument, counted, first_of, printable_lines
 
 if TYPE_CHECKING:
     from sltune.events.manifest import Manifest
@@ -47,6 +48,8 @@ def import_(place: Path | None, out: Path, options: ImportOptions) -> None:
     from sltune.api.importing import run_import
 
     click.echo(printable_lines(_imported(out, run_import(place, out, options, Console(stderr=True, emoji=False)))))
+    if not options.quiet:
+        say(f"next: sltune evaluate best.toml --data {as_argument(out)}")
 
 
 @click.command()
@@ -118,8 +121,9 @@ def _imported(out: Path, manifest: Manifest) -> str:
     stored_bytes = sum((out / file.file).stat().st_size for file in manifest.files)
     lines = [
         f"{out}: {'SYNTHETIC ' if manifest.synthetic else ''}{manifest.name}",
-        f"{manifest.recordings} recordings, {manifest.samples} samples, {manifest.events:,} events, "
-        f"{stored_bytes / manifest.events:.2f} bytes an event, {len(manifest.warnings)} warnings",
+        f"{counted(manifest.recordings, 'recording')}, {counted(manifest.samples, 'sample')}, "
+        f"{counted(manifest.events, 'event')}, {stored_bytes / manifest.events:.2f} bytes an event, "
+        f"{counted(len(manifest.warnings), 'warning')}",
         f"fingerprint {manifest.fingerprint}",
     ]
     if manifest.left_out:

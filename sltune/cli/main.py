@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -26,7 +28,9 @@ from sltune.report.inference.equivalence import EQUIVALENCE_POINTS
 from sltune.system.remote import AnyPath
 from sltune.system.stdio import drop_errors
 from sltune.system.supervisor import error_line, supervised
+from sltune.wording import as_argument
 
+PACKAGES = ("torch", "ray", "optuna", "numpy", "numba", "triton", "pyarrow", "tonic", "scikit-learn")
 SUPERVISED = ("check", "demo", "evaluate", "tune", "resume")
 
 
@@ -67,8 +71,21 @@ def _say(line: str) -> None:
         click.echo(line, err=True)
 
 
+def _show_versions(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    """Print what a report of a fault needs; nothing of it is imported, which would take seconds."""
+    if not is_asked or ctx.resilient_parsing:
+        return
+    found = [f"sltune {__version__}", f"Python {platform.python_version()}", platform.platform()]
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    click.echo(found[0])
+    click.echo(", ".join(found[1:]))
+    ctx.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="sltune")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions, help="Versions.")
 def main() -> None:
     """Cross-validated training of spiking networks on event-camera data, distributed with Ray.
 
@@ -104,6 +121,8 @@ def synth(out: Path, recordings: int, signers: Literal["varied", "similar"], see
             click.echo(f"{name}: {events:,} events", err=True)
 
     write_dataset(out, recordings, seed, show, signers)
+    if not quiet:
+        click.echo(f"next: sltune import {as_argument(out)} --out DATA", err=True)
 
 
 for verb in (import_, inspect, show):

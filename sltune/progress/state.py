@@ -14,6 +14,7 @@ from sltune.runs.health.findings import Finding, findings, findings_of_epoch
 from sltune.runs.plan import Plan
 from sltune.runs.record import Record, Status, TrialKey
 from sltune.runs.results import Observed, Outlook, Result
+from sltune.wording import counted
 
 GIB = 1 << 30
 ENDED = frozenset(get_args(Status))
@@ -228,7 +229,8 @@ class RunState:
             if self.plan.trainings:
                 yield f"{self._trained:,} of {self.plan.trainings:,} trainings"
             of = "" if self.plan.trainings else f" of {self.plan.configurations:,}"
-            yield f"{len(self._cells):,}{of} configurations begun"
+            begun = counted(len(self._cells), "configuration") if not of else f"{len(self._cells):,}{of} configurations"
+            yield f"{begun} begun"
             if self._best and self._best.val_accuracy is not None:
                 weight = self.plan.criteria.std_weight
                 best = f"{100 * self._best.val_accuracy:.1f} %, {self._best.config_id}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sltune.runs.plan import Step, nested_trainings
 from sltune.settings.sections import Evaluation
-from sltune.wording import as_argument
+from sltune.wording import as_argument, in_hours
 
 # Fewer seeds say little about how certain a result is.
 MIN_CONFIRMING_SEEDS = 3
@@ -67,4 +67,4 @@ def nested_cost(seconds: Sequence[float], steps: Collection[Step]) -> str:
     trainings = nested_trainings(len(seconds), folds, seeds)
     # Without a fold, a search has (folds - 1) / folds of the data.
     hours = ((folds - 1) * sum(seconds) + folds * seeds * sum(seconds) / max(1, len(seconds))) / 3600
-    return f"about {trainings:,} trainings, {hours:.2g} hours one after the other"
+    return f"about {trainings:,} trainings, {in_hours(hours)} one after the other"

@@ -39,7 +39,7 @@ from sltune.settings.domains import (
 )
 from sltune.settings.search import Search, completed_search, read_search
 from sltune.settings.sections import DRAWN, Evaluation
-from sltune.settings.toml import MAX_DEPTH, parse_toml, shipped_spaces, toml_file
+from sltune.settings.toml import MAX_DEPTH, like_shipped, parse_toml, shipped_file, toml_file
 from sltune.settings.types import Settings, Value
 from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
@@ -94,6 +94,8 @@ class Space:
             if key not in values and not is_idle(domain, values)
         ]
         if problems:
+            if not sampled:
+                problems.append("to search instead: sltune tune SPACE --data DATA")
             raise ConfigError(self.source, problems)
         return Configuration.of({**DEFAULTS, **values})
 
@@ -186,20 +188,22 @@ class Space:
 def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
     """Read a space file with overrides ``section.key=TOML value``; the last override of a key counts.
 
+    A name alone, such as best.toml, is that of a file which comes with sltune, unless there is such a file here.
+
     Raises:
         ConfigError: the file cannot be read, or something is wrong in it; names every problem.
     """
+    file = shipped_file(path) or path
     try:
-        text = read_plain(path, MAX_SPACE_BYTES).decode("utf-8-sig")
+        text = read_plain(file, MAX_SPACE_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
-        text = f"no such file; those that come with sltune lie in {shipped_spaces()}"
-        raise ConfigError(str(path), [text]) from error
+        raise ConfigError(str(path), [f"no such file{like_shipped(path.name)}"]) from error
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
-    return parse_space(text, str(path), overrides, path.parent)
+    return parse_space(text, str(path), overrides, file.parent)
 
 
 def parse_space(text: str, source: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Space:
@@ -244,6 +248,8 @@ def _apply(override: str, tables: dict[str, Any]) -> None:
     path, equals, text = (part.strip() for part in override.partition("="))
     *parents, name = path.split(".")
     if not equals or not 0 < len(parents) < MAX_DEPTH or not all([*parents, name]):
+        if path in DEFAULTS:
+            raise ValueError(f"needs a value, such as --set {path}={as_toml(DEFAULTS[path])}")
         raise ValueError(f"must have the form section.key=value{nearest_key(name)}")
     try:
         parsed = tomllib.loads(f"value = {text}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sltune.wording import as_toml
+from sltune.wording import as_toml, suggestion
 
 MAX_DEPTH = 10
 """Tables and lists of a valid space file are nested less than half as deep."""
@@ -72,3 +72,15 @@ def shipped_spaces() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "search_spaces"
     return installed if installed.is_dir() else package.parent / "search_spaces"
+
+
+def shipped_file(path: Path) -> Path | None:
+    """Return the file that comes with sltune for a name such as best.toml, where there is no such file here."""
+    shipped = shipped_spaces() / path.name
+    return shipped if path == Path(path.name) and not path.exists() and shipped.is_file() else None
+
+
+def like_shipped(name: str) -> str:
+    """Return a hint at the files that come with sltune, and at the one that a name is like."""
+    known = sorted(file.name for file in shipped_spaces().glob("*.toml"))
+    return f"{suggestion(name, known)}; those that come with sltune: {', '.join(known)}"

@@ -14,10 +14,11 @@ from sltune.runs.info import read_info, run_name
 from sltune.runs.plan import steps_of
 from sltune.runs.record import DatasetInfo
 from sltune.runs.results import Criteria
-from sltune.system.remote import AnyPath, path_or_uri
+from sltune.system.remote import AnyPath
 from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
     checked_records,
+    dataset_of,
     refuse_other_code,
     refuse_other_dataset,
     refuse_other_space,
@@ -58,7 +59,7 @@ def check_resumption(run: Path, moved_to: AnyPath | None, request: Request, chan
     folder = RunFolder(run)
     info = read_info(folder)
     space = unchecked_space(folder, info, request, changes)
-    data = moved_to or path_or_uri(info.dataset.path)
+    data = dataset_of(folder, info, moved_to)
     manifest = read_manifest(data)
     refuse_other_dataset(data, folder, info.dataset, manifest)
     refuse_other_space(folder, space)

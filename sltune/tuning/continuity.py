@@ -10,12 +10,12 @@ from itertools import zip_longest
 from pathlib import Path
 
 from sltune.errors import DataError, UsageError
-from sltune.events.manifest import Manifest
+from sltune.events.manifest import MANIFEST, Manifest
 from sltune.events.splits.lists import Lists
 from sltune.events.splits.parts import Split
 from sltune.extensions.code import MAX_FILE_BYTES, Code
 from sltune.runs.folder import RunFolder
-from sltune.runs.info import DatasetPlace, RunInfo, read_info
+from sltune.runs.info import DatasetPlace, RunInfo, read_info, resume_command
 from sltune.runs.plan import Step, steps_of
 from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.configuration import in_order
@@ -24,7 +24,7 @@ from sltune.settings.sections import Evaluation
 from sltune.settings.space import Space, parse_space
 from sltune.system.files import read_plain
 from sltune.system.places import PRIVATE, Database
-from sltune.system.remote import AnyPath
+from sltune.system.remote import AnyPath, path_or_uri
 from sltune.tuning.campaign.strategy import RESTORE
 from sltune.wording import as_toml, first_of
 
@@ -33,6 +33,21 @@ BUDGETS = ("trials", "max_hours", "max_device_hours")
 
 MAX_SHOWN_DIFFERENCES = 5
 """Another space may differ in every setting; the first few say enough."""
+
+
+def dataset_of(folder: RunFolder, info: RunInfo, moved_to: AnyPath | None) -> AnyPath:
+    """Return where the dataset of a run lies; moved_to: None for where it lay when the run began.
+
+    Raises:
+        DataError: it is not there any more; says how to name the place where it is.
+    """
+    if moved_to is not None:
+        return moved_to
+    data = path_or_uri(info.dataset.path)
+    if isinstance(data, Path) and not (data / MANIFEST).exists():
+        text = f"the dataset of {folder.root} is not there any more; name the place where it is now"
+        raise DataError(f"{data}: {text}: {resume_command(folder)} --data DATA")
+    return data
 
 
 def refuse_other_dataset(data: AnyPath, folder: RunFolder, facts: DatasetPlace, manifest: Manifest) -> None:

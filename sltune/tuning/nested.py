@@ -22,12 +22,12 @@ from sltune.runs.record import DatasetInfo, Record, TrialKey
 from sltune.settings.configuration import Configuration
 from sltune.settings.space import Space, load_space
 from sltune.system.places import Database
-from sltune.system.remote import AnyPath, path_or_uri
+from sltune.system.remote import AnyPath
 from sltune.system.supervisor import last_word
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE, Candidate, Everything
 from sltune.tuning.cluster.resources import Request
-from sltune.tuning.continuity import refuse_unnamed_places
+from sltune.tuning.continuity import dataset_of, refuse_unnamed_places
 from sltune.tuning.evaluate import conclude_evaluation
 from sltune.tuning.preparation import begun, resume, start
 from sltune.tuning.tune import Tune
@@ -63,7 +63,7 @@ def resume_nested(
     Raises:
         SltuneError: as preparation.resume does.
     """
-    data = moved_to or path_or_uri(read_info(folder).dataset.path)
+    data = dataset_of(folder, read_info(folder), moved_to)
     nested = Nested(load_space(folder.space_toml), data, folder, request, display, retry_failed)
     resume(nested, folder, data, request, display)
 

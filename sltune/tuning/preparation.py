@@ -32,7 +32,7 @@ from sltune.runs.record import DatasetInfo, Record
 from sltune.settings.space import Space
 from sltune.system.locks import locked
 from sltune.system.places import Database, lies_in
-from sltune.system.remote import AnyPath, path_or_uri
+from sltune.system.remote import AnyPath
 from sltune.system.supervisor import last_word, note_run
 from sltune.tuning.campaign.campaign import Campaign
 from sltune.tuning.campaign.strategy import RESTORE
@@ -42,6 +42,7 @@ from sltune.tuning.cluster.resources import Request
 from sltune.tuning.continuity import (
     checked_records,
     copy_lists,
+    dataset_of,
     export_folds,
     refuse_other_code,
     refuse_other_dataset,
@@ -155,7 +156,7 @@ def resume(kind: Kind, folder: RunFolder, moved_to: AnyPath | None, request: Req
         moved_to: where the dataset lies now; None for where it lay when the run began.
     """
     info = read_info(folder)
-    data = moved_to or path_or_uri(info.dataset.path)
+    data = dataset_of(folder, info, moved_to)
     manifest = read_manifest(data)
     refuse_other_dataset(data, folder, info.dataset, manifest)
     dataset = DatasetInfo.of(manifest)

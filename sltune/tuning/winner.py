@@ -12,7 +12,7 @@ from sltune.runs.metrics import METRICS
 from sltune.runs.results import Outlook, Result, sign
 from sltune.settings.space import Space
 from sltune.tuning.campaign.campaign import Campaign
-from sltune.wording import first_of
+from sltune.wording import counted, first_of
 
 MAX_RIVALS = 5
 """More names would not fit a line, and are hardly the best."""
@@ -47,7 +47,8 @@ def summary(campaign: Campaign, spent: str = "") -> Iterator[str]:
     trained = sum(record.was_trained for record in campaign.records)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     full = len(campaign.candidates) * len(campaign.steps)
-    yield f"{len(campaign.candidates)} configurations: {counts}; {trained} trainings of {full} in full cross-validation"
+    number = counted(len(campaign.candidates), "configuration")
+    yield f"{number}: {counts}; {trained} trainings of {full} in full cross-validation"
     if spent:
         plan = campaign.plan
         budget = f"trainings = {plan.trainings}" if plan.trainings else f"trials = {plan.configurations}"

@@ -102,7 +102,7 @@ def test_bad_tags_end_in_exit_code_3_and_name_file_row_and_value(tmp_path: Path,
 def test_a_good_folder_is_imported_and_counted(tmp_path: Path) -> None:
     result = sltune("import", write_folder(tmp_path / "src"), "--out", tmp_path / "data")
     assert result.exit_code == 0, result.stderr
-    assert "1 recordings, 19 samples, 760 events" in result.stdout
+    assert "1 recording, 19 samples, 760 events" in result.stdout
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert tuple(manifest["classes"]) == GESTURES
 

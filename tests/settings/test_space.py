@@ -20,6 +20,7 @@ from sltune.settings.space import Space, load_space, parse_space
 from sltune.settings.types import Value
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.toml"))
+NAMES = ", ".join(file.name for file in SPACES)
 
 SEARCHING = """
 [sampling]
@@ -144,7 +145,7 @@ def test_a_syntax_error_is_reported_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, f"no such file; those that come with sltune lie in {SPACES[0].parent}"),
+        (None, f'no such file; did you mean "paper.toml"?; those that come with sltune: {NAMES}'),
         ("folder", "cannot be read: is a folder, not a plain file"),
         (b"# fine\n# caf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
     ],
@@ -205,7 +206,7 @@ def test_an_override_can_fix_or_change_what_is_searched() -> None:
         ("epochs=10", '--set epochs=10: must have the form section.key=value; did you mean "training.epochs"?'),
         (
             "training.epochs",
-            '--set training.epochs: must have the form section.key=value; did you mean "training.epochs"?',
+            "--set training.epochs: needs a value, such as --set training.epochs=400",
         ),
         (
             "training..epochs=1",
@@ -243,6 +244,7 @@ def test_a_fixed_configuration_is_refused_where_something_is_searched() -> None:
         "neuron.decay = { low = 0.05, high = 0.95 }: is searched, but needs one value: --set neuron.decay=VALUE",
         "training.learning_rate = { low = 0.0001, high = 0.01, log = true }: is searched, but needs one value: "
         "--set training.learning_rate=VALUE",
+        "to search instead: sltune tune SPACE --data DATA",
     )
 
 

@@ -332,7 +332,9 @@ def test_a_plain_search_says_what_its_winner_is_worth_and_what_a_nested_one_cost
     best = read_info(folder).best
     assert f"{best}: {optimistic} test signers in other folds" in said
     command = f"sltune tune {folder.space_toml} --data {dataset} --nested --run run-nested"
-    assert re.search(rf"unbiased figure: about 10 trainings, [\d.e-]+ hours one after the other: {command}", said)
+    assert re.search(
+        rf"unbiased figure: about 10 trainings, [\d.]+ (hours|minutes) one after the other: {command}", said
+    )
     printed = CliRunner().invoke(main, ["report", str(folder.root)])
     assert f"run/{best}: {optimistic}" in printed.stderr
     assert optimistic not in printed.stdout

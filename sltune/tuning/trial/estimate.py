@@ -25,7 +25,7 @@ from sltune.system.remote import AnyPath
 from sltune.training.fit import Diverged, evaluate, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
-from sltune.wording import as_toml
+from sltune.wording import as_toml, in_hours
 
 BATCHES_TIMED = 15
 """Enough for their median, which the first few, slower ones do not move."""
@@ -143,15 +143,8 @@ def _time(configuration: Configuration, sample_s: tuple[float, float], sizes: Se
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return (
         f"a sample takes {1000 * training_s:.1f} ms in training and {1000 * evaluation_s:.1f} in evaluation on this "
-        f"{device} with one thread: about {in_words(hours)} for all trials one after the other{given_up}"
+        f"{device} with one thread: about {in_hours(hours)} for all trials one after the other{given_up}"
     )
-
-
-def in_words(hours: float) -> str:
-    """Return a time with two digits: 3.5 hours, 25 minutes."""
-    if hours >= 1:
-        return f"{hours:.2g} hours" if hours < 100 else f"{hours:,.0f} hours"
-    return f"{max(60 * hours, 0.1):.2g} minutes"
 
 
 @torch.no_grad()

@@ -377,20 +377,6 @@ def test_the_time_of_all_trials_is_that_of_training_and_evaluation(
     )
 
 
-@pytest.mark.parametrize(
-    ("hours", "words"),
-    [
-        (0.001, "0.1 minutes"),
-        (0.25, "15 minutes"),
-        (3.456, "3.5 hours"),
-        (250.4, "250 hours"),
-        (12345.0, "12,345 hours"),
-    ],
-)
-def test_times_are_said_in_minutes_or_hours(hours: float, words: str) -> None:
-    assert estimate.in_words(hours) == words
-
-
 def test_a_search_by_latency_is_refused_for_a_network_that_returns_rates_alone() -> None:
     class Rates(torch.nn.Module):
         def forward(self, frames: torch.Tensor) -> torch.Tensor:

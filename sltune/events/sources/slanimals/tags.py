@@ -16,7 +16,7 @@ from sltune.errors import DataError
 from sltune.events.formats.members import Member
 from sltune.events.listing.cells import csv_rows, marked_utf_16, whole_number
 from sltune.events.source import Finding
-from sltune.wording import excerpt, first_of
+from sltune.wording import excerpt, first_of, suggestion
 
 GESTURES = (
     *("cat", "dog", "camel", "cow", "sheep", "goat", "wolf", "squirrel", "mouse", "dolphin"),
@@ -64,7 +64,8 @@ def read_tags(file: Path | Member) -> tuple[list[Tag], list[Finding]]:
             raise DataError(f"{member}: has {count} columns {column!r}")
         if not count:
             shown = excerpt(", ".join(name.strip() for name in header))
-            raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}")
+            near = suggestion(column, [name.strip() for name in header if name.strip() not in TAG_COLUMNS])
+            raise DataError(f"{member}: has no column {column!r}, only {shown or 'nothing'}{near}")
     places = [names.index(column.lower()) for column in TAG_COLUMNS]
     tags, findings = list[Tag](), list[Finding]()
     for row, values in enumerate(rows, start=1):
