@@ -14,7 +14,8 @@ from sltune.runs.commands import confirmation, nested_command, nested_cost
 from sltune.runs.folder import RunFolder
 from sltune.runs.info import RunInfo
 from sltune.settings.sections import Evaluation
-from sltune.settings.space import MAX_SPACE_BYTES, load_space
+from sltune.settings.space import load_space
+from sltune.settings.toml import MAX_SPACE_BYTES
 from sltune.system.files import read_plain
 from sltune.wording import as_argument
 

@@ -39,9 +39,8 @@ from sltune.settings.domains import (
 )
 from sltune.settings.search import Search, completed_search, read_search
 from sltune.settings.sections import DRAWN, Evaluation
-from sltune.settings.toml import MAX_DEPTH, like_shipped, parse_toml, shipped_file, toml_file
+from sltune.settings.toml import MAX_DEPTH, parse_toml, shipped_file, space_text, toml_file
 from sltune.settings.types import Settings, Value
-from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
 
 SHAPING = ("network.name", "network.weights", "sampling.downsample", "sampling.size")
@@ -49,9 +48,6 @@ SHAPING = ("network.name", "network.weights", "sampling.downsample", "sampling.s
 
 CODE = "code"
 """The folder in a run's that holds a copy of the user's code."""
-
-MAX_SPACE_BYTES = 1 << 20
-"""A space file with a thousand configurations to try first takes a fifth of this."""
 
 
 @dataclass(frozen=True)
@@ -194,16 +190,7 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> Space:
         ConfigError: the file cannot be read, or something is wrong in it; names every problem.
     """
     file = shipped_file(path) or path
-    try:
-        text = read_plain(file, MAX_SPACE_BYTES).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(str(path), [f"no such file{like_shipped(path.name)}"]) from error
-    except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
-    return parse_space(text, str(path), overrides, file.parent)
+    return parse_space(space_text(path, file), str(path), overrides, file.parent)
 
 
 def parse_space(text: str, source: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Space:

@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sltune.errors import ConfigError
+from sltune.system.files import read_plain
 from sltune.wording import as_toml, suggestion
 
+MAX_SPACE_BYTES = 1 << 20
+"""A space file with a thousand configurations to try first takes a fifth of this."""
 MAX_DEPTH = 10
 """Tables and lists of a valid space file are nested less than half as deep."""
 
@@ -80,7 +84,24 @@ def shipped_file(path: Path) -> Path | None:
     return shipped if path == Path(path.name) and not path.exists() and shipped.is_file() else None
 
 
-def like_shipped(name: str) -> str:
+def space_text(path: Path, file: Path) -> str:
+    """Return the text of a space file, which errors name by the path that a user has given.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return read_plain(file, MAX_SPACE_BYTES).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), [f"no such file{_like_shipped(path.name)}"]) from error
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(str(path), [f"line {line}: byte {error.object[error.start]:#04x} is not UTF-8"]) from error
+
+
+def _like_shipped(name: str) -> str:
     """Return a hint at the files that come with sltune, and at the one that a name is like."""
     known = sorted(file.name for file in shipped_spaces().glob("*.toml"))
     return f"{suggestion(name, known)}; those that come with sltune: {', '.join(known)}"

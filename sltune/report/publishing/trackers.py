@@ -14,7 +14,7 @@ from sltune.report.analysis.runs import Run
 from sltune.report.analysis.summary import table
 from sltune.report.publishing.entries import Entry, entries_of
 from sltune.runs.folder import RunFolder
-from sltune.settings.space import MAX_SPACE_BYTES
+from sltune.settings.toml import MAX_SPACE_BYTES
 from sltune.system.files import read_plain
 from sltune.system.places import TYPED, without_secrets
 from sltune.wording import excerpt
