@@ -151,6 +151,14 @@ for verb in (check_network, doctor, evaluate, tune, resume, submit, fit, predict
 
 
 @main.command()
+def cite() -> None:
+    """Print BibTeX entries for sltune and for the methods that it uses."""
+    from sltune.report.writing.references import entries_for_citing
+
+    click.echo(entries_for_citing(), nl=False)
+
+
+@main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FileArgument)
 @click.option(
     "--format", "form", type=click.Choice(["md", "csv", "latex", "json", "html"]), default="md", show_default=True

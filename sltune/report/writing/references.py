@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sltune import __version__
 from sltune.report.analysis.published import Published
 from sltune.report.tables.text import as_latex
 
 CITATION = re.compile(r"\[@([a-z0-9-]+)\]")
 """How a text names a reference, as Pandoc has it."""
+RELEASED = "2026"
+"""The year of this version."""
 MAX_KEY = 60
 """Characters of a key; sources that differ only after so many would share it."""
 
@@ -69,6 +72,13 @@ REFERENCES = {
     ),
 }  # fmt: skip
 """The methods that sentences name."""
+
+
+def entries_for_citing() -> str:
+    """Return sltune itself and the methods that it uses, as BibTeX."""
+    title = "sltune: cross-validated training and search for spiking networks on event-camera data"
+    own = {"author": "{The sltune authors}", "title": title, "year": RELEASED, "note": f"Version {__version__}"}
+    return "\n".join(one.bibtex(key) for key, one in {"sltune": Reference("misc", own), **REFERENCES}.items())
 
 
 def key_of(figure: Published) -> str:
