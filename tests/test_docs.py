@@ -60,9 +60,12 @@ def test_links_lead_to_headings(page: Path) -> None:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Return the sltune commands in a page's blocks of code, without comments and shell."""
-    found = []
-    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+    """Return the sltune commands in a page's blocks of code, and in README's tables, without comments and shell."""
+    found, text = [], page.read_text()
+    blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    if page == ROOT / "README.md":
+        blocks += re.findall(r"`(sltune [^`]+)`", text)
+    for block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith(("sltune ", "$ sltune ")):
                 # What follows in two columns, and what a shell does with the output.
