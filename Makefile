@@ -9,7 +9,7 @@ PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-
 # Where it is set, every process of a test compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick slow lint
+.PHONY: demo test quick slow lint docs
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -32,6 +32,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A site without a network: site/docs/index.html.
+docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build --quiet --conf-dir docs --builder html --fail-on-warning --keep-going . site
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

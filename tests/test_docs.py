@@ -45,6 +45,14 @@ def test_the_way_from_a_space_file_to_a_record_is_short() -> None:
     assert 10 <= len(steps) <= 15
 
 
+def test_the_site_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = set(re.findall(r"^(?:.*<)?([\w./-]+)>?$", index, re.MULTILINE))
+    for folder, prefix in (("docs", ""), ("docs/reference", "reference/"), ("deploy", "../deploy/")):
+        for page in (ROOT / folder).glob("*.md"):
+            assert page.stem == "index" or f"{prefix}{page.stem}" in listed, page
+
+
 def anchors(page: Path) -> set[str]:
     """Return what the headings of a page are called in links, as code hosts do it."""
     heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
