@@ -235,9 +235,9 @@ for verb in (plan, archive, publish):
 @click.argument("network_yaml", type=FileArgument)
 @click.option("--out", type=FileArgument, help="Write the space file here instead of to the terminal.")
 def convert(network_yaml: Path, out: Path | None) -> None:
-    """Turn the predecessor's network.yaml into a space file.
+    """Turn a network.yaml of ronichester/SL-animals-DVS-stbp into a space file.
 
-    The predecessor is ronichester/SL-animals-DVS-stbp. What cannot be carried over is named, and what is filled in.
+    What cannot be carried over is named, and what is filled in.
     Its file_list is read: of recordings other than those of whole sessions, folds would be others, so it is refused.
     """
     from sltune.settings.predecessor import MAX_YAML_BYTES, convert_network_yaml
@@ -259,7 +259,7 @@ def convert(network_yaml: Path, out: Path | None) -> None:
     for line in lost:
         click.echo(f"not carried over: {line}", err=True)
     if filled:
-        click.echo(f"not in the file, filled in as in the predecessor's own: {', '.join(filled)}", err=True)
+        click.echo(f"not in the file, filled in as in that repository's own: {', '.join(filled)}", err=True)
 
 
 def run() -> None:

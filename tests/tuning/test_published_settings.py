@@ -70,7 +70,7 @@ def test_a_published_setting_runs_to_the_table(
     assert row["synthetic"]
     assert row["optimistic"] == (protocol == "train-test")
     published = {figure["method"]: figure for figure in table["published"]}
-    assert published["STBP, predecessor"]["mean"] == (64.97 if sessions == FULL else 71.47)
+    assert published["STBP, ronichester"]["mean"] == (64.97 if sessions == FULL else 71.47)
 
     records = RunFolder(tmp_path / "r").records()
     used = {name for record in records for part in record.splits.values() for name in part}

@@ -15,12 +15,12 @@ FOUR_FOLD = {
     ("STBP, paper", 1): [(56.20, 1.52), (71.45, 1.74)],
     ("SLAYER, paper", 1): [(60.09, 4.58), (78.03, 3.08)],
     ("DECOLLE, paper", 1): [(70.6, 7.8), (77.6, 6.5)],
-    ("STBP, predecessor", 0): [(64.97, 4.81), (71.47, 1.54)],
-    ("STBP, predecessor, tuned", 0): [(75.78, 2.73)],
-    ("SLAYER, predecessor", 0): [(54.3, 6.14), (61.41, 3.28)],
-    ("SLAYER, predecessor, tuned", 0): [(66.40, 5.79)],
-    ("DECOLLE, predecessor", 0): [(64.14, 3.61), (65.16, 2.86)],
-    ("DECOLLE, predecessor, tuned", 0): [(75.12, 0.91)],
+    ("STBP, ronichester", 0): [(64.97, 4.81), (71.47, 1.54)],
+    ("STBP, ronichester, tuned", 0): [(75.78, 2.73)],
+    ("SLAYER, ronichester", 0): [(54.3, 6.14), (61.41, 3.28)],
+    ("SLAYER, ronichester, tuned", 0): [(66.40, 5.79)],
+    ("DECOLLE, ronichester", 0): [(64.14, 3.61), (65.16, 2.86)],
+    ("DECOLLE, ronichester, tuned", 0): [(75.12, 0.91)],
     ("SEW-type net", None): [(87.6, 1.5)],
 }
 ONE_SPLIT = {"EvT": [88.12, 87.45], "Spike-SLR": [89.47, 90.06], "EventRPG SEW-ResNet18": [91.59, 93.75]}

@@ -223,7 +223,7 @@ def fitting(folder: Path, **options: Any) -> Table:
 @pytest.mark.parametrize(
     ("sessions", "expected"),
     [
-        (["S1", "S2", "S3", "S4"], {"EvT": 88.12, "STBP, paper": 56.20, "STBP, predecessor, tuned": 75.78}),
+        (["S1", "S2", "S3", "S4"], {"EvT": 88.12, "STBP, paper": 56.20, "STBP, ronichester, tuned": 75.78}),
         (["S4", "S2", "S1"], {"EvT": 87.45, "STBP, paper": 71.45}),
         (["S1", "S2"], {}),
     ],
@@ -232,7 +232,7 @@ def test_published_figures_are_those_of_the_same_sessions(
     sessions: list[str], expected: dict[str, float], record: Record, run_folder: WriteRun
 ) -> None:
     figures = fitting(run_folder([record(0, 0.5, sessions=sessions)])).published
-    names = {"EvT", "STBP, paper", "STBP, predecessor, tuned"}
+    names = {"EvT", "STBP, paper", "STBP, ronichester, tuned"}
     assert {figure.method: figure.mean for figure in figures if figure.method in names} == expected
 
 

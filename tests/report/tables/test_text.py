@@ -84,7 +84,7 @@ def test_markdown_marks_published_figures_each_with_its_own_ddof(half_done: Path
     assert "\nPublished, split: 4 folds, ± over folds:\n" in text
     assert "\nPublished, split: EvT's:\n" in text
     assert "\n- Published, train-test: optimistic: selects the epoch on the test set\n" in text
-    paper, optimised = figures["STBP, paper"], figures["STBP, predecessor, tuned"]
+    paper, optimised = figures["STBP, paper"], figures["STBP, ronichester, tuned"]
     assert (paper["mean"], paper["std"], paper["ddof"], paper["protocol"]) == ("56.20", "1.52", "1", "train-test")
     assert (optimised["mean"], optimised["std"], optimised["ddof"], optimised["n"]) == ("75.78", "2.73", "0", "4")
     assert (figures["SEW-type net"]["ddof"], figures["EvT"]["std"], figures["EvT"]["ddof"]) == ("?", "–", "–")
