@@ -38,9 +38,17 @@ def cluster() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("sessions", [FULL, REDUCED], ids=["full", "reduced"])
-@pytest.mark.parametrize("protocol", ["train-val-test", "train-test"])
-@pytest.mark.parametrize("space", ["paper", "optimized"])
+# By default each space with each protocol, and each choice of sessions with each protocol.
+COMBINATIONS = [
+    pytest.param(space, protocol, sessions, marks=pytest.mark.slow if is_slow else (), id=f"{space}-{protocol}-{kind}")
+    for space in ("paper", "optimized")
+    for protocol in ("train-val-test", "train-test")
+    for kind, sessions in (("full", FULL), ("reduced", REDUCED))
+    for is_slow in [(space == "paper") == ((protocol == "train-test") == (kind == "full"))]
+]
+
+
+@pytest.mark.parametrize(("space", "protocol", "sessions"), COMBINATIONS)
 def test_a_published_setting_runs_to_the_table(
     synthetic: Path, tmp_path: Path, space: str, protocol: str, sessions: list[str]
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_dataset_that_changed_cannot_go_on_with_a_run(dataset: Path, tmp_path:
     assert "these differ: name, fingerprint, classes" in ended(start("resume", folder.root), 3)
 
 
-@pytest.mark.parametrize("after_s", [1.5, 3.0, 6.0])
+@pytest.mark.parametrize("after_s", [3.0, *(pytest.param(after_s, marks=pytest.mark.slow) for after_s in (1.5, 6.0))])
 def test_two_signals_in_a_row_end_a_run_at_any_time_with_its_exit_code_and_leave_no_process(
     dataset: Path, tmp_path: Path, space: Path, after_s: float
 ) -> None:
