@@ -21,6 +21,8 @@ DRAWS = 2000
 """Of variances that the pilot allows. With as many, the ends of an interval move by less than a seed."""
 CROSSED_DRAWS = 150
 """Of mean squares of one fold, and of the variances for which they are drawn: an answer within seconds."""
+MAX_DF = 200
+"""Beyond, more degrees of freedom change no power."""
 QUANTILES = 1000
 """Of an estimated standard error; with as many, a power has three digits."""
 
@@ -66,6 +68,20 @@ class Components:
         """Return the variance of the mean difference with a design."""
         trained = np.asarray(self.trainings) / design.trainings
         return np.asarray(self.units) / design.units + trained + np.asarray(self.rest) / (design.units * design.seeds)
+
+    def error_df(self, design: Design) -> NDArray[np.intp]:
+        """Return of how many degrees of freedom the estimated error is: not fewer than the test takes for granted.
+
+        After Satterthwaite (1946), for the sum of what is between units and what is between trainings.
+        """
+        variance, least = self.variance(design), np.intp(max(design.df, 1))
+        if design.seeds == 1 or design.trainings == 1:
+            return np.full(variance.shape, least)
+        rest = np.asarray(self.rest) / (design.units * design.seeds)
+        of_units = (np.asarray(self.units) / design.units + rest) ** 2 / (design.units - 1)
+        of_trainings = (np.asarray(self.trainings) / design.trainings + rest) ** 2 / (design.trainings - 1)
+        both = np.maximum(of_units + of_trainings, np.finfo(np.float64).tiny)
+        return np.maximum(np.minimum(variance**2 / both, MAX_DF), least).astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -115,7 +131,7 @@ def power(found: Components, design: Design, difference: float) -> float:
     if design.is_crossed:
         return float(_crossed_power(found, design, difference, 50 * CROSSED_DRAWS)[0])
     error = math.sqrt(float(found.variance(design)))
-    return 1.0 if error == 0 else _power(abs(difference) / error, design.df)
+    return 1.0 if error == 0 else _power(abs(difference) / error, design.df, int(found.error_df(design)))
 
 
 def drawn(found: Components, pilot: Design, seed: int = 0) -> Components:
@@ -162,8 +178,12 @@ def _suffices(found: Components, design: Design, difference: float, wanted: floa
     """Return for each of the variances whether a design has the power."""
     if design.is_crossed:
         return np.asarray(_crossed_power(found, design, difference, CROSSED_DRAWS) >= wanted)
-    most = (difference / _needed_shift(design.df, wanted)) ** 2 if design.df else 0.0
-    return np.asarray(found.variance(design) <= most)
+    variance, degrees = found.variance(design), found.error_df(design)
+    if not design.df:
+        return np.zeros(variance.shape, dtype=np.bool_)
+    different, places = np.unique(degrees, return_inverse=True)
+    shifts = np.array([_needed_shift(design.df, int(one), wanted) for one in different])
+    return np.asarray(variance <= (difference / shifts[places].reshape(variance.shape)) ** 2)
 
 
 def _crossed_power(found: Components, design: Design, difference: float, draws: int) -> Floats:
@@ -212,25 +232,29 @@ def _redrawn(mean_square: float, df: int, stream: np.random.Generator) -> Floats
     return mean_square * df / stream.chisquare(df, DRAWS)
 
 
-def _power(shift: float, df: int) -> float:
-    """Return the power of a t-test whose statistic is shifted by so many standard errors."""
+def _power(shift: float, df: int, error_df: int) -> float:
+    """Return the power of a test whose statistic is shifted by so many standard errors.
+
+    Args:
+        df: the degrees of freedom of the t distribution that the test takes. error_df: those of the estimated error.
+    """
     if df < 1:
         return 0.0
-    limits = _limits(df)
-    return float(np.mean(stats.norm.sf(limits - shift) + stats.norm.cdf(-limits - shift)))
+    limits = _limits(df, error_df)
+    return float(np.mean(special.ndtr(shift - limits) + special.ndtr(-limits - shift)))
 
 
-@lru_cache(maxsize=1024)
-def _limits(df: int) -> Floats:
+@lru_cache(maxsize=4096)
+def _limits(df: int, error_df: int) -> Floats:
     """Return what a shifted normal value must exceed, for equally likely estimates of its standard error.
 
     scipy's noncentral t distribution is not a number for large shifts.
     """
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    return np.asarray(stats.t.ppf(1 - SIZE / 2, df) * np.sqrt(stats.chi2.ppf(shares, df) / df))
+    return np.asarray(stats.t.ppf(1 - SIZE / 2, df) * np.sqrt(stats.chi2.ppf(shares, error_df) / error_df))
 
 
-@lru_cache(maxsize=1024)
-def _needed_shift(df: int, wanted: float) -> float:
-    """Return by how many standard errors a t-test's statistic must be shifted for a power."""
-    return float(optimize.brentq(lambda shift: _power(shift, df) - wanted, 0.0, 200.0, xtol=1e-6))
+@lru_cache(maxsize=4096)
+def _needed_shift(df: int, error_df: int, wanted: float) -> float:
+    """Return by how many standard errors a test's statistic must be shifted for a power."""
+    return float(optimize.brentq(lambda shift: _power(shift, df, error_df) - wanted, 0.0, 200.0, xtol=1e-6))
