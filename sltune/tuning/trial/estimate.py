@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count, islice
 
 import torch
@@ -22,6 +22,7 @@ from sltune.settings.space import Space
 from sltune.snn.activity import INPUT, Meter
 from sltune.snn.running import outputs_of
 from sltune.system.remote import AnyPath
+from sltune.training.batches import Batch
 from sltune.training.fit import Diverged, evaluate, train_epoch
 from sltune.tuning.trial.job import Job, describe_lack_of_memory, starting_weights
 from sltune.tuning.trial.trainer import Trainer
@@ -165,6 +166,9 @@ def _firing(trainer: Trainer) -> Iterator[str]:
 def _seconds_per_sample(trainer: Trainer) -> tuple[float, float]:
     """Return the time of a sample in training and in evaluation, with one thread as a trial has."""
     torch.set_num_threads(1)
+    part = trainer.val if len(trainer.val) else trainer.test
+    _read(trainer.train_batches(1))
+    _read(trainer.judging(part))
     batches = chain.from_iterable(map(trainer.train_batches, count(1)))
 
     def train() -> int:
@@ -173,7 +177,6 @@ def _seconds_per_sample(trainer: Trainer) -> tuple[float, float]:
     # On the first one kernels are compiled, or read from the disk.
     train()
     training_s = _median_s(train, BATCHES_TIMED)
-    part = trainer.val if len(trainer.val) else trainer.test
     judged = trainer.judging(part)
 
     def evaluate_batch() -> int:
@@ -181,6 +184,16 @@ def _seconds_per_sample(trainer: Trainer) -> tuple[float, float]:
 
     evaluated = -(-len(part) // trainer.config.training.eval_batch_size)
     return training_s, _median_s(evaluate_batch, min(evaluated, BATCHES_TIMED))
+
+
+def _read(batches: Iterable[Batch]) -> None:
+    """Read the events of the first batches, which trials have in memory."""
+    end = time.perf_counter() + TIMED_S
+    for batch in islice(batches, BATCHES_TIMED):
+        for clip in batch.clips:
+            clip.make(0, 1)
+        if time.perf_counter() > end:
+            break
 
 
 def _median_s(work: Callable[[], int], times: int) -> float:
