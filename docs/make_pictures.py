@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 DOCS = Path(__file__).parent
+COLUMNS = 80
 SHEET = ("--all", "--recording", "user37_dc", "--bin-ms", "100", "--scale", "2")
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body { margin: 0; padding: 20px 24px; background: #141518; }
@@ -38,13 +39,14 @@ def main() -> None:
 
 def _run(*arguments: str) -> str:
     """Run sltune on a terminal of 80 columns; return what it says, but for the progress of trials."""
-    environment = {**os.environ, "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "sltune", *arguments]
     done = subprocess.run(
         command, check=True, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     shown = [line for line in done.stdout.splitlines() if not line.startswith("c0") and "events, imported" not in line]
-    return "\n".join(shown)
+    # As a terminal breaks them.
+    return "\n".join(line[at : at + COLUMNS] for line in shown for at in range(0, max(len(line), 1), COLUMNS))
 
 
 def _photograph(page: Path, picture: Path, width: int, height: int) -> None:
