@@ -126,4 +126,4 @@ def test_the_verb_reaches_a_cluster_that_ray_start_began(tmp_path: Path) -> None
     finally:
         head.close()
     assert process.returncode == 0, errors
-    assert "1 recordings, 19 samples" in output
+    assert "1 recording, 19 samples" in output
