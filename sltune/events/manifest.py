@@ -17,9 +17,9 @@ from pydantic.dataclasses import dataclass as validated
 
 from sltune.errors import DataError
 from sltune.events.orientation import SLANIMALS, Orientation
-from sltune.system.files import MAX_TEXT_BYTES, max_unpacked_bytes, parse_json
+from sltune.system.files import MAX_TEXT_BYTES, max_unpacked_bytes, parse_json, sibling
 from sltune.system.remote import AnyPath, RemotePath, opened_file, sizes_in
-from sltune.wording import excerpt, printable
+from sltune.wording import as_argument, excerpt, printable
 
 FORMAT = 3
 FORMATS = (2, FORMAT)
@@ -129,7 +129,10 @@ def read_manifest(root: AnyPath) -> Manifest:
     except OSError as error:
         if isinstance(root, RemotePath) and error.errno != errno.ENOENT:
             raise DataError(f"{root}: cannot be read: {error.strerror or error}") from error
-        raise DataError(f"{root}: is not a dataset ({MANIFEST}: {error.strerror}); {HINT}") from error
+        if isinstance(root, Path) and not root.exists():
+            raise DataError(f"{root}: is not a dataset, as there is no such folder{sibling(root)}") from error
+        text = f"is not a dataset ({MANIFEST}: {error.strerror}); if it holds recordings, import them"
+        raise DataError(f"{root}: {text}: sltune import {as_argument(root)} --out DATA") from error
     except ValidationError as error:
         parts = [(".".join(map(str, part["loc"])), part["msg"]) for part in error.errors()[:MAX_SHOWN_PROBLEMS]]
         where = "; ".join(f"{excerpt(place)}: {excerpt(text)}" for place, text in parts)

@@ -22,6 +22,7 @@ from sltune.runs.folder import RunFolder, is_run_name, read_object, reasons
 from sltune.runs.places import CheckpointPlace, CodeInfo, Place, StudyPlace
 from sltune.runs.record import SCHEMA, ConfigId, DatasetInfo, TrialKey, Whole
 from sltune.settings.types import MAX_FOLDS, MAX_SEED
+from sltune.system.files import sibling
 from sltune.system.places import Database, lies_in
 from sltune.system.remote import AnyPath, path_or_uri
 from sltune.wording import as_argument, excerpt
@@ -148,6 +149,8 @@ def read_info(folder: RunFolder) -> RunInfo:
     Raises:
         DataError: the folder is no run folder, or the file is broken or of a newer sltune.
     """
+    if not folder.root.exists():
+        raise DataError(f"{folder.root}: is not a run folder, as there is no such folder{sibling(folder.root)}")
     values = read_object(folder.run_json, "is this a run folder?")
     try:
         return RunInfo.model_validate(values)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from sltune.errors import UsageError
+from sltune.wording import suggestion
 
 MAX_TEXT_BYTES = 64 << 20
 """The largest text file of ours, a record of a large dataset, has a few hundred kilobytes."""
@@ -241,3 +242,11 @@ def is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def sibling(path: Path) -> str:
+    """Return a hint at what was meant by a path that leads nowhere: something of a similar name beside it."""
+    try:
+        return suggestion(path.name, sorted(os.listdir(path.parent)))
+    except OSError:
+        return ""

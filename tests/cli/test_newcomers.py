@@ -156,3 +156,49 @@ def test_the_version_is_that_of_all_that_matters() -> None:
     assert re.fullmatch(r"sltune \d+\.\d+\.\d+", first)
     for name in ("Python", "torch", "ray", "optuna", "numba", "pyarrow"):
         assert re.search(rf"\b{name} \d", others), others
+
+
+def in_raw_recordings(here: Path) -> None:
+    write_dataset(here / "signers", 1)
+
+
+def in_nothing(_: Path) -> None:
+    """What they name is not there, or is something else."""
+
+
+@pytest.mark.parametrize(
+    ("prepare", "command", "code", "reason"),
+    [
+        (in_raw_recordings, "evaluate paper.toml --data signers", 3,
+         "signers: is not a dataset (manifest.json: No such file or directory); if it holds recordings, import them: "
+         "sltune import signers --out DATA"),
+        (in_nothing, "evaluate paper.toml --data dat", 3, 'dat: is not a dataset, as there is no such folder; did you mean "data"?'),
+        (in_nothing, "inspect dat", 3, 'dat: is not a dataset, as there is no such folder; did you mean "data"?'),
+        (in_nothing, "report results/best", 3, "results/best: is not a run folder, as there is no such folder"),
+        (in_nothing, "report data", 3, "is this a run folder?"),
+        (in_nothing, "resume data", 3, "is this a run folder?"),
+        (in_nothing, "evaluate paper.toml", 2, "Missing option '--data'"),
+        (in_nothing, "evaluate paper.toml --data data --run a/b", 2, "--run must be the name of a folder"),
+        (in_nothing, "evaluate paper.toml --data data --set training.optimizer=adm", 2, 'did you mean "adam"?'),
+        (in_nothing, "evaluate paper.toml --data data --set network.name=slanimal", 2, 'did you mean "slanimals"?'),
+        (in_nothing, "evaluate paper.toml --data data --set evaluation.protocol=kfold", 2, '"train-val-test"'),
+        (in_nothing, "tune paper.toml --data data", 2, "or use: sltune evaluate"),
+        (in_nothing, "show data", 2, "name one SAMPLE, or ask for a frame of every class with --all"),
+        (in_nothing, "predict data data", 3, "is neither a model that sltune fit made, nor a trial of a run"),
+        (in_nothing, "export data out.nir", 3, "is neither a model that sltune fit made, nor a trial of a run"),
+        (in_nothing, "publish data --to mlflow", 3, "is this a run folder?"),
+        (in_nothing, "plan data", 2, "Missing option '--difference'"),
+        (in_nothing, "import data --out other", 3, "Your own recordings need --source table or folders"),
+        (in_nothing, "synth", 2, "Missing argument 'OUT'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_the_way_out(
+    prepare: Callable[[Path], None], command: str, code: int, reason: str, dataset: Path, here: Path
+) -> None:
+    prepare(here)
+    if not (here / "data").exists():
+        shutil.copytree(dataset, here / "data")
+    result = sltune(*command.split())
+    assert result.exit_code == code, result.output
+    assert reason in result.stderr
+    assert "Traceback" not in result.output

@@ -251,11 +251,10 @@ def test_a_manifest_is_read_back_equal(tmp_path: Path, manifest: Manifest) -> No
 
 
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "absent"):
-        with refused(
-            DataError, folder, "is not a dataset", "manifest.json: No such file", "sltune import SRC --out DATA"
-        ):
-            read_manifest(folder)
+    with refused(DataError, tmp_path, "is not a dataset", "manifest.json: No such file", f"sltune import {tmp_path}"):
+        read_manifest(tmp_path)
+    with refused(DataError, tmp_path / "absent", "is not a dataset, as there is no such folder"):
+        read_manifest(tmp_path / "absent")
 
 
 def test_a_file_in_place_of_a_dataset_is_refused(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 from sltune.errors import DataError
 from sltune.events.formats.archives import UNPACKING_ERRORS, open_archive
-from sltune.system.files import max_unpacked_bytes, open_plain
-from sltune.wording import excerpt, printable, suggestion
+from sltune.system.files import max_unpacked_bytes, open_plain, sibling
+from sltune.wording import excerpt, printable
 
 # Half a thousand million events: twice the whole of SL-Animals-DVS.
 MAX_RECORDING_BYTES = 4 << 30
@@ -141,16 +141,8 @@ def find_members(place: Path) -> list[Member]:
         return sorted(found, key=lambda member: (str(member.path), member.inside))
     except OSError as error:
         where = printable(os.fsdecode(error.filename or place))
-        near = _sibling(place) if not place.exists() else ""
+        near = sibling(place) if not place.exists() else ""
         raise DataError(f"{where}: cannot be read: {error.strerror or error}{near}") from error
-
-
-def _sibling(place: Path) -> str:
-    """Return a hint at what was meant by a path that leads nowhere: something of a similar name beside it."""
-    try:
-        return suggestion(place.name, sorted(os.listdir(place.parent)))
-    except OSError:
-        return ""
 
 
 def sha256_of(*members: Member) -> str:
