@@ -172,7 +172,7 @@ def in_nothing(_: Path) -> None:
         (in_raw_recordings, "evaluate paper.toml --data signers", 3,
          "signers: is not a dataset (manifest.json: No such file or directory); if it holds recordings, import them: "
          "sltune import signers --out DATA"),
-        (in_nothing, "evaluate paper.toml --data dat", 3, 'dat: is not a dataset, as there is no such folder; did you mean "data"?'),
+        (in_nothing, "evaluate paper.toml --data dat", 3, 'as there is no such folder; did you mean "data"?'),
         (in_nothing, "inspect dat", 3, 'dat: is not a dataset, as there is no such folder; did you mean "data"?'),
         (in_nothing, "report results/best", 3, "results/best: is not a run folder, as there is no such folder"),
         (in_nothing, "report data", 3, "is this a run folder?"),
